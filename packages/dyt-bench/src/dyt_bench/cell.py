@@ -1,0 +1,85 @@
+"""What one cell of a benchmark is, and its identity.
+
+A `Task` is everything that all arms of a comparison share; a `Cell` is a task with a norm.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+NATIVE = "native"  # the norm's name that means: leave the model as its library builds it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One model on one data set with one seed and one budget, whatever its norm."""
+
+    domain: str
+    model: str
+    dataset: str
+    path: Path | None = None  # folder or file of the user's own data, for data sets that take one
+    seed: int = 0
+    steps: int  # optimiser steps
+    batch_size: int  # samples a step
+    learning_rate: float  # peak, after warm-up
+    val_every: int  # steps between two validations
+
+    @property
+    def label(self) -> str:
+        """A short name for people: ``vision/vit_tiny/digits/s0``."""
+        return f"{self.domain}/{self.model}/{self.dataset}/s{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Norm:
+    """The arm of a comparison: which layer stands where the norms stood."""
+
+    name: str = NATIVE
+    alpha_init_value: float | None = None  # None: the layer's own default
+    recipe: str | None = None  # a rule of `dyt.recipes` that chooses alpha by site
+
+    @property
+    def label(self) -> str:
+        """``dyt``, or with options ``dyt alpha=0.8``."""
+        options = []
+        if self.alpha_init_value is not None:
+            options.append(f"alpha={self.alpha_init_value:g}")
+        if self.recipe is not None:
+            options.append(f"recipe={self.recipe}")
+        return " ".join([self.name, *options])
+
+    @property
+    def is_native(self) -> bool:
+        return self.name == NATIVE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training run of the benchmark."""
+
+    task: Task
+    norm: Norm = field(default_factory=Norm)
+
+    @property
+    def label(self) -> str:
+        """A short name for people: ``vision/vit_tiny/digits/s0 dyt``."""
+        return f"{self.task.label} {self.norm.label}"
+
+    def parameters(self) -> dict[str, str | int | float]:
+        """Flat, for MLflow and tables; options that are not set are left out."""
+        flat: dict[str, str | int | float] = {"norm": self.norm.label}
+        for key, value in asdict(self.task).items():
+            if value is not None:
+                flat[key] = str(value) if isinstance(value, Path) else value
+        if self.norm.alpha_init_value is not None:
+            flat["alpha_init_value"] = self.norm.alpha_init_value
+        if self.norm.recipe is not None:
+            flat["recipe"] = self.norm.recipe
+        return flat
+
+
+def digest(*parts: object) -> str:
+    """A short hexadecimal hash of JSON-able parts; equal parts, equal digest, on any machine."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

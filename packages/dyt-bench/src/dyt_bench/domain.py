@@ -1,0 +1,104 @@
+"""The contract between the harness and a domain: what a plugin implements, and nothing else.
+
+A domain is one object, found through the entry-point group ``dyt_bench.domains``::
+
+    [project.entry-points."dyt_bench.domains"]
+    weather = "dyt_weather:domain"
+
+Importing the object must be cheap: `dyt-bench domains` and `dyt-bench plan` read it without
+torch. Keep torch, Lightning and model libraries inside ``build_data`` and ``build_module``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from dyt_bench.cell import Task
+from dyt_bench.errors import DataError as DataError
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningDataModule, LightningModule
+
+API_VERSION = 1
+ENTRY_POINT_GROUP = "dyt_bench.domains"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """The validation metric the domain is judged by."""
+
+    name: str  # as logged by the module, for example "val/acc"
+    mode: Literal["min", "max"]  # which direction is better
+    title: str  # for tables and plots, with its unit: "top-1 accuracy", "loss (nats/base)"
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether value ``a`` is better than ``b``."""
+        return a < b if self.mode == "min" else a > b
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """An architecture at one size, with the budget it is trained for by default."""
+
+    summary: str  # one line: family and size
+    library: str  # who builds it: "timm", "transformers", ...
+    native_norm: str  # what the arm "native" has: "LayerNorm", "RMSNorm"
+    steps: int  # optimiser steps
+    batch_size: int  # samples a step
+    learning_rate: float  # peak, after warm-up
+    exclude: tuple[str, ...] = ()  # glob patterns of norms the paper leaves as they are
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set: what it is, whence it comes, and the files it is read from."""
+
+    summary: str  # one line: content and size
+    source: str  # where it comes from, so that a reader can find it
+    licence: str
+    files: Callable[[Path | None], Iterable[Path]]  # the files read, given the user's path
+    takes_path: bool = False  # whether the user names a folder or file
+
+
+class Domain(ABC):
+    """One kind of model and data. Subclass it, fill in the fields, build the two parts.
+
+    The harness does the rest: it seeds, builds, swaps the norms, trains with Lightning,
+    times, validates and records.
+    """
+
+    api_version: ClassVar[int] = API_VERSION
+
+    name: ClassVar[str]  # lower case, letters, digits and hyphens: "vision"
+    summary: ClassVar[str]  # one line
+    unit: ClassVar[str]  # what a sample is counted in: "image", "token", "base"
+    metric: ClassVar[Metric]
+    models: ClassVar[Mapping[str, Model]]  # the first is the default
+    datasets: ClassVar[Mapping[str, Dataset]]  # the first is the default
+
+    @abstractmethod
+    def build_data(self, task: Task) -> LightningDataModule:
+        """The data of ``task.dataset``, in batches of ``task.batch_size``.
+
+        Train batches may be shuffled, by ``task.seed`` and nothing else, so that every norm
+        sees the same batches; validation batches are always the same. Train and validation
+        share no sample.
+
+        Raises:
+            DataError: ``task.path`` does not hold what the data set needs.
+        """
+
+    @abstractmethod
+    def build_module(self, task: Task, data: LightningDataModule) -> LightningModule:
+        """The model of ``task.model`` with native norms, its loss and its optimiser.
+
+        ``training_step`` returns the loss; ``validation_step`` logs ``val/loss`` and the
+        domain's metric. ``configure_optimizers`` reads ``task.learning_rate`` and
+        ``task.steps``. The module has an integer attribute ``units_per_sample``: how many of
+        the domain's units one sample holds (tokens in a sequence; 1 for an image). Norms are
+        swapped by the harness afterwards, never here.
+        """

@@ -1,0 +1,50 @@
+"""A data module for plugins that hold map-style data sets: same batches for every norm."""
+
+from collections.abc import Callable, Sized
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+
+class SeededDataModule(LightningDataModule):
+    """Serves a train and a validation data set in an order that only the seed decides.
+
+    Train batches are shuffled anew each epoch and always full; validation batches come in the
+    data set's order, the last one as small as it is.
+
+    Raises:
+        ValueError: the train set holds less than one batch.
+    """
+
+    def __init__(
+        self,
+        train: Dataset[Any],
+        val: Dataset[Any],
+        *,
+        batch_size: int,
+        seed: int,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(cast(Sized, train)) < batch_size:
+            raise ValueError(
+                f"batch_size must be at most the train set's {len(cast(Sized, train))} samples, "
+                f"got {batch_size}"
+            )
+        self.train, self.val = train, val
+        self.batch_size, self.seed, self.collate_fn = batch_size, seed, collate_fn
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self.train,
+            self.batch_size,
+            shuffle=True,
+            drop_last=True,
+            generator=torch.Generator().manual_seed(self.seed),
+            collate_fn=self.collate_fn,
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(self.val, self.batch_size, collate_fn=self.collate_fn)

@@ -1,0 +1,14 @@
+"""Dynamic Tanh and its family: element-wise layers that stand in for normalization."""
+
+from dyt.convert import NormSite as NormSite
+from dyt.convert import audit as audit
+from dyt.convert import convert as convert
+from dyt.convert import convert_ln_to_dyt as convert_ln_to_dyt
+from dyt.family import FAMILY as FAMILY
+from dyt.family import PointwiseFunction as PointwiseFunction
+from dyt.functional import dynamic_erf as dynamic_erf
+from dyt.functional import dynamic_tanh as dynamic_tanh
+from dyt.functional import pointwise_norm as pointwise_norm
+from dyt.modules import DynamicErf as DynamicErf
+from dyt.modules import DynamicTanh as DynamicTanh
+from dyt.modules import PointwiseNorm as PointwiseNorm

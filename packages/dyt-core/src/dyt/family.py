@@ -1,0 +1,136 @@
+"""The point-wise functions that can stand in for a norm: one table, and the truth for every backend.
+
+Each entry is an odd function f of one variable, with its derivative written out rather than
+traced, so that a fused kernel can be compared with both. Formulas follow "Stronger
+Normalization-Free Transformers" (arXiv 2512.10938, section 3), which compares them all;
+tanh is from "Transformers without Normalization" (arXiv 2503.10622).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+DYT_PAPER = "arXiv 2503.10622"
+DERF_PAPER = "arXiv 2512.10938"
+
+
+@dataclass(frozen=True)
+class PointwiseFunction:
+    """An odd function of one variable: ``f``, its derivative ``df``, and its supremum."""
+
+    name: str
+    f: Callable[[Tensor], Tensor]
+    df: Callable[[Tensor], Tensor]
+    bound: float  # sup |f|, the largest value the layer can hand on before weight and bias
+    source: str
+
+
+def _inside(z: Tensor) -> Tensor:
+    """1 where a clipped function still moves, else 0; NaN stays NaN, as it does in f."""
+    return torch.where(z.isnan(), z, (z.abs() <= 1).to(z.dtype))
+
+
+def _satursin(z: Tensor) -> Tensor:
+    return torch.sin(z.clamp(-math.pi / 2, math.pi / 2))
+
+
+def _d_satursin(z: Tensor) -> Tensor:
+    return torch.cos(z.clamp(-math.pi / 2, math.pi / 2))
+
+
+def _saturlog(z: Tensor) -> Tensor:
+    log = torch.log1p(z.abs())
+    return z.sign() * log / (1 + log)
+
+
+def _d_saturlog(z: Tensor) -> Tensor:
+    a = z.abs()
+    return 1 / ((1 + a) * (1 + torch.log1p(a)).square())
+
+
+def _relsign(z: Tensor) -> Tensor:
+    return z / (1 + torch.sqrt(1 + z.square()))
+
+
+def _d_relsign(z: Tensor) -> Tensor:
+    root = torch.sqrt(1 + z.square())
+    return 1 / (root * (1 + root))
+
+
+def _exproot(z: Tensor) -> Tensor:
+    return -z.sign() * torch.expm1(-z.abs().sqrt())
+
+
+def _d_exproot(z: Tensor) -> Tensor:
+    root = z.abs().sqrt()
+    return torch.exp(-root) / (2 * root)  # infinite at 0, as the formula is
+
+
+def _cubsign(z: Tensor) -> Tensor:
+    return z / (z.abs().pow(-2) + z.abs())  # z^3 / (1 + |z|^3) without overflow
+
+
+def _d_cubsign(z: Tensor) -> Tensor:
+    a = z.abs()
+    return 3 / (1 / a + a.square()).square()
+
+
+_TABLE = (
+    PointwiseFunction("tanh", torch.tanh, lambda z: 1 - torch.tanh(z).square(), 1.0, DYT_PAPER),
+    PointwiseFunction(
+        "erf",
+        torch.erf,
+        lambda z: 2 / math.sqrt(math.pi) * torch.exp(-z.square()),
+        1.0,
+        DERF_PAPER,
+    ),
+    PointwiseFunction(
+        "arctan",
+        lambda z: 2 / math.pi * torch.atan(z),
+        lambda z: 2 / math.pi / (1 + z.square()),
+        1.0,
+        DERF_PAPER,
+    ),
+    PointwiseFunction(
+        "isru",
+        lambda z: z * torch.rsqrt(1 + z.square()),
+        lambda z: torch.rsqrt(1 + z.square()).pow(3),
+        1.0,
+        DERF_PAPER,
+    ),
+    PointwiseFunction("satursin", _satursin, _d_satursin, 1.0, DERF_PAPER),
+    PointwiseFunction(
+        "softsign",
+        lambda z: z / (1 + z.abs()),
+        lambda z: (1 + z.abs()).pow(-2),
+        1.0,
+        f"{DERF_PAPER}, there smoothsign",
+    ),
+    PointwiseFunction("relsign", _relsign, _d_relsign, 1.0, DERF_PAPER),
+    PointwiseFunction(
+        "expsign",
+        lambda z: -z.sign() * torch.expm1(-z.abs()),
+        lambda z: torch.exp(-z.abs()),
+        1.0,
+        DERF_PAPER,
+    ),
+    PointwiseFunction("exproot", _exproot, _d_exproot, 1.0, DERF_PAPER),
+    PointwiseFunction("cubsign", _cubsign, _d_cubsign, 1.0, DERF_PAPER),
+    PointwiseFunction("saturlog", _saturlog, _d_saturlog, 1.0, DERF_PAPER),
+    PointwiseFunction("hardtanh", lambda z: z.clamp(-1, 1), _inside, 1.0, DERF_PAPER),
+)
+
+FAMILY: Mapping[str, PointwiseFunction] = MappingProxyType({entry.name: entry for entry in _TABLE})
+
+
+def lookup(name: str) -> PointwiseFunction:
+    """The table's entry for ``name``; raises ValueError naming the known ones."""
+    try:
+        return FAMILY[name]
+    except KeyError:
+        known = ", ".join(FAMILY)
+        raise ValueError(f"function must be one of {known}; got {name!r}") from None

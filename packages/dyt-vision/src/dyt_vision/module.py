@@ -1,0 +1,46 @@
+"""Cross-entropy classification."""
+
+from typing import Any
+
+from dyt_bench.cell import Task
+from dyt_bench.optim import adamw_cosine
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torchmetrics.classification import MulticlassAccuracy
+
+from dyt_vision.data import ImageData
+from dyt_vision.models import MODELS
+
+
+class Classifier(LightningModule):
+    """Logs ``train/loss``, ``val/loss`` (nats) and ``val/acc`` (share of images, micro)."""
+
+    units_per_sample = 1
+
+    def __init__(self, task: Task, data: ImageData) -> None:
+        super().__init__()
+        self.task = task
+        self.model = MODELS[task.model](data.channels, data.classes)
+        self.accuracy = MulticlassAccuracy(data.classes, average="micro")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, 32, 32) -> logits (B, classes)."""
+        logits: Tensor = self.model(images)
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        images, labels = batch
+        loss = cross_entropy(self(images), labels)
+        self.log("train/loss", loss)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        images, labels = batch
+        logits = self(images)
+        self.accuracy(logits, labels)
+        self.log("val/loss", cross_entropy(logits, labels), batch_size=len(labels))
+        self.log("val/acc", self.accuracy, batch_size=len(labels))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        return adamw_cosine(self, learning_rate=self.task.learning_rate, steps=self.task.steps)
