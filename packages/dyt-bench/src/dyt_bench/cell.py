@@ -23,12 +23,19 @@ class Task:
     steps: int  # optimiser steps
     batch_size: int  # samples a step
     learning_rate: float  # peak, after warm-up
-    val_every: int  # steps between two validations
+    val_every: int  # steps between two validations; divides steps
+    data_digest: str = ""  # content of the data set's files
+    code_digest: str = ""  # sources and versions of what computes the result
 
     @property
     def label(self) -> str:
-        """A short name for people: ``vision/vit_tiny/digits/s0``."""
+        """A short name for people: ``vision/vit/digits/s0``."""
         return f"{self.domain}/{self.model}/{self.dataset}/s{self.seed}"
+
+    @property
+    def identity(self) -> str:
+        """Hash of all that determines the task's data and start; where files lie does not."""
+        return digest({key: value for key, value in asdict(self).items() if key != "path"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +70,13 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """A short name for people: ``vision/vit_tiny/digits/s0 dyt``."""
+        """A short name for people: ``vision/vit/digits/s0 dyt``."""
         return f"{self.task.label} {self.norm.label}"
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that determines the outcome: resume, skip and compare go by it."""
+        return digest(self.task.identity, asdict(self.norm))
 
     def parameters(self) -> dict[str, str | int | float]:
         """Flat, for MLflow and tables; options that are not set are left out."""

@@ -34,6 +34,7 @@ class Metric:
     name: str  # as logged by the module, for example "val/acc"
     mode: Literal["min", "max"]  # which direction is better
     title: str  # for tables and plots, with its unit: "top-1 accuracy", "loss (nats/base)"
+    margin: float  # a difference this small makes two models equivalent, in the metric's unit
 
     def better(self, a: float, b: float) -> bool:
         """Whether value ``a`` is better than ``b``."""
@@ -79,6 +80,7 @@ class Domain(ABC):
     metric: ClassVar[Metric]
     models: ClassVar[Mapping[str, Model]]  # the first is the default
     datasets: ClassVar[Mapping[str, Dataset]]  # the first is the default
+    preload: ClassVar[tuple[str, ...]] = ()  # heavy modules to import once for all its cells
 
     @abstractmethod
     def build_data(self, task: Task) -> LightningDataModule:
@@ -98,7 +100,9 @@ class Domain(ABC):
 
         ``training_step`` returns the loss; ``validation_step`` logs ``val/loss`` and the
         domain's metric. ``configure_optimizers`` reads ``task.learning_rate`` and
-        ``task.steps``. The module has an integer attribute ``units_per_sample``: how many of
-        the domain's units one sample holds (tokens in a sequence; 1 for an image). Norms are
-        swapped by the harness afterwards, never here.
+        ``task.steps`` and returns one optimiser, alone or under "optimizer".
+
+        The module has an integer attribute ``units_per_sample``: how many of the domain's units
+        one sample holds (tokens in a sequence; 1 for an image). Norms are swapped by the
+        harness afterwards, never here.
         """

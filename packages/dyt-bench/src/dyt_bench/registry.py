@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from dyt_bench.cell import NATIVE
 from dyt_bench.domain import API_VERSION, ENTRY_POINT_GROUP, Domain
+from dyt_bench.environment import code_digest
 from dyt_bench.errors import UserError
 
 NORM_ENTRY_POINT_GROUP = "dyt_bench.norms"
@@ -19,8 +20,18 @@ class Discovery:
     """What the installed packages offer."""
 
     domains: dict[str, Domain] = field(default_factory=dict)
-    packages: dict[str, str] = field(default_factory=dict)  # domain -> its importable package
+    points: dict[str, EntryPoint] = field(default_factory=dict)  # domain -> where it came from
     broken: dict[str, str] = field(default_factory=dict)  # entry point -> what is wrong with it
+    _code_digests: dict[str, str] = field(default_factory=dict)
+
+    def code_digest(self, name: str) -> str:
+        """A hash of the code behind the domain called ``name``."""
+        if name not in self._code_digests:
+            point = self.points[name]
+            requirements = (point.dist.requires if point.dist else None) or []
+            package = point.module.partition(".")[0]
+            self._code_digests[name] = code_digest(package, requirements)
+        return self._code_digests[name]
 
     def domain(self, name: str) -> Domain:
         """The domain called ``name``; raises UserError with the nearest match."""
@@ -85,7 +96,7 @@ def _load(point: EntryPoint, found: Discovery) -> str | None:
     if domain.name != point.name:
         return f"is called {domain.name!r} but registered as {point.name!r}"
     if domain.name in found.domains:
-        return f"{point.value} declares {domain.name!r}, which {found.packages[domain.name]} has"
+        return f"{point.value} declares {domain.name!r}, as {found.points[domain.name].value} does"
     found.domains[domain.name] = domain
-    found.packages[domain.name] = point.module.partition(".")[0]
+    found.points[domain.name] = point
     return None

@@ -4,6 +4,7 @@ from dyt.convert import NormSite as NormSite
 from dyt.convert import audit as audit
 from dyt.convert import convert as convert
 from dyt.convert import convert_ln_to_dyt as convert_ln_to_dyt
+from dyt.convert import select as select
 from dyt.family import FAMILY as FAMILY
 from dyt.family import PointwiseFunction as PointwiseFunction
 from dyt.functional import dynamic_erf as dynamic_erf

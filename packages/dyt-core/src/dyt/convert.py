@@ -62,6 +62,29 @@ def audit(model: nn.Module) -> list[NormSite]:
     return [site for site in sites if site is not None]
 
 
+def select(
+    model: nn.Module,
+    *,
+    include: Collection[str] | None = None,
+    exclude: Collection[str] = (),
+) -> list[NormSite]:
+    """The replaceable norms of ``model`` that `convert` swaps for the same patterns.
+
+    Raises:
+        ValueError: a pattern that matches no replaceable norm of the model.
+    """
+    sites = [site for site in audit(model) if site.reason is None]
+    for pattern in (*(include or ()), *exclude):
+        if not any(_matches(site, [pattern]) for site in sites):
+            some = ", ".join(site.name for site in sites[:5]) or "none at all"
+            raise ValueError(f"pattern {pattern!r} matches no norm; the model has {some} ...")
+    return [
+        site
+        for site in sites
+        if (include is None or _matches(site, include)) and not _matches(site, exclude)
+    ]
+
+
 def convert(
     model: nn.Module,
     to: str | Replacement = "dyt",
@@ -88,16 +111,10 @@ def convert(
     parents is replaced by one shared layer. Hooks on the old norm are dropped with it.
 
     Raises:
-        ValueError: unknown ``to``, or a pattern that matches no norm of the model.
+        ValueError: unknown ``to``, or a pattern that matches no replaceable norm of the model.
     """
     replacement = _replacement(to)
-    sites = [site for site in audit(model) if site.reason is None]
-    _check_patterns(sites, [*(include or ()), *exclude])
-    for site in sites:
-        if include is not None and not _matches(site, include):
-            continue
-        if _matches(site, exclude):
-            continue
+    for site in select(model, include=include, exclude=exclude):
         model = _swap(model, site, _build(site, replacement, alpha_init_value))
     return model
 
@@ -152,13 +169,6 @@ def _replacement(to: str | Replacement) -> Replacement:
     except KeyError:
         known = ", ".join(map(repr, REPLACEMENTS))
         raise ValueError(f"to must be one of {known}, or a class; got {to!r}") from None
-
-
-def _check_patterns(sites: list[NormSite], patterns: list[str]) -> None:
-    for pattern in patterns:
-        if not any(_matches(site, [pattern]) for site in sites):
-            some = ", ".join(site.name for site in sites[:5]) or "none at all"
-            raise ValueError(f"pattern {pattern!r} matches no norm; the model has {some} ...")
 
 
 def _matches(site: NormSite, patterns: Collection[str]) -> bool:

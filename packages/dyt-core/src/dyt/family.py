@@ -1,4 +1,4 @@
-"""The point-wise functions that can stand in for a norm: one table, and the truth for every backend.
+"""The point-wise functions that can stand in for a norm: one table, the truth for all backends.
 
 Each entry is an odd function f of one variable, with its derivative written out rather than
 traced, so that a fused kernel can be compared with both. Formulas follow "Stronger

@@ -32,6 +32,11 @@ class PointwiseNorm(nn.Module):
     Source: arXiv 2503.10622 and arXiv 2512.10938.
     """
 
+    alpha: nn.Parameter
+    shift: nn.Parameter | None
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
     def __init__(
         self,
         normalized_shape: int | Sequence[int],

@@ -26,7 +26,8 @@ class Vision(Domain):
     name = "vision"
     summary = "image classification"
     unit = "image"
-    metric = Metric(name="val/acc", mode="max", title="top-1 accuracy")
+    metric = Metric(name="val/acc", mode="max", title="top-1 accuracy", margin=0.01)
+    preload = ("dyt_vision.data", "dyt_vision.module")
     models = {
         "vit": Model(
             summary="ViT, 6 layers of 96, patches of 4 on 32x32",

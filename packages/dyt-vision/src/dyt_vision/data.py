@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dyt_bench.cell import Task
-from dyt_bench.domain import DataError
-from dyt_bench.loading import SeededDataModule
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset, Subset, TensorDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
+
+from dyt_bench.cell import Task
+from dyt_bench.domain import DataError
+from dyt_bench.loading import SeededDataModule
 
 SIZE = 32  # pixels a side
 VAL_SHARE = 0.2
@@ -68,7 +69,7 @@ def _folder(task: Task, path: Path) -> ImageData:
     try:
         images = ImageFolder(path, transform)
     except FileNotFoundError as error:  # no class folder, or one without images
-        raise DataError(f"{path}: {error}; put each class's images into a folder of its own")
-    return ImageData(
-        images, images.targets, channels=3, classes=len(images.classes), task=task
-    )
+        raise DataError(
+            f"{path}: {error}; put each class's images into a folder of its own"
+        ) from None
+    return ImageData(images, images.targets, channels=3, classes=len(images.classes), task=task)

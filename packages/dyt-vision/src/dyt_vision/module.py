@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from dyt_bench.cell import Task
-from dyt_bench.optim import adamw_cosine
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy
 
+from dyt_bench.cell import Task
+from dyt_bench.optim import adamw_cosine
 from dyt_vision.data import ImageData
 from dyt_vision.models import MODELS
 

@@ -1,0 +1,93 @@
+"""The front door: `nox -l` lists what can be done, each session sets itself up."""
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["tests", "lint", "types"]
+
+PACKAGES = sorted(str(path) for path in Path("packages").iterdir() if path.is_dir())
+CONSTRAINTS = ".ci/constraints.txt"
+DOMAINS = ["vision", "diffusion", "speech", "dna", "llm"]
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install requirements at the versions that CI tests."""
+    session.install("-c", CONSTRAINTS, *requirements)
+    # Where byte code is not kept, every start would compile Lightning and torch anew: 15 s.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+
+
+def install_packages(session: nox.Session, *requirements: str) -> None:
+    """Install this repository's packages, editable, and more."""
+    editable = [argument for package in PACKAGES for argument in ("-e", package)]
+    install(session, *editable, *requirements)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Train, time and compare; arguments after --, for example -- --seeds 3."""
+    install_packages(session)
+    session.run("dyt-bench", "run", *session.posargs)
+
+
+def bench_domain(domain: str) -> None:
+    """Add the session that benches one domain, beside the committed results."""
+
+    @nox.session(name=f"bench(domain='{domain}')")
+    def run(session: nox.Session) -> None:
+        install_packages(session)
+        out = f".dyt-bench/results/{domain}"
+        session.run("dyt-bench", "run", "--domain", domain, "--out", out, *session.posargs)
+
+    run.__doc__ = f"The main job, for {domain} alone."
+
+
+for name in DOMAINS:
+    bench_domain(name)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Write results/ again from the last run; after --: a suite's name, --out FOLDER."""
+    install_packages(session)
+    session.run("dyt-bench", "report", *session.posargs)
+
+
+@nox.session
+def ui(session: nox.Session) -> None:
+    """Open MLflow's comparison UI on 127.0.0.1; after --: --port, --tracking-uri."""
+    install_packages(session)
+    session.run("dyt-bench", "ui", *session.posargs)
+
+
+@nox.session
+def kernels(session: nox.Session) -> None:
+    """Time the layers themselves against the norms and against copying memory."""
+    install_packages(session)
+    session.run("python", "benchmarks/kernels/bench_layers.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments after -- go to pytest."""
+    install_packages(session, "pytest", "hypothesis")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting with ruff."""
+    install(session, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of dyt and dyt_bench with mypy, strictly."""
+    install_packages(session, "mypy", "types-PyYAML", "types-psutil")
+    session.run("mypy", "packages/dyt-core/src", "packages/dyt-bench/src")

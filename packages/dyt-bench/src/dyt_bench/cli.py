@@ -1,0 +1,222 @@
+"""The command line: parse, call, print."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dyt_bench import workspace as workspaces
+from dyt_bench.errors import UserError
+from dyt_bench.registry import Discovery, discover, norm_names
+from dyt_bench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dyt_bench.suite import Suite
+
+DEFAULT_SUITE = Path("benchmarks/default.yaml")
+EXPERIMENT_PREFIX = "dyt-bench/"
+
+
+class _Group(click.Group):
+    """Turns a user's mistake into one sentence on stderr and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"dyt-bench: {error}", err=True)
+            ctx.exit(2)
+
+
+_suite = click.argument("suite", type=click.Path(path_type=Path), default=DEFAULT_SUITE)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+_workspace = click.option(
+    "--workspace",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=workspaces.DEFAULT,
+    show_default=True,
+    help="Folder for records, timings and the default MLflow store.",
+)
+_out = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Folder for the report.",
+)
+
+
+def _selection(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that narrow or change a suite."""
+    for option in (
+        click.option("--steps", type=click.IntRange(1), help="Steps of every cell."),
+        click.option("--seeds", type=click.IntRange(1), help="Run seeds 0 to N-1."),
+        click.option("--domain", "domains", multiple=True, help="Only this domain; repeatable."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dyt-bench")
+def main() -> None:
+    """Compare normalization with its element-wise replacements, on your machine.
+
+    A suite file says what to run: domains, models, norms, seeds. Try
+
+    \b
+      dyt-bench domains                        what can be compared
+      dyt-bench plan benchmarks/default.yaml   what a suite would run
+      dyt-bench run benchmarks/default.yaml    train, time, log, report
+      dyt-bench ui                             look at the runs in MLflow
+    """
+
+
+@main.command()
+@_json
+def domains(as_json: bool) -> None:
+    """List the installed domains, their models and data sets."""
+    found = discover()
+    if as_json:
+        click.echo(json.dumps(_describe(found), indent=1))
+    else:
+        for name, domain in found.domains.items():
+            click.echo(f"{click.style(name, bold=True)}: {domain.summary} ({domain.metric.name})")
+            for key, model in domain.models.items():
+                click.echo(f"  model  {key:<13} {model.summary}; {model.library}")
+            for key, dataset in domain.datasets.items():
+                click.echo(f"  data   {key:<13} {dataset.summary}")
+        click.echo(f"{click.style('norms', bold=True)}: {', '.join(norm_names())}")
+    for name, problem in found.broken.items():
+        click.echo(f"dyt-bench: domain {name!r} is broken: {problem}", err=True)
+
+
+@main.command()
+@_suite
+@_selection
+@_json
+@_workspace
+def plan(
+    suite: Path,
+    domains: tuple[str, ...],
+    seeds: int | None,
+    steps: int | None,
+    as_json: bool,
+    workspace: Path,
+) -> None:
+    """List the cells SUITE would run, and which are done already."""
+    from dyt_bench.suite import Selection, load_suite
+
+    loaded = load_suite(suite, discover(), Selection(domains, seeds, steps))
+    space = Workspace(workspace)
+    if as_json:
+        click.echo(json.dumps(_describe_plan(loaded, space), indent=1))
+        return
+    for cell in loaded.cells:
+        result = space.record(cell).result()
+        done = f"  {result.status}" if result is not None else ""
+        click.echo(f"{cell.identity}  {cell.label:<40} {cell.task.steps:>6} steps{done}")
+    click.echo(f"{len(loaded.cells)} cells, {sum(c.task.steps for c in loaded.cells):,} steps")
+
+
+@main.command()
+@_suite
+@_selection
+@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@click.option("--fresh", is_flag=True, help="Run again what is done already.")
+@_json
+@_workspace
+@_out
+def run(
+    suite: Path,
+    domains: tuple[str, ...],
+    seeds: int | None,
+    steps: int | None,
+    tracking_uri: str | None,
+    fresh: bool,
+    as_json: bool,
+    workspace: Path,
+    out: Path,
+) -> None:
+    """Train every cell of SUITE, time its norms, log to MLflow, write the report.
+
+    Cells done before, with the same code, data and options, are not run again: after an
+    interruption the same command continues. Exit status 1 if a cell failed.
+    """
+    from dyt_bench.session import run_suite
+    from dyt_bench.suite import Selection, load_suite
+
+    found = discover()
+    loaded = load_suite(suite, found, Selection(domains, seeds, steps))
+    # A scheduler's SIGTERM then ends a run as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    session = run_suite(
+        loaded, found, Workspace(workspace), tracking_uri=tracking_uri, fresh=fresh, out=out
+    )
+    if as_json:
+        click.echo(json.dumps(session.summary(), indent=1))
+    sys.exit(session.exit_status)
+
+
+@main.command()
+@click.argument("name", default="default")
+@_workspace
+@_out
+def report(name: str, workspace: Path, out: Path) -> None:
+    """Write the report of the suite called NAME again, from what it last ran."""
+    from dyt_bench.session import print_leaderboard, report_suite
+
+    standings = report_suite(name, discover(), Workspace(workspace), out)
+    print_leaderboard(standings)
+    click.echo(f"report: {out / 'README.md'}")
+
+
+@main.command()
+@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@_workspace
+def ui(tracking_uri: str | None, port: int, workspace: Path) -> None:
+    """Serve MLflow's UI for the runs, on this machine only, until Ctrl-C."""
+    from dyt_bench.ui import serve
+
+    space = Workspace(workspace)
+    if tracking_uri is None and not space.database.exists():
+        raise UserError(f"there is no store {space.database} yet: run a suite first")
+    serve(tracking_uri or space.tracking_uri, port, EXPERIMENT_PREFIX)
+
+
+def _describe(found: Discovery) -> dict[str, Any]:
+    return {
+        "domains": {
+            name: {
+                "summary": domain.summary,
+                "metric": domain.metric.name,
+                "mode": domain.metric.mode,
+                "unit": domain.unit,
+                "models": {key: model.summary for key, model in domain.models.items()},
+                "datasets": {key: data.summary for key, data in domain.datasets.items()},
+            }
+            for name, domain in found.domains.items()
+        },
+        "norms": norm_names(),
+        "broken": found.broken,
+    }
+
+
+def _describe_plan(suite: "Suite", space: Workspace) -> dict[str, Any]:
+    cells = []
+    for cell in suite.cells:
+        result = space.record(cell).result()
+        cells.append(
+            {
+                "identity": cell.identity,
+                "label": cell.label,
+                **cell.parameters(),
+                "state": "waiting" if result is None else result.status,
+            }
+        )
+    return {"suite": suite.name, "title": suite.title, "cells": cells}

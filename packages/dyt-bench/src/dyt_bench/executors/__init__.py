@@ -1,0 +1,1 @@
+"""Where jobs run. One executor for now: processes of this machine."""

@@ -1,0 +1,56 @@
+"""Clocks, memory and quantiles, the same on every device."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was given; nothing to wait for on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def now(device: torch.device) -> float:
+    """Seconds on a monotonic clock, once the device is idle."""
+    synchronize(device)
+    return time.perf_counter()
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """The most memory held so far, MiB: the allocator's on a GPU, the process's elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB here
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return float(low), float(middle), float(high)
+
+
+def interleave(arms: Mapping[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
+    """Time every arm once a round, each round in the opposite order of the one before.
+
+    What slows the machine for a while then slows all arms alike, and what the first arm does
+    to caches it does to every arm in turn.
+
+    Args:
+        arms: name -> a call that runs the arm once and returns its seconds.
+        rounds: measurements of each.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    names = list(arms)
+    for _ in range(rounds):
+        for name in names:
+            seconds[name].append(arms[name]())
+        names.reverse()
+    return seconds

@@ -1,0 +1,133 @@
+"""Run a suite: each task's norms against the clock, then every cell in a process of its own."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from dyt_bench.cell import Cell, Norm, Task
+from dyt_bench.environment import fingerprint
+from dyt_bench.executors.local import JobFailed, LocalExecutor
+from dyt_bench.files import read_json, write_json
+from dyt_bench.progress import Board
+from dyt_bench.record import Record, Result
+from dyt_bench.registry import Discovery
+from dyt_bench.statistics import step_time_ratios
+from dyt_bench.suite import Suite
+from dyt_bench.tracking import Tracker
+from dyt_bench.workspace import Workspace
+
+TIMING_ROUNDS = 15  # interleaved steps of every norm
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What running a suite takes."""
+
+    suite: Suite
+    workspace: Workspace
+    tracker: Tracker
+    board: Board
+    found: Discovery
+    fresh: bool = False  # run again what is done already
+
+    def run(self) -> Iterator[Result]:
+        """Run what is not done yet; results in the suite's order.
+
+        A cell that diverges or fails is recorded as such and the rest goes on. Interrupted,
+        the finished cells stay finished and the same call continues.
+        """
+        environment = fingerprint()
+        domains = dict.fromkeys(cell.task.domain for cell in self.suite.cells)
+        preload = [module for name in domains for module in self.found.domains[name].preload]
+        executor = LocalExecutor(["dyt_bench.worker", *preload])
+
+        for task in self.suite.tasks:
+            norms = self.suite.norms_of(task)
+            timing = self._timing(executor, task, norms) if len(norms) > 1 else {}
+            for norm in norms:
+                cell = Cell(task=task, norm=norm)
+                ratios = step_time_ratios(timing, norm.label) if timing else {}
+                yield self._cell(executor, cell, environment, ratios)
+
+    def _cell(
+        self,
+        executor: LocalExecutor,
+        cell: Cell,
+        environment: dict[str, str],
+        ratios: dict[str, float],
+    ) -> Result:
+        record = self.workspace.record(cell)
+        result = None if self.fresh else record.result()
+        if result is not None and result.status != "failed":
+            self.tracker.follow(record)
+            self.board.finish(cell, result, reused=True)
+            return result
+        record.begin(cell, environment)
+        self.tracker.follow(record)
+        self.board.start(cell)
+        started = time.time()
+        try:
+            result = self._follow(executor, cell, record)
+            result = replace(result, summary={**result.summary, **ratios})
+        except JobFailed as failure:
+            result = Result(
+                status="failed",
+                reason=f"{failure} (see {record.log_path})",
+                started=started,
+                ended=time.time(),
+            )
+        record.finish(result)
+        self.board.finish(cell, result, reused=False)
+        return result
+
+    def _follow(self, executor: LocalExecutor, cell: Cell, record: Record) -> Result:
+        outcome: Result | None = None
+        for event in executor.run(partial(_train, cell, record), record.log_path):
+            match event:
+                case {"event": "row", "step": step, "metrics": metrics}:
+                    self.board.row(cell, step, metrics)
+                case {"event": "outcome", "value": outcome}:
+                    pass
+        if outcome is None:
+            raise JobFailed("its process ended without a result")
+        return outcome
+
+    def _timing(
+        self, executor: LocalExecutor, task: Task, norms: list[Norm]
+    ) -> dict[str, list[float]]:
+        """Seconds of a step by norm and round; empty if the task could not be timed."""
+        path = self.workspace.timing_path(task, norms)
+        seconds: dict[str, list[float]] | None = None if self.fresh else read_json(path)
+        if seconds is not None:
+            return seconds
+        self.board.note(f"timing {task.label}, {len(norms)} norms in turn")
+        try:
+            for event in executor.run(partial(_time, task, norms), path.with_suffix(".log")):
+                if event is not None and event["event"] == "outcome":
+                    seconds = event["value"]
+        except JobFailed as failure:
+            self.board.note(f"timing {task.label} failed: {failure}")
+        if seconds is None:
+            return {}
+        write_json(path, seconds)
+        self.board.note("")
+        return seconds
+
+
+# Jobs import torch in their own process; this one stays light.
+
+
+def _train(cell: Cell, record: Record, tell: Callable[[dict[str, Any]], None]) -> Result:
+    from dyt_bench.worker import run_cell
+
+    return run_cell(cell, record, tell)
+
+
+def _time(
+    task: Task, norms: list[Norm], tell: Callable[[dict[str, Any]], None]
+) -> dict[str, list[float]]:
+    from dyt_bench.worker import time_task
+
+    return time_task(task, norms, rounds=TIMING_ROUNDS)

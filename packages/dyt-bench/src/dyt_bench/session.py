@@ -1,0 +1,171 @@
+"""One `dyt-bench run`, from plan to printed leaderboard."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dyt_bench.errors import UserError
+from dyt_bench.files import read_json, write_json
+from dyt_bench.progress import Board
+from dyt_bench.record import Record, Result
+from dyt_bench.registry import Discovery
+from dyt_bench.report.tables import Standing
+from dyt_bench.runner import Runner
+from dyt_bench.suite import Suite
+from dyt_bench.tracking import Tracker
+from dyt_bench.workspace import Workspace
+
+# Everything for people goes to stderr, so that --json has stdout to itself.
+_console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a run came to."""
+
+    suite: Suite
+    results: list[Result]
+    tracking_uri: str
+    experiment_id: str
+    out: Path
+    interrupted: bool = False
+
+    @property
+    def exit_status(self) -> int:
+        """0 if every cell ended by itself, 1 if one failed, 130 if interrupted."""
+        if self.interrupted:
+            return 130
+        return 1 if any(result.status == "failed" for result in self.results) else 0
+
+    def summary(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "suite": self.suite.name,
+            "tracking_uri": self.tracking_uri,
+            "experiment_id": self.experiment_id,
+            "report": str(self.out / "README.md"),
+            "interrupted": self.interrupted,
+            "cells": [
+                {
+                    "identity": cell.identity,
+                    "label": cell.label,
+                    "status": result.status,
+                    "reason": result.reason,
+                    "first": result.first,
+                    "last": result.last,
+                }
+                for cell, result in zip(self.suite.cells, self.results, strict=False)
+            ],
+        }
+
+
+def run_suite(
+    suite: Suite,
+    found: Discovery,
+    workspace: Workspace,
+    *,
+    tracking_uri: str | None,
+    fresh: bool,
+    out: Path,
+) -> Session:
+    """Run, mirror to MLflow, report and print.
+
+    Raises:
+        UserError: the tracking store does not answer, or a folder cannot be written; nothing
+            has been run or written then.
+    """
+    uri = tracking_uri or workspace.tracking_uri
+    tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace.artifacts)
+    if tracking_uri is None:
+        workspace.create()
+    with _console.status("starting MLflow and the workers"):
+        tracker.connect()
+    workspace.create()
+    metrics = {name: domain.metric.name for name, domain in found.domains.items()}
+    results: list[Result] = []
+    interrupted = False
+    with Board(_console, suite.cells, metrics) as board:
+        runner = Runner(suite, workspace, tracker, board, found, fresh)
+        try:
+            for result in runner.run():
+                results.append(result)
+        except KeyboardInterrupt:
+            interrupted = True
+    write_json(
+        workspace.suite_path(suite.name),
+        {"title": suite.title, "cells": [workspace.record(c).folder.name for c in suite.cells]},
+    )
+    tracker.close()
+    session = Session(suite, results, uri, tracker.experiment_id, out, interrupted)
+    _conclude(session, tracker, found, workspace)
+    return session
+
+
+def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -> list[Standing]:
+    """Write the report of what the suite called ``name`` last ran; returns the leaderboard.
+
+    Raises:
+        UserError: no suite of that name has run in this workspace.
+    """
+    from dyt_bench.report import write_report
+
+    about = read_json(workspace.suite_path(name))
+    if about is None:
+        raise UserError(
+            f"no suite called {name!r} has run in {workspace.folder}: "
+            f"there are {', '.join(workspace.suites()) or 'none'}"
+        )
+    records = [Record(workspace.cells / folder) for folder in about["cells"]]
+    return write_report(about["title"], records, found, out)
+
+
+def print_leaderboard(standings: Sequence[Standing]) -> None:
+    """The leaderboard as a terminal table."""
+    from dyt_bench.report.page import standing_row
+
+    if not standings:
+        return
+    rows = [standing_row(standing) for standing in standings]
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    for title in rows[0]:
+        table.add_column(title, no_wrap=title in ("model", "norm", "speed"))
+    for row in rows:
+        table.add_row(*row.values())
+    _console.print(table)
+
+
+def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: Workspace) -> None:
+    """Print how it went and where to look."""
+    suite, results = session.suite, session.results
+    for cell, result in zip(suite.cells, results, strict=False):
+        if result.status != "finished":
+            _print(f"{cell.label}: {result.status}: {result.reason}")
+    if session.interrupted:
+        _print(
+            f"interrupted with {len(results)} of {len(suite.cells)} cells done; "
+            "the same command continues"
+        )
+        return
+    if any(result.last for result in results):
+        print_leaderboard(report_suite(suite.name, found, workspace, session.out))
+    if tracker.problem:
+        _print(
+            f"MLflow did not take everything ({tracker.problem}); the records are whole: "
+            "run the same command again to send the rest"
+        )
+    option = (
+        ""
+        if session.tracking_uri == workspace.tracking_uri
+        else (f" --tracking-uri {session.tracking_uri}")
+    )
+    _print(f"report      {session.out / 'README.md'}")
+    _print(f"MLflow      experiment dyt-bench/{suite.name} in {session.tracking_uri}")
+    _print(f"to look     dyt-bench ui{option}    (in this repository: nox -s ui)")
+
+
+def _print(text: str) -> None:
+    _console.print(text, highlight=False, markup=False, soft_wrap=True)

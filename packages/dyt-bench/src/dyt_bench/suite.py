@@ -1,0 +1,289 @@
+"""Suite file -> validated suite -> cells.
+
+A suite says what to run, never how::
+
+    name: default
+    norms: [native, dyt]
+    seeds: [0]
+    tasks:
+      - domain: vision
+        models: [vit, convnext]
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dyt_bench.cell import NATIVE, Cell, Norm, Task
+from dyt_bench.domain import Domain
+from dyt_bench.errors import DataError, UserError
+from dyt_bench.registry import Discovery, norm_names, unknown
+from dyt_bench.sources import digest_files
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+Positive = Annotated[int, Field(ge=1)]
+_VALIDATIONS = 5  # about so many after the first, unless the suite says otherwise
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NormOptions(_Strict):
+    """One arm; in a suite file a name alone, or a mapping with options."""
+
+    name: str
+    alpha_init_value: Annotated[float, Field(gt=0)] | None = None
+    recipe: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, given: object) -> object:
+        return {"name": given} if isinstance(given, str) else given
+
+
+class TaskEntry(_Strict):
+    """Tasks of one domain: every model with every data set and seed."""
+
+    domain: str
+    models: Annotated[list[str], Field(min_length=1)] | None = None  # None: the first
+    datasets: Annotated[list[str], Field(min_length=1)] | None = None  # None: the first
+    path: Path | None = None  # the user's data; relative to the suite file
+    steps: Positive | None = None  # this and the rest: None means the model's own
+    batch_size: Positive | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    val_every: Positive | None = None
+
+
+class SuiteFile(_Strict):
+    """What a suite file holds."""
+
+    name: Name
+    title: str = ""
+    norms: Annotated[list[NormOptions], Field(min_length=1)] = [
+        NormOptions(name=NATIVE),
+        NormOptions(name="dyt"),
+    ]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = [0]
+    steps: Positive | None = None  # for every task that does not say otherwise
+    tasks: Annotated[list[TaskEntry], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A validated suite; ``cells`` in the order they run, a task's norms side by side."""
+
+    name: str
+    title: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def tasks(self) -> list[Task]:
+        return list(dict.fromkeys(cell.task for cell in self.cells))
+
+    def norms_of(self, task: Task) -> list[Norm]:
+        return [cell.norm for cell in self.cells if cell.task == task]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a command line narrows or changes of a suite; None leaves it as the file says."""
+
+    domains: tuple[str, ...] = ()  # empty: all
+    seeds: int | None = None  # 0, 1, ... in place of the suite's
+    steps: int | None = None  # for every task
+
+
+def load_suite(path: Path, found: Discovery, selection: Selection = Selection()) -> Suite:
+    """Read, validate and expand the suite file at ``path``.
+
+    Raises:
+        UserError: the file cannot be read, is no YAML, or holds an unknown key, name or value:
+            one sentence with the file, the line, what was expected and the nearest match.
+    """
+    text = _read(path)
+    document = _Document(path, text)
+    file = document.validate()
+    wanted = set(selection.domains)
+    for domain in sorted(wanted - {entry.domain for entry in file.tasks}):
+        raise UserError(f"{path}: {unknown('domain', domain, [t.domain for t in file.tasks])}")
+    norms = [document.norm(index, norm) for index, norm in enumerate(file.norms)]
+    seeds = file.seeds if selection.seeds is None else list(range(selection.seeds))
+    cells: list[Cell] = []
+    for index, entry in enumerate(file.tasks):
+        if wanted and entry.domain not in wanted:
+            continue
+        steps = selection.steps or entry.steps or file.steps
+        for task in _expand(document, index, entry, found, seeds, steps):
+            cells += [Cell(task=task, norm=norm) for norm in norms]
+    _check_distinct(path, cells)
+    return Suite(file.name, file.title or file.name, tuple(cells))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        suites = sorted(str(file) for file in path.parent.glob("*.yaml"))
+        there = f"; there are {', '.join(suites)}" if suites else ""
+        raise UserError(f"there is no suite file {path}{there}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the suite file {path}: {error}") from None
+
+
+class _Document:
+    """A parsed suite file that knows the line of everything in it."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        try:
+            self.node = yaml.compose(text, Loader=yaml.SafeLoader)
+            self.content = yaml.safe_load(text)
+        except yaml.MarkedYAMLError as error:
+            line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+            raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
+        if not isinstance(self.content, dict):
+            keys = ", ".join(SuiteFile.model_fields)
+            what = "is empty" if self.content is None else "is not a mapping"
+            raise UserError(f"{path} {what}: a suite has the keys {keys}")
+        self._refuse_repeated_keys(self.node)
+
+    def error(self, where: Iterable[str | int], message: str) -> UserError:
+        """One sentence: file, line, place, message."""
+        where = list(where)
+        place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in where).lstrip(".")
+        return UserError(f"{self.path}:{self._line(where)}: {place}: {message}")
+
+    def validate(self) -> SuiteFile:
+        try:
+            return SuiteFile.model_validate(self.content)
+        except ValidationError as error:
+            # A mistyped key is both unknown and, where required, missing: the typo is the cause.
+            first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+            where = list(first["loc"])
+            if first["type"] == "extra_forbidden":
+                raise self.error(where, unknown("key", where[-1], self._keys(where))) from None
+            message = first["msg"][0].lower() + first["msg"][1:]
+            got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+            raise self.error(where, f"{message}{got}") from None
+
+    def norm(self, index: int, options: NormOptions) -> Norm:
+        where: list[str | int] = ["norms", index]
+        self.check_known(where, "norm", options.name, norm_names())
+        norm = Norm(**options.model_dump())
+        if norm.is_native and norm != Norm():
+            raise self.error(where, "the native norm takes no options")
+        return norm
+
+    def check_known(
+        self, where: list[str | int], kind: str, name: str, known: Iterable[str]
+    ) -> None:
+        if name not in (known := list(known)):
+            raise self.error(where, unknown(kind, name, known))
+
+    def _keys(self, where: list[str | int]) -> list[str]:
+        level = {1: SuiteFile, 3: TaskEntry if where[0] == "tasks" else NormOptions}
+        return list(level.get(len(where), SuiteFile).model_fields)
+
+    def _line(self, where: list[str | int]) -> int:
+        """The line of the deepest place in ``where`` that exists, counted from 1."""
+        node, line = self.node, 1
+        for part in where:
+            if isinstance(node, yaml.MappingNode):
+                pair = next((p for p in node.value if p[0].value == part), None)
+                if pair is None:
+                    break
+                line, node = pair[0].start_mark.line + 1, pair[1]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+                node = node.value[part]
+                line = node.start_mark.line + 1
+        return line
+
+    def _refuse_repeated_keys(self, node: yaml.Node | None) -> None:
+        """YAML would silently keep the last of two equal keys."""
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                self._refuse_repeated_keys(item)
+        if isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise UserError(f"{self.path}:{line}: key {key.value!r} is given twice")
+                seen.add(key.value)
+                self._refuse_repeated_keys(value)
+
+
+def _expand(
+    document: _Document,
+    index: int,
+    entry: TaskEntry,
+    found: Discovery,
+    seeds: list[int],
+    steps: int | None,
+) -> Iterable[Task]:
+    """The entry's tasks: model by model, data set by data set, seed by seed."""
+    at: list[str | int] = ["tasks", index]
+    try:
+        domain = found.domain(entry.domain)
+    except UserError as error:
+        raise document.error([*at, "domain"], str(error)) from None
+    for m, model_name in enumerate(entry.models or [next(iter(domain.models))]):
+        document.check_known([*at, "models", m], "model", model_name, domain.models)
+        model = domain.models[model_name]
+        for d, dataset_name in enumerate(entry.datasets or [next(iter(domain.datasets))]):
+            where = [*at, "datasets", d] if entry.datasets else at
+            path, data_digest = _data(document, where, entry, domain, dataset_name)
+            task_steps = steps or model.steps
+            val_every = entry.val_every or default_val_every(task_steps)
+            if task_steps % val_every:
+                raise document.error(
+                    [*at, "val_every"],
+                    f"must divide steps, so that the last step is validated: "
+                    f"{task_steps} steps, val_every {val_every}",
+                )
+            for seed in seeds:
+                yield Task(
+                    domain=domain.name,
+                    model=model_name,
+                    dataset=dataset_name,
+                    path=path,
+                    seed=seed,
+                    steps=task_steps,
+                    batch_size=entry.batch_size or model.batch_size,
+                    learning_rate=entry.learning_rate or model.learning_rate,
+                    val_every=val_every,
+                    data_digest=data_digest,
+                    code_digest=found.code_digest(domain.name),
+                )
+
+
+def default_val_every(steps: int) -> int:
+    """The smallest divisor of ``steps`` that gives at most five validations after the first."""
+    return next(n for n in range(1, steps + 1) if steps % n == 0 and steps // n <= _VALIDATIONS)
+
+
+def _data(
+    document: _Document, where: list[str | int], entry: TaskEntry, domain: Domain, name: str
+) -> tuple[Path | None, str]:
+    document.check_known(where, "data set", name, domain.datasets)
+    dataset = domain.datasets[name]
+    path = None if entry.path is None else (document.path.parent / entry.path).resolve()
+    if path is not None and not dataset.takes_path:
+        raise document.error(["tasks", where[1], "path"], f"data set {name!r} takes no path")
+    try:
+        return path, digest_files(list(dataset.files(path)))
+    except DataError as error:
+        raise document.error(where, f"data set {name!r}: {error}") from None
+
+
+def _check_distinct(path: Path, cells: list[Cell]) -> None:
+    seen: set[str] = set()
+    for cell in cells:
+        if cell.identity in seen:
+            raise UserError(f"{path}: the cell {cell.label} is listed twice")
+        seen.add(cell.identity)

@@ -1,0 +1,70 @@
+"""The folder a benchmark works in: records, timings, and the default MLflow store."""
+
+from pathlib import Path
+
+from dyt_bench.cell import Cell, Norm, Task, digest
+from dyt_bench.errors import UserError
+from dyt_bench.record import Record
+
+DEFAULT = Path(".dyt-bench")
+
+
+class Workspace:
+    """``cells/`` and ``timings/`` by identity, ``suites/`` with what a suite last ran.
+
+    Raises:
+        UserError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+
+    def create(self) -> None:
+        try:
+            for name in ("cells", "timings", "suites"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            # The folder looks after itself: no repository it lies in should carry it.
+            (self.folder / ".gitignore").write_text("*\n")
+        except OSError as error:
+            raise UserError(
+                f"cannot write to the workspace {self.folder}: {error.strerror}; "
+                "name another folder with --workspace"
+            ) from None
+
+    @property
+    def database(self) -> Path:
+        """MLflow's store when nobody names another."""
+        return self.folder / "mlflow.db"
+
+    @property
+    def tracking_uri(self) -> str:
+        """The address of `database`, as MLflow wants it."""
+        return f"sqlite:///{self.database}"
+
+    @property
+    def cells(self) -> Path:
+        return self.folder / "cells"
+
+    @property
+    def artifacts(self) -> Path:
+        """Where the default store keeps its artifacts."""
+        return self.folder / "artifacts"
+
+    def record(self, cell: Cell) -> Record:
+        """The cell's record, begun or not; the folder's name starts readable."""
+        task = cell.task
+        name = f"{task.domain}-{task.model}-{cell.norm.name}-s{task.seed}-{cell.identity}"
+        return Record(self.cells / name)
+
+    def suite_path(self, name: str) -> Path:
+        """Where the cells that a suite last ran are listed."""
+        return self.folder / "suites" / f"{name}.json"
+
+    def suites(self) -> list[str]:
+        """Names of the suites that have run here."""
+        return sorted(path.stem for path in (self.folder / "suites").glob("*.json"))
+
+    def timing_path(self, task: Task, norms: list[Norm]) -> Path:
+        """Where the seconds of a task's interleaved steps are kept."""
+        identity = digest(task.identity, [norm.label for norm in norms])
+        return self.folder / "timings" / f"{task.domain}-{task.model}-{identity}.json"
