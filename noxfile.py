@@ -68,7 +68,7 @@ def ui(session: nox.Session) -> None:
 def kernels(session: nox.Session) -> None:
     """Time the layers themselves against the norms and against copying memory."""
     install_packages(session)
-    session.run("python", "benchmarks/kernels/bench_layers.py", *session.posargs)
+    session.run("python", "benchmarks/kernels/bench_modules.py", *session.posargs)
 
 
 @nox.session

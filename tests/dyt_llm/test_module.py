@@ -63,12 +63,12 @@ def losses(module: LanguageModel, data: TextData, steps: int) -> list[float]:
     return history
 
 
-def validate(module: LanguageModel, data: TextData) -> dict[str, float]:
+def validate(module: LanguageModel, batches: list[torch.Tensor]) -> dict[str, float]:
     """What a validation pass logs."""
     trainer = Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False
     )
-    (logged,) = trainer.validate(module, data.val_dataloader(), verbose=False)
+    (logged,) = trainer.validate(module, batches, verbose=False)
     return dict(logged)
 
 
@@ -109,8 +109,9 @@ def test_the_swapped_model_trains(data: TextData, norm: str) -> None:
 def test_validation_repeats_itself_and_leaves_the_generator_alone(few_files: list[Path]) -> None:
     data = text_data(task(), few_files)
     module = build(data)
+    batches = list(data.val_dataloader())
     state = torch.get_rng_state()
-    first, second = validate(module, data), validate(module, data)
+    first, second = validate(module, batches), validate(module, batches)
     assert first == second
     assert torch.equal(torch.get_rng_state(), state)
     assert first["val/loss"] == first["val/loss_token"]
@@ -122,8 +123,9 @@ def test_validation_repeats_itself_and_leaves_the_generator_alone(few_files: lis
 def test_loss_of_longer_tokens_is_counted_by_the_byte(few_files: list[Path]) -> None:
     data = text_data(task("stdlib-bpe"), few_files)
     module = build(data)
-    logged = validate(module, data)
-    windows = torch.cat(list(data.val_dataloader()))
+    batches = list(data.val_dataloader())
+    logged = validate(module, batches)
+    windows = torch.cat(batches)
     with torch.no_grad():
         likely = module(windows[:, :-1]).log_softmax(dim=-1)
     nats = -likely.gather(2, windows[:, 1:, None]).double()

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from dyt_bench.cell import NATIVE, Cell, Norm, Task
 from dyt_bench.domain import Domain
 from dyt_bench.errors import DataError, UserError
-from dyt_bench.registry import Discovery, norm_names, unknown
+from dyt_bench.registry import Discovery, norm_names, recipe_names, unknown
 from dyt_bench.sources import digest_files
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -177,6 +177,10 @@ class _Document:
         norm = Norm(**options.model_dump())
         if norm.is_native and norm != Norm():
             raise self.error(where, "the native norm takes no options")
+        if norm.recipe is not None:
+            self.check_known([*where, "recipe"], "recipe", norm.recipe, recipe_names())
+            if norm.alpha_init_value is not None:
+                raise self.error(where, "give alpha_init_value or recipe: both choose alpha")
         return norm
 
     def check_known(

@@ -18,12 +18,11 @@ from torch.optim import Optimizer
 
 import dyt
 from dyt.probe import Saturation, alphas, watch_saturation
-from dyt.recipes import RECIPES
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.domain import Domain, Metric
 from dyt_bench.measure import interleave, now, peak_memory_mib, quartiles
 from dyt_bench.record import Record, Result
-from dyt_bench.registry import discover, load_norm
+from dyt_bench.registry import discover, load_norm, load_recipe
 from dyt_bench.statistics import AA
 
 # The first steps pay for allocation and caches: they train, but do not count as time.
@@ -114,7 +113,7 @@ def build(cell: Cell, domain: Domain) -> tuple[LightningDataModule, LightningMod
     exclude = domain.models[task.model].exclude
     sites = dyt.select(module, exclude=exclude)
     if not norm.is_native:
-        alpha = RECIPES[norm.recipe].alpha if norm.recipe else norm.alpha_init_value
+        alpha = load_recipe(norm.recipe).alpha if norm.recipe else norm.alpha_init_value
         dyt.convert(module, load_norm(norm.name), exclude=exclude, alpha_init_value=alpha)
     return data, module, [site.name for site in sites]
 

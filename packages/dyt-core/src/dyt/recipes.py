@@ -4,9 +4,8 @@ A recipe maps a norm site to its alpha; hand its ``alpha`` to `dyt.convert` as
 ``alpha_init_value``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from dyt.convert import NormSite
 
@@ -28,16 +27,10 @@ def _llama_alpha(site: NormSite) -> float:
     """The table's entry at the nearest width: below 4096 the paper says nothing."""
     width = min(_LLAMA_ALPHA, key=lambda known: abs(known - site.normalized_shape[-1]))
     attention, rest = _LLAMA_ALPHA[width]
-    before_attention = "input_layernorm" in site.name or "attention" in site.name
+    # transformers' name, and the original implementation's
+    before_attention = site.name.endswith(("input_layernorm", "attention_norm"))
     return attention if before_attention else rest
 
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {
-        recipe.name: recipe
-        for recipe in (
-            Recipe("swap-only", lambda site: 0.5, "arXiv 2503.10622, section 5: 0.5 but for LLMs"),
-            Recipe("llama", _llama_alpha, "arXiv 2503.10622, section 7: LLaMA 7B to 70B"),
-        )
-    }
-)
+SWAP_ONLY = Recipe("swap-only", lambda site: 0.5, "arXiv 2503.10622: 0.5 everywhere but in LLMs")
+LLAMA = Recipe("llama", _llama_alpha, "arXiv 2503.10622: LLaMA 7B, 13B, 34B and 70B")

@@ -110,12 +110,17 @@ def train_bpe(texts: list[bytes]) -> Tokenizer:
 
 
 def _decoded(texts: list[bytes]) -> Iterator[str]:
-    return (text.decode(errors="replace") + "\n" for text in texts)
+    return (_ended(text).decode(errors="replace") for text in texts)
+
+
+def _ended(text: bytes) -> bytes:
+    """A newline between a file and the next, which may lack its last one."""
+    return text + b"\n"
 
 
 def _as_bytes(texts: list[bytes]) -> Tensor:
     # bytearray: torch warns of memory it may not write to
-    return torch.frombuffer(bytearray(b"\n".join(texts)), dtype=torch.uint8)
+    return torch.frombuffer(bytearray(b"".join(map(_ended, texts))), dtype=torch.uint8)
 
 
 def _encode(tokenizer: Tokenizer, texts: list[bytes]) -> Tensor:

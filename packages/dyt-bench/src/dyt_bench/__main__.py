@@ -1,0 +1,6 @@
+"""`python -m dyt_bench` is `dyt-bench`."""
+
+from dyt_bench.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="dyt-bench")

@@ -1,0 +1,39 @@
+"""Every function of the table against autograd in double precision, and against its bounds."""
+
+import math
+
+import pytest
+import torch
+
+from dyt.family import FAMILY, lookup
+
+EVERY = pytest.mark.parametrize("name", list(FAMILY))
+# Away from 0 and +-1, where some are not differentiable.
+POINTS = torch.cat([torch.linspace(-9.03, -0.013, 400), torch.linspace(0.013, 9.03, 400)]).double()
+
+
+@EVERY
+def test_derivative_is_that_of_the_function(name):
+    entry = lookup(name)
+    z = POINTS.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(entry.f(z).sum(), z)
+    torch.testing.assert_close(entry.df(POINTS), expected, rtol=1e-9, atol=1e-12)
+
+
+@EVERY
+def test_function_is_odd_and_bounded(name):
+    entry = lookup(name)
+    wide = torch.cat([POINTS, 1e4 * POINTS])
+    torch.testing.assert_close(entry.f(-wide), -entry.f(wide))
+    assert entry.f(wide).abs().max() <= entry.bound
+    assert entry.f(torch.zeros(1)).item() == 0
+
+
+@EVERY
+def test_nan_passes_through(name):
+    assert lookup(name).f(torch.tensor([math.nan])).isnan().all()
+
+
+def test_unknown_function_is_named():
+    with pytest.raises(ValueError, match=r"one of tanh, erf.*; got 'tahn'"):
+        lookup("tahn")

@@ -1,0 +1,85 @@
+"""The command line as a person or a program meets it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dyt_bench.cli import main
+
+ROOT = Path(__file__).parents[2]
+SUITE = str(ROOT / "benchmarks" / "default.yaml")
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def called(*arguments):
+        return CliRunner().invoke(main, list(arguments))
+
+    return called
+
+
+def test_domains_lists_what_is_installed_for_programs(cli):
+    listing = json.loads(cli("domains", "--json").stdout)
+    assert set(listing["domains"]) == {"diffusion", "dna", "llm", "speech", "vision"}
+    for domain in listing["domains"].values():
+        assert domain["models"]
+        assert "folder" in domain["datasets"]
+    assert listing["norms"] == ["native", "derf", "dyt"]
+
+
+def test_plan_lists_the_cells_for_programs(cli):
+    plan = json.loads(cli("plan", SUITE, "--json").stdout)
+    assert len(plan["cells"]) >= 10
+    assert {cell["domain"] for cell in plan["cells"]} == {
+        "diffusion",
+        "dna",
+        "llm",
+        "speech",
+        "vision",
+    }
+    assert {cell["state"] for cell in plan["cells"]} == {"waiting"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["domains"], ["plan", SUITE]])
+def test_looking_around_does_not_import_torch(arguments):
+    script = f"""
+import sys
+from dyt_bench.cli import main
+try:
+    main({arguments!r})
+except SystemExit as end:
+    assert not end.code
+heavy = sorted({{"torch", "lightning", "mlflow", "numpy", "pandas", "timm"}} & set(sys.modules))
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nowhere.yaml"], "there is no suite file nowhere.yaml"),
+        (["plan", SUITE, "--domain", "dnaa"], "unknown domain 'dnaa'"),
+        (["run", SUITE, "--tracking-uri", "http://127.0.0.1:9"], "no MLflow store answers"),
+        (["report", "default"], "no suite called 'default' has run"),
+        (["ui"], "there is no store"),
+    ],
+)
+def test_a_mistake_is_one_sentence_status_2_and_leaves_nothing(cli, arguments, message):
+    result = cli(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"dyt-bench: {message}")
+    assert result.stderr.count("\n") == 1
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_an_empty_suite_is_a_mistake(cli):
+    Path("empty.yaml").touch()
+    result = cli("run", "empty.yaml")
+    assert (result.exit_code, result.stderr[:31]) == (2, "dyt-bench: empty.yaml is empty:")

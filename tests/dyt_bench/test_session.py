@@ -1,0 +1,147 @@
+"""The main job on a reduced suite, as the README's first command runs it: five domains, real
+data, processes of their own, MLflow, the report. Then again, and what goes wrong."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+SUITE = """
+name: reduced
+steps: 4
+tasks:
+- {domain: vision, models: [convnext]}
+- domain: diffusion
+- domain: speech
+- domain: dna
+- domain: llm
+"""
+
+
+def dyt_bench(folder, *arguments, **options):
+    command = [sys.executable, "-m", "dyt_bench", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Folder and output of one run of the reduced suite."""
+    folder = tmp_path_factory.mktemp("session")
+    (folder / "suite.yaml").write_text(SUITE)
+    return folder, dyt_bench(folder, "run", "suite.yaml", "--json")
+
+
+def test_every_cell_finishes(ran):
+    _, run = ran
+    assert run.returncode == 0, run.stderr
+    cells = json.loads(run.stdout)["cells"]
+    assert len(cells) == 10
+    assert {cell["status"] for cell in cells} == {"finished"}
+
+
+def test_mlflow_has_every_run_with_its_curves(ran):
+    _, run = ran
+    summary = json.loads(run.stdout)
+    client = MlflowClient(tracking_uri=summary["tracking_uri"])
+    runs = client.search_runs([summary["experiment_id"]])
+    assert len(runs) == 10
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    assert {r.data.params["domain"] for r in runs} == {
+        "vision",
+        "diffusion",
+        "speech",
+        "dna",
+        "llm",
+    }
+    for r in runs:
+        steps = [p.step for p in client.get_metric_history(r.info.run_id, "train/loss")]
+        assert steps == [1, 2, 3, 4]
+        assert {"val/loss", "time/step_ms", "memory/peak_mib"} <= set(r.data.metrics)
+        assert {"env.cpu", "env.torch", "digest.data"} <= set(r.data.tags)
+        swapped = r.data.params["norm"] == "dyt"
+        assert any(key.startswith("alpha/") for key in r.data.metrics) == swapped
+        assert (r.data.metrics["model/norms_replaced"] > 0) == swapped
+
+
+def test_norms_of_a_task_start_alike_and_see_the_same(ran):
+    folder, _ = ran
+    with (folder / "results" / "runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for domain in {row["domain"] for row in rows}:
+        pair = [row for row in rows if row["domain"] == domain]
+        assert len({(row["digest/weights"], row["digest/batches"]) for row in pair}) == 1
+
+
+def test_the_report_is_there(ran):
+    folder, _ = ran
+    page = (folder / "results" / "README.md").read_text()
+    for name in ("vision/convnext", "diffusion/dit", "speech/wav2vec2", "dna/hyena", "llm/llama"):
+        assert f"| {name} |" in page
+    for figure in ("summary.png", "curves.png"):
+        assert (folder / "results" / "figures" / figure).read_bytes().startswith(b"\x89PNG")
+        assert f"figures/{figure}" in page
+
+
+def test_running_again_runs_nothing_and_adds_nothing(ran):
+    folder, first = ran
+    again = dyt_bench(folder, "run", "suite.yaml", "--json")
+    assert again.returncode == 0
+    assert again.stderr.count("done before") == 10
+    summary = json.loads(again.stdout)
+    assert summary["cells"] == json.loads(first.stdout)["cells"]
+    client = MlflowClient(tracking_uri=summary["tracking_uri"])
+    assert len(client.search_runs([summary["experiment_id"]])) == 10
+
+
+def test_report_can_be_written_anew_elsewhere(ran):
+    folder, _ = ran
+    run = dyt_bench(folder, "report", "reduced", "--out", "elsewhere")
+    assert run.returncode == 0, run.stderr
+    assert (folder / "elsewhere" / "README.md").exists()
+
+
+def test_interrupted_it_stops_and_the_same_command_continues(tmp_path):
+    (tmp_path / "suite.yaml").write_text("name: s\nnorms: [dyt]\ntasks:\n- domain: vision\n")
+    command = [sys.executable, "-m", "dyt_bench", "run", "suite.yaml", "--steps"]
+    process = subprocess.Popen(
+        [*command, "100000"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    for line in process.stderr:
+        if "step     0" in line:  # training has begun
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, rest = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted with 0 of 1 cells done" in rest
+    (record,) = (tmp_path / ".dyt-bench" / "cells").iterdir()
+    assert not (record / "result.json").exists()
+    assert not Path(tmp_path / "results").exists()
+
+
+def test_a_failing_cell_is_reported_and_the_rest_goes_on(tmp_path):
+    """A folder with a picture that is none fails in the worker, not at the plan."""
+    for label in ("a", "b"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in range(40):
+            (tmp_path / "images" / label / f"{number}.png").write_bytes(b"no picture")
+    (tmp_path / "suite.yaml").write_text(
+        "name: s\nnorms: [native]\nsteps: 2\ntasks:\n"
+        "- {domain: vision, models: [convnext], datasets: [folder], path: images}\n"
+        "- {domain: vision, models: [convnext]}\n"
+    )
+    run = dyt_bench(tmp_path, "run", "suite.yaml", "--json")
+    assert run.returncode == 1
+    failed, finished = json.loads(run.stdout)["cells"]
+    assert (failed["status"], finished["status"]) == ("failed", "finished")
+    assert "UnidentifiedImageError" in failed["reason"]
+    assert "log.txt" in failed["reason"]

@@ -1,0 +1,93 @@
+"""Training a cell for real: the same start and batches for every norm, the same bits twice."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from dyt_bench.cell import Cell, Norm, Task
+from dyt_bench.record import Record
+from dyt_bench.worker import run_cell, time_task
+
+TASK = Task(
+    domain="vision",
+    model="convnext",
+    dataset="digits",
+    steps=6,
+    batch_size=8,
+    learning_rate=1e-3,
+    val_every=3,
+)
+DYT = Norm(name="dyt")
+
+
+@pytest.fixture
+def run(tmp_path):
+    def ran(cell, folder="cell"):
+        record = Record(tmp_path / folder)
+        record.begin(cell, {})
+        news = []
+        return run_cell(cell, record, news.append), record, news
+
+    return ran
+
+
+def test_a_cell_records_what_the_report_needs(run):
+    result, record, news = run(Cell(task=TASK, norm=DYT))
+    assert result.status == "finished"
+    rows = record.rows()
+    assert [row["step"] for row in rows if "train/loss" in row] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows if "val/acc" in row] == [0, 3, 6]
+    assert [event["step"] for event in news] == [row["step"] for row in rows]
+    assert result.first["step"] == 0
+    assert result.last["step"] == 6
+    assert result.summary["model/norms_replaced"] == len(result.alpha) == len(result.saturation)
+    assert result.summary["time/units_per_s"] > 0
+    assert result.summary["memory/peak_mib"] > 100
+
+
+def test_norms_share_start_and_batches(run):
+    native, _, _ = run(Cell(task=TASK))
+    swapped, _, _ = run(Cell(task=TASK, norm=DYT))
+    other_seed, _, _ = run(Cell(task=replace(TASK, seed=1)))
+    for digest in ("weights", "batches"):
+        assert native.facts[digest] == swapped.facts[digest] != other_seed.facts[digest]
+    assert native.summary["model/norms_replaced"] == 0
+    assert native.alpha == {}
+
+
+def test_the_same_cell_twice_is_the_same_to_the_bit(run):
+    first, _, _ = run(Cell(task=TASK, norm=DYT), "first")
+    second, _, _ = run(Cell(task=TASK, norm=DYT), "second")
+    assert first.last == second.last
+    assert first.alpha == second.alpha
+
+
+def test_alpha_is_chosen_by_value_or_recipe(run):
+    frozen = replace(TASK, learning_rate=1e-12)
+    given, _, _ = run(Cell(task=frozen, norm=Norm(name="dyt", alpha_init_value=0.8)))
+    assert list(given.alpha.values()) == pytest.approx([0.8] * 16)
+    ruled, _, _ = run(Cell(task=frozen, norm=Norm(name="dyt", recipe="swap-only")))
+    assert list(ruled.alpha.values()) == pytest.approx([0.5] * 16)
+
+
+def test_divergence_is_a_result_with_its_step(run, monkeypatch):
+    from dyt_vision.module import Classifier
+
+    honest = Classifier.training_step
+
+    def explode(self, batch, index):
+        return honest(self, batch, index) * (math.nan if self.global_step == 3 else 1)
+
+    monkeypatch.setattr(Classifier, "training_step", explode)
+    result, record, _ = run(Cell(task=TASK))
+    assert result.status == "diverged"
+    assert result.reason == "the loss became nan at step 4"
+    assert result.last["step"] == 3
+    assert all(math.isfinite(value) for row in record.rows() for value in row.values())
+
+
+def test_timing_takes_every_norm_in_turn():
+    seconds = time_task(TASK, [Norm(), DYT], rounds=2)
+    assert set(seconds) == {"native", "A/A", "dyt"}
+    assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in seconds.values())
