@@ -114,7 +114,7 @@ TASKS = "tasks:\n- domain: vision\n"
         ),
         (
             f"name: s\nnorms: [dyt, dyt]\n{TASKS}",
-            "the cell vision/vit/digits/s0 dyt is listed twice",
+            "cell vision/vit/digits/s0 dyt is listed twice",
         ),
         (f"name: s\n{TASKS}  steps: 10\n  val_every: 3\n", "val_every: must divide steps"),
         (f"name: s\n{TASKS}  path: x\n", "data set 'digits' takes no path"),

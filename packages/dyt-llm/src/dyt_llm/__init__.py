@@ -50,9 +50,9 @@ class LanguageModelling(Domain):
             summary="LLaMA, 4 layers of 128, 4 heads, 128 tokens of context",
             library="transformers",
             native_norm="RMSNorm",
-            steps=150,
+            steps=200,
             batch_size=8,
-            learning_rate=3e-3,
+            learning_rate=1e-3,
         ),
     }
     datasets = {
