@@ -32,18 +32,18 @@ class Speech(Domain):
     preload = ("dyt_speech.data", "dyt_speech.module")
     models = {
         "wav2vec2": Model(
-            summary="wav2vec 2.0, 4 layers of 64 on 7 convolutions of 32, 2 codebooks of 32",
+            summary="wav2vec 2.0, 4 layers of 64 on 7 convolutions of 32, 2 codebooks of 8",
             library="transformers",
             native_norm="LayerNorm",
             steps=200,
             batch_size=8,
-            learning_rate=1e-3,
+            learning_rate=4e-3,
         ),
     }
     datasets = {
         "clips": Dataset(
             summary="10 recorded clips, 34 s, 16 kHz: a read book and spoken playing cards",
-            source="PocketSphinx 5.1.1, test data (LibriVox and others)",
+            source="PocketSphinx 5.1.1 (PyPI, source distribution), test data",
             licence="BSD-2-Clause style",
             files=_clips,
         ),
