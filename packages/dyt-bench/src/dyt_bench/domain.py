@@ -98,8 +98,8 @@ class Domain(ABC):
     def build_module(self, task: Task, data: LightningDataModule) -> LightningModule:
         """The model of ``task.model`` with native norms, its loss and its optimiser.
 
-        ``training_step`` returns the loss; ``validation_step`` logs ``val/loss`` and the
-        domain's metric. ``configure_optimizers`` reads ``task.learning_rate`` and
+        ``training_step`` returns the loss; a validation pass logs ``val/loss`` and the
+        domain's metric, with randomness of its own if it needs any, so that passes compare. ``configure_optimizers`` reads ``task.learning_rate`` and
         ``task.steps`` and returns one optimiser, alone or under "optimizer".
 
         The module has an integer attribute ``units_per_sample``: how many of the domain's units

@@ -47,4 +47,11 @@ class SeededDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(self.val, self.batch_size, collate_fn=self.collate_fn)
+        return DataLoader(
+            self.val,
+            self.batch_size,
+            # A loader draws a seed at each pass: from here, so that validating more or less
+            # often does not move the global generator that training draws noise and masks from.
+            generator=torch.Generator(),
+            collate_fn=self.collate_fn,
+        )

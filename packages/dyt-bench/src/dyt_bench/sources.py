@@ -19,6 +19,8 @@ def package_file(package: str, relative: str) -> Path:
 def files_below(path: Path | None, suffixes: Collection[str], layout: str) -> list[Path]:
     """Every file at or below ``path`` with one of the suffixes (lower case, with the dot), sorted.
 
+    Hidden files and folders are passed over.
+
     Raises:
         DataError: no path, nothing there, or no such file in it; ``layout`` shows what is
             expected, for example ``CLASS/IMAGE.png``.
@@ -29,10 +31,19 @@ def files_below(path: Path | None, suffixes: Collection[str], layout: str) -> li
     if not path.exists():
         raise DataError(f"{path} does not exist: path must name a file or folder with {wanted}")
     candidates = [path] if path.is_file() else sorted(path.rglob("*"))
-    files = [file for file in candidates if file.suffix.lower() in suffixes and file.is_file()]
+    files = [
+        file
+        for file in candidates
+        if file.suffix.lower() in suffixes and file.is_file() and not _is_hidden(file, path)
+    ]
     if not files:
         raise DataError(f"{path} holds no file that fits: expected {wanted}")
     return files
+
+
+def _is_hidden(file: Path, below: Path) -> bool:
+    """Whether it or a folder on the way starts with a dot: .git and .venv are nobody's data."""
+    return any(part.startswith(".") for part in file.relative_to(below).parts)
 
 
 # Above this, names and sizes stand for the content: hashing ImageNet would take minutes.

@@ -49,7 +49,8 @@ class Tracker:
         # Enough patience for a busy server, not the stock eight minutes for a dead one.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        for noisy in ("mlflow", "alembic", "urllib3"):
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+        for noisy in ("alembic", "urllib3"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         database = self.uri.removeprefix("sqlite:///") if self.uri.startswith("sqlite:///") else ""
         try:

@@ -142,6 +142,8 @@ def _trainer(task: Task, trace: Logger, watch: Callback) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         deterministic=True,
+        # Validating before fitting would leave inference tensors in metrics that training reuses.
+        inference_mode=False,
     )
 
 

@@ -1,4 +1,4 @@
-"""Images in [-1, 1] at 16x16: scikit-learn's digits, or a folder of the user's."""
+"""Images in [-1, 1]: scikit-learn's digits at 8x8, or a folder of the user's at 16x16."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from torch.nn.functional import interpolate
 from torch.utils.data import Dataset, Subset, TensorDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -17,17 +16,24 @@ from dyt_bench.cell import Task
 from dyt_bench.domain import DataError
 from dyt_bench.loading import SeededDataModule
 
-SIZE = 16  # pixels a side
+FOLDER_SIZE = 16  # pixels a side
 VAL_SHARE = 0.2
 LEAST_PER_CLASS = 5  # so that a fifth of every class is at least one image
 SPLIT_SEED = 0  # one split for every seed: seeds vary the training, not the question
 
 
 class ImageData(SeededDataModule):
-    """Batches ``(images (B, C, 16, 16) float in [-1, 1], labels (B,) int64)``."""
+    """Batches ``(images (B, channels, size, size) float in [-1, 1], labels (B,) int64)``."""
 
     def __init__(
-        self, samples: Dataset[Any], labels: list[int], *, channels: int, classes: int, task: Task
+        self,
+        samples: Dataset[Any],
+        labels: list[int],
+        *,
+        channels: int,
+        size: int,
+        classes: int,
+        task: Task,
     ) -> None:
         train, val = train_test_split(
             range(len(labels)), test_size=VAL_SHARE, stratify=labels, random_state=SPLIT_SEED
@@ -38,7 +44,7 @@ class ImageData(SeededDataModule):
             batch_size=task.batch_size,
             seed=task.seed,
         )
-        self.channels, self.classes = channels, classes
+        self.channels, self.size, self.classes = channels, size, classes
 
 
 def image_data(task: Task) -> ImageData:
@@ -57,10 +63,9 @@ def image_data(task: Task) -> ImageData:
 def _digits(task: Task) -> ImageData:
     digits = load_digits()
     images = torch.from_numpy(digits.images).float().unsqueeze(1) / 8 - 1  # 0..16 -> -1..1
-    images = interpolate(images, size=SIZE, mode="bilinear")
     labels = torch.from_numpy(digits.target).long()
     return ImageData(
-        TensorDataset(images, labels), labels.tolist(), channels=1, classes=10, task=task
+        TensorDataset(images, labels), labels.tolist(), channels=1, size=8, classes=10, task=task
     )
 
 
@@ -68,8 +73,8 @@ def _folder(task: Task, path: Path) -> ImageData:
     transform = v2.Compose(
         [
             v2.ToImage(),
-            v2.Resize(SIZE, antialias=True),
-            v2.CenterCrop(SIZE),
+            v2.Resize(FOLDER_SIZE, antialias=True),
+            v2.CenterCrop(FOLDER_SIZE),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize([0.5] * 3, [0.5] * 3),
         ]
@@ -87,7 +92,14 @@ def _folder(task: Task, path: Path) -> ImageData:
                 f"{path / name} holds {counts[label]} images: every class needs "
                 f"{LEAST_PER_CLASS} or more, because a fifth is held out"
             )
-    return ImageData(images, images.targets, channels=3, classes=len(images.classes), task=task)
+    return ImageData(
+        images,
+        images.targets,
+        channels=3,
+        size=FOLDER_SIZE,
+        classes=len(images.classes),
+        task=task,
+    )
 
 
 def _open(file: str | Path) -> Image.Image:

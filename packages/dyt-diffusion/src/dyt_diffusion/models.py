@@ -1,61 +1,70 @@
 """DiT at the suite's size: built by diffusers, wired and initialised as in the paper."""
 
 from collections.abc import Callable
+from typing import Any
 
 from diffusers import DiTTransformer2DModel
 from torch import nn
 
+TOKENS = 8  # a side, whatever the size of the images
 
-def _dit(channels: int, classes: int) -> nn.Module:
-    model = DiTTransformer2DModel(
+
+def _dit(channels: int, size: int, classes: int) -> nn.Module:
+    model: Any = DiTTransformer2DModel(
         num_attention_heads=4,
         attention_head_dim=32,
         in_channels=channels,
         num_layers=4,
-        sample_size=16,
-        patch_size=2,
+        sample_size=size,
+        patch_size=size // TOKENS,
         num_embeds_ada_norm=classes,
         norm_eps=1e-6,
     )
-    _share_embedding(model)
-    _initialize(model)
-    return model
+    embedding = _share_embedding(model)
+    _initialize(model, embedding)
+    module: nn.Module = model
+    return module
 
 
-def _share_embedding(model: nn.Module) -> None:
+def _share_embedding(model: Any) -> Any:
     """One embedding of timestep and label for all blocks, as in the paper, without dropout.
 
-    diffusers gives every block its own, and each drops labels by a draw of its own: with four
-    blocks and the output layer, an image would lose its whole label once in 10^5, so that the
-    unconditional model that guidance needs would go untrained. The table keeps its last row,
-    ``classes``, for the dropped label; whoever trains the model drops it, once an image.
+    diffusers gives every block its own, and each use of one drops labels by a draw of its own.
+    With four blocks and the output layer an image would lose its label everywhere once in 10^5
+    times, and guidance needs just that case trained. So whoever trains the model drops labels,
+    once an image; the table keeps its last row, ``classes``, for the dropped label.
     """
     shared = model.transformer_blocks[0].norm1.emb
     shared.class_embedder.dropout_prob = 0.0
     for block in model.transformer_blocks:
         block.norm1.emb = shared
+    return shared
 
 
-def _initialize(model: nn.Module) -> None:
-    """The paper's start (arXiv 2212.09748, section 3.2 and its published code).
+def _initialize(model: Any, embedding: Any) -> None:
+    """The paper's start; diffusers leaves all of it at PyTorch's defaults.
 
-    Xavier-uniform linear layers, embeddings of std 0.02, and zeros for the modulation (adaLN)
-    and the output: every block starts as the identity and the model predicts zero noise.
-    diffusers leaves all of this at PyTorch's defaults.
+    Linear layers are Xavier-uniform with zero bias, the embeddings normal of std 0.02. What
+    modulates a block (adaLN) and the output layer are zero, so that each block starts as the
+    identity and the model predicts no noise at all.
+
+    Source: arXiv 2212.09748, sections 3.2 and 4, and the code published with it.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.xavier_uniform_(module.weight.detach().flatten(1))  # a patch: one input
+            # Flattened, because the patch convolution is a linear layer of a patch's pixels.
+            nn.init.xavier_uniform_(module.weight.detach().flatten(1))
             nn.init.zeros_(module.bias)
-    embedding = model.transformer_blocks[0].norm1.emb
-    nn.init.normal_(embedding.class_embedder.embedding_table.weight, std=0.02)
-    nn.init.normal_(embedding.timestep_embedder.linear_1.weight, std=0.02)
-    nn.init.normal_(embedding.timestep_embedder.linear_2.weight, std=0.02)
+    for embedder in (
+        embedding.class_embedder.embedding_table,
+        embedding.timestep_embedder.linear_1,
+        embedding.timestep_embedder.linear_2,
+    ):
+        nn.init.normal_(embedder.weight, std=0.02)
     modulations = [block.norm1.linear for block in model.transformer_blocks]
-    for zeroed in [*modulations, model.proj_out_1, model.proj_out_2]:
-        nn.init.zeros_(zeroed.weight)
+    for linear in (*modulations, model.proj_out_1, model.proj_out_2):
+        nn.init.zeros_(linear.weight)
 
 
-# name -> (channels, classes) -> model of the noise in (B, channels, 16, 16) images; the label
-# ``classes`` stands for none
-MODELS: dict[str, Callable[[int, int], nn.Module]] = {"dit": _dit}
+# name -> (channels, size, classes) -> model of the noise in (B, channels, size, size) images
+MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {"dit": _dit}

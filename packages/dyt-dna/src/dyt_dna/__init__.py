@@ -34,7 +34,7 @@ class DNA(Domain):
             summary="HyenaDNA, 2 layers of 128, 1,024 bases",
             library="dyt-dna",
             native_norm="LayerNorm",
-            steps=200,
+            steps=160,
             batch_size=2,
             learning_rate=2e-3,
         ),

@@ -100,7 +100,7 @@ class HyenaOperator(nn.Module):
         self.project = nn.Linear(width, 3 * width)
         self.short = nn.Conv1d(3 * width, 3 * width, kernel_size=3, groups=3 * width)
         self.filter = ImplicitFilter(width, length)
-        self.skip = nn.Parameter(torch.randn(width, 1))
+        self.skip = nn.Parameter(torch.randn(width))
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,8 +108,9 @@ class HyenaOperator(nn.Module):
         streams = self.project(x).mT  # (B, 3D, L)
         streams = self.short(pad(streams, (2, 0)))  # zeros on the left only: causal
         gate, key, value = streams.chunk(3, dim=1)
-        value = key * value
-        value = causal_convolution(value, self.filter(x.shape[1])) + self.skip * value
+        value = key * value  # (B, D, L)
+        reached = causal_convolution(value, self.filter(x.shape[1]))
+        value = reached + self.skip.unsqueeze(1) * value
         mixed: Tensor = self.out((gate * value).mT)
         return mixed
 

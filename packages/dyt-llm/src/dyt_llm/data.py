@@ -130,5 +130,5 @@ def _encode(tokenizer: Tokenizer, texts: list[bytes]) -> Tensor:
 
 def _token_bytes(tokenizer: Tokenizer) -> Tensor:
     """How many bytes each token stands for: a byte-level token has one character a byte."""
-    tokens = (tokenizer.id_to_token(index) for index in range(tokenizer.get_vocab_size()))
-    return torch.tensor([len(token) for token in tokens])
+    indices = tokenizer.get_vocab()
+    return torch.tensor([len(token) for token in sorted(indices, key=indices.__getitem__)])

@@ -7,7 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 
 def _llama(vocabulary: int, context: int) -> nn.Module:
-    config = LlamaConfig(
+    config = LlamaConfig(  # type: ignore[call-arg]  # attn_implementation is the base class's
         vocab_size=vocabulary,
         hidden_size=128,
         intermediate_size=344,  # 8/3 of the width, rounded up to eights, as in LLaMA

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import soundfile
 import torch
-from dyt_bench.cell import Task
-from dyt_bench.domain import DataError
-from dyt_bench.loading import SeededDataModule
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchaudio.transforms import Resample
+
+from dyt_bench.cell import Task
+from dyt_bench.domain import DataError
+from dyt_bench.loading import SeededDataModule
 
 SAMPLE_RATE = 16_000  # Hz, after resampling; a window is one second
 # Seconds between the starts of two windows. In training no multiple of the model's 20 ms frame:
