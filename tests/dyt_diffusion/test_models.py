@@ -31,9 +31,12 @@ def test_any_channels_size_and_classes(channels, size, classes):
 
 def test_it_starts_as_the_identity_and_predicts_zero(dit):
     seen = []
-    hook = lambda _, args, output: seen.append((args[0], output))  # noqa: E731
+
+    def remember(block, entered, left):
+        seen.append((entered[0], left))
+
     for block in dit.transformer_blocks:
-        block.register_forward_hook(hook)
+        block.register_forward_hook(remember)
     assert not dit(*arguments()).sample.any()
     assert len(seen) == 4
     assert all(torch.equal(entered, left) for entered, left in seen)
@@ -60,7 +63,6 @@ def test_the_blocks_share_one_embedding(dit):
 def test_the_model_itself_draws_no_random_numbers(dit):
     nn.init.normal_(dit.proj_out_2.weight)  # so that the label has a say
     nn.init.normal_(dit.proj_out_1.weight)
-    before = torch.get_rng_state()
     given = arguments()
     before = torch.get_rng_state()
     trained = dit.train()(*given).sample

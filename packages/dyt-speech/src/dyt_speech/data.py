@@ -59,7 +59,8 @@ class Recording:
         )
         if len(samples) < self.sample_rate:
             raise DataError(f"{self.path} is cut off: its header promises {self.frames} samples")
-        return _resample(self.sample_rate)(torch.from_numpy(samples).mean(1))
+        wave: Tensor = _resample(self.sample_rate)(torch.from_numpy(samples).mean(1))
+        return wave
 
 
 class Windows(Dataset[Tensor]):

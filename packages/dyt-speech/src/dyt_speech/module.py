@@ -1,5 +1,6 @@
 """wav2vec 2.0's pretraining: find the masked frame's code among those of other frames."""
 
+from math import exp, log
 from typing import Any
 
 import torch
@@ -22,8 +23,8 @@ class Pretraining(LightningModule):
 
     The loss is contrastive + 0.1 · diversity, in nats per masked frame. The swap of the norm
     before the quantizer changes the targets and so both terms: ``val/loss`` is the contrastive
-    one alone, ``val/diversity`` the share of the codes that are not in use, ``val/perplexity``
-    the number in use (of 16), ``val/acc`` the share of masked frames whose own code ranks first.
+    one alone, ``val/perplexity`` the effective number of codes in use (of 16), ``val/diversity``
+    the share that is not, ``val/acc`` the share of masked frames whose own code ranks first.
 
     Source: Baevski et al. 2020, section 3.2 and appendix B (arXiv 2006.11477).
     """
@@ -53,7 +54,8 @@ class Pretraining(LightningModule):
         return mask.to(waves.device), negatives.to(waves.device)
 
     def training_step(self, waves: Tensor, index: int) -> Tensor:
-        self.model.set_gumbel_temperature(gumbel_temperature(self.global_step / self.task.steps))
+        temperature = gumbel_temperature(self.global_step / self.task.steps)
+        self.model.set_gumbel_temperature(temperature)  # type: ignore[arg-type]  # it says int
         mask, negatives = self.draw(waves)
         loss: Tensor = self(waves, mask, negatives).loss / mask.sum()
         self.log("train/loss", loss)
@@ -67,7 +69,10 @@ class Pretraining(LightningModule):
         self.log("val/loss", output.contrastive_loss / masked, batch_size=masked)
         self.log("val/diversity", output.diversity_loss / masked, batch_size=masked)
         self.log("val/perplexity", output.codevector_perplexity, batch_size=masked)
-        self.log("val/acc", ranked_first(output, mask, negatives), batch_size=masked)
+        accuracy = ranked_first(
+            output.projected_states, output.projected_quantized_states, mask, negatives
+        )
+        self.log("val/acc", accuracy, batch_size=masked)
 
     def configure_optimizers(self) -> dict[str, Any]:
         return adamw_cosine(self, learning_rate=self.task.learning_rate, steps=self.task.steps)
@@ -101,17 +106,17 @@ def gumbel_temperature(progress: float) -> float:
     The paper's base model: 2 · 0.999995^update, at least 0.5, for 400,000 updates. A budget of
     a few hundred steps runs along the same curve, so ``progress`` is the share of it that is done.
     """
-    return max(0.5, 2 * 0.999995 ** (400_000 * progress))
+    return max(0.5, 2 * exp(400_000 * progress * log(0.999995)))
 
 
-def ranked_first(output: Wav2Vec2ForPreTrainingOutput, mask: Tensor, negatives: Tensor) -> Tensor:
+def ranked_first(predicted: Tensor, codes: Tensor, mask: Tensor, negatives: Tensor) -> Tensor:
     """Share of masked frames whose prediction is nearer to its own code than to any other.
 
-    Negatives that carry the same code do not count against it, as in the loss.
+    Negatives that carry the same code do not count against it, as in the loss. Predictions and
+    codes (B, T, D), mask (B, T), negatives (B, T, K) -> a scalar.
     """
-    codes = output.projected_quantized_states
-    predicted, own = output.projected_states[mask], codes[mask]  # (M, D)
+    guess, own = predicted[mask], codes[mask]  # (M, D)
     others = codes.flatten(0, 1)[negatives[mask]]  # (M, K, D)
     same = (others == own.unsqueeze(1)).all(-1)
-    rivals = cosine_similarity(predicted.unsqueeze(1), others, dim=-1).masked_fill(same, -1.0)
-    return (cosine_similarity(predicted, own, dim=-1) > rivals.amax(1)).float().mean()
+    rivals = cosine_similarity(guess.unsqueeze(1), others, dim=-1).masked_fill(same, -torch.inf)
+    return (cosine_similarity(guess, own, dim=-1) > rivals.amax(1)).float().mean()
