@@ -98,9 +98,10 @@ class Domain(ABC):
     def build_module(self, task: Task, data: LightningDataModule) -> LightningModule:
         """The model of ``task.model`` with native norms, its loss and its optimiser.
 
-        ``training_step`` returns the loss; a validation pass logs ``val/loss`` and the
-        domain's metric, with randomness of its own if it needs any, so that passes compare. ``configure_optimizers`` reads ``task.learning_rate`` and
-        ``task.steps`` and returns one optimiser, alone or under "optimizer".
+        ``training_step`` returns the loss. A validation pass logs ``val/loss`` and the domain's
+        metric; randomness it needs is its own and fixed, so that passes compare.
+        ``configure_optimizers`` reads ``task.learning_rate`` and ``task.steps`` and returns one
+        optimiser, alone or under "optimizer".
 
         The module has an integer attribute ``units_per_sample``: how many of the domain's units
         one sample holds (tokens in a sequence; 1 for an image). Norms are swapped by the

@@ -1,11 +1,14 @@
 """The optimiser most of the papers' recipes share, for plugins to use or not."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
 
 def adamw_cosine(
@@ -16,7 +19,7 @@ def adamw_cosine(
     warmup: float = 0.1,
     weight_decay: float = 0.05,
     betas: tuple[float, float] = (0.9, 0.95),
-) -> dict[str, Any]:
+) -> "OptimizerLRSchedulerConfig":
     """What ``configure_optimizers`` returns: AdamW, linear warm-up, cosine decay to zero.
 
     Weights of two and more dimensions decay; biases, norms, alpha and other scalars do not.

@@ -18,7 +18,7 @@ from dyt_bench.suite import Suite
 from dyt_bench.tracking import Tracker
 from dyt_bench.workspace import Workspace
 
-TIMING_ROUNDS = 15  # interleaved steps of every norm
+TIMING_ROUNDS = 11  # interleaved steps of every norm
 
 
 @dataclass(frozen=True)

@@ -124,18 +124,23 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
 
 
 def print_leaderboard(standings: Sequence[Standing]) -> None:
-    """The leaderboard as a terminal table."""
-    from dyt_bench.report.page import standing_row
-
-    if not standings:
-        return
-    rows = [standing_row(standing) for standing in standings]
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    for title in rows[0]:
-        table.add_column(title, no_wrap=title in ("model", "norm", "speed"))
-    for row in rows:
-        table.add_row(*row.values())
-    _console.print(table)
+    """The leaderboard as a table that fits 80 columns; the page has the rest."""
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for title in ("model", "norm", "metric", "native", "value", "verdict", "step time"):
+        table.add_column(title, no_wrap=True)
+    for standing in standings:
+        arrow = "↑" if standing.metric.mode == "max" else "↓"
+        table.add_row(
+            standing.name,
+            standing.norm,
+            f"{standing.metric.name} {arrow}",
+            f"{standing.native:.4f}",
+            f"{standing.arm:.4f}",
+            standing.comparison.verdict,
+            f"x{standing.time['time/step_ratio']:.2f} {standing.speed}" if standing.time else "",
+        )
+    if standings:
+        _console.print(table)
 
 
 def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: Workspace) -> None:

@@ -36,7 +36,7 @@ class Diffusion(Domain):
             summary="DiT, 4 layers of 128, 64 tokens",
             library="diffusers",
             native_norm="LayerNorm",
-            steps=200,
+            steps=160,
             batch_size=16,
             learning_rate=4e-3,
         ),

@@ -1,11 +1,10 @@
 """Noise prediction, and sampling with classifier-free guidance."""
 
-from typing import Any
-
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.utils.torch_utils import randn_tensor
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
@@ -114,7 +113,7 @@ class Denoiser(LightningModule):
             images = ddim.step(guided, timestep, images, return_dict=False)[0]
         return images
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         # Without weight decay, as in the paper (section 4).
         return adamw_cosine(
             self,

@@ -1,9 +1,9 @@
 """Next-nucleotide prediction."""
 
 import math
-from typing import Any
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -65,7 +65,7 @@ class LanguageModel(LightningModule):
         if count:
             self.log(name, values[where].mean(), batch_size=count)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The shared recipe. HyenaDNA spares the filters' weights from decay; here they are not
         singled out, as decay takes less than one percent off a weight in the default budget."""
         return adamw_cosine(self, learning_rate=self.task.learning_rate, steps=self.task.steps)

@@ -50,7 +50,7 @@ class LanguageModelling(Domain):
             summary="LLaMA, 4 layers of 128, 4 heads, 128 tokens of context",
             library="transformers",
             native_norm="RMSNorm",
-            steps=200,
+            steps=160,
             batch_size=8,
             learning_rate=1e-3,
         ),

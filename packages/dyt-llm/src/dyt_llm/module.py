@@ -1,10 +1,10 @@
 """Next-token prediction, judged by the byte so that tokenizers can be compared."""
 
 from math import log
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -58,7 +58,7 @@ class LanguageModel(LightningModule):
         self.log("val/loss_token", by_token)
         self.log("val/perplexity", torch.tensor(by_token).exp())  # inf where math.exp raises
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         # The weight decay, like the default betas, is LLaMA's (arXiv 2302.13971, section 2.3).
         return adamw_cosine(
             self, learning_rate=self.task.learning_rate, steps=self.task.steps, weight_decay=0.1

@@ -1,10 +1,10 @@
 """wav2vec 2.0's pretraining: find the masked frame's code among those of other frames."""
 
 from math import exp, log
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Generator, Tensor
 from torch.nn.functional import cosine_similarity
 from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2ForPreTrainingOutput
@@ -74,7 +74,7 @@ class Pretraining(LightningModule):
         )
         self.log("val/acc", accuracy, batch_size=masked)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         return adamw_cosine(self, learning_rate=self.task.learning_rate, steps=self.task.steps)
 
 

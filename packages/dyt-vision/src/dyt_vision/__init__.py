@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from dyt_vision.module import Classifier
 
 
+# What torchvision's ImageFolder reads, so that the digest covers every file it uses.
+IMAGES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+
+
 def _digits(path: Path | None) -> list[Path]:
     return [package_file("sklearn", "datasets/data/digits.csv.gz")]
 
 
 def _folder(path: Path | None) -> list[Path]:
-    return files_below(path, {".png", ".jpg", ".jpeg", ".bmp", ".webp"}, "CLASS/IMAGE.png")
+    return files_below(path, IMAGES, "CLASS/IMAGE.png")
 
 
 class Vision(Domain):

@@ -1,8 +1,7 @@
 """Cross-entropy classification."""
 
-from typing import Any
-
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy
@@ -42,5 +41,5 @@ class Classifier(LightningModule):
         self.log("val/loss", cross_entropy(logits, labels), batch_size=len(labels))
         self.log("val/acc", self.accuracy, batch_size=len(labels))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         return adamw_cosine(self, learning_rate=self.task.learning_rate, steps=self.task.steps)

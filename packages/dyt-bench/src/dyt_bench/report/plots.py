@@ -55,6 +55,8 @@ def plot_summary(standings: Sequence[Standing], path: Path) -> None:
         quality.set_title("validation metric: change from the native norm")
         quality.set_xlabel("%, better to the right")
         quality.set_xscale("symlog", linthresh=1)
+        gains = [100 * standing.relative_gain for standing in standings]
+        quality.set_xlim(min(*gains, -1) * 1.6, max(*gains, 1) * 1.6)
         quality.xaxis.set_major_formatter("{x:+g}")
         clock.axvline(1, color=_NATIVE, linewidth=1)
         clock.set_title("time of a training step")
