@@ -34,7 +34,7 @@ class Vision(Domain):
     preload = ("dyt_vision.data", "dyt_vision.module")
     models = {
         "vit": Model(
-            summary="ViT, 6 layers of 96, patches of 4 on 32x32",
+            summary="ViT, 6 layers of 96, patches of 4 on 32x32, mean-pooled",
             library="timm",
             native_norm="LayerNorm",
             steps=150,

@@ -16,6 +16,8 @@ def _vit(channels: int, classes: int) -> nn.Module:
         embed_dim=96,
         depth=6,
         num_heads=3,
+        class_token=False,
+        global_pool="avg",
     )
 
 
