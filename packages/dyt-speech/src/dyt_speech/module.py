@@ -64,7 +64,9 @@ class Pretraining(LightningModule):
     def validation_step(self, waves: Tensor, index: int) -> None:
         waves = waves.repeat(VAL_MASKINGS, 1)
         mask, negatives = self.draw(waves, Generator().manual_seed(index))
-        output = self(waves, mask, negatives)
+        # transformers before 5.23 draws for LayerDrop in evaluation, too.
+        with torch.random.fork_rng(devices=[]):
+            output = self(waves, mask, negatives)
         masked = int(mask.sum())  # as the batch size it makes the epoch's mean one over frames
         self.log("val/loss", output.contrastive_loss / masked, batch_size=masked)
         self.log("val/diversity", output.diversity_loss / masked, batch_size=masked)
