@@ -37,7 +37,7 @@ def sessions():
     (domains,) = (
         ast.literal_eval(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and node.targets[0].id == "DOMAINS"
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DOMAINS"
     )
     return defined | {f"bench(domain='{domain}')" for domain in domains}
 
