@@ -79,11 +79,11 @@ def measure(rounds: int, device: torch.device, dtype: torch.dtype) -> list[dict[
 
 def table(results: list[dict[str, object]], title: str) -> Table:
     """The rows as a terminal table."""
-    made = Table(title=title, box=None, title_justify="left", padding=(0, 2))
+    made = Table(title=title, box=None, title_justify="left", padding=(0, 1, 0, 0))
     for column in ("size", "pass", "layer"):
-        made.add_column(column)
+        made.add_column(column, no_wrap=True)
     for column in ("ms", "x clone [quartiles]"):
-        made.add_column(column, justify="right")
+        made.add_column(column, justify="right", no_wrap=True)
     for row in results:
         made.add_row(
             str(row["size"]),
