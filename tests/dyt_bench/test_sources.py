@@ -1,5 +1,8 @@
 """Finding and digesting the files of a data set."""
 
+import subprocess
+import sys
+
 import pytest
 
 from dyt_bench.errors import DataError
@@ -7,10 +10,12 @@ from dyt_bench.sources import digest_files, files_below, package_file
 
 
 def test_package_file_does_not_import_the_package():
-    import sys
-
-    assert package_file("sklearn", "datasets/data/digits.csv.gz").exists()
-    assert "sklearn" not in sys.modules or "sklearn.datasets" in sys.modules
+    script = (
+        "import sys; from dyt_bench.sources import package_file; "
+        "assert package_file('sklearn', 'datasets/data/digits.csv.gz').exists(); "
+        "assert 'sklearn' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
     with pytest.raises(DataError, match="'no_such_package' is not installed"):
         package_file("no_such_package", "x")
 

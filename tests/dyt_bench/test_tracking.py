@@ -87,6 +87,18 @@ def test_sending_again_adds_nothing(record, mirror):
     assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 40
 
 
+def test_a_cell_run_again_is_a_run_of_its_own(record, mirror):
+    record.finish(RESULT)
+    mirror(record)
+    record.begin(CELL, {"cpu": "abacus", "commit": "none"})
+    record.append(1, {"train/loss": 9.0})
+    record.finish(RESULT)
+    client, runs = mirror(record)
+    lengths = [len(client.get_metric_history(r.info.run_id, "train/loss")) for r in runs]
+    assert sorted(lengths) == [1, 40]
+    assert {r.info.status for r in runs} == {"FINISHED"}
+
+
 def test_a_record_cut_off_is_killed_and_may_go_on_later(record, mirror):
     _, (run,) = mirror(record)
     assert run.info.status == "KILLED"

@@ -162,11 +162,8 @@ def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: W
             f"MLflow did not take everything ({tracker.problem}); the records are whole: "
             "run the same command again to send the rest"
         )
-    option = (
-        ""
-        if session.tracking_uri == workspace.tracking_uri
-        else (f" --tracking-uri {session.tracking_uri}")
-    )
+    is_default = session.tracking_uri == workspace.tracking_uri
+    option = "" if is_default else f" --tracking-uri {session.tracking_uri}"
     _print(f"report      {session.out / 'README.md'}")
     _print(f"MLflow      experiment dyt-bench/{suite.name} in {session.tracking_uri}")
     _print(f"to look     dyt-bench ui{option}    (in this repository: nox -s ui)")

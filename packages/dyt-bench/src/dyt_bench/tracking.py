@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 IDENTITY_TAG = "dyt_bench.cell"
+ATTEMPT_TAG = "dyt_bench.started"  # a cell run again, with --fresh or after a cut, is another run
 _SEND_EVERY_S = 2.0
 _BATCH = 1000  # metrics in one request, MLflow's limit
 _CLOSE_S = 60.0  # how long to wait at the end for what is not sent yet
@@ -137,7 +138,9 @@ class _Mirror:
         """Find or create the run; False if MLflow has it whole already."""
         about = self.record.about()
         found = self.client.search_runs(
-            [self.experiment_id], f"tags.`{IDENTITY_TAG}` = '{about['identity']}'"
+            [self.experiment_id],
+            f"tags.`{IDENTITY_TAG}` = '{about['identity']}' "
+            f"and tags.`{ATTEMPT_TAG}` = '{about['started']}'",
         )
         if found and found[0].info.status == "FINISHED":
             return False
@@ -154,6 +157,7 @@ class _Mirror:
         parameters, environment = about["parameters"], about["environment"]
         tags = {
             IDENTITY_TAG: about["identity"],
+            ATTEMPT_TAG: str(about["started"]),
             "dyt_bench.task": about["task_identity"],
             "arm": f"{parameters['domain']}/{parameters['model']} {parameters['norm']}",
             "mlflow.source.name": "dyt-bench",
