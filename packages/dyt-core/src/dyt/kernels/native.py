@@ -81,6 +81,11 @@ _library = _Library()
 _threads = torch.get_num_threads
 
 
+def missing() -> str | None:
+    """Why there is no library to call; None if there is one."""
+    return _library.missing
+
+
 def level() -> str:
     """The instructions in use: "portable", "avx2" or "avx512"; empty without the library."""
     return _library.level
@@ -126,10 +131,10 @@ def forward(
 ) -> Tensor:
     """y of x's shape and dtype; the arithmetic is fp32."""
     affine = weight if weight is not None else bias
-    x, _, outer, n, inner, pitch = _arrange(x, affine, channels_last)
-    y = torch.empty_like(x)
+    source, _, outer, n, inner, pitch = _arrange(x, affine, channels_last)
+    y = torch.empty_like(source)
     failed = _library.forward(
-        x.data_ptr(),
+        source.data_ptr(),
         alpha.data_ptr(),
         None if shift is None else shift.data_ptr(),
         None if weight is None else weight.data_ptr(),
@@ -144,7 +149,8 @@ def forward(
     )
     if failed:
         raise MemoryError("no memory for the native kernels' parameters")
-    return y
+    # Strides as every other layer's: a compiler plans with them.
+    return y if source is x else torch.empty_like(x).copy_(y)
 
 
 def backward(
@@ -159,8 +165,8 @@ def backward(
 ) -> Gradients:
     """dx with x's dtype, the others with the parameter's; sums in fp32, then fp64."""
     affine = weight if weight is not None else bias
-    x, lead, outer, n, inner, pitch = _arrange(x, affine, channels_last)
-    dx = torch.empty_like(x)
+    source, lead, outer, n, inner, pitch = _arrange(x, affine, channels_last)
+    dx = torch.empty_like(source)
     dy, dy_pitch = _arrange_like(dx, dy, lead, n * inner)
     dalpha = torch.empty_like(alpha)
     dshift = None if shift is None else torch.empty_like(shift)
@@ -168,7 +174,7 @@ def backward(
     dbias = None if bias is None else torch.empty_like(bias)
     failed = _library.backward(
         dy.data_ptr(),
-        x.data_ptr(),
+        source.data_ptr(),
         alpha.data_ptr(),
         None if shift is None else shift.data_ptr(),
         None if weight is None else weight.data_ptr(),
@@ -187,6 +193,8 @@ def backward(
     )
     if failed:
         raise MemoryError("no memory for the native kernels' partial sums")
+    if source is not x:
+        dx = torch.empty_like(x).copy_(dx)
     return dx, dalpha, dshift, dweight, dbias
 
 
