@@ -41,6 +41,7 @@ class Figures:
     registers: int
     spills: int  # bytes of stack plus instructions that reach it
     per_element: float  # instructions in the loop, an element
+    special: float  # of those, the ones for the special function unit (exp2, reciprocal)
     wide_share: float  # of the loop's bytes, those in accesses of 128 bits
     waits: int  # barriers and shuffles in the loop
     branches: int  # in the loop, but for the one that closes it
@@ -109,8 +110,9 @@ def read_nvidia(cubin: bytes, elements: int) -> Figures:
         registers=int(_first(r"REG:(\d+)", usage)),
         spills=stack + len(re.findall(r"\b(?:STL|LDL)\b", listing)),
         per_element=len(names) / elements,
+        special=sum(n.startswith("MUFU") for n in names) / elements,
         wide_share=_wide_share([n for n in names if n.startswith(("LDG", "STG"))]),
-        waits=sum(n.startswith(("BAR", "SHFL", "WARPSYNC", "DEPBAR.LE")) for n in names),
+        waits=sum(n.startswith(("BAR", "SHFL", "WARPSYNC")) for n in names),
         branches=sum(n.startswith(("BRA", "BSSY", "CALL", "BRX")) for n in names) - 1,
     )
 
@@ -128,6 +130,7 @@ def read_amd(assembly: str, elements: int) -> Figures:
         registers=int(_first(r"\.vgpr_count:\s+(\d+)", assembly)),
         spills=spilled,
         per_element=len(names) / elements,
+        special=sum(bool(re.match(r"v_(exp|rcp|rsq|log|sin|cos)_", n)) for n in names) / elements,
         wide_share=_wide_share(memory),
         waits=sum(n.startswith(("s_barrier", "ds_", "v_readlane")) for n in names),
         branches=sum("branch" in n for n in names) - 1,

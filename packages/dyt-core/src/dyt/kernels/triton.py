@@ -133,8 +133,8 @@ def backward(
     """
     parameters = (alpha, shift, weight, bias)
     if x.numel() == 0:
-        zeros = [None if p is None else torch.zeros_like(p) for p in parameters]
-        return (torch.empty_like(x), _given(zeros[0]), *zeros[1:])
+        _, *zeros = (None if p is None else torch.zeros_like(p) for p in parameters)
+        return torch.empty_like(x), torch.zeros_like(alpha), zeros[0], zeros[1], zeros[2]
     dx = torch.empty_like(x)
     covered = _covered(x, weight, bias, channels_last)
     layout = find_layout(covered, x, dy, dx)
@@ -148,7 +148,9 @@ def backward(
     ]
     with _on(x.device):
         _launch_backward(dy, x, dx, parameters, gradients, layout, function)
-    return (dx, _given(gradients[0]), *gradients[1:])
+    dalpha, dshift, dweight, dbias = gradients
+    assert dalpha is not None  # as alpha is not
+    return dx, dalpha, dshift, dweight, dbias
 
 
 def _launch_backward(
@@ -223,27 +225,25 @@ def find_layout(covered: range, *tensors: Tensor) -> Layout | None:
             rows = tensors[0].numel() // columns
             return Layout(rows, columns, 1, 1, ((0, columns),) * len(tensors))
         covered = range(len(shape) - 1, len(shape))
-    order = sorted(
-        (d for d in range(len(shape)) if shape[d] > 1 or d in covered),
-        key=lambda d: -tensors[0].stride(d),
-    )
+    strides = tensors[0].stride()
+    order = [d for d in range(len(shape)) if shape[d] > 1 or d in covered]
+    order.sort(key=lambda d: -strides[d])
     first = order.index(covered[0])
     if order[first : first + len(covered)] != list(covered):
         return None
-    outer, columns = order[:first], order[first:]
-    if not all(_adjacent(tensor, columns) for tensor in tensors):
+    outer, inner = order[:first], order[first:]
+    if not all(_adjacent(tensor, inner) for tensor in tensors):
         return None
     blocks = _merge(tensors, outer)
     if len(blocks) > 2:
         return None
-    width = math.prod(shape[d] for d in columns)
-    strides = tuple(_row_strides(tensor, blocks, width) for tensor in tensors)
+    width = math.prod(shape[d] for d in inner)
     return Layout(
         rows=math.prod(shape[d] for d in outer),
         columns=width,
-        per_parameter=math.prod(shape[d] for d in columns[len(covered) :]),
+        per_parameter=math.prod(shape[d] for d in inner[len(covered) :]),
         span=math.prod(shape[d] for d in blocks[-1]) if blocks else 1,
-        strides=strides,
+        strides=tuple(_row_strides(tensor, blocks, width) for tensor in tensors),
     )
 
 
@@ -340,11 +340,6 @@ def _covered(x: Tensor, weight: Tensor | None, bias: Tensor | None, channels_las
 def _required(layout: Layout | None) -> Layout:
     assert layout is not None  # contiguous tensors always have one
     return layout
-
-
-def _given(gradient: Tensor | None) -> Tensor:
-    assert gradient is not None  # alpha is never None
-    return gradient
 
 
 def _lanes() -> int:

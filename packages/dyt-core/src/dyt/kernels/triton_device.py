@@ -10,7 +10,9 @@ their error in units of 2^-24 in brackets.
 """
 
 # Triton's decorator and its tensors have no types that mypy could check a kernel with.
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,misc"
+# It compiles `if` on a constant as a statement, and a tuple by its operators, not by unpacking.
+# ruff: noqa: RUF005, SIM108
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,misc,assignment"
 
 import math
 
