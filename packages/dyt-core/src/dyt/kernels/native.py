@@ -53,10 +53,8 @@ class _Library:
         library.dyt_backward.argtypes = [pointer] * 10 + [size] * 5 + [integer] * 2
         self.limit(LEVELS[-1])
 
-    def limit(self, level: str) -> str:
-        """Use instructions no wider than ``level``; returns the level now in use."""
+    def limit(self, level: str) -> None:
         self.level = LEVELS[self.init(*_openmp(), LEVELS.index(level))]
-        return self.level
 
 
 def _openmp() -> tuple[int | None, ...]:
@@ -88,6 +86,12 @@ def missing() -> str | None:
 
 def level() -> str:
     """The instructions in use: "portable", "avx2" or "avx512"; empty without the library."""
+    return _library.level
+
+
+def limit(widest: str) -> str:
+    """Use no wider instructions than these of `LEVELS`; returns the level now in use."""
+    _library.limit(widest)
     return _library.level
 
 
