@@ -150,12 +150,12 @@ def test_missing_library_is_said_once_and_only_by_auto(monkeypatch):
     with pytest.warns(UserWarning, match="eager formula, slowly: the native kernels are not"):
         dyt.dynamic_tanh(x, alpha)
     dyt.dynamic_tanh(x, alpha)
-    with pytest.raises(ValueError, match="backend 'native' cannot .* not compiled"):
+    with pytest.raises(ValueError, match=r"backend 'native' cannot .* not compiled"):
         dyt.dynamic_tanh(x, alpha, backend="native")
 
 
 def test_unknown_backend_is_named():
-    with pytest.raises(ValueError, match="backend must be one of auto, eager.*; got 'cuda'"):
+    with pytest.raises(ValueError, match=r"backend must be one of auto, eager.*; got 'cuda'"):
         dyt.dynamic_tanh(torch.ones(2), torch.ones(1), backend="cuda")
     with pytest.raises(ValueError, match="backend must be one of"), dyt.use_backend("cuda"):
         pass

@@ -154,9 +154,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("dy_layout", [None, *LAYOUTS])
 def test_layouts(x_layout, dy_layout):
     dy, x, *rest = arguments((6, 5, 24), (24,))
-    dy, x = (
-        LAYOUTS[name](t) if name else t for name, t in ((dy_layout, dy), (x_layout, x))
-    )
+    dy, x = (LAYOUTS[name](t) if name else t for name, t in ((dy_layout, dy), (x_layout, x)))
     check(dy, x, *rest)
 
 

@@ -134,7 +134,8 @@ def _from_environment(environment: Mapping[str, str]) -> str:
     return _known(environment.get("DYT_BACKEND") or "auto", "DYT_BACKEND")
 
 
-_backend: ContextVar[str] = ContextVar("dyt.backend", default=_from_environment(os.environ))
+_default = _from_environment(os.environ)
+_backend: ContextVar[str] = ContextVar("dyt.backend", default=_default)
 
 
 def _choose(

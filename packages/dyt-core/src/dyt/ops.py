@@ -6,7 +6,6 @@ operator ``dyt::pointwise_norm``. Both call the same launchers and save the same
 the parameters, nothing else.
 """
 
-from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -252,32 +251,17 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
 
 
 def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    made = iter(torch.ops.dyt.pointwise_norm_backward(dy, *ctx.saved_tensors, *ctx.options))
-    return *(None if t is None else next(made) for t in ctx.saved_tensors), None, None, None
+    x, alpha, shift, weight, bias = ctx.saved_tensors
+    function, channels_last, _ = ctx.options
+    made: tuple[Tensor | None, ...]
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        # Somebody may ask for the gradient of these gradients.
+        entry = lookup(function)
+        made = eager_backward(dy, x, alpha, shift, weight, bias, entry, channels_last)
+    else:
+        found = iter(torch.ops.dyt.pointwise_norm_backward(dy, *ctx.saved_tensors, *ctx.options))
+        made = tuple(None if t is None else next(found) for t in ctx.saved_tensors)
+    return *made, None, None, None
 
 
 _forward_op.register_autograd(_backward, setup_context=_save)
-
-
-def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
-    ctx.save_for_backward(*inputs[:6])
-    ctx.options = inputs[6:]
-
-
-def _double_backward(ctx: Any, gradients: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-    """The vector-Jacobian product of the gradients' formula."""
-    function, channels_last, _ = ctx.options
-    saved = ctx.saved_tensors
-    with torch.enable_grad():
-        inputs = [None if t is None else t.detach().requires_grad_() for t in saved]
-        made = eager_backward(*cast(Any, inputs), lookup(function), channels_last)
-        present = [t for t in made if t is not None]
-        wanted = [t for t in inputs if t is not None]
-        found = iter(
-            torch.autograd.grad(present, wanted, list(gradients), allow_unused=True)
-        )
-    return *(None if t is None else next(found) for t in inputs), None, None, None
-
-
-_backward_op.register_autograd(_double_backward, setup_context=_save_backward)
-

@@ -257,7 +257,9 @@ def _pitch(x: Tensor, lead: int, period: int, *, any_order: bool) -> int:
     rows = [(strides[d], sizes[d]) for d in range(lead) if sizes[d] != 1]
     if any_order:
         ordered = sorted(rows, reverse=True)
-        if _nested([r[0] for r in ordered], [r[1] for r in ordered], period if lead < x.dim() else 1):
+        if _nested(
+            [r[0] for r in ordered], [r[1] for r in ordered], period if lead < x.dim() else 1
+        ):
             return period
     pitch = rows[-1][0] if rows else 0
     if pitch >= period and _nested([r[0] for r in rows], [r[1] for r in rows], pitch):
