@@ -187,7 +187,7 @@ def _launch_backward(
     )  # fmt: skip
     count = layout.columns // layout.per_parameter
     affine = weight is not None or bias is not None
-    block_c = 32  # 128 bytes of partial sums: a whole line of memory from every program
+    block_c = _lanes()  # of every program's partial sums, one line of memory
     device.reduce_kernel[(1 + (-(-count // block_c) if affine else 0),)](
         *partials, *gradients, programs, blocks,
         count, layout.per_parameter, slots, tile.block_n, 32, block_c,

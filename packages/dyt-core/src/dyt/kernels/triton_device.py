@@ -212,7 +212,7 @@ def _tile(start, row, i: tl.constexpr, rows, cols, span, OUTER: tl.constexpr, RO
         start += tl.cast(row, tl.int64) * ROW + BELOW * ROW  # a constant for each i: no arithmetic
         pointers = start + (rows[:, None] * ROW + cols[None, :])
     else:
-        at = (row + BELOW + rows).to(tl.int64)
+        at = (rows + row + BELOW).to(tl.int64)
         pointers = start + ((at // span * OUTER + at % span * ROW)[:, None] + cols[None, :])
     return pointers
 
