@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def _source(kernel: Any, dtype: str, fixed: dict[str, Any]) -> ASTSource:
     return ASTSource(kernel, signature, constants, aligned)
 
 
+@cache
 def figures(direction: str, target: str, **options: Any) -> Figures:
     """Compile and read; options as `build`."""
     kernel, tile = build(direction, target, **options)
