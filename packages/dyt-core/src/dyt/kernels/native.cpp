@@ -27,9 +27,11 @@
 namespace {
 
 // Loop blocking, in elements. 2048 columns keep the parameters and both accumulators (24 KB)
-// in a first-level cache; four rows at a time load and store an accumulator once for four.
+// in a first-level cache; rows taken together load and store an accumulator once for all. A
+// vector of bf16 widens to two of fp32: half the rows fill the registers.
 constexpr int64_t CHUNK = 2048;
-constexpr int ROWS = 4;
+template <class T>
+constexpr int ROWS = sizeof(T) == 4 ? 4 : 2;
 // Rows summed in fp32 before the sum moves to fp64: bounds the error for any number of rows.
 constexpr int64_t ROW_BLOCK = 512;
 // Below this many elements a second thread costs more than it saves.
@@ -312,8 +314,8 @@ INLINE void backward_block(const Problem& p, Partial& partial, int64_t row, int6
     std::fill_n(dweight, chunk, 0.f);
     std::fill_n(dbias, chunk, 0.f);
     int64_t r = row;
-    for (; r + ROWS <= row + rows; r += ROWS)
-      backward_columns<F, T, ROWS>(x + r * p.x_ld + c, p.x_ld, dy + r * p.dy_ld + c, p.dy_ld,
+    for (; r + ROWS<T> <= row + rows; r += ROWS<T>)
+      backward_columns<F, T, ROWS<T>>(x + r * p.x_ld + c, p.x_ld, dy + r * p.dy_ld + c, p.dy_ld,
                                    dx + r * p.width + c, p.width, p.weight + c, dweight, dbias,
                                    chunk, p.alpha, p.shift, partial);
     for (; r < row + rows; r++)
