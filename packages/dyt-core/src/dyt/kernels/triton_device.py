@@ -212,8 +212,10 @@ def _tile(start, row, i: tl.constexpr, rows, cols, span, OUTER: tl.constexpr, RO
         start += tl.cast(row, tl.int64) * ROW + BELOW * ROW  # a constant for each i: no arithmetic
         pointers = start + (rows[:, None] * ROW + cols[None, :])
     else:
-        at = (rows + row + BELOW).to(tl.int64)
-        pointers = start + ((at // span * OUTER + at % span * ROW)[:, None] + cols[None, :])
+        at = rows + row + BELOW
+        block = at // span  # 32 bits: division of 64 is a loop with branches
+        offset = block.to(tl.int64) * OUTER + (at - block * span).to(tl.int64) * ROW
+        pointers = start + (offset[:, None] + cols[None, :])
     return pointers
 
 
