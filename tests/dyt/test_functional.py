@@ -6,6 +6,10 @@ import pytest
 import torch
 
 import dyt
+from dyt import functional
+from dyt.kernels import native
+
+NATIVE = pytest.mark.skipif(native.missing() is not None, reason="no native library")
 
 
 def test_dynamic_tanh_is_the_formula():
@@ -78,3 +82,88 @@ def test_bad_arguments_are_named(change, message):
     arguments = {"x": torch.ones(2, 4), "alpha": torch.ones(1), "weight": torch.ones(4)} | change
     with pytest.raises(ValueError, match=message):
         dyt.pointwise_norm(**arguments)
+
+
+def fused(monkeypatch):
+    """The names of the backends that computed, in order, from now on."""
+    used = []
+    original = dyt.ops.fused
+
+    def spy(*arguments):
+        used.append(arguments[-1])
+        return original(*arguments)
+
+    monkeypatch.setattr(dyt.ops, "fused", spy)
+    return used
+
+
+@NATIVE
+def test_backend_by_argument_context_and_default(monkeypatch):
+    used = fused(monkeypatch)
+    x, alpha = torch.randn(2, 4), torch.ones(1)
+    dyt.dynamic_tanh(x, alpha)
+    dyt.dynamic_tanh(x, alpha, backend="eager")
+    with dyt.use_backend("eager"):
+        dyt.dynamic_erf(x, alpha, alpha)
+        dyt.dynamic_erf(x, alpha, alpha, backend="native")
+    dyt.pointwise_norm(x, alpha)
+    assert used == ["native"] * 3
+
+
+@NATIVE
+def test_context_ends_with_an_error(monkeypatch):
+    used = fused(monkeypatch)
+    with pytest.raises(RuntimeError), dyt.use_backend("eager"):
+        raise RuntimeError
+    dyt.dynamic_tanh(torch.randn(2, 4), torch.ones(1))
+    assert used == ["native"]
+
+
+def test_backend_by_environment():
+    assert functional._from_environment({}) == "auto"
+    assert functional._from_environment({"DYT_BACKEND": "eager"}) == "eager"
+    with pytest.raises(ValueError, match=r"DYT_BACKEND must be one of auto, .*; got 'fast'"):
+        functional._from_environment({"DYT_BACKEND": "fast"})
+
+
+@NATIVE
+@pytest.mark.parametrize(
+    ("x", "options", "reason"),
+    [
+        (torch.ones(2, 4).double(), {}, "float32 and bfloat16, got torch.float64"),
+        (torch.ones(2, 4), {"function": "relsign"}, "not relsign"),
+        (torch.ones(2, 4, device="meta"), {}, "run on the CPU, x is on meta"),
+    ],
+)
+def test_native_by_name_works_or_says_why_not(x, options, reason):
+    alpha = torch.ones(1, device=x.device)
+    assert dyt.pointwise_norm(x, alpha, **options).shape == (2, 4)  # auto computes it
+    with pytest.raises(ValueError, match=f"backend 'native' cannot compute this: .*{reason}"):
+        dyt.pointwise_norm(x, alpha, **options, backend="native")
+
+
+def test_missing_library_is_said_once_and_only_by_auto(monkeypatch):
+    monkeypatch.setattr(native._library, "missing", "the native kernels are not compiled")
+    monkeypatch.setattr(functional, "_said", set())
+    x, alpha = torch.randn(2, 4), torch.ones(1)
+    dyt.dynamic_tanh(x, alpha, backend="eager")
+    with pytest.warns(UserWarning, match="eager formula, slowly: the native kernels are not"):
+        dyt.dynamic_tanh(x, alpha)
+    dyt.dynamic_tanh(x, alpha)
+    with pytest.raises(ValueError, match=r"backend 'native' cannot .* not compiled"):
+        dyt.dynamic_tanh(x, alpha, backend="native")
+
+
+def test_unknown_backend_is_named():
+    with pytest.raises(ValueError, match=r"backend must be one of auto, eager.*; got 'cuda'"):
+        dyt.dynamic_tanh(torch.ones(2), torch.ones(1), backend="cuda")
+    with pytest.raises(ValueError, match="backend must be one of"), dyt.use_backend("cuda"):
+        pass
+
+
+def test_parameters_on_another_device_are_named():
+    x, elsewhere = torch.ones(2, 4), torch.ones(4, device="meta")
+    with pytest.raises(ValueError, match="weight must be on cpu as x is, got meta"):
+        dyt.dynamic_tanh(x, torch.ones(1), elsewhere)
+    with pytest.raises(ValueError, match="alpha must be on cpu as x is, got meta"):
+        dyt.dynamic_tanh(x, elsewhere[:1])

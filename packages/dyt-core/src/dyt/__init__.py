@@ -10,6 +10,7 @@ from dyt.family import PointwiseFunction as PointwiseFunction
 from dyt.functional import dynamic_erf as dynamic_erf
 from dyt.functional import dynamic_tanh as dynamic_tanh
 from dyt.functional import pointwise_norm as pointwise_norm
+from dyt.functional import use_backend as use_backend
 from dyt.modules import DynamicErf as DynamicErf
 from dyt.modules import DynamicTanh as DynamicTanh
 from dyt.modules import PointwiseNorm as PointwiseNorm

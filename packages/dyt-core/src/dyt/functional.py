@@ -1,12 +1,20 @@
-"""The layers as functions: check the arguments, then compute.
+"""The layers as functions: check the arguments, choose the backend, call the operator."""
 
-There is one computation for now, plain PyTorch, in `_eager`. A fused backend is chosen here
-and nowhere else.
-"""
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 
+import torch
 from torch import Tensor
 
-from dyt.family import PointwiseFunction, lookup
+from dyt import ops
+from dyt.family import lookup
+from dyt.kernels import native
+
+# auto: Triton for tensors on a GPU, native for those on a CPU, where they can; else eager.
+BACKENDS = ("auto", "eager", *ops.BACKENDS)
 
 
 def pointwise_norm(
@@ -18,6 +26,7 @@ def pointwise_norm(
     *,
     function: str = "tanh",
     channels_last: bool = True,
+    backend: str | None = None,
 ) -> Tensor:
     """``y = weight * f(alpha * x + shift) + bias`` with f from `dyt.FAMILY`.
 
@@ -28,24 +37,33 @@ def pointwise_norm(
         y: as x.
 
     Dtypes:
-        x floating point. The formula runs in the type x and the parameters promote to, and y
-        has x's dtype: fp32 parameters on bf16 activations compute in fp32, round once.
+        x floating point, y as x. Fused kernels compute in fp32 and round once; the eager
+        formula runs in the type that x and the parameters promote to.
+
+    Args:
+        backend: "auto", "eager", "native" (CPU) or "triton" (GPU). None takes that of
+            `use_backend`, or of the environment variable DYT_BACKEND, or "auto".
 
     Raises:
-        ValueError: unknown function, integer x, or a parameter whose shape does not fit x.
+        ValueError: unknown function or backend; integer x; a parameter whose shape or device
+            does not fit x; a backend, asked for by name, that cannot compute this.
 
     Source: arXiv 2503.10622, section 4; with shift, arXiv 2512.10938, section 4.
     """
     entry = lookup(function)
     if not x.is_floating_point():
         raise ValueError(f"x must be floating point, got {x.dtype}")
-    for name, scalar in (("alpha", alpha), ("shift", shift)):
-        if scalar is not None and scalar.numel() != 1:
-            raise ValueError(f"{name} must have one element, got shape {tuple(scalar.shape)}")
-    for name, parameter in (("weight", weight), ("bias", bias)):
-        if parameter is not None:
-            _check_shape(name, parameter, x, channels_last)
-    return _eager(x, alpha, shift, weight, bias, entry, channels_last)
+    _check_scalar("alpha", alpha, x)
+    if shift is not None:
+        _check_scalar("shift", shift, x)
+    if weight is not None:
+        _check_affine("weight", weight, x, channels_last)
+    if bias is not None:
+        _check_affine("bias", bias, x, channels_last)
+    chosen = _choose(x, alpha, shift, weight, bias, function, channels_last, backend)
+    if chosen == "eager":
+        return ops.eager(x, alpha, shift, weight, bias, entry, channels_last)
+    return ops.fused(x, alpha, shift, weight, bias, function, channels_last, chosen)
 
 
 def dynamic_tanh(
@@ -55,12 +73,15 @@ def dynamic_tanh(
     bias: Tensor | None = None,
     *,
     channels_last: bool = True,
+    backend: str | None = None,
 ) -> Tensor:
     """``y = weight * tanh(alpha * x) + bias``; shapes, dtypes and errors as `pointwise_norm`.
 
     Source: arXiv 2503.10622, equation 1.
     """
-    return pointwise_norm(x, alpha, None, weight, bias, channels_last=channels_last)
+    return pointwise_norm(
+        x, alpha, None, weight, bias, channels_last=channels_last, backend=backend
+    )
 
 
 def dynamic_erf(
@@ -71,49 +92,129 @@ def dynamic_erf(
     bias: Tensor | None = None,
     *,
     channels_last: bool = True,
+    backend: str | None = None,
 ) -> Tensor:
     """``y = weight * erf(alpha * x + shift) + bias``; otherwise as `pointwise_norm`.
 
     Source: arXiv 2512.10938, section 4.
     """
     return pointwise_norm(
-        x, alpha, shift, weight, bias, function="erf", channels_last=channels_last
+        x,
+        alpha,
+        shift,
+        weight,
+        bias,
+        function="erf",
+        channels_last=channels_last,
+        backend=backend,
     )
 
 
-def _check_shape(name: str, parameter: Tensor, x: Tensor, channels_last: bool) -> None:
-    if channels_last:
-        expected = tuple(x.shape[x.dim() - parameter.dim() :])
-    else:
-        if x.dim() < 2:
-            raise ValueError(f"x must be (N, C, ...) when channels_last=False, got {x.dim()}-D")
-        expected = (x.shape[1],)
-    if tuple(parameter.shape) != expected:
-        raise ValueError(
-            f"{name} must have shape {expected} for x of shape {tuple(x.shape)} with "
-            f"channels_last={channels_last}, got {tuple(parameter.shape)}"
-        )
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Within, layers without a backend of their own use this one; for this thread or task.
+
+    Raises:
+        ValueError: unknown backend.
+    """
+    token = _backend.set(_known(name, "backend"))
+    try:
+        yield
+    finally:
+        _backend.reset(token)
 
 
-def _eager(
+def _known(name: str, where: str) -> str:
+    if name not in BACKENDS:
+        raise ValueError(f"{where} must be one of {', '.join(BACKENDS)}; got {name!r}")
+    return name
+
+
+def _from_environment(environment: Mapping[str, str]) -> str:
+    return _known(environment.get("DYT_BACKEND") or "auto", "DYT_BACKEND")
+
+
+_default = _from_environment(os.environ)
+_backend: ContextVar[str] = ContextVar("dyt.backend", default=_default)
+
+
+def _choose(
     x: Tensor,
     alpha: Tensor,
     shift: Tensor | None,
     weight: Tensor | None,
     bias: Tensor | None,
-    function: PointwiseFunction,
+    function: str,
     channels_last: bool,
-) -> Tensor:
-    if not channels_last:
-        per_channel = (-1, *[1] * (x.dim() - 2))
-        weight = None if weight is None else weight.view(per_channel)
-        bias = None if bias is None else bias.view(per_channel)
-    z = alpha * x
-    if shift is not None:
-        z = z + shift
-    y = function.f(z)
-    if weight is not None:
-        y = weight * y
-    if bias is not None:
-        y = y + bias
-    return y.to(x.dtype)
+    backend: str | None,
+) -> str:
+    """The backend that computes this: one asked for by name, or the best that can."""
+    name = _backend.get() if backend is None else _known(backend, "backend")
+    candidate = _fused_for(x) if name == "auto" else name
+    if candidate == "eager":
+        return candidate
+    reason = _unsupported(candidate, x, alpha, shift, weight, bias, function, channels_last)
+    if reason is None:
+        return candidate
+    if name != "auto":
+        raise ValueError(f"backend {name!r} cannot compute this: {reason}")
+    if candidate == "native" and native.missing() and not torch.compiler.is_compiling():
+        _say_once(reason)
+    return "eager"
+
+
+def _fused_for(x: Tensor) -> str:
+    if x.is_cpu:
+        return "native"
+    return "triton" if x.is_cuda else "eager"
+
+
+def _unsupported(
+    candidate: str,
+    x: Tensor,
+    alpha: Tensor,
+    shift: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    function: str,
+    channels_last: bool,
+) -> str | None:
+    if ops.transformed():
+        return "torch.func transforms the eager formula only"
+    try:
+        kernels = ops.kernels(candidate)
+    except ImportError as error:
+        return f"it needs what is not installed ({error})"
+    return kernels.unsupported(x, alpha, shift, weight, bias, function, channels_last)
+
+
+_said: set[str] = set()
+
+
+def _say_once(reason: str) -> None:
+    if reason not in _said:
+        _said.add(reason)
+        warnings.warn(f"dyt computes by the eager formula, slowly: {reason}", stacklevel=5)
+
+
+def _check_scalar(name: str, scalar: Tensor, x: Tensor) -> None:
+    if scalar.numel() != 1:
+        raise ValueError(f"{name} must have one element, got shape {tuple(scalar.shape)}")
+    if scalar.device != x.device:
+        raise ValueError(f"{name} must be on {x.device} as x is, got {scalar.device}")
+
+
+def _check_affine(name: str, parameter: Tensor, x: Tensor, channels_last: bool) -> None:
+    if channels_last:
+        expected = x.shape[x.dim() - parameter.dim() :]
+    else:
+        if x.dim() < 2:
+            raise ValueError(f"x must be (N, C, ...) when channels_last=False, got {x.dim()}-D")
+        expected = x.shape[1:2]
+    if parameter.shape != expected:
+        raise ValueError(
+            f"{name} must have shape {tuple(expected)} for x of shape {tuple(x.shape)} with "
+            f"channels_last={channels_last}, got {tuple(parameter.shape)}"
+        )
+    if parameter.device != x.device:
+        raise ValueError(f"{name} must be on {x.device} as x is, got {parameter.device}")

@@ -1,0 +1,208 @@
+"""Read the Triton kernels' machine code, compiled here for GPUs that are elsewhere.
+
+For each target the figures that decide whether an element-wise kernel keeps up with memory:
+instructions an element in the main loop, registers, spills, and whether accesses are 128 bits
+wide. Compiling needs no GPU; the disassemblers come with Triton.
+"""
+
+import argparse
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import triton
+from rich.console import Console
+from rich.table import Table
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from dyt.kernels import triton as launcher
+from dyt.kernels import triton_device as device
+
+TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
+TARGETS: dict[str, GPUTarget] = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+ITEMSIZE = {"bf16": 2, "fp16": 2, "fp32": 4}
+INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(.*)")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the machine code says; the loop is the main one, without masks in it."""
+
+    registers: int
+    spills: int  # bytes of stack plus instructions that reach it
+    per_element: float  # instructions in the loop, an element
+    special: float  # of those, the ones for the special function unit (exp2, reciprocal)
+    wide_share: float  # of the loop's bytes, those in accesses of 128 bits
+    waits: int  # barriers and shuffles in the loop
+    branches: int  # in the loop, but for the one that closes it
+
+
+def build(
+    direction: str, target: str, dtype: str = "bf16", columns: int = 4096, function: str = "tanh"
+) -> tuple[Any, launcher.Tile]:
+    """Compile "forward" or "backward" as the launcher would; the kernel and its tile."""
+    gpu = TARGETS[target]
+    launch = launcher.FORWARD if direction == "forward" else launcher.BACKWARD
+    tile = launcher.choose_tile(columns, ITEMSIZE[dtype], launch, lanes=gpu.warp_size)
+    fixed: dict[str, Any] = {
+        "N": columns, "PER_PARAMETER": 1, "SLOTS": tile.block_n,
+        "FUNCTION": function, "ACCURATE": dtype == "fp32", "PTX": gpu.backend == "cuda",
+        "BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "UNROLL": tile.unroll,
+    }  # fmt: skip
+    fixed |= {f"{name}_OUTER": 0 for name in ("X", "Y", "DX", "DY")}
+    fixed |= {f"{name}_ROW": columns for name in ("X", "Y", "DX", "DY")}
+    options: dict[str, int] = {"num_warps": tile.warps}
+    if direction == "forward":
+        kernel = device.forward_kernel
+    else:
+        kernel = device.backward_kernel
+        if gpu.backend == "cuda":
+            options |= launcher.compiler_options(gpu.arch)
+    return triton.compile(_source(kernel, dtype, fixed), target=gpu, options=options), tile
+
+
+def _source(kernel: Any, dtype: str, fixed: dict[str, Any]) -> ASTSource:
+    """The kernel with bf16 or other data, fp32 parameters, no shift, pointers 16-byte aligned."""
+    types = dict.fromkeys(("x", "y", "dy", "dx"), f"*{dtype}")
+    types |= dict.fromkeys(("alpha", "weight", "bias"), "*fp32")
+    types |= dict.fromkeys(("partial_alpha", "partial_weight", "partial_bias"), "*fp32")
+    types |= {"M": "i32", "span": "i32"}
+    names = kernel.arg_names
+    signature = {name: types.get(name, "constexpr") for name in names}
+    constants = {(names.index(n),): fixed.get(n) for n in names if signature[n] == "constexpr"}
+    aligned = {
+        (i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if signature[n][0] == "*"
+    }
+    return ASTSource(kernel, signature, constants, aligned)
+
+
+@cache
+def figures(direction: str, target: str, **options: Any) -> Figures:
+    """Compile and read; options as `build`."""
+    kernel, tile = build(direction, target, **options)
+    elements = tile.block_m * tile.block_n * tile.unroll // (tile.warps * TARGETS[target].warp_size)
+    if TARGETS[target].backend == "cuda":
+        return read_nvidia(kernel.asm["cubin"], elements)
+    return read_amd(kernel.asm["amdgcn"], elements)
+
+
+def read_nvidia(cubin: bytes, elements: int) -> Figures:
+    """Figures of a cubin whose main loop handles so many elements in each thread."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        usage = _run("cuobjdump", "-res-usage", file.name)
+        listing = _run("nvdisasm", "-c", file.name)
+    stack = int(_first(r"STACK:(\d+)", usage))
+    loop = main_loop(listing.splitlines(), r"(\.L_x_\d+):", r"\bBRA\S*.*`\((\.L_x_\d+)\)", "LDG")
+    code = [m.groups() for line in loop if (m := INSTRUCTION.search(line))]
+    names = [name for name, _ in code]
+    return Figures(
+        registers=int(_first(r"REG:(\d+)", usage)),
+        spills=stack + len(re.findall(r"\b(?:STL|LDL)\b", listing)),
+        per_element=len(names) / elements,
+        special=sum(n.startswith("MUFU") for n in names) / elements,
+        wide_share=_wide_share([n for n in names if n.startswith(("LDG", "STG"))]),
+        waits=sum(n.startswith(("BAR", "SHFL", "WARPSYNC")) for n in names),
+        branches=sum(n.startswith(("BRA", "BSSY", "CALL", "BRX")) for n in names) - 1,
+    )
+
+
+def read_amd(assembly: str, elements: int) -> Figures:
+    """Figures of GCN assembly; a wait for memory (s_waitcnt) is no barrier."""
+    loop = main_loop(
+        assembly.splitlines(), r"(\.LBB\d+_\d+):", r"s_c?branch\w*\s+(\.LBB\d+_\d+)", "_load_"
+    )
+    names = [m.group(1) for line in loop if (m := re.match(r"\s+([a-z]\w+)", line))]
+    spilled = sum(int(n) for n in re.findall(r"\.[sv]gpr_spill_count:\s+(\d+)", assembly))
+    spilled += int(_first(r"\.private_segment_fixed_size:\s+(\d+)", assembly))
+    memory = [n for n in names if re.match(r"(global|buffer|flat)_(load|store)", n)]
+    return Figures(
+        registers=int(_first(r"\.vgpr_count:\s+(\d+)", assembly)),
+        spills=spilled,
+        per_element=len(names) / elements,
+        special=sum(bool(re.match(r"v_(exp|rcp|rsq|log|sin|cos)_", n)) for n in names) / elements,
+        wide_share=_wide_share(memory),
+        waits=sum(n.startswith(("s_barrier", "ds_", "v_readlane")) for n in names),
+        branches=sum("branch" in n for n in names) - 1,
+    )
+
+
+def main_loop(lines: Sequence[str], label: str, jump: str, load: str) -> list[str]:
+    """The lines of the loop with most loads: a label, to the last branch back to it."""
+    labels: dict[str, int] = {}
+    best: list[str] = []
+    for number, line in enumerate(lines):
+        if found := re.match(label, line):
+            labels[found.group(1)] = number
+        if (found := re.search(jump, line)) and found.group(1) in labels:
+            body = list(lines[labels[found.group(1)] : number + 1])
+            best = max(best, body, key=lambda part: sum(load in text for text in part))
+    return best
+
+
+def _wide_share(accesses: list[str]) -> float:
+    """Bytes in 128-bit accesses over all bytes, from their mnemonics."""
+    sizes = [_bytes(name) for name in accesses]
+    return sum(size for size in sizes if size == 16) / max(1, sum(sizes))
+
+
+def _bytes(access: str) -> int:
+    """LDG.E.128 is 16, global_load_dwordx4 too, LDG.E.U16 2, global_store_short 2."""
+    widths = {"128": 16, "x4": 16, "x3": 12, "64": 8, "x2": 8, "16": 2, "short": 2, "8": 1}
+    for mark, width in widths.items():
+        if re.search(rf"{mark}(?:$|\.|_d16)|{mark}$", access):
+            return width
+    return 4
+
+
+def _first(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    if found is None:
+        raise ValueError(f"the tools' output has no {pattern!r}:\n{text[:2000]}")
+    return found.group(1)
+
+
+def _run(tool: str, *arguments: str) -> str:
+    done = subprocess.run([TOOLS / tool, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--columns", type=int, default=4096)
+    parser.add_argument("--functions", nargs="+", default=["tanh"], choices=launcher.FUNCTIONS)
+    options = parser.parse_args()
+    table = Table(title=f"machine code, N={options.columns}", box=None, title_justify="left")
+    for column in ("function", "x", "pass", "target"):
+        table.add_column(column)
+    for column in ("instructions/element", "registers", "spills", "128-bit", "waits"):
+        table.add_column(column, justify="right")
+    for function in options.functions:
+        for dtype in ("bf16", "fp32"):
+            for direction in ("forward", "backward"):
+                for target in TARGETS:
+                    own = figures(
+                        direction, target, dtype=dtype, columns=options.columns, function=function
+                    )
+                    table.add_row(
+                        function, dtype, direction, target, f"{own.per_element:.2f}",
+                        str(own.registers), str(own.spills), f"{own.wide_share:.0%}",
+                        str(own.waits),
+                    )  # fmt: skip
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One module for each fused backend: its launcher, beside its device code."""

@@ -1,0 +1,267 @@
+"""The fused layer as one operator: schema, fake, autograd, and the choice between two ways in.
+
+Eager calls go through a `torch.autograd.Function`, which costs a few microseconds; whatever
+looks at operators (torch.compile, torch.export, FakeTensor, dispatch modes) sees the custom
+operator ``dyt::pointwise_norm``. Both call the same launchers and save the same tensors: x and
+the parameters, nothing else.
+"""
+
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from dyt.family import PointwiseFunction, lookup
+from dyt.kernels import native
+
+BACKENDS = ("native", "triton")  # the fused ones: each a module of dyt.kernels
+
+Gradients = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+
+
+class Kernels(Protocol):
+    """What a module of `dyt.kernels` offers."""
+
+    def unsupported(
+        self,
+        x: Tensor,
+        alpha: Tensor,
+        shift: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        function: str,
+        channels_last: bool,
+    ) -> str | None: ...
+
+    def forward(
+        self,
+        x: Tensor,
+        alpha: Tensor,
+        shift: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        function: str,
+        channels_last: bool,
+    ) -> Tensor: ...
+
+    def backward(
+        self,
+        dy: Tensor,
+        x: Tensor,
+        alpha: Tensor,
+        shift: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        function: str,
+        channels_last: bool,
+    ) -> Gradients: ...
+
+
+def kernels(backend: str) -> Kernels:
+    """The launchers of a fused backend.
+
+    Raises:
+        ImportError: the backend needs something that is not installed.
+    """
+    if backend == "native":
+        return cast(Kernels, native)
+    from dyt.kernels import triton  # takes a second to import, and only a GPU has use for it
+
+    return cast(Kernels, triton)
+
+
+def fused(
+    x: Tensor,
+    alpha: Tensor,
+    shift: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    function: str,
+    channels_last: bool,
+    backend: str,
+) -> Tensor:
+    """The layer by a fused backend that supports these arguments."""
+    if torch.compiler.is_compiling() or _observed(x):
+        y: Tensor = torch.ops.dyt.pointwise_norm(
+            x, alpha, shift, weight, bias, function, channels_last, backend
+        )
+        return y
+    if not torch.is_grad_enabled():  # spares half of the call's overhead
+        return kernels(backend).forward(x, alpha, shift, weight, bias, function, channels_last)
+    return cast(
+        Tensor,
+        _Fused.apply(x, alpha, shift, weight, bias, function, channels_last, backend),
+    )
+
+
+def transformed() -> bool:
+    """Whether a transform of torch.func is at work: its tensors have no memory to point at."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def _observed(x: Tensor) -> bool:
+    """Whether something other than the kernels must see the operator: a subclass or a mode."""
+    return type(x) not in _PLAIN or torch._C._len_torch_dispatch_stack() > 0
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def eager(
+    x: Tensor,
+    alpha: Tensor,
+    shift: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    function: PointwiseFunction,
+    channels_last: bool,
+) -> Tensor:
+    """The formula in plain PyTorch: every function, type and device, differentiable at will."""
+    z = alpha * x
+    if shift is not None:
+        z = z + shift
+    y = function.f(z)
+    if weight is not None:
+        y = _facing(weight, x, channels_last) * y
+    if bias is not None:
+        y = y + _facing(bias, x, channels_last)
+    return y.to(x.dtype)
+
+
+def eager_backward(
+    dy: Tensor,
+    x: Tensor,
+    alpha: Tensor,
+    shift: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    function: PointwiseFunction,
+    channels_last: bool,
+) -> Gradients:
+    """The gradients in plain PyTorch, from f' as the table has it: differentiable in turn."""
+    z = alpha * x
+    if shift is not None:
+        z = z + shift
+    dy = dy.to(z.dtype)
+    inner = dy if weight is None else dy * _facing(weight, x, channels_last)
+    dz = inner * function.df(z)
+    dshift = None if shift is None else _gathered(dz, shift, x, channels_last)
+    dweight = None if weight is None else _gathered(dy * function.f(z), weight, x, channels_last)
+    dbias = None if bias is None else _gathered(dy, bias, x, channels_last)
+    dalpha = _gathered(dz * x, alpha, x, channels_last)
+    return (dz * alpha).to(x.dtype), dalpha, dshift, dweight, dbias
+
+
+def _facing(parameter: Tensor, x: Tensor, channels_last: bool) -> Tensor:
+    """The parameter in a shape that broadcasts over x."""
+    return parameter if channels_last else parameter.view(-1, *[1] * (x.dim() - 2))
+
+
+def _gathered(gradient: Tensor, parameter: Tensor, x: Tensor, channels_last: bool) -> Tensor:
+    """The sum over all that a parameter was broadcast to, in its shape and type."""
+    if parameter.numel() == 1:
+        total = gradient.sum()
+    else:
+        total = gradient.sum_to_size(_facing(parameter, x, channels_last).shape)
+    return total.reshape(parameter.shape).to(parameter.dtype)
+
+
+# ---- eager: an autograd.Function
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        alpha: Tensor,
+        shift: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        function: str,
+        channels_last: bool,
+        backend: str,
+    ) -> Tensor:
+        ctx.save_for_backward(x, alpha, shift, weight, bias)
+        ctx.options = function, channels_last, backend
+        return kernels(backend).forward(x, alpha, shift, weight, bias, function, channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,) = gradients
+        x, alpha, shift, weight, bias = ctx.saved_tensors
+        function, channels_last, backend = ctx.options
+        # Grad mode is on where a gradient of this gradient may be asked for.
+        if torch.is_grad_enabled() or _observed(dy):
+            entry = lookup(function)
+            made = eager_backward(dy, x, alpha, shift, weight, bias, entry, channels_last)
+        else:
+            run = kernels(backend).backward
+            made = run(dy, x, alpha, shift, weight, bias, function, channels_last)
+        return *made, None, None, None
+
+
+# ---- compiling and tracing: a custom operator
+
+
+@torch.library.custom_op("dyt::pointwise_norm", mutates_args=())
+def _forward_op(
+    x: Tensor,
+    alpha: Tensor,
+    shift: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    function: str,
+    channels_last: bool,
+    backend: str,
+) -> Tensor:
+    return kernels(backend).forward(x, alpha, shift, weight, bias, function, channels_last)
+
+
+@torch.library.custom_op("dyt::pointwise_norm_backward", mutates_args=())
+def _backward_op(
+    dy: Tensor,
+    x: Tensor,
+    alpha: Tensor,
+    shift: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    function: str,
+    channels_last: bool,
+    backend: str,
+) -> list[Tensor]:
+    """The gradients that exist, in order: an operator cannot return None."""
+    made = kernels(backend).backward(dy, x, alpha, shift, weight, bias, function, channels_last)
+    return [gradient for gradient in made if gradient is not None]
+
+
+@_forward_op.register_fake
+def _(x: Tensor, *rest: object) -> Tensor:
+    return torch.empty_like(x)
+
+
+@_backward_op.register_fake
+def _(dy: Tensor, x: Tensor, *parameters: Any) -> list[Tensor]:
+    return [torch.empty_like(t) for t in (x, *parameters[:4]) if t is not None]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
+    ctx.save_for_backward(*inputs[:5])
+    ctx.options = inputs[5:]
+
+
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    x, alpha, shift, weight, bias = ctx.saved_tensors
+    function, channels_last, _ = ctx.options
+    made: tuple[Tensor | None, ...]
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        # Somebody may ask for the gradient of these gradients.
+        entry = lookup(function)
+        made = eager_backward(dy, x, alpha, shift, weight, bias, entry, channels_last)
+    else:
+        found = iter(torch.ops.dyt.pointwise_norm_backward(dy, *ctx.saved_tensors, *ctx.options))
+        made = tuple(None if t is None else next(found) for t in ctx.saved_tensors)
+    return *made, None, None, None
+
+
+_forward_op.register_autograd(_backward, setup_context=_save)
