@@ -109,8 +109,10 @@ def test_report_can_be_written_anew_elsewhere(ran):
 def test_interrupted_it_stops_and_the_same_command_continues(tmp_path):
     (tmp_path / "suite.yaml").write_text("name: s\nnorms: [dyt]\ntasks:\n- domain: vision\n")
     command = [sys.executable, "-m", "dyt_bench", "run", "suite.yaml", "--steps"]
+    # As a shell starts a background job: with SIGINT ignored.
+    ignored = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
     process = subprocess.Popen(
-        [*command, "100000"],
+        [*ignored, *command, "100000"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,

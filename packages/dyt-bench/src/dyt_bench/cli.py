@@ -152,8 +152,7 @@ def run(
 
     found = discover()
     loaded = load_suite(suite, found, Selection(domains, seeds, steps))
-    # A scheduler's SIGTERM then ends a run as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _end_as_by_ctrl_c()
     session = run_suite(
         loaded, found, Workspace(workspace), tracking_uri=tracking_uri, fresh=fresh, out=out
     )
@@ -186,7 +185,14 @@ def ui(tracking_uri: str | None, port: int, workspace: Path) -> None:
     space = Workspace(workspace)
     if tracking_uri is None and not space.database.exists():
         raise UserError(f"there is no store {space.database} yet: run a suite first")
+    _end_as_by_ctrl_c()
     serve(tracking_uri or space.tracking_uri, port, EXPERIMENT_PREFIX)
+
+
+def _end_as_by_ctrl_c() -> None:
+    """A scheduler's SIGTERM, and a SIGINT that a shell has its background jobs ignore."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _describe(found: Discovery) -> dict[str, Any]:
