@@ -18,7 +18,7 @@ COMPILERS = ("c++", "g++", "clang++")
 # (nobody reads errno or the trap flags) and fused multiply-adds, which round once less.
 FLAGS = (
     "-std=c++17",
-    "-O3",
+    "-O2",
     "-fPIC",
     "-shared",
     "-pthread",
