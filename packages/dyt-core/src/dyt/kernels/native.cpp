@@ -31,10 +31,8 @@
 
 namespace {
 
-// Loop blocking, in elements. 2048 columns keep the parameters and both accumulators (24 KB)
-// in a first-level cache; rows taken together load and store an accumulator once for all.
+// Columns taken at once: their weights and both sums (24 KB) stay in a first-level cache.
 constexpr int64_t CHUNK = 2048;
-constexpr int ROWS = 4;
 // Rows summed in fp32 before the sum moves to fp64: bounds the error for any number of rows.
 constexpr int64_t ROW_BLOCK = 512;
 // Below this many elements a second thread costs more than it saves.
@@ -61,16 +59,6 @@ struct Problem {
   int64_t group;           // rows that make one of x's, which are x_ld or dy_ld elements apart
   int64_t x_ld, dy_ld;
   int64_t n;               // parameters: row r meets parameter r % n unless columns
-};
-
-// Rows of a problem, from one on.
-template <class T>
-struct Rows {
-  const T *x, *dy;
-  T* dx;
-  int64_t x_ld, dy_ld, dx_ld;
-
-  void next(int64_t rows) { x += rows * x_ld, dy += rows * dy_ld, dx += rows * dx_ld; }
 };
 
 // What one thread has summed: gradients of the row's (or the n) parameters, and of two scalars.
