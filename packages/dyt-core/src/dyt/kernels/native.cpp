@@ -174,8 +174,8 @@ void in_parallel(int shares, const Body& body) {
   }
 }
 
-int64_t shares_of(int64_t numel, int threads) {
-  return std::max<int64_t>(1, std::min<int64_t>(threads, numel / GRAIN));
+int64_t shares_of(int64_t numel, int64_t threads) {
+  return std::max<int64_t>(1, std::min(threads, numel / GRAIN));
 }
 
 // Where share i begins: at a row where there are many, else at a multiple of 64 elements.
@@ -190,8 +190,10 @@ int64_t share_begin(const Problem& p, int64_t i, int64_t shares) {
 
 struct Codes {  // config: function, x's type and the parameters' type (0 fp32, 1 bf16)
   int function, x_type, parameter_type;
-  explicit Codes(int config)
-      : function(config & 15), x_type(config >> 4 & 1), parameter_type(config >> 5 & 1) {}
+  explicit Codes(int64_t config)
+      : function(int(config & 15)),
+        x_type(int(config >> 4 & 1)),
+        parameter_type(int(config >> 5 & 1)) {}
 };
 
 float parameter(const void* p, int64_t i, int type) {
@@ -255,6 +257,19 @@ struct Layout {
 
 constexpr int DONE = 0, OUT_OF_MEMORY = 1;
 
+// What the caller packs: 64 bits for each field.
+struct ForwardCall {
+  const void *x, *alpha, *shift, *weight, *bias;
+  void* y;
+  int64_t outer, n, inner, x_ld, config, threads;
+};
+
+struct BackwardCall {
+  const void *dy, *x, *alpha, *shift, *weight;
+  void *dx, *dalpha, *dshift, *dweight, *dbias;
+  int64_t outer, n, inner, x_ld, dy_ld, config, threads;
+};
+
 }  // namespace
 
 #pragma GCC visibility push(default)
@@ -272,9 +287,8 @@ int dyt_init(ParallelRegion region, ThreadQuery index, ThreadQuery size, int lev
 }
 
 // Rows of x, n * inner elements each, may be x_ld apart; y is dense. Null: no such parameter.
-int dyt_forward(const void* x, const void* alpha, const void* shift, const void* weight,
-                const void* bias, void* y, int64_t outer, int64_t n, int64_t inner, int64_t x_ld,
-                int config, int threads) {
+int dyt_forward(const ForwardCall* call) {
+  const auto [x, alpha, shift, weight, bias, y, outer, n, inner, x_ld, config, threads] = *call;
   const Codes codes(config);
   Problem p{};
   const Layout layout(p, outer, n, inner, x_ld, n * inner);
@@ -296,10 +310,9 @@ int dyt_forward(const void* x, const void* alpha, const void* shift, const void*
 }
 
 // dx is dense; a null gradient is not wanted. The gradients have the parameters' type.
-int dyt_backward(const void* dy, const void* x, const void* alpha, const void* shift,
-                 const void* weight, void* dx, void* dalpha, void* dshift, void* dweight,
-                 void* dbias, int64_t outer, int64_t n, int64_t inner, int64_t x_ld,
-                 int64_t dy_ld, int config, int threads) {
+int dyt_backward(const BackwardCall* call) {
+  const auto [dy, x, alpha, shift, weight, dx, dalpha, dshift, dweight, dbias, outer, n, inner,
+              x_ld, dy_ld, config, threads] = *call;
   const Codes codes(config);
   Problem p{};
   const Layout layout(p, outer, n, inner, x_ld, dy_ld);
@@ -332,12 +345,12 @@ int dyt_backward(const void* dy, const void* x, const void* alpha, const void* s
   // Parameter c was met `repeats` times, in runs of `run`, by every share.
   const auto reduce = [&](void* gradient, int64_t first) {
     if (!gradient) return;
-    for (int64_t c = 0; c < n; c++) {
+    for (int64_t c = 0; c < p.n; c++) {
       double sum = 0;
       for (int64_t i = 0; i < shares; i++)
         for (int64_t k = 0; k < layout.repeats; k++)
           for (int64_t j = 0; j < layout.run; j++)
-            sum += sums[i * stride + first + (k * n + c) * layout.run + j];
+            sum += sums[i * stride + first + (k * p.n + c) * layout.run + j];
       put_parameter(gradient, c, codes.parameter_type, sum);
     }
   };

@@ -8,6 +8,7 @@ as many threads as `torch.get_num_threads()` says.
 import ctypes
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from struct import Struct
 
 import torch
 from torch import Tensor
@@ -24,6 +25,10 @@ _CONFIGS = {
     for x, x_code in _DTYPES.items()
     for parameter, parameter_code in _DTYPES.items()
 }
+# A call's arguments, 64 bits each, as ForwardCall and BackwardCall in native.cpp: handing them
+# over in one piece takes a quarter of the time that ctypes takes for twelve.
+_pack_forward = Struct("12q").pack
+_pack_backward = Struct("17q").pack
 # Levels of instructions, narrowest first; the library takes the widest there is.
 LEVELS = ("portable", "avx2", "avx512")
 
@@ -44,13 +49,11 @@ class _Library:
                 "reinstall dyt-core where there is a C++ compiler"
             )
             return
-        pointer, size, integer = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
         self.init = library.dyt_init
-        self.init.argtypes = [pointer] * 3 + [integer]
-        self.forward: Callable[..., int] = library.dyt_forward
-        library.dyt_forward.argtypes = [pointer] * 6 + [size] * 4 + [integer] * 2
-        self.backward: Callable[..., int] = library.dyt_backward
-        library.dyt_backward.argtypes = [pointer] * 10 + [size] * 5 + [integer] * 2
+        self.init.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int]
+        self.forward: Callable[[bytes], int] = library.dyt_forward
+        self.backward: Callable[[bytes], int] = library.dyt_backward
+        library.dyt_forward.argtypes = library.dyt_backward.argtypes = [ctypes.c_char_p]
         self.limit(LEVELS[-1])
 
     def limit(self, level: str) -> None:
@@ -137,12 +140,12 @@ def forward(
     affine = weight if weight is not None else bias
     source, _, outer, n, inner, pitch = _arrange(x, affine, channels_last)
     y = torch.empty_like(source)
-    failed = _library.forward(
+    call = _pack_forward(
         source.data_ptr(),
         alpha.data_ptr(),
-        None if shift is None else shift.data_ptr(),
-        None if weight is None else weight.data_ptr(),
-        None if bias is None else bias.data_ptr(),
+        0 if shift is None else shift.data_ptr(),
+        0 if weight is None else weight.data_ptr(),
+        0 if bias is None else bias.data_ptr(),
         y.data_ptr(),
         outer,
         n,
@@ -151,6 +154,7 @@ def forward(
         _CONFIGS[function, x.dtype, alpha.dtype],
         _threads(),
     )
+    failed = _library.forward(call)
     if failed:
         raise MemoryError("no memory for the native kernels' parameters")
     # Strides as every other layer's: a compiler plans with them.
@@ -176,17 +180,17 @@ def backward(
     dshift = None if shift is None else torch.empty_like(shift)
     dweight = None if weight is None else torch.empty_like(weight)
     dbias = None if bias is None else torch.empty_like(bias)
-    failed = _library.backward(
+    call = _pack_backward(
         dy.data_ptr(),
         source.data_ptr(),
         alpha.data_ptr(),
-        None if shift is None else shift.data_ptr(),
-        None if weight is None else weight.data_ptr(),
+        0 if shift is None else shift.data_ptr(),
+        0 if weight is None else weight.data_ptr(),
         dx.data_ptr(),
         dalpha.data_ptr(),
-        None if dshift is None else dshift.data_ptr(),
-        None if dweight is None else dweight.data_ptr(),
-        None if dbias is None else dbias.data_ptr(),
+        0 if dshift is None else dshift.data_ptr(),
+        0 if dweight is None else dweight.data_ptr(),
+        0 if dbias is None else dbias.data_ptr(),
         outer,
         n,
         inner,
@@ -195,6 +199,7 @@ def backward(
         _CONFIGS[function, x.dtype, alpha.dtype],
         _threads(),
     )
+    failed = _library.backward(call)
     if failed:
         raise MemoryError("no memory for the native kernels' partial sums")
     if source is not x:
