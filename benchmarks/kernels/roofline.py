@@ -97,7 +97,8 @@ def work(direction: str, gpu: GPU, rows: int, columns: int, own: "Figures") -> W
         return Work(4, own.per_element, own.special)
     tile = launcher.choose_tile(rows, columns, 2, launcher.BACKWARD, lanes=32)
     blocks = -(-columns // tile.block_n)
-    programs = launcher.backward_programs(rows, blocks, tile, 2, gpu.multiprocessors)
+    resident = launcher.BACKWARD.resident * gpu.multiprocessors
+    programs = launcher.backward_programs(rows, blocks, tile, 2, resident)
     # Of a column: its weight, and of two gradients partial sums written and read, and the result.
     return Work(6, own.per_element, own.special, bytes_per_column=4 + 16 * programs + 8)
 

@@ -98,6 +98,7 @@ def _source(kernel: Any, case: Case, fixed: dict[str, Any]) -> ASTSource:
     types = dict.fromkeys(("x", "y", "dy", "dx"), f"*{case.dtype}")
     scalars = ("M", "span", "x_outer", "y_outer", "dy_outer", "dx_outer", "programs", "blocks")
     types |= dict.fromkeys(scalars, "i32")
+    types["M"] = "i64" if case.rows >= 2**31 else "i32"
     present = ["alpha"] + ["weight"] * (case.affine != "none") + ["bias"] * (case.affine == "both")
     for name in present:
         types |= dict.fromkeys((name, f"partial_{name}", f"d{name}"), "*fp32")

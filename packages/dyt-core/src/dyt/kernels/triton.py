@@ -25,8 +25,8 @@ class Tile:
     """What one step of a program covers: ``unroll`` times ``block_m`` rows, ``block_n`` columns.
 
     One vector of 16 bytes for each thread and tile, loads of all ``unroll`` tiles in flight:
-    32 bytes a thread forward and 64 backward, with the programs below 49 and 57 KB on a
-    multiprocessor, where an H100 needs about 15 KB to cover 600 ns and a B200 about 32 KB.
+    32 bytes a thread forward and 64 backward, with the programs below 49 KB on a multiprocessor,
+    where an H100 needs about 15 KB to cover 600 ns and a B200 about 32 KB.
     """
 
     block_m: int
@@ -44,12 +44,14 @@ class Pass:
     """The launch table: one entry for each pass."""
 
     unroll: int  # 4 forward would take 48 registers, 2 take 40
-    registers: int  # of a thread, at most
-    resident: int  # programs of 128 threads that 65,536 registers hold
+    registers: int  # of a thread, for tanh and rows that fill the tiles
+    resident: int  # programs of 128 threads that the 65,536 registers hold, whatever the shape
 
 
 FORWARD = Pass(unroll=2, registers=40, resident=12)
-BACKWARD = Pass(unroll=2, registers=72, resident=7)
+BACKWARD = Pass(unroll=2, registers=72, resident=6)  # with ragged or channels-first rows, 80
+# On sm_100, which multiplies in pairs, each coefficient of these takes two registers more.
+RESIDENT = {"erf": 4, "satursin": 3}  # of the backward pass; 104 and 136 registers
 # Unasked, ptxas gives the backward kernel 80 registers for sm_80 and 68 to 71 for later ones; told
 # to stay within 72 it does so for sm_80, but then spills 8 bytes for sm_90.
 LIMITED = 90  # architectures below this one are told
@@ -120,7 +122,7 @@ def forward(
     device = machine(x.device)
     covered = _covered(x, weight, bias, channels_last)
     strides = (x.stride(), y.stride())
-    plan = plan_launch(FORWARD, covered, x.shape, strides, x.element_size(), device)
+    plan = plan_launch(FORWARD, function, covered, x.shape, strides, x.element_size(), device)
     if plan is None:
         x = x.contiguous()  # and so will be what comes back
         return y.copy_(forward(x, alpha, shift, weight, bias, function, channels_last))
@@ -157,7 +159,7 @@ def backward(
     device = machine(x.device)
     covered = _covered(x, weight, bias, channels_last)
     strides = (dy.stride(), x.stride(), dx.stride())
-    plan = plan_launch(BACKWARD, covered, x.shape, strides, x.element_size(), device)
+    plan = plan_launch(BACKWARD, function, covered, x.shape, strides, x.element_size(), device)
     if plan is None:
         if find_layout(covered, x.shape, (x.stride(), dx.stride())):
             dy = torch.empty_like(x).copy_(dy)
@@ -205,6 +207,7 @@ class Plan:
 @lru_cache(maxsize=4096)
 def plan_launch(
     launch: Pass,
+    function: str,
     covered: range,
     shape: torch.Size,
     strides: tuple[tuple[int, ...], ...],
@@ -221,9 +224,11 @@ def plan_launch(
     tile = choose_tile(layout.rows, layout.columns, itemsize, launch, device.lanes)
     blocks = -(-layout.columns // tile.block_n)
     if launch is FORWARD:
-        programs = forward_programs(layout.rows, blocks, tile, device.multiprocessors)
+        together = launch.resident * device.multiprocessors
+        programs = forward_programs(layout.rows, blocks, tile, together)
     else:
-        programs = backward_programs(layout.rows, blocks, tile, itemsize, device.multiprocessors)
+        together = RESIDENT.get(function, launch.resident) * device.multiprocessors
+        programs = backward_programs(layout.rows, blocks, tile, itemsize, together)
     slots = tile.block_n
     if layout.per_parameter > 1:
         slots = (tile.block_n - 1) // layout.per_parameter + 2
@@ -348,28 +353,28 @@ def choose_tile(rows: int, columns: int, itemsize: int, launch: Pass, lanes: int
     return Tile(4 * widest // block_n, block_n, launch.unroll)
 
 
-def forward_programs(rows: int, blocks: int, tile: Tile, multiprocessors: int) -> int:
+def forward_programs(rows: int, blocks: int, tile: Tile, resident: int) -> int:
     """Programs for each column block: up to `STEPS` steps each, if the device is full then."""
     steps = -(-rows // tile.rows)
-    share = steps * blocks // (FORWARD.resident * multiprocessors)
+    share = steps * blocks // resident
     return min(-(-steps // max(1, min(STEPS, share))), 65_535)  # what a grid's second axis takes
 
 
-def backward_programs(
-    rows: int, blocks: int, tile: Tile, itemsize: int, multiprocessors: int
-) -> int:
-    """Programs for each column block, all resident at once, each with its own partial sums.
+def backward_programs(rows: int, blocks: int, tile: Tile, itemsize: int, resident: int) -> int:
+    """Programs for each column block, each with its own partial sums.
+
+    No more than are resident at once: as all have the same number of steps, a few that had to
+    wait for the first to end would double the time.
 
     A column costs 16 bytes of partial sums a program (two gradients, written and read), a row
     three values (x, dy, dx): at most one program for every 133 rows of bf16 keeps them under
-    2 % of the traffic. A small problem may have two programs a multiprocessor in any case: its
+    2 % of the traffic. A small problem may have a third of those resident in any case: its
     partial sums stay in the L2 cache.
     """
     steps = -(-rows // tile.rows)
-    resident = BACKWARD.resident * multiprocessors // blocks
     cheap = int(0.02 * 3 * itemsize * rows / 16)
-    filling = -(-2 * multiprocessors // blocks)
-    return max(1, min(steps, resident, max(cheap, filling)))
+    filling = -(-resident // (3 * blocks))
+    return max(1, min(steps, resident // blocks, max(cheap, filling)))
 
 
 def compiler_options(architecture: int) -> dict[str, int]:

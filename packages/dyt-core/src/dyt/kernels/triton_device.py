@@ -336,8 +336,9 @@ def _backward_tile(
 
 @triton.jit
 def _store_partial(
-    partial, columns, cols, N: tl.constexpr, PER_PARAMETER: tl.constexpr, SLOTS: tl.constexpr
-):
+    partial, columns, cols, unknown_zero,
+    N: tl.constexpr, PER_PARAMETER: tl.constexpr, SLOTS: tl.constexpr,
+):  # fmt: skip
     """One program's sum for each parameter that its columns touch: SLOTS values at most."""
     block = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
     if PER_PARAMETER == 1:
@@ -345,7 +346,7 @@ def _store_partial(
     else:
         parameters = tl.where(cols < N, cols // PER_PARAMETER, -1)
         first = tl.program_id(0) * cols.shape[0] // PER_PARAMETER
-        for slot in range(SLOTS):
+        for slot in range(SLOTS + unknown_zero):  # unrolled, 7 slots would take 78 registers
             total = tl.sum(tl.where(parameters == first + slot, columns, 0.0))
             tl.store(partial + block * SLOTS + slot, total)
 
@@ -408,7 +409,11 @@ def backward_kernel(
         _store(_tile(dx, row, 0, rows, cols, span, dx_outer, OUTER, DX_ROW), out, mask, True)
 
     sum_dy, sum_dy_u, sum_dy_v, sum_x_dy_v = sums
-    # Loaded again: kept through the loop, it would take eight registers.
+    # Columns and weights are worked out again, from what the compiler cannot know to be the same
+    # number: kept through the loop they would take 8 to 16 registers, and channels-first code
+    # would spill.
+    unknown_zero = tl.minimum(M, 0).to(tl.int32)
+    cols = (tl.program_id(0) + unknown_zero) * BLOCK_N + tl.arange(0, BLOCK_N)
     gain = _per_column(weight, cols, 1.0, N, PER_PARAMETER)[None, :] * D
     program = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
     tl.store(partial_alpha + program, tl.sum(sum_x_dy_v * gain))
@@ -416,9 +421,10 @@ def backward_kernel(
         tl.store(partial_shift + program, tl.sum(sum_dy_v * gain))
     if WEIGHT:
         columns = tl.sum(A * sum_dy_u + B * sum_dy, axis=0)
-        _store_partial(partial_weight, columns, cols, N, PER_PARAMETER, SLOTS)
+        _store_partial(partial_weight, columns, cols, unknown_zero, N, PER_PARAMETER, SLOTS)
     if partial_bias is not None:
-        _store_partial(partial_bias, tl.sum(sum_dy, axis=0), cols, N, PER_PARAMETER, SLOTS)
+        columns = tl.sum(sum_dy, axis=0)
+        _store_partial(partial_bias, columns, cols, unknown_zero, N, PER_PARAMETER, SLOTS)
 
 
 @triton.jit
