@@ -12,9 +12,15 @@ published backward pass (172.5 us) takes several launches and is outside it.
 
 import argparse
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+
+from dyt.kernels import triton as launcher
+
+if TYPE_CHECKING:
+    from static import Figures
 
 
 @dataclass(frozen=True)
@@ -85,18 +91,15 @@ def share(work: Work, gpu: GPU, rows: int, columns: int, at: Efficiency | None =
     return ideal / seconds(work, gpu, rows, columns, launches=0, at=at)
 
 
-def work(direction: str, gpu: GPU, rows: int, columns: int) -> Work:
-    """A pass of ours in bf16, with its instructions from the machine code."""
-    import static  # beside this file; compiling takes seconds, so only when asked
-
-    from dyt.kernels import triton as launcher
-
-    own = static.figures(direction, gpu.target, columns=columns)
+def work(direction: str, gpu: GPU, rows: int, columns: int, own: "Figures") -> Work:
+    """A pass of ours in bf16, with the figures of its machine code for that GPU."""
     if direction == "forward":
         return Work(4, own.per_element, own.special)
-    tile = launcher.choose_tile(columns, 2, launcher.BACKWARD, lanes=32)
+    tile = launcher.choose_tile(rows, columns, 2, launcher.BACKWARD, lanes=32)
     blocks = -(-columns // tile.block_n)
-    programs = launcher.backward_programs(rows, blocks, tile, 2, gpu.multiprocessors)
+    resident = launcher.BACKWARD.resident * gpu.multiprocessors
+    programs = launcher.backward_programs(rows, blocks, tile, 2, resident)
+    # Of a column: its weight, and of two gradients partial sums written and read, and the result.
     return Work(6, own.per_element, own.special, bytes_per_column=4 + 16 * programs + 8)
 
 
@@ -105,13 +108,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=8192)
     parser.add_argument("--columns", type=int, default=4096)
     options = parser.parse_args()
+    import static  # beside this file, but not to be had where Triton is not
+
     size = (options.rows, options.columns)
     table = Table(title=f"predicted, bf16, {size[0]} x {size[1]}", box=None, title_justify="left")
     for column in ("kernel", "GPU", "us", "share of the limit"):
         table.add_column(column, justify="left" if column in ("kernel", "GPU") else "right")
     for direction in ("forward", "backward"):
         for gpu in (H100, B200):
-            own = work(direction, gpu, *size)
+            case = static.Case(direction, gpu.target, rows=size[0], columns=size[1])
+            own = work(direction, gpu, *size, static.figures(case))
             launches = 1 if direction == "forward" else 2
             time = seconds(own, gpu, *size, launches=launches)
             table.add_row(direction, gpu.name, f"{time * 1e6:.1f}", f"{share(own, gpu, *size):.1%}")

@@ -6,12 +6,15 @@ wide. Compiling needs no GPU; the disassemblers come with Triton.
 """
 
 import argparse
+import json
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -48,36 +51,57 @@ class Figures:
     branches: int  # in the loop, but for the one that closes it
 
 
-def build(
-    direction: str, target: str, dtype: str = "bf16", columns: int = 4096, function: str = "tanh"
-) -> tuple[Any, launcher.Tile]:
-    """Compile "forward" or "backward" as the launcher would; the kernel and its tile."""
-    gpu = TARGETS[target]
-    launch = launcher.FORWARD if direction == "forward" else launcher.BACKWARD
-    tile = launcher.choose_tile(columns, ITEMSIZE[dtype], launch, lanes=gpu.warp_size)
+@dataclass(frozen=True)
+class Case:
+    """A kernel to compile, as the launcher would for tensors like these."""
+
+    direction: str  # "forward", "backward" or "reduce", the backward pass's second launch
+    target: str
+    dtype: str = "bf16"
+    rows: int = 8192
+    columns: int = 4096
+    function: str = "tanh"
+    affine: str = "both"  # or "weight", or "none"
+    per_parameter: int = 1  # H * W in channels-first order
+    outer: int = 0  # alignment of blocks of rows, where they have gaps between them
+
+    @property
+    def tile(self) -> launcher.Tile:
+        launch = launcher.FORWARD if self.direction == "forward" else launcher.BACKWARD
+        lanes = TARGETS[self.target].warp_size
+        return launcher.choose_tile(self.rows, self.columns, ITEMSIZE[self.dtype], launch, lanes)
+
+
+def build(case: Case) -> Any:
+    """The kernel, compiled from the present source whatever Triton's cache holds."""
+    gpu, tile = TARGETS[case.target], case.tile
+    kernel = getattr(device, f"{case.direction}_kernel")
+    slots = (tile.block_n - 1) // case.per_parameter + 2
     fixed: dict[str, Any] = {
-        "N": columns, "PER_PARAMETER": 1, "SLOTS": tile.block_n,
-        "FUNCTION": function, "ACCURATE": dtype == "fp32", "PTX": gpu.backend == "cuda",
+        "N": case.columns, "PER_PARAMETER": case.per_parameter, "OUTER": case.outer,
+        "SLOTS": tile.block_n if case.per_parameter == 1 else slots,
+        "FUNCTION": case.function, "ACCURATE": case.dtype == "fp32", "PTX": gpu.backend == "cuda",
         "BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "UNROLL": tile.unroll,
+        "PARAMETERS": case.columns // case.per_parameter, "BLOCK_P": 32, "BLOCK_C": gpu.warp_size,
     }  # fmt: skip
-    fixed |= {f"{name}_OUTER": 0 for name in ("X", "Y", "DX", "DY")}
-    fixed |= {f"{name}_ROW": columns for name in ("X", "Y", "DX", "DY")}
+    fixed |= dict.fromkeys(("X_ROW", "Y_ROW", "DX_ROW", "DY_ROW"), case.columns)
     options: dict[str, int] = {"num_warps": tile.warps}
-    if direction == "forward":
-        kernel = device.forward_kernel
-    else:
-        kernel = device.backward_kernel
-        if gpu.backend == "cuda":
-            options |= launcher.compiler_options(gpu.arch)
-    return triton.compile(_source(kernel, dtype, fixed), target=gpu, options=options), tile
+    if case.direction == "backward" and gpu.backend == "cuda":
+        options |= launcher.compiler_options(gpu.arch)
+    with triton.knobs.compilation.scope():
+        triton.knobs.compilation.always_compile = True
+        return triton.compile(_source(kernel, case, fixed), target=gpu, options=options)
 
 
-def _source(kernel: Any, dtype: str, fixed: dict[str, Any]) -> ASTSource:
-    """The kernel with bf16 or other data, fp32 parameters, no shift, pointers 16-byte aligned."""
-    types = dict.fromkeys(("x", "y", "dy", "dx"), f"*{dtype}")
-    types |= dict.fromkeys(("alpha", "weight", "bias"), "*fp32")
-    types |= dict.fromkeys(("partial_alpha", "partial_weight", "partial_bias"), "*fp32")
-    types |= {"M": "i32", "span": "i32"}
+def _source(kernel: Any, case: Case, fixed: dict[str, Any]) -> ASTSource:
+    """The kernel with fp32 parameters, no shift, all pointers 16-byte aligned."""
+    types = dict.fromkeys(("x", "y", "dy", "dx"), f"*{case.dtype}")
+    scalars = ("M", "span", "x_outer", "y_outer", "dy_outer", "dx_outer", "programs", "blocks")
+    types |= dict.fromkeys(scalars, "i32")
+    types["M"] = "i64" if case.rows >= 2**31 else "i32"
+    present = ["alpha"] + ["weight"] * (case.affine != "none") + ["bias"] * (case.affine == "both")
+    for name in present:
+        types |= dict.fromkeys((name, f"partial_{name}", f"d{name}"), "*fp32")
     names = kernel.arg_names
     signature = {name: types.get(name, "constexpr") for name in names}
     constants = {(names.index(n),): fixed.get(n) for n in names if signature[n] == "constexpr"}
@@ -88,11 +112,11 @@ def _source(kernel: Any, dtype: str, fixed: dict[str, Any]) -> ASTSource:
 
 
 @cache
-def figures(direction: str, target: str, **options: Any) -> Figures:
-    """Compile and read; options as `build`."""
-    kernel, tile = build(direction, target, **options)
-    elements = tile.block_m * tile.block_n * tile.unroll // (tile.warps * TARGETS[target].warp_size)
-    if TARGETS[target].backend == "cuda":
+def figures(case: Case) -> Figures:
+    """Compile and read."""
+    kernel, gpu, tile = build(case), TARGETS[case.target], case.tile
+    elements = tile.block_m * tile.block_n * tile.unroll // (tile.warps * gpu.warp_size)
+    if gpu.backend == "cuda":
         return read_nvidia(kernel.asm["cubin"], elements)
     return read_amd(kernel.asm["amdgcn"], elements)
 
@@ -179,28 +203,35 @@ def _run(tool: str, *arguments: str) -> str:
     return done.stdout
 
 
+def answer() -> None:
+    """Figures of each case on standard input, a line of JSON each."""
+    for line in sys.stdin:
+        print(json.dumps(asdict(figures(Case(**json.loads(line))))), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--columns", type=int, default=4096)
     parser.add_argument("--functions", nargs="+", default=["tanh"], choices=launcher.FUNCTIONS)
+    parser.add_argument("--json", action="store_true", help=answer.__doc__)
     options = parser.parse_args()
+    if options.json:
+        answer()
+        return
     table = Table(title=f"machine code, N={options.columns}", box=None, title_justify="left")
     for column in ("function", "x", "pass", "target"):
         table.add_column(column)
-    for column in ("instructions/element", "registers", "spills", "128-bit", "waits"):
+    for column in ("instructions/element", "registers", "spills", "128-bit", "waits", "branches"):
         table.add_column(column, justify="right")
-    for function in options.functions:
-        for dtype in ("bf16", "fp32"):
-            for direction in ("forward", "backward"):
-                for target in TARGETS:
-                    own = figures(
-                        direction, target, dtype=dtype, columns=options.columns, function=function
-                    )
-                    table.add_row(
-                        function, dtype, direction, target, f"{own.per_element:.2f}",
-                        str(own.registers), str(own.spills), f"{own.wide_share:.0%}",
-                        str(own.waits),
-                    )  # fmt: skip
+    for function, dtype, direction, target in product(
+        options.functions, ("bf16", "fp32"), ("forward", "backward"), TARGETS
+    ):
+        case = Case(direction, target, dtype, columns=options.columns, function=function)
+        own = figures(case)
+        table.add_row(
+            function, dtype, direction, target, f"{own.per_element:.2f}", str(own.registers),
+            str(own.spills), f"{own.wide_share:.0%}", str(own.waits), str(own.branches),
+        )  # fmt: skip
     Console(width=110).print(table)
 
 

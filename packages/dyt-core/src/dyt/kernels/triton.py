@@ -8,7 +8,7 @@ import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 FUNCTIONS = ("tanh", "erf", "isru", "hardtanh", "arctan", "satursin", "softsign")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+WIDEST = 2**31 - 2**16  # columns that the kernels count in 32 bits; rows may be more
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Tile:
     """What one step of a program covers: ``unroll`` times ``block_m`` rows, ``block_n`` columns.
 
     One vector of 16 bytes for each thread and tile, loads of all ``unroll`` tiles in flight:
-    32 bytes a thread forward and 64 backward, with the programs below 49 and 57 KB on a
-    multiprocessor, where an H100 needs about 15 KB to cover 600 ns and a B200 about 32 KB.
+    32 bytes a thread forward and 64 backward, with the programs below 49 KB on a multiprocessor,
+    where an H100 needs about 15 KB to cover 600 ns and a B200 about 32 KB.
     """
 
     block_m: int
@@ -38,21 +39,33 @@ class Tile:
         return self.block_m * self.unroll
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pass:
     """The launch table: one entry for each pass."""
 
     unroll: int  # 4 forward would take 48 registers, 2 take 40
-    registers: int  # of a thread, at most
-    resident: int  # programs of 128 threads that 65,536 registers hold
+    registers: int  # of a thread, for tanh and rows that fill the tiles
+    resident: int  # programs of 128 threads that the 65,536 registers hold, whatever the shape
 
 
 FORWARD = Pass(unroll=2, registers=40, resident=12)
-BACKWARD = Pass(unroll=2, registers=72, resident=7)
+BACKWARD = Pass(unroll=2, registers=72, resident=6)  # with ragged or channels-first rows, 80
+# On sm_100, which multiplies in pairs, each coefficient of these takes two registers more.
+RESIDENT = {"erf": 4, "satursin": 3}  # of the backward pass; 104 and 136 registers
 # Unasked, ptxas gives the backward kernel 80 registers for sm_80 and 68 to 71 for later ones; told
 # to stay within 72 it does so for sm_80, but then spills 8 bytes for sm_90.
 LIMITED = 90  # architectures below this one are told
 STEPS = 4  # of a forward program: its 8 bytes of parameters a column are then 3 % of its loads
+
+
+@dataclass(frozen=True, eq=False)
+class Machine:
+    """What launches depend on of a device."""
+
+    multiprocessors: int
+    lanes: int  # of a warp
+    ptx: bool  # whether the compiler takes NVIDIA's assembly
+    backward_options: dict[str, int]
 
 
 def unsupported(
@@ -69,14 +82,23 @@ def unsupported(
         return "triton is not installed"
     if function not in FUNCTIONS:
         return f"triton has no kernel for function {function!r}"
-    if x.device.type != "cuda" and not (x.device.type == "cpu" and interpreting()):
-        return f"triton needs a CUDA or ROCm device, got {x.device}"
-    named = {"x": x, "alpha": alpha, "shift": shift, "weight": weight, "bias": bias}
-    for name, tensor in named.items():
-        if tensor is not None and tensor.dtype not in DTYPES:
+    device = x.device
+    if device.type != "cuda" and not (device.type == "cpu" and interpreting()):
+        return f"triton needs a CUDA or ROCm device, got {device}"
+    if x.dtype not in DTYPES:
+        return f"triton computes in fp32, got x of {x.dtype}"
+    named = (("alpha", alpha), ("shift", shift), ("weight", weight), ("bias", bias))
+    for name, tensor in named:
+        if tensor is None:
+            continue
+        if tensor.dtype not in DTYPES:
             return f"triton computes in fp32, got {name} of {tensor.dtype}"
-        if tensor is not None and tensor.device != x.device:
-            return f"{name} is on {tensor.device}, x on {x.device}"
+        if tensor.device != device:
+            return f"{name} is on {tensor.device}, x on {device}"
+    if x.numel() > WIDEST:
+        covered = _covered(x, weight, bias, channels_last)
+        if covered and math.prod(x.shape[covered.start :]) > WIDEST:
+            return f"triton takes samples of at most {WIDEST} elements, got shape {tuple(x.shape)}"
     return None
 
 
@@ -97,21 +119,18 @@ def forward(
     y = torch.empty_like(x)
     if x.numel() == 0:
         return y
+    device = machine(x.device)
     covered = _covered(x, weight, bias, channels_last)
-    layout = find_layout(covered, x, y)
-    if layout is None:
-        x, y = x.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
-        layout = _required(find_layout(covered, x, y))
-    device = _kernels()
-    tile = choose_tile(layout.columns, x.element_size(), FORWARD)
-    blocks = -(-layout.columns // tile.block_n)
-    programs = forward_programs(layout.rows, blocks, tile, _multiprocessors(x.device))
-    (x_outer, x_row), (y_outer, y_row) = layout.strides
+    strides = (x.stride(), y.stride())
+    plan = plan_launch(FORWARD, function, covered, x.shape, strides, x.element_size(), device)
+    if plan is None:
+        x = x.contiguous()  # and so will be what comes back
+        return y.copy_(forward(x, alpha, shift, weight, bias, function, channels_last))
+    tile = plan.tile
     with _on(x.device):
-        device.forward_kernel[(blocks, programs)](
-            x, y, alpha, shift, weight, bias, layout.rows, layout.span,
-            layout.columns, layout.per_parameter, x_outer, x_row, y_outer, y_row,
-            function, x.dtype == torch.float32, _ptx(), tile.block_m, tile.block_n, tile.unroll,
+        _kernels().forward_kernel[plan.grid](
+            x, y, alpha, shift, _dense(weight), _dense(bias), *plan.layout,
+            function, x.dtype == torch.float32, device.ptx, tile.block_m, tile.block_n, tile.unroll,
             num_warps=tile.warps,
         )  # fmt: skip
     return y
@@ -131,66 +150,102 @@ def backward(
 
     Sums are fp32, without atomics: the same arguments give the same bits on the same device.
     """
+    dx = torch.empty_like(x)
     parameters = (alpha, shift, weight, bias)
     if x.numel() == 0:
-        _, *zeros = (None if p is None else torch.zeros_like(p) for p in parameters)
-        return torch.empty_like(x), torch.zeros_like(alpha), zeros[0], zeros[1], zeros[2]
-    dx = torch.empty_like(x)
+        dalpha, *zeros = (None if p is None else torch.zeros_like(p) for p in parameters)
+        assert dalpha is not None  # as alpha is not
+        return dx, dalpha, zeros[0], zeros[1], zeros[2]
+    device = machine(x.device)
     covered = _covered(x, weight, bias, channels_last)
-    layout = find_layout(covered, x, dy, dx)
-    if layout is None:
-        x, dy = x.contiguous(), dy.contiguous()
-        dx = torch.empty_like(x, memory_format=torch.contiguous_format)
-        layout = _required(find_layout(covered, x, dy, dx))
-    gradients = [
+    strides = (dy.stride(), x.stride(), dx.stride())
+    plan = plan_launch(BACKWARD, function, covered, x.shape, strides, x.element_size(), device)
+    if plan is None:
+        if find_layout(covered, x.shape, (x.stride(), dx.stride())):
+            dy = torch.empty_like(x).copy_(dy)
+            return backward(dy, x, *parameters, function, channels_last)
+        made = backward(dy.contiguous(), x.contiguous(), *parameters, function, channels_last)
+        return dx.copy_(made[0]), *made[1:]
+    dalpha, dshift, dweight, dbias = gradients = [
         None if p is None else torch.empty_like(p, memory_format=torch.contiguous_format)
         for p in parameters
     ]
+    assert dalpha is not None
+    partials = [
+        None if p is None else x.new_empty(size, dtype=torch.float32)
+        for p, size in zip(parameters, plan.partials, strict=True)
+    ]
+    kernels, tile = _kernels(), plan.tile
     with _on(x.device):
-        _launch_backward(dy, x, dx, parameters, gradients, layout, function)
-    dalpha, dshift, dweight, dbias = gradients
-    assert dalpha is not None  # as alpha is not
+        kernels.backward_kernel[plan.grid](
+            dy, x, dx, alpha, shift, _dense(weight), *partials, *plan.layout, plan.slots,
+            function, x.dtype == torch.float32, device.ptx, tile.block_m, tile.block_n, tile.unroll,
+            num_warps=tile.warps, **device.backward_options,
+        )  # fmt: skip
+        # Each program of the second launch adds up one line of memory of every partial sum.
+        affine = weight is not None or bias is not None
+        kernels.reduce_kernel[(1 + (-(-plan.parameters // device.lanes) if affine else 0),)](
+            *partials, *gradients, plan.grid[1], plan.grid[0],
+            plan.parameters, plan.per_parameter, plan.slots, tile.block_n, 32, device.lanes,
+        )  # fmt: skip
     return dx, dalpha, dshift, dweight, dbias
 
 
-def _launch_backward(
-    dy: Tensor,
-    x: Tensor,
-    dx: Tensor,
-    parameters: Sequence[Tensor | None],
-    gradients: Sequence[Tensor | None],
-    layout: "Layout",
+@dataclass(frozen=True)
+class Plan:
+    """A launch worked out: all but the tensors."""
+
+    grid: tuple[int, int]  # column blocks, programs for each of them
+    tile: Tile
+    layout: tuple[int, ...]  # the kernel's arguments from M to the last stride of rows
+    parameters: int
+    per_parameter: int
+    slots: int  # sums that a program leaves of each gradient
+    partials: tuple[int, int, int, int]  # sums of all programs: alpha, shift, weight, bias
+
+
+@lru_cache(maxsize=4096)
+def plan_launch(
+    launch: Pass,
     function: str,
-) -> None:
-    alpha, shift, weight, bias = parameters
-    device = _kernels()
-    tile = choose_tile(layout.columns, x.element_size(), BACKWARD)
+    covered: range,
+    shape: torch.Size,
+    strides: tuple[tuple[int, ...], ...],
+    itemsize: int,
+    device: Machine,
+) -> Plan | None:
+    """How to launch a pass over tensors of one shape; None where they share no layout.
+
+    Remembered, because working it out takes longer than the launch.
+    """
+    layout = find_layout(covered, shape, strides)
+    if layout is None:
+        return None
+    tile = choose_tile(layout.rows, layout.columns, itemsize, launch, device.lanes)
     blocks = -(-layout.columns // tile.block_n)
-    programs = backward_programs(
-        layout.rows, blocks, tile, x.element_size(), _multiprocessors(x.device)
-    )
+    if launch is FORWARD:
+        together = launch.resident * device.multiprocessors
+        programs = forward_programs(layout.rows, blocks, tile, together)
+    else:
+        together = RESIDENT.get(function, launch.resident) * device.multiprocessors
+        programs = backward_programs(layout.rows, blocks, tile, itemsize, together)
     slots = tile.block_n
     if layout.per_parameter > 1:
         slots = (tile.block_n - 1) // layout.per_parameter + 2
-    sizes = [blocks * programs * size for size in (1, 1, slots, slots)]
-    partials = [
-        None if p is None else x.new_empty(size, dtype=torch.float32)
-        for p, size in zip(parameters, sizes, strict=True)
-    ]
-    (x_outer, x_row), (dy_outer, dy_row), (dx_outer, dx_row) = layout.strides
-    device.backward_kernel[(blocks, programs)](
-        dy, x, dx, alpha, shift, weight, *partials, layout.rows, layout.span,
-        layout.columns, layout.per_parameter, slots,
-        x_outer, x_row, dy_outer, dy_row, dx_outer, dx_row,
-        function, x.dtype == torch.float32, _ptx(), tile.block_m, tile.block_n, tile.unroll,
-        num_warps=tile.warps, **compiler_options(_architecture(x.device)),
-    )  # fmt: skip
-    count = layout.columns // layout.per_parameter
-    affine = weight is not None or bias is not None
-    block_c = _lanes()  # of every program's partial sums, one line of memory
-    device.reduce_kernel[(1 + (-(-count // block_c) if affine else 0),)](
-        *partials, *gradients, programs, blocks,
-        count, layout.per_parameter, slots, tile.block_n, 32, block_c,
+    count = blocks * programs
+    outers, rows = zip(*layout.strides, strict=True)
+    aligned = math.gcd(16, *outers) if any(outers) else 0
+    return Plan(
+        grid=(blocks, programs),
+        tile=tile,
+        layout=(
+            layout.rows, layout.span, *(outer // max(1, aligned) for outer in outers),
+            layout.columns, layout.per_parameter, aligned, *rows,
+        ),
+        parameters=layout.columns // layout.per_parameter,
+        per_parameter=layout.per_parameter,
+        slots=slots,
+        partials=(count, count, count * slots, count * slots),
     )  # fmt: skip
 
 
@@ -210,80 +265,87 @@ class Layout:
     strides: tuple[tuple[int, int], ...]  # (outer, row) of each tensor
 
 
-def find_layout(covered: range, *tensors: Tensor) -> Layout | None:
+def find_layout(
+    covered: range, shape: Sequence[int], strides: Sequence[Sequence[int]]
+) -> Layout | None:
     """The layout of tensors of one shape, whose ``covered`` dimensions the parameters have.
 
     None where there is none: columns apart, more than two strides between rows, or tensors in
     different orders. Sorting the dimensions by stride makes a channels-first view of
     channels-last memory, and the reverse, as good as the thing itself.
     """
-    shape = tensors[0].shape
+    last = range(len(shape) - 1, len(shape))
+    order = [d for d in range(len(shape)) if shape[d] > 1 or d in (covered or last)]
+    order.sort(key=lambda d: -strides[0][d])
     if not covered:
-        if all(tensor.is_contiguous() for tensor in tensors):
+        if all(_adjacent(shape, of, order) for of in strides):
             # At most eleven widths, so kernels are compiled at most eleven times.
-            columns = math.gcd(tensors[0].numel(), 1024)
-            rows = tensors[0].numel() // columns
-            return Layout(rows, columns, 1, 1, ((0, columns),) * len(tensors))
-        covered = range(len(shape) - 1, len(shape))
-    strides = tensors[0].stride()
-    order = [d for d in range(len(shape)) if shape[d] > 1 or d in covered]
-    order.sort(key=lambda d: -strides[d])
+            columns = math.gcd(math.prod(shape), 1024)
+            rows = math.prod(shape) // columns
+            return Layout(rows, columns, 1, 1, ((0, columns),) * len(strides))
+        covered = last
     first = order.index(covered[0])
     if order[first : first + len(covered)] != list(covered):
         return None
     outer, inner = order[:first], order[first:]
-    if not all(_adjacent(tensor, inner) for tensor in tensors):
+    width = math.prod(shape[d] for d in inner)
+    if width > WIDEST or not all(_adjacent(shape, of, inner) for of in strides):
         return None
-    blocks = _merge(tensors, outer)
+    blocks = _merge(shape, strides, outer)
     if len(blocks) > 2:
         return None
-    width = math.prod(shape[d] for d in inner)
     return Layout(
         rows=math.prod(shape[d] for d in outer),
         columns=width,
         per_parameter=math.prod(shape[d] for d in inner[len(covered) :]),
         span=math.prod(shape[d] for d in blocks[-1]) if blocks else 1,
-        strides=tuple(_row_strides(tensor, blocks, width) for tensor in tensors),
+        strides=tuple(_row_strides(of, blocks, width) for of in strides),
     )
 
 
-def _adjacent(tensor: Tensor, dims: Sequence[int]) -> bool:
+def _adjacent(shape: Sequence[int], strides: Sequence[int], dims: Sequence[int]) -> bool:
     """Whether these dimensions, in this order, are one run of memory without gaps."""
     expected = 1
     for d in reversed(dims):
-        if tensor.shape[d] > 1 and tensor.stride(d) != expected:
+        if shape[d] > 1 and strides[d] != expected:
             return False
-        expected *= tensor.shape[d]
+        expected *= shape[d]
     return True
 
 
-def _merge(tensors: Sequence[Tensor], dims: Sequence[int]) -> list[list[int]]:
+def _merge(
+    shape: Sequence[int], strides: Sequence[Sequence[int]], dims: Sequence[int]
+) -> list[list[int]]:
     """Dimensions in groups that have a single stride in every tensor."""
     if not dims:
         return []
     groups = [[dims[0]]]
     for before, d in pairwise(dims):
-        if all(t.stride(before) == t.stride(d) * t.shape[d] for t in tensors):
+        if all(of[before] == of[d] * shape[d] for of in strides):
             groups[-1].append(d)
         else:
             groups.append([d])
     return groups
 
 
-def _row_strides(tensor: Tensor, blocks: list[list[int]], width: int) -> tuple[int, int]:
-    outer = tensor.stride(blocks[0][-1]) if len(blocks) == 2 else 0
-    return outer, tensor.stride(blocks[-1][-1]) if blocks else width
+def _row_strides(
+    strides: Sequence[int], blocks: Sequence[Sequence[int]], width: int
+) -> tuple[int, int]:
+    outer = strides[blocks[0][-1]] if len(blocks) == 2 else 0
+    return outer, strides[blocks[-1][-1]] if blocks else width
 
 
-def choose_tile(columns: int, itemsize: int, launch: Pass, lanes: int | None = None) -> Tile:
-    """The tile for a width: a warp reads a whole row of it, 512 bytes on NVIDIA, 1 KB on AMD.
+def choose_tile(rows: int, columns: int, itemsize: int, launch: Pass, lanes: int) -> Tile:
+    """The tile for a shape: a warp reads a whole row of it, 512 bytes on NVIDIA, 1 KB on AMD.
 
     Narrow blocks because the backward pass wants many programs, and only splitting columns
     adds some without adding partial sums. Of the widths from 64 the one that wastes fewest
-    columns, the wider where equal: 768 takes 256, 192 takes 64, 1000 takes 256.
+    columns, the wider where equal: 768 takes 256, 192 takes 64, 1000 takes 256. Rows too few
+    for that (a batch of one in channels-first order) are read by all four warps side by side.
     """
-    lanes = lanes or _lanes()
     widest = lanes * 16 // itemsize
+    if rows < 4 * launch.unroll and columns >= 4 * widest:
+        return Tile(1, 4 * widest, 1)
     candidates = [2**k for k in range(6, widest.bit_length()) if 2**k <= widest]
     block_n = min(candidates, key=lambda width: (-(-columns // width) * width, -width))
     if columns < candidates[0]:
@@ -291,35 +353,33 @@ def choose_tile(columns: int, itemsize: int, launch: Pass, lanes: int | None = N
     return Tile(4 * widest // block_n, block_n, launch.unroll)
 
 
-def forward_programs(rows: int, blocks: int, tile: Tile, multiprocessors: int) -> int:
+def forward_programs(rows: int, blocks: int, tile: Tile, resident: int) -> int:
     """Programs for each column block: up to `STEPS` steps each, if the device is full then."""
     steps = -(-rows // tile.rows)
-    share = steps * blocks // (FORWARD.resident * multiprocessors)
-    return min(-(-steps // max(1, min(STEPS, share))), 65_535)
+    share = steps * blocks // resident
+    return min(-(-steps // max(1, min(STEPS, share))), 65_535)  # what a grid's second axis takes
 
 
-def backward_programs(
-    rows: int, blocks: int, tile: Tile, itemsize: int, multiprocessors: int
-) -> int:
-    """Programs for each column block, all resident at once, each with its own partial sums.
+def backward_programs(rows: int, blocks: int, tile: Tile, itemsize: int, resident: int) -> int:
+    """Programs for each column block, each with its own partial sums.
+
+    No more than are resident at once: as all have the same number of steps, a few that had to
+    wait for the first to end would double the time.
 
     A column costs 16 bytes of partial sums a program (two gradients, written and read), a row
     three values (x, dy, dx): at most one program for every 133 rows of bf16 keeps them under
-    2 % of the traffic. A small problem may have two programs a multiprocessor in any case: its
+    2 % of the traffic. A small problem may have a third of those resident in any case: its
     partial sums stay in the L2 cache.
     """
     steps = -(-rows // tile.rows)
-    resident = BACKWARD.resident * multiprocessors // blocks
     cheap = int(0.02 * 3 * itemsize * rows / 16)
-    filling = -(-2 * multiprocessors // blocks)
-    return max(1, min(steps, resident, max(cheap, filling)))
+    filling = -(-resident // (3 * blocks))
+    return max(1, min(steps, resident // blocks, max(cheap, filling)))
 
 
-def compiler_options(architecture: int | None) -> dict[str, int]:
-    """What the compiler is told of the backward kernel: 80 stands for sm_80, None for AMD's."""
-    if architecture is None or architecture >= LIMITED:
-        return {}
-    return {"maxnreg": BACKWARD.registers}
+def compiler_options(architecture: int) -> dict[str, int]:
+    """What NVIDIA's compiler is told of the backward kernel; 80 stands for sm_80."""
+    return {} if architecture >= LIMITED else {"maxnreg": BACKWARD.registers}
 
 
 def interpreting() -> bool:
@@ -327,6 +387,20 @@ def interpreting() -> bool:
     import triton
 
     return bool(triton.knobs.runtime.interpret)
+
+
+@cache
+def machine(device: torch.device) -> Machine:
+    """The figures of a device; of the CPU, what suits the interpreter."""
+    if device.type == "cpu":
+        # Its cost is per operation, whatever the size; two, to have more than one program.
+        return Machine(multiprocessors=2, lanes=512, ptx=False, backward_options={})
+    count = torch.cuda.get_device_properties(device).multi_processor_count
+    if torch.version.hip:
+        return Machine(count, lanes=64, ptx=False, backward_options={})
+    major, minor = torch.cuda.get_device_capability(device)
+    options = compiler_options(10 * major + minor)
+    return Machine(count, lanes=32, ptx=True, backward_options=options)
 
 
 def _covered(x: Tensor, weight: Tensor | None, bias: Tensor | None, channels_last: bool) -> range:
@@ -337,23 +411,15 @@ def _covered(x: Tensor, weight: Tensor | None, bias: Tensor | None, channels_las
     return range(x.dim() - parameter.dim(), x.dim()) if channels_last else range(1, 2)
 
 
-def _required(layout: Layout | None) -> Layout:
-    assert layout is not None  # contiguous tensors always have one
-    return layout
-
-
-def _lanes() -> int:
-    if interpreting():
-        return 512  # its cost is per operation, whatever the size
-    return 64 if torch.version.hip else 32
-
-
-def _ptx() -> bool:
-    return torch.version.hip is None and not interpreting()
+def _dense(parameter: Tensor | None) -> Tensor | None:
+    return None if parameter is None else parameter.contiguous()
 
 
 def _on(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+    """Triton launches on the current device, which need not be the tensors'."""
+    if device.type == "cpu" or device.index == torch.cuda.current_device():
+        return contextlib.nullcontext()
+    return torch.cuda.device(device)
 
 
 @cache
@@ -366,18 +432,3 @@ def _kernels() -> Any:
     from dyt.kernels import triton_device
 
     return triton_device
-
-
-@cache
-def _architecture(device: torch.device) -> int | None:
-    if not _ptx():
-        return None
-    major, minor = torch.cuda.get_device_capability(device)
-    return 10 * major + minor
-
-
-@cache
-def _multiprocessors(device: torch.device) -> int:
-    if device.type != "cuda":
-        return 2  # the interpreter's: enough to have more than one program
-    return torch.cuda.get_device_properties(device).multi_processor_count

@@ -69,15 +69,19 @@ def _reciprocal(d, PTX: tl.constexpr):
 
 @triton.jit
 def _tanh(z, PTX: tl.constexpr):
-    """At most 4 ulp: odd polynomial below 0.55 (0.6), above it 1 - 2 / (1 + e^2|z|)."""
+    """At most 4 ulp: odd polynomial below 0.62 (1.9), above it 1 - 2 / (1 + e^2|z|).
+
+    A GPU's exponential and reciprocal may be off by 2^-22 and 2^-23. Where the pieces meet that
+    costs most: 3.9 ulp at 0.62, 4.2 at 0.55 with a polynomial that is closer (0.6).
+    """
     square = z * z
-    p = square * 0.01643758114086631 - 0.052671813567897234
-    p = p * square + 0.13320725057690985
-    p = p * square - 0.3333294663671299
+    p = square * 0.015278990094662746 - 0.052002525910953626
+    p = p * square + 0.13309230907230168
+    p = p * square - 0.33332397739419206
     near = (p * square) * z + z
     magnitude = tl.abs(z)
     far = 1.0 - 2.0 * _reciprocal(1.0 + tl.exp2(magnitude * (2.0 * LOG2_E)), PTX)
-    return tl.where(magnitude < 0.55, near, tl.where(z < 0, -far, far))
+    return tl.where(magnitude < 0.62, near, tl.where(z < 0, -far, far))
 
 
 @triton.jit
@@ -200,10 +204,13 @@ def value_and_derivative(z, FUNCTION: tl.constexpr, ACCURATE: tl.constexpr, PTX:
 
 
 @triton.jit
-def _tile(start, row, i: tl.constexpr, rows, cols, span, OUTER: tl.constexpr, ROW: tl.constexpr):
-    """Pointers to the i-th tile below a row.
+def _tile(
+    start, row, i: tl.constexpr, rows, cols, span, outer, OUTER: tl.constexpr, ROW: tl.constexpr
+):
+    """Pointers to the i-th tile below a row; offsets of rows are 64 bits where 32 could wrap.
 
-    OUTER == 0: rows are ROW apart. Otherwise span rows are ROW apart, in blocks OUTER apart.
+    OUTER == 0: rows are ROW apart. Otherwise span rows are, in blocks OUTER * outer apart: the
+    constant factor tells the compiler how the blocks are aligned, the other varies with shapes.
     """
     BELOW: tl.constexpr = i * rows.shape[0]
     if OUTER == 0:
@@ -214,15 +221,15 @@ def _tile(start, row, i: tl.constexpr, rows, cols, span, OUTER: tl.constexpr, RO
     else:
         at = rows + row + BELOW
         block = at // span  # 32 bits: division of 64 is a loop with branches
-        offset = block.to(tl.int64) * OUTER + (at - block * span).to(tl.int64) * ROW
+        offset = block.to(tl.int64) * outer * OUTER + (at - block * span).to(tl.int64) * ROW
         pointers = start + (offset[:, None] + cols[None, :])
     return pointers
 
 
 @triton.jit
-def _load(pointers, mask, MASKED: tl.constexpr):
+def _load(pointers, mask, MASKED: tl.constexpr, OTHER: tl.constexpr):
     if MASKED:
-        tile = tl.load(pointers, mask=mask, other=0)
+        tile = tl.load(pointers, mask=mask, other=OTHER)
     else:
         tile = tl.load(pointers)
     return tile
@@ -259,11 +266,11 @@ def _per_column(parameter, cols, default, N: tl.constexpr, PER_PARAMETER: tl.con
     return values
 
 
-@triton.jit(do_not_specialize=["M", "span"])
+@triton.jit(do_not_specialize=["M", "span", "x_outer", "y_outer"])
 def forward_kernel(
-    x, y, alpha, shift, weight, bias, M, span,
+    x, y, alpha, shift, weight, bias, M, span, x_outer, y_outer,
     N: tl.constexpr, PER_PARAMETER: tl.constexpr,
-    X_OUTER: tl.constexpr, X_ROW: tl.constexpr, Y_OUTER: tl.constexpr, Y_ROW: tl.constexpr,
+    OUTER: tl.constexpr, X_ROW: tl.constexpr, Y_ROW: tl.constexpr,
     FUNCTION: tl.constexpr, ACCURATE: tl.constexpr, PTX: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, UNROLL: tl.constexpr,
 ):  # fmt: skip
@@ -284,20 +291,21 @@ def forward_kernel(
         row = group * GROUP
         tiles = ()  # all loads before the first store, or they would wait for one another
         for i in tl.static_range(UNROLL):
-            at = _tile(x, row, i, rows, cols, span, X_OUTER, X_ROW)
-            tiles = tiles + (_load(at, inside, RAGGED),)
+            at = _tile(x, row, i, rows, cols, span, x_outer, OUTER, X_ROW)
+            tiles = tiles + (_load(at, inside, RAGGED, 1.0),)
         for i in tl.static_range(UNROLL):
             u = value(tiles[i].to(tl.float32) * scale + offset, FUNCTION, ACCURATE, PTX)
-            at = _tile(y, row, i, rows, cols, span, Y_OUTER, Y_ROW)
+            at = _tile(y, row, i, rows, cols, span, y_outer, OUTER, Y_ROW)
             _store(at, u * gain + base, inside, RAGGED)
 
-    first = whole * GROUP + tl.program_id(1) * BLOCK_M
-    for row in range(first, M, tl.num_programs(1) * BLOCK_M):
-        mask = inside & (row + rows < M)[:, None]
-        at = _tile(x, row, 0, rows, cols, span, X_OUTER, X_ROW)
-        tile = _load(at, mask, True).to(tl.float32)
+    left = M - whole * GROUP  # fewer than GROUP, so that no sum below can pass 2^31
+    for start in range(tl.program_id(1) * BLOCK_M, left, tl.num_programs(1) * BLOCK_M):
+        row = whole * GROUP + start
+        mask = inside & (rows < left - start)[:, None]
+        at = _tile(x, row, 0, rows, cols, span, x_outer, OUTER, X_ROW)
+        tile = _load(at, mask, True, 1.0).to(tl.float32)
         u = value(tile * scale + offset, FUNCTION, ACCURATE, PTX)
-        at = _tile(y, row, 0, rows, cols, span, Y_OUTER, Y_ROW)
+        at = _tile(y, row, 0, rows, cols, span, y_outer, OUTER, Y_ROW)
         _store(at, u * gain + base, mask, True)
 
 
@@ -307,7 +315,11 @@ def _backward_tile(
     SHIFT: tl.constexpr, WEIGHT: tl.constexpr, DY: tl.constexpr,
     FUNCTION: tl.constexpr, ACCURATE: tl.constexpr, PTX: tl.constexpr,
 ):  # fmt: skip
-    """dx of one tile, and the four sums with the tile added (those that are asked for)."""
+    """dx of one tile, and the four sums with the tile added (those that are asked for).
+
+    What a mask leaves out comes as dy = 0, x = 1, and adds 0: at x = 0 an infinite alpha would
+    add NaN.
+    """
     sum_dy, sum_dy_u, sum_dy_v, sum_x_dy_v = sums
     dy, x = dy.to(tl.float32), x.to(tl.float32)
     u, v = value_and_derivative(x * scale + offset, FUNCTION, ACCURATE, PTX)
@@ -324,8 +336,9 @@ def _backward_tile(
 
 @triton.jit
 def _store_partial(
-    partial, columns, cols, N: tl.constexpr, PER_PARAMETER: tl.constexpr, SLOTS: tl.constexpr
-):
+    partial, columns, cols, unknown_zero,
+    N: tl.constexpr, PER_PARAMETER: tl.constexpr, SLOTS: tl.constexpr,
+):  # fmt: skip
     """One program's sum for each parameter that its columns touch: SLOTS values at most."""
     block = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
     if PER_PARAMETER == 1:
@@ -333,18 +346,19 @@ def _store_partial(
     else:
         parameters = tl.where(cols < N, cols // PER_PARAMETER, -1)
         first = tl.program_id(0) * cols.shape[0] // PER_PARAMETER
-        for slot in range(SLOTS):
+        for slot in range(SLOTS + unknown_zero):  # unrolled, 7 slots would take 78 registers
             total = tl.sum(tl.where(parameters == first + slot, columns, 0.0))
             tl.store(partial + block * SLOTS + slot, total)
 
 
-@triton.jit(do_not_specialize=["M", "span"])
+@triton.jit(do_not_specialize=["M", "span", "dy_outer", "x_outer", "dx_outer"])
 def backward_kernel(
     dy, x, dx, alpha, shift, weight,
-    partial_alpha, partial_shift, partial_weight, partial_bias, M, span,
-    N: tl.constexpr, PER_PARAMETER: tl.constexpr, SLOTS: tl.constexpr,
-    X_OUTER: tl.constexpr, X_ROW: tl.constexpr, DY_OUTER: tl.constexpr, DY_ROW: tl.constexpr,
-    DX_OUTER: tl.constexpr, DX_ROW: tl.constexpr,
+    partial_alpha, partial_shift, partial_weight, partial_bias,
+    M, span, dy_outer, x_outer, dx_outer,
+    N: tl.constexpr, PER_PARAMETER: tl.constexpr,
+    OUTER: tl.constexpr, DY_ROW: tl.constexpr, X_ROW: tl.constexpr, DX_ROW: tl.constexpr,
+    SLOTS: tl.constexpr,
     FUNCTION: tl.constexpr, ACCURATE: tl.constexpr, PTX: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, UNROLL: tl.constexpr,
 ):  # fmt: skip
@@ -370,29 +384,36 @@ def backward_kernel(
         row = group * GROUP
         tiles = ()
         for i in tl.static_range(UNROLL):
-            dy_at = _tile(dy, row, i, rows, cols, span, DY_OUTER, DY_ROW)
-            x_at = _tile(x, row, i, rows, cols, span, X_OUTER, X_ROW)
-            tiles = tiles + (_load(dy_at, inside, RAGGED), _load(x_at, inside, RAGGED))
+            dy_at = _tile(dy, row, i, rows, cols, span, dy_outer, OUTER, DY_ROW)
+            x_at = _tile(x, row, i, rows, cols, span, x_outer, OUTER, X_ROW)
+            tiles = tiles + (_load(dy_at, inside, RAGGED, 0), _load(x_at, inside, RAGGED, 1.0))
         for i in tl.static_range(UNROLL):
             out, sums = _backward_tile(
                 tiles[2 * i], tiles[2 * i + 1], sums, scale, offset, gain,
                 SHIFT, WEIGHT, DY, FUNCTION, ACCURATE, PTX,
             )  # fmt: skip
-            _store(_tile(dx, row, i, rows, cols, span, DX_OUTER, DX_ROW), out, inside, RAGGED)
+            _store(
+                _tile(dx, row, i, rows, cols, span, dx_outer, OUTER, DX_ROW), out, inside, RAGGED
+            )
 
-    first = whole * GROUP + tl.program_id(1) * BLOCK_M
-    for row in range(first, M, tl.num_programs(1) * BLOCK_M):
-        mask = inside & (row + rows < M)[:, None]
-        dy_at = _tile(dy, row, 0, rows, cols, span, DY_OUTER, DY_ROW)
-        x_at = _tile(x, row, 0, rows, cols, span, X_OUTER, X_ROW)
+    left = M - whole * GROUP  # fewer than GROUP, so that no sum below can pass 2^31
+    for start in range(tl.program_id(1) * BLOCK_M, left, tl.num_programs(1) * BLOCK_M):
+        row = whole * GROUP + start
+        mask = inside & (rows < left - start)[:, None]
+        dy_at = _tile(dy, row, 0, rows, cols, span, dy_outer, OUTER, DY_ROW)
+        x_at = _tile(x, row, 0, rows, cols, span, x_outer, OUTER, X_ROW)
         out, sums = _backward_tile(
-            _load(dy_at, mask, True), _load(x_at, mask, True), sums, scale, offset, gain,
+            _load(dy_at, mask, True, 0), _load(x_at, mask, True, 1.0), sums, scale, offset, gain,
             SHIFT, WEIGHT, DY, FUNCTION, ACCURATE, PTX,
         )  # fmt: skip
-        _store(_tile(dx, row, 0, rows, cols, span, DX_OUTER, DX_ROW), out, mask, True)
+        _store(_tile(dx, row, 0, rows, cols, span, dx_outer, OUTER, DX_ROW), out, mask, True)
 
     sum_dy, sum_dy_u, sum_dy_v, sum_x_dy_v = sums
-    # Loaded again: kept through the loop, it would take eight registers.
+    # Columns and weights are worked out again, from what the compiler cannot know to be the same
+    # number: kept through the loop they would take 8 to 16 registers, and channels-first code
+    # would spill.
+    unknown_zero = tl.minimum(M, 0).to(tl.int32)
+    cols = (tl.program_id(0) + unknown_zero) * BLOCK_N + tl.arange(0, BLOCK_N)
     gain = _per_column(weight, cols, 1.0, N, PER_PARAMETER)[None, :] * D
     program = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
     tl.store(partial_alpha + program, tl.sum(sum_x_dy_v * gain))
@@ -400,9 +421,10 @@ def backward_kernel(
         tl.store(partial_shift + program, tl.sum(sum_dy_v * gain))
     if WEIGHT:
         columns = tl.sum(A * sum_dy_u + B * sum_dy, axis=0)
-        _store_partial(partial_weight, columns, cols, N, PER_PARAMETER, SLOTS)
+        _store_partial(partial_weight, columns, cols, unknown_zero, N, PER_PARAMETER, SLOTS)
     if partial_bias is not None:
-        _store_partial(partial_bias, tl.sum(sum_dy, axis=0), cols, N, PER_PARAMETER, SLOTS)
+        columns = tl.sum(sum_dy, axis=0)
+        _store_partial(partial_bias, columns, cols, unknown_zero, N, PER_PARAMETER, SLOTS)
 
 
 @triton.jit
@@ -437,7 +459,7 @@ def _sum_columns(
     tl.store(out + at, values, mask=at < PARAMETERS)
 
 
-@triton.jit(do_not_specialize=["programs"])
+@triton.jit(do_not_specialize=["programs", "blocks"])
 def reduce_kernel(
     partial_alpha, partial_shift, partial_weight, partial_bias,
     dalpha, dshift, dweight, dbias, programs, blocks,
@@ -449,9 +471,11 @@ def reduce_kernel(
     Program 0 adds up the scalars; the others take BLOCK_C parameters each.
     """
     if tl.program_id(0) == 0:
-        _sum_scalar(partial_alpha, dalpha, programs * blocks, BLOCK_P * BLOCK_C)
+        # One program reads one sum from every program of the backward pass: many at a time.
+        SCALARS: tl.constexpr = 4 * BLOCK_P * BLOCK_C
+        _sum_scalar(partial_alpha, dalpha, programs * blocks, SCALARS)
         if partial_shift is not None:
-            _sum_scalar(partial_shift, dshift, programs * blocks, BLOCK_P * BLOCK_C)
+            _sum_scalar(partial_shift, dshift, programs * blocks, SCALARS)
     else:
         first = (tl.program_id(0) - 1) * BLOCK_C
         if partial_weight is not None:
