@@ -51,15 +51,7 @@ def pointwise_norm(
     Source: arXiv 2503.10622, section 4; with shift, arXiv 2512.10938, section 4.
     """
     entry = lookup(function)
-    if not x.is_floating_point():
-        raise ValueError(f"x must be floating point, got {x.dtype}")
-    _check_scalar("alpha", alpha, x)
-    if shift is not None:
-        _check_scalar("shift", shift, x)
-    if weight is not None:
-        _check_affine("weight", weight, x, channels_last)
-    if bias is not None:
-        _check_affine("bias", bias, x, channels_last)
+    _check(x, alpha, shift, weight, bias, channels_last)
     chosen = _choose(x, alpha, shift, weight, bias, function, channels_last, backend)
     if chosen == "eager":
         return ops.eager(x, alpha, shift, weight, bias, entry, channels_last)
@@ -197,24 +189,40 @@ def _say_once(reason: str) -> None:
         warnings.warn(f"dyt computes by the eager formula, slowly: {reason}", stacklevel=5)
 
 
-def _check_scalar(name: str, scalar: Tensor, x: Tensor) -> None:
-    if scalar.numel() != 1:
-        raise ValueError(f"{name} must have one element, got shape {tuple(scalar.shape)}")
-    if scalar.device != x.device:
-        raise ValueError(f"{name} must be on {x.device} as x is, got {scalar.device}")
+def _check(
+    x: Tensor,
+    alpha: Tensor,
+    shift: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    channels_last: bool,
+) -> None:
+    """Raise ValueError naming the argument that does not fit.
 
-
-def _check_affine(name: str, parameter: Tensor, x: Tensor, channels_last: bool) -> None:
-    if channels_last:
-        expected = x.shape[x.dim() - parameter.dim() :]
-    else:
-        if x.dim() < 2:
-            raise ValueError(f"x must be (N, C, ...) when channels_last=False, got {x.dim()}-D")
-        expected = x.shape[1:2]
-    if parameter.shape != expected:
-        raise ValueError(
-            f"{name} must have shape {tuple(expected)} for x of shape {tuple(x.shape)} with "
-            f"channels_last={channels_last}, got {tuple(parameter.shape)}"
-        )
-    if parameter.device != x.device:
-        raise ValueError(f"{name} must be on {x.device} as x is, got {parameter.device}")
+    This runs at every call, where each look at a tensor costs as much as a row of a small input:
+    what is wrong is worked out only once something is.
+    """
+    if not x.is_floating_point():
+        raise ValueError(f"x must be floating point, got {x.dtype}")
+    if not channels_last and x.dim() < 2:
+        raise ValueError(f"x must be (N, C, ...) when channels_last=False, got {x.dim()}-D")
+    device = x.device
+    for scalar in (alpha, shift):
+        if scalar is not None and (scalar.numel() != 1 or scalar.device != device):
+            name = "alpha" if scalar is alpha else "shift"
+            if scalar.numel() != 1:
+                shape = tuple(scalar.shape)
+                raise ValueError(f"{name} must have one element, got shape {shape}")
+            raise ValueError(f"{name} must be on {device} as x is, got {scalar.device}")
+    for affine in (weight, bias):
+        if affine is None:
+            continue
+        expected = x.shape[x.dim() - affine.dim() :] if channels_last else x.shape[1:2]
+        if affine.shape != expected or affine.device != device:
+            name = "weight" if affine is weight else "bias"
+            if affine.device != device:
+                raise ValueError(f"{name} must be on {device} as x is, got {affine.device}")
+            raise ValueError(
+                f"{name} must have shape {tuple(expected)} for x of shape {tuple(x.shape)} with "
+                f"channels_last={channels_last}, got {tuple(affine.shape)}"
+            )

@@ -64,10 +64,13 @@ def kernels(backend: str) -> Kernels:
         ImportError: the backend needs something that is not installed.
     """
     if backend == "native":
-        return cast(Kernels, native)
+        return _native
     from dyt.kernels import triton  # takes a second to import, and only a GPU has use for it
 
     return cast(Kernels, triton)
+
+
+_native = cast(Kernels, native)
 
 
 def fused(
@@ -81,17 +84,15 @@ def fused(
     backend: str,
 ) -> Tensor:
     """The layer by a fused backend that supports these arguments."""
-    if torch.compiler.is_compiling() or _observed(x):
+    if torch.compiler.is_compiling() or observed(x):
         y: Tensor = torch.ops.dyt.pointwise_norm(
             x, alpha, shift, weight, bias, function, channels_last, backend
         )
         return y
     if not torch.is_grad_enabled():  # spares half of the call's overhead
         return kernels(backend).forward(x, alpha, shift, weight, bias, function, channels_last)
-    return cast(
-        Tensor,
-        _Fused.apply(x, alpha, shift, weight, bias, function, channels_last, backend),
-    )
+    made: Tensor = _Fused.apply(x, alpha, shift, weight, bias, (function, channels_last, backend))
+    return made
 
 
 def transformed() -> bool:
@@ -99,7 +100,7 @@ def transformed() -> bool:
     return torch._C._are_functorch_transforms_active()
 
 
-def _observed(x: Tensor) -> bool:
+def observed(x: Tensor) -> bool:
     """Whether something other than the kernels must see the operator: a subclass or a mode."""
     return type(x) not in _PLAIN or torch._C._len_torch_dispatch_stack() > 0
 
@@ -178,12 +179,11 @@ class _Fused(torch.autograd.Function):
         shift: Tensor | None,
         weight: Tensor | None,
         bias: Tensor | None,
-        function: str,
-        channels_last: bool,
-        backend: str,
+        options: tuple[str, bool, str],
     ) -> Tensor:
         ctx.save_for_backward(x, alpha, shift, weight, bias)
-        ctx.options = function, channels_last, backend
+        ctx.options = options
+        function, channels_last, backend = options
         return kernels(backend).forward(x, alpha, shift, weight, bias, function, channels_last)
 
     @staticmethod
@@ -192,13 +192,13 @@ class _Fused(torch.autograd.Function):
         x, alpha, shift, weight, bias = ctx.saved_tensors
         function, channels_last, backend = ctx.options
         # Grad mode is on where a gradient of this gradient may be asked for.
-        if torch.is_grad_enabled() or _observed(dy):
+        if torch.is_grad_enabled() or observed(dy):
             entry = lookup(function)
             made = eager_backward(dy, x, alpha, shift, weight, bias, entry, channels_last)
         else:
             run = kernels(backend).backward
             made = run(dy, x, alpha, shift, weight, bias, function, channels_last)
-        return *made, None, None, None
+        return *made, None
 
 
 # ---- compiling and tracing: a custom operator

@@ -33,14 +33,16 @@ namespace {
 
 // Columns taken at once: their weights and both sums (24 KB) stay in a first-level cache.
 constexpr int64_t CHUNK = 2048;
-// Rows summed in fp32 before the sum moves to fp64: bounds the error for any number of rows.
+// Rows of a column, and elements of all, summed in fp32 before the sum moves to fp64: so many
+// bound the error whatever the size of x.
 constexpr int64_t ROW_BLOCK = 512;
+constexpr int64_t SCALAR_BLOCK = 4096;
 // Below this many elements a second thread costs more than it saves.
-constexpr int64_t GRAIN = 32768;
+constexpr int64_t GRAIN = 16384;
 // Parameters that stay for this many elements are scalars of the loop.
 constexpr int64_t LONG_RUN = 32;
 // Columns are repeated until a row has at least so many.
-constexpr int64_t SHORT_ROW = 768;
+constexpr int64_t SHORT_ROW = 128;
 
 struct bf16 {
   uint16_t bits;

@@ -222,6 +222,12 @@ struct Sums {
   F weight{}, bias{}, alpha{}, shift{};
 };
 
+INLINE void add_scalars(Sums& sums, Partial& partial) {
+  partial.dalpha += sum(sums.alpha);
+  partial.dshift += sum(sums.shift);
+  sums = Sums{};
+}
+
 template <class Fn, class T>
 INLINE void backward_step(const T* x, const T* dy, T* dx, F weight, int n, float alpha,
                           float shift, Sums& sums) {
@@ -248,8 +254,7 @@ INLINE void backward_column(const T* x, const T* dy, T* dx, const float* weight,
 // memory delivers a quarter less to twelve streams than to three.
 template <class Fn, class T>
 INLINE void backward_row(const T* x, const T* dy, T* dx, const float* weight, float* dweight,
-                         float* dbias, int64_t count, float alpha, float shift, Partial& partial) {
-  Sums sums;
+                         float* dbias, int64_t count, float alpha, float shift, Sums& sums) {
   int64_t j = 0;
   for (; j + LANES <= count; j += LANES)
     backward_column<Fn>(x + j, dy + j, dx + j, weight + j, dweight + j, dbias + j, LANES, alpha,
@@ -257,8 +262,6 @@ INLINE void backward_row(const T* x, const T* dy, T* dx, const float* weight, fl
   if (j < count)
     backward_column<Fn>(x + j, dy + j, dx + j, weight + j, dweight + j, dbias + j, int(count - j),
                         alpha, shift, sums);
-  partial.dalpha += sum(sums.alpha);
-  partial.dshift += sum(sums.shift);
 }
 
 template <class Fn, class T>
@@ -273,8 +276,7 @@ INLINE void backward_run(const T* x, const T* dy, T* dx, float weight, int64_t c
     backward_step<Fn>(x + j, dy + j, dx + j, w, int(count - j), alpha, shift, sums);
   dweight += sum(sums.weight);
   dbias += sum(sums.bias);
-  partial.dalpha += sum(sums.alpha);
-  partial.dshift += sum(sums.shift);
+  add_scalars(sums, partial);
 }
 
 // ---- a thread's share: elements begin..end of the whole, which may start and end within a row
@@ -307,11 +309,19 @@ INLINE void backward_block(const Problem& p, Partial& partial, int64_t row, int6
     const int64_t chunk = std::min(CHUNK, column + count - c);
     std::fill_n(dweight, chunk, 0.f);
     std::fill_n(dbias, chunk, 0.f);
-    for (int64_t r = row; r < row + rows; r++)
+    Sums sums;
+    int64_t summed = 0;
+    for (int64_t r = row; r < row + rows; r++) {
       backward_row<Fn>(static_cast<const T*>(p.x) + r * p.x_ld + c,
                        static_cast<const T*>(p.dy) + r * p.dy_ld + c,
                        static_cast<T*>(p.dx) + r * p.width + c, p.weight + c, dweight, dbias, chunk,
-                       p.alpha, p.shift, partial);
+                       p.alpha, p.shift, sums);
+      summed += chunk;
+      if (summed >= SCALAR_BLOCK || r + 1 == row + rows) {
+        add_scalars(sums, partial);
+        summed = 0;
+      }
+    }
     for (int64_t j = 0; j < chunk; j++) {
       partial.dweight[c + j] += dweight[j];
       partial.dbias[c + j] += dbias[j];
