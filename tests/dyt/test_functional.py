@@ -145,6 +145,7 @@ def test_native_by_name_works_or_says_why_not(x, options, reason):
 def test_missing_library_is_said_once_and_only_by_auto(monkeypatch):
     monkeypatch.setattr(native._library, "missing", "the native kernels are not compiled")
     monkeypatch.setattr(functional, "_said", set())
+    monkeypatch.setattr(functional, "_chosen", {})
     x, alpha = torch.randn(2, 4), torch.ones(1)
     dyt.dynamic_tanh(x, alpha, backend="eager")
     with pytest.warns(UserWarning, match="eager formula, slowly: the native kernels are not"):

@@ -50,12 +50,36 @@ def pointwise_norm(
 
     Source: arXiv 2503.10622, section 4; with shift, arXiv 2512.10938, section 4.
     """
-    entry = lookup(function)
-    _check(x, alpha, shift, weight, bias, channels_last)
-    chosen = _choose(x, alpha, shift, weight, bias, function, channels_last, backend)
+    name = _backend.get() if backend is None else backend
+    if torch.compiler.is_compiling() or ops.observed(x) or ops.transformed():
+        # Sizes may be symbols here, which no dictionary takes.
+        chosen = _choose(x, alpha, shift, weight, bias, function, channels_last, name)
+    else:
+        key = (
+            name, function, channels_last,
+            _facts(x), _facts(alpha), _facts(shift), _facts(weight), _facts(bias),
+        )  # fmt: skip
+        found = _chosen.get(key)
+        if found is None:
+            found = _choose(x, alpha, shift, weight, bias, function, channels_last, name)
+            if len(_chosen) >= 4096:
+                _chosen.clear()
+            _chosen[key] = found
+        chosen = found
     if chosen == "eager":
-        return ops.eager(x, alpha, shift, weight, bias, entry, channels_last)
+        return ops.eager(x, alpha, shift, weight, bias, lookup(function), channels_last)
     return ops.fused(x, alpha, shift, weight, bias, function, channels_last, chosen)
+
+
+# What is known of the tensors and options of a call -> the backend, once the call was checked:
+# looking that up takes a third of the time of working it out, which a small x would feel.
+_chosen: dict[tuple[object, ...], str] = {}
+
+
+def _facts(tensor: Tensor | None) -> tuple[object, ...] | None:
+    if tensor is None:
+        return None
+    return tensor.shape, tensor.dtype, tensor.device, tensor.is_contiguous()
 
 
 def dynamic_tanh(
@@ -138,18 +162,23 @@ def _choose(
     bias: Tensor | None,
     function: str,
     channels_last: bool,
-    backend: str | None,
+    backend: str,
 ) -> str:
-    """The backend that computes this: one asked for by name, or the best that can."""
-    name = _backend.get() if backend is None else _known(backend, "backend")
-    candidate = _fused_for(x) if name == "auto" else name
+    """The backend that computes this: one asked for by name, or the best that can.
+
+    Raises:
+        ValueError: as `pointwise_norm`.
+    """
+    lookup(function)
+    _check(x, alpha, shift, weight, bias, channels_last)
+    candidate = _fused_for(x) if _known(backend, "backend") == "auto" else backend
     if candidate == "eager":
         return candidate
     reason = _unsupported(candidate, x, alpha, shift, weight, bias, function, channels_last)
     if reason is None:
         return candidate
-    if name != "auto":
-        raise ValueError(f"backend {name!r} cannot compute this: {reason}")
+    if backend != "auto":
+        raise ValueError(f"backend {backend!r} cannot compute this: {reason}")
     if candidate == "native" and native.missing() and not torch.compiler.is_compiling():
         _say_once(reason)
     return "eager"
@@ -197,32 +226,24 @@ def _check(
     bias: Tensor | None,
     channels_last: bool,
 ) -> None:
-    """Raise ValueError naming the argument that does not fit.
-
-    This runs at every call, where each look at a tensor costs as much as a row of a small input:
-    what is wrong is worked out only once something is.
-    """
+    """Raise ValueError naming the argument that does not fit."""
     if not x.is_floating_point():
         raise ValueError(f"x must be floating point, got {x.dtype}")
     if not channels_last and x.dim() < 2:
         raise ValueError(f"x must be (N, C, ...) when channels_last=False, got {x.dim()}-D")
-    device = x.device
-    for scalar in (alpha, shift):
-        if scalar is not None and (scalar.numel() != 1 or scalar.device != device):
-            name = "alpha" if scalar is alpha else "shift"
-            if scalar.numel() != 1:
-                shape = tuple(scalar.shape)
-                raise ValueError(f"{name} must have one element, got shape {shape}")
-            raise ValueError(f"{name} must be on {device} as x is, got {scalar.device}")
-    for affine in (weight, bias):
+    for name, scalar in (("alpha", alpha), ("shift", shift)):
+        if scalar is not None and scalar.numel() != 1:
+            raise ValueError(f"{name} must have one element, got shape {tuple(scalar.shape)}")
+    for name, affine in (("weight", weight), ("bias", bias)):
         if affine is None:
             continue
         expected = x.shape[x.dim() - affine.dim() :] if channels_last else x.shape[1:2]
-        if affine.shape != expected or affine.device != device:
-            name = "weight" if affine is weight else "bias"
-            if affine.device != device:
-                raise ValueError(f"{name} must be on {device} as x is, got {affine.device}")
+        if affine.shape != expected:
             raise ValueError(
                 f"{name} must have shape {tuple(expected)} for x of shape {tuple(x.shape)} with "
                 f"channels_last={channels_last}, got {tuple(affine.shape)}"
             )
+    named = (("alpha", alpha), ("shift", shift), ("weight", weight), ("bias", bias))
+    for name, parameter in named:
+        if parameter is not None and parameter.device != x.device:
+            raise ValueError(f"{name} must be on {x.device} as x is, got {parameter.device}")

@@ -80,12 +80,18 @@ class PointwiseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x of any floating dtype -> the same shape and dtype."""
+        own = self._parameters
+        if len(own) == 4:  # straight from there: nn.Module looks attributes up slowly
+            alpha, shift, weight, bias = own["alpha"], own["shift"], own["weight"], own["bias"]
+        else:  # some are computed: torch.nn.utils.parametrize
+            alpha, shift, weight, bias = self.alpha, self.shift, self.weight, self.bias
+        assert alpha is not None
         return pointwise_norm(
             x,
-            self.alpha,
-            self.shift,
-            self.weight,
-            self.bias,
+            alpha,
+            shift,
+            weight,
+            bias,
             function=self.function,
             channels_last=self.channels_last,
         )

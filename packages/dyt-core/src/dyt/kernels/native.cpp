@@ -1,7 +1,7 @@
 // y = weight * f(alpha * x + shift) + bias and its gradients on a CPU, one pass over memory each.
 //
 // A plain C interface: pointers, sizes and a code for the types, so that building needs neither
-// PyTorch nor Python. The loops are in native_loops.h; on x86-64 they are compiled three times,
+// PyTorch nor Python. The loops are in native_loops.h; on x86-64 they are compiled four times,
 // and the widest that the processor has is chosen when the library is loaded.
 //
 // Layout. x is (outer, n, inner) and element i meets parameter (i / inner) % n: inner is 1 for
@@ -41,6 +41,11 @@ constexpr int64_t SCALAR_BLOCK = 4096;
 constexpr int64_t GRAIN = 16384;
 // Parameters that stay for this many elements are scalars of the loop.
 constexpr int64_t LONG_RUN = 32;
+// Results of so many bytes are written past the caches, which could not hold them: that saves
+// reading every line of them first. It was faster even where the next operation reads the result
+// at once. From FRESH up, glibc's malloc hands out pages that the kernel has only just zeroed,
+// and so brought into the caches: there it was slower (measured on two cores of a server).
+constexpr int64_t LARGE_Y = 6 << 20, LARGE_DX = 3 << 19, FRESH = 32 << 20;
 // Columns are repeated until a row has at least so many.
 constexpr int64_t SHORT_ROW = 128;
 
@@ -56,6 +61,7 @@ struct Problem {
   const float *weight, *bias;  // of one row (columns) or of the n runs
   float alpha, shift;
   bool columns;
+  bool past_caches;        // how to write the result
   int64_t numel;
   int64_t width;           // elements of a row of this problem
   int64_t group;           // rows that make one of x's, which are x_ld or dy_ld elements apart
@@ -108,13 +114,22 @@ namespace avx2 {
 }  // namespace avx2
 END_TARGET
 
-BEGIN_TARGET("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
-namespace avx512 {
+#define AVX512 "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
 #define WIDTH 64
+BEGIN_TARGET(AVX512)
+namespace avx512 {
 #include "native_loops.h"
-#undef WIDTH
 }  // namespace avx512
 END_TARGET
+
+#define BF16 1
+BEGIN_TARGET(AVX512 ",avx512bf16")
+namespace avx512_bf16 {
+#include "native_loops.h"
+}  // namespace avx512_bf16
+END_TARGET
+#undef BF16
+#undef WIDTH
 #endif
 
 const Kernels* const LEVELS[] = {
@@ -122,6 +137,7 @@ const Kernels* const LEVELS[] = {
 #if defined(__x86_64__)
     &avx2::kernels,
     &avx512::kernels,
+    &avx512_bf16::kernels,
 #endif
 };
 
@@ -131,7 +147,8 @@ int widest_level() {
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
   const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  return wide ? 2 : 1;
+  if (!wide) return 1;
+  return __builtin_cpu_supports("avx512bf16") ? 3 : 2;
 #else
   return 0;
 #endif
@@ -186,6 +203,13 @@ int64_t share_begin(const Problem& p, int64_t i, int64_t shares) {
   const int64_t unit = p.numel / p.width >= 16 * shares ? p.width : 64;
   const int64_t units = p.numel / unit;
   return (units * i / shares) * unit;
+}
+
+// Whether to write a result past the caches; each row must begin at a whole cache line.
+bool past_caches(const Problem& p, const void* result, int x_type, int64_t large) {
+  const int64_t itemsize = x_type ? 2 : 4, size = p.numel * itemsize;
+  const bool aligned = uintptr_t(result) % 64 == 0 && p.width * itemsize % 64 == 0;
+  return aligned && size >= large && size < FRESH;
 }
 
 // ---- parameters
@@ -278,7 +302,7 @@ struct BackwardCall {
 extern "C" {
 
 // Use these of an OpenMP runtime (all or none), and no wider instructions than `level`:
-// 0 portable, 1 AVX2, 2 AVX-512. Returns the level in use.
+// 0 portable, 1 AVX2, 2 AVX-512, 3 with its bf16 as well. Returns the level in use.
 int dyt_init(ParallelRegion region, ThreadQuery index, ThreadQuery size, int level) {
   parallel_region = index && size ? region : nullptr;
   thread_index = index;
@@ -301,6 +325,7 @@ int dyt_forward(const ForwardCall* call) {
       !biases.fill(bias, 0.f, codes.parameter_type, n, layout.run, size))
     return OUT_OF_MEMORY;
   p.x = x, p.y = y, p.weight = weights.values, p.bias = biases.values;
+  p.past_caches = past_caches(p, y, codes.x_type, LARGE_Y);
   p.alpha = parameter(alpha, 0, codes.parameter_type);
   p.shift = shift ? parameter(shift, 0, codes.parameter_type) : 0.f;
   const Forward kernel = kernels->forward[codes.function][codes.x_type];
@@ -322,6 +347,7 @@ int dyt_backward(const BackwardCall* call) {
   Expanded weights;
   if (!weights.fill(weight, 1.f, codes.parameter_type, n, layout.run, size)) return OUT_OF_MEMORY;
   p.x = x, p.dy = dy, p.dx = dx, p.weight = weights.values;
+  p.past_caches = past_caches(p, dx, codes.x_type, LARGE_DX);
   p.alpha = parameter(alpha, 0, codes.parameter_type);
   p.shift = shift ? parameter(shift, 0, codes.parameter_type) : 0.f;
   const Backward kernel = kernels->backward[codes.function][codes.x_type];

@@ -30,7 +30,7 @@ _CONFIGS = {
 _pack_forward = Struct("12q").pack
 _pack_backward = Struct("17q").pack
 # Levels of instructions, narrowest first; the library takes the widest there is.
-LEVELS = ("portable", "avx2", "avx512")
+LEVELS = ("portable", "avx2", "avx512", "avx512_bf16")
 
 Gradients = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 
@@ -88,7 +88,7 @@ def missing() -> str | None:
 
 
 def level() -> str:
-    """The instructions in use: "portable", "avx2" or "avx512"; empty without the library."""
+    """The instructions in use, of `LEVELS`; empty without the library."""
     return _library.level
 
 

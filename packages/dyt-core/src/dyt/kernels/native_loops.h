@@ -10,15 +10,90 @@ typedef float F __attribute__((vector_size(WIDTH), may_alias));
 typedef uint32_t U __attribute__((vector_size(WIDTH), may_alias));
 typedef uint16_t H __attribute__((vector_size(WIDTH / 2), may_alias));
 
-// ---- numbers
-
 INLINE F same(float value) { return value - F{}; }  // exact for -0 too, unlike a sum
+
+// ---- what instruction sets have names of their own for
+//
+// The smaller and the larger of two numbers (a NaN in z passes through); a square root; a * b + c,
+// rounded once where the processor can; bf16 to fp32 and back, rounding to nearest, ties to even;
+// a store past the caches, to an address that is a multiple of the vector's size.
+
+// Adding to the bits rounds them; the carry would turn some NaNs into infinities.
+INLINE U rounded(F value) {
+  const U bits = U(value);
+  const U half = bits + 0x7fffu + ((bits >> 16) & 1u);
+  return (value != value ? U{} + 0x7fc00000u : half) >> 16;
+}
+
+#if WIDTH == 64
+INLINE F at_most(F z, float limit) { return _mm512_min_ps(same(limit), z); }
+INLINE F at_least(F z, float limit) { return _mm512_max_ps(same(limit), z); }
+INLINE F root(F z) { return _mm512_sqrt_ps(z); }
+INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE F widen(H halves) { return F(_mm512_slli_epi32(_mm512_cvtepu16_epi32(__m256i(halves)), 16)); }
+#if BF16
+INLINE H narrow(F value) { return H(_mm512_cvtneps_pbh(value)); }
+#else
+INLINE H narrow(F value) { return H(_mm512_cvtepi32_epi16(__m512i(rounded(value)))); }
+#endif
+INLINE void stream(float* p, F value) { _mm512_stream_ps(p, value); }
+INLINE void stream(bf16* p, H value) { _mm256_stream_si256((__m256i*)p, __m256i(value)); }
+INLINE void finish_streaming() { _mm_sfence(); }
+#elif WIDTH == 32
+INLINE F at_most(F z, float limit) { return _mm256_min_ps(same(limit), z); }
+INLINE F at_least(F z, float limit) { return _mm256_max_ps(same(limit), z); }
+INLINE F root(F z) { return _mm256_sqrt_ps(z); }
+INLINE F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE F widen(H halves) { return F(_mm256_slli_epi32(_mm256_cvtepu16_epi32(__m128i(halves)), 16)); }
+INLINE H narrow(F value) {
+  const __m256i bits = __m256i(rounded(value));
+  return H(_mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1)));
+}
+INLINE void stream(float* p, F value) { _mm256_stream_ps(p, value); }
+INLINE void stream(bf16* p, H value) { _mm_stream_si128((__m128i*)p, __m128i(value)); }
+INLINE void finish_streaming() { _mm_sfence(); }
+#else
+#if defined(__SSE2__)
+INLINE F at_most(F z, float limit) { return _mm_min_ps(same(limit), z); }
+INLINE F at_least(F z, float limit) { return _mm_max_ps(same(limit), z); }
+INLINE F root(F z) { return _mm_sqrt_ps(z); }
+INLINE F fma(F a, F b, F c) { return a * b + c; }
+#elif defined(__aarch64__)
+INLINE F at_most(F z, float limit) { return vminq_f32(z, same(limit)); }
+INLINE F at_least(F z, float limit) { return vmaxq_f32(z, same(limit)); }
+INLINE F root(F z) { return vsqrtq_f32(z); }
+INLINE F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
+#else
+INLINE F at_most(F z, float limit) { return z > limit ? same(limit) : z; }
+INLINE F at_least(F z, float limit) { return z < limit ? same(limit) : z; }
+INLINE F root(F z) {
+  for (int i = 0; i < LANES; i++) z[i] = std::sqrt(z[i]);
+  return z;
+}
+INLINE F fma(F a, F b, F c) { return a * b + c; }
+#endif
+INLINE F widen(H halves) { return F(__builtin_convertvector(halves, U) << 16); }
+INLINE H narrow(F value) { return __builtin_convertvector(rounded(value), H); }
+template <class T, class V>
+INLINE void stream(T* p, V value) { std::memcpy(p, &value, sizeof value); }
+INLINE void finish_streaming() {}
+#endif
+
+// ---- numbers
 
 template <class V, class T>
 INLINE V read(const T* p) {
   V result;
   std::memcpy(&result, p, sizeof(V));
   return result;
+}
+
+template <class T, class V>
+INLINE void write(T* p, V value, bool past_caches) {
+  if (past_caches)
+    stream(p, value);
+  else
+    std::memcpy(p, &value, sizeof value);
 }
 
 // The first n of LANES elements; what is beyond them reads as 0 and is not written.
@@ -32,23 +107,19 @@ INLINE F load(const T* p, int n) {
   if constexpr (sizeof(T) == 4)
     return read<F>(p);
   else
-    return F(__builtin_convertvector(read<H>(p), U) << 16);
+    return widen(read<H>(p));
 }
 
 template <class T>
-INLINE void store(T* p, F value, int n) {
+INLINE void store(T* p, F value, int n, bool past_caches = false) {
   if (n < LANES) {
     T whole[LANES];
     store(whole, value, LANES);
     std::memcpy(p, whole, n * sizeof(T));
   } else if constexpr (sizeof(T) == 4) {
-    std::memcpy(p, &value, sizeof value);
+    write(p, value, past_caches);
   } else {
-    // To nearest, ties to even; the carry would turn some NaNs into infinities.
-    const U bits = U(value);
-    const U rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    const H halves = __builtin_convertvector(value != value ? U{} + 0x7fc0u : rounded, H);
-    std::memcpy(p, &halves, sizeof halves);
+    write(p, narrow(value), past_caches);
   }
 }
 
@@ -57,39 +128,6 @@ INLINE float sum(F value) {
   for (int i = 0; i < LANES; i++) total += value[i];
   return total;
 }
-
-// The smaller and the larger of two numbers (a NaN in z passes through), a square root, and
-// a * b + c, rounded once where the processor can.
-#if WIDTH == 64
-INLINE F at_most(F z, float limit) { return _mm512_min_ps(same(limit), z); }
-INLINE F at_least(F z, float limit) { return _mm512_max_ps(same(limit), z); }
-INLINE F root(F z) { return _mm512_sqrt_ps(z); }
-INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-#elif WIDTH == 32
-INLINE F at_most(F z, float limit) { return _mm256_min_ps(same(limit), z); }
-INLINE F at_least(F z, float limit) { return _mm256_max_ps(same(limit), z); }
-INLINE F root(F z) { return _mm256_sqrt_ps(z); }
-INLINE F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
-#elif defined(__SSE2__)
-INLINE F at_most(F z, float limit) { return _mm_min_ps(same(limit), z); }
-INLINE F at_least(F z, float limit) { return _mm_max_ps(same(limit), z); }
-INLINE F root(F z) { return _mm_sqrt_ps(z); }
-INLINE F fma(F a, F b, F c) { return a * b + c; }  // SSE2 has none
-#elif defined(__aarch64__)
-INLINE F at_most(F z, float limit) { return vminq_f32(z, same(limit)); }
-INLINE F at_least(F z, float limit) { return vmaxq_f32(z, same(limit)); }
-INLINE F root(F z) { return vsqrtq_f32(z); }
-INLINE F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
-#else
-INLINE F at_most(F z, float limit) { return z > limit ? same(limit) : z; }
-INLINE F at_least(F z, float limit) { return z < limit ? same(limit) : z; }
-INLINE F root(F z) {
-  F result;
-  for (int i = 0; i < LANES; i++) result[i] = std::sqrt(z[i]);
-  return result;
-}
-INLINE F fma(F a, F b, F c) { return a * b + c; }
-#endif
 
 INLINE F clip(F z, float limit) { return at_least(at_most(z, limit), -limit); }
 INLINE F magnitude(F z) { return F(U(z) & 0x7fffffffu); }
@@ -201,20 +239,28 @@ struct Same {
   INLINE F at(const Same& self, int64_t, int) { return self.value; }
 };
 
+// What is the same for all elements of a call: a copy, which no store to y can be taken to change.
+struct Uniform {
+  F alpha, shift;
+  bool past_caches;
+
+  explicit Uniform(const Problem& p)
+      : alpha(same(p.alpha)), shift(same(p.shift)), past_caches(p.past_caches) {}
+};
+
 template <class Fn, class T, class Parameter>
-INLINE void forward_step(const T* x, T* y, const Parameter& weight, const Parameter& bias,
-                         int64_t j, int n, float alpha, float shift) {
-  const F f = Fn::at(load(x + j, n) * alpha + shift).f;
-  store(y + j, f * Parameter::at(weight, j, n) + Parameter::at(bias, j, n), n);
+INLINE void forward_step(const Uniform& u, const T* x, T* y, const Parameter& weight,
+                         const Parameter& bias, int64_t j, int n) {
+  const F f = Fn::at(load(x + j, n) * u.alpha + u.shift).f;
+  store(y + j, f * Parameter::at(weight, j, n) + Parameter::at(bias, j, n), n, u.past_caches);
 }
 
 template <class Fn, class T, class Parameter>
-INLINE void forward_row(const T* x, T* y, const Parameter& weight, const Parameter& bias,
-                        int64_t count, float alpha, float shift) {
+INLINE void forward_row(const Uniform& u, const T* x, T* y, const Parameter& weight,
+                        const Parameter& bias, int64_t count) {
   int64_t j = 0;
-  for (; j + LANES <= count; j += LANES)
-    forward_step<Fn>(x, y, weight, bias, j, LANES, alpha, shift);
-  if (j < count) forward_step<Fn>(x, y, weight, bias, j, int(count - j), alpha, shift);
+  for (; j + LANES <= count; j += LANES) forward_step<Fn>(u, x, y, weight, bias, j, LANES);
+  if (j < count) forward_step<Fn>(u, x, y, weight, bias, j, int(count - j));
 }
 
 // Four sums in vectors: of a column each (weight, bias), or of all elements.
@@ -229,12 +275,12 @@ INLINE void add_scalars(Sums& sums, Partial& partial) {
 }
 
 template <class Fn, class T>
-INLINE void backward_step(const T* x, const T* dy, T* dx, F weight, int n, float alpha,
-                          float shift, Sums& sums) {
+INLINE void backward_step(const Uniform& u, const T* x, const T* dy, T* dx, F weight, int n,
+                          Sums& sums) {
   const F in = load(x, n), g = load(dy, n);
-  const Value value = Fn::at(in * alpha + shift);
+  const Value value = Fn::at(in * u.alpha + u.shift);
   const F dz = g * weight * value.df;
-  store(dx, dz * alpha, n);
+  store(dx, dz * u.alpha, n, u.past_caches);
   sums.weight += g * value.f;
   sums.bias += g;
   sums.alpha += dz * in;
@@ -242,10 +288,10 @@ INLINE void backward_step(const T* x, const T* dy, T* dx, F weight, int n, float
 }
 
 template <class Fn, class T>
-INLINE void backward_column(const T* x, const T* dy, T* dx, const float* weight, float* dweight,
-                            float* dbias, int n, float alpha, float shift, Sums& sums) {
+INLINE void backward_column(const Uniform& u, const T* x, const T* dy, T* dx, const float* weight,
+                            float* dweight, float* dbias, int n, Sums& sums) {
   sums.weight = load(dweight, n), sums.bias = load(dbias, n);
-  backward_step<Fn>(x, dy, dx, load(weight, n), n, alpha, shift, sums);
+  backward_step<Fn>(u, x, dy, dx, load(weight, n), n, sums);
   store(dweight, sums.weight, n);
   store(dbias, sums.bias, n);
 }
@@ -253,27 +299,25 @@ INLINE void backward_column(const T* x, const T* dy, T* dx, const float* weight,
 // One row at a time: several at once would load and store the columns' sums less often, but the
 // memory delivers a quarter less to twelve streams than to three.
 template <class Fn, class T>
-INLINE void backward_row(const T* x, const T* dy, T* dx, const float* weight, float* dweight,
-                         float* dbias, int64_t count, float alpha, float shift, Sums& sums) {
+INLINE void backward_row(const Uniform& u, const T* x, const T* dy, T* dx, const float* weight,
+                         float* dweight, float* dbias, int64_t count, Sums& sums) {
   int64_t j = 0;
   for (; j + LANES <= count; j += LANES)
-    backward_column<Fn>(x + j, dy + j, dx + j, weight + j, dweight + j, dbias + j, LANES, alpha,
-                        shift, sums);
+    backward_column<Fn>(u, x + j, dy + j, dx + j, weight + j, dweight + j, dbias + j, LANES, sums);
   if (j < count)
-    backward_column<Fn>(x + j, dy + j, dx + j, weight + j, dweight + j, dbias + j, int(count - j),
-                        alpha, shift, sums);
+    backward_column<Fn>(u, x + j, dy + j, dx + j, weight + j, dweight + j, dbias + j,
+                        int(count - j), sums);
 }
 
 template <class Fn, class T>
-INLINE void backward_run(const T* x, const T* dy, T* dx, float weight, int64_t count, float alpha,
-                         float shift, double& dweight, double& dbias, Partial& partial) {
+INLINE void backward_run(const Uniform& u, const T* x, const T* dy, T* dx, float weight,
+                         int64_t count, double& dweight, double& dbias, Partial& partial) {
   const F w = same(weight);
   Sums sums;
   int64_t j = 0;
   for (; j + LANES <= count; j += LANES)
-    backward_step<Fn>(x + j, dy + j, dx + j, w, LANES, alpha, shift, sums);
-  if (j < count)
-    backward_step<Fn>(x + j, dy + j, dx + j, w, int(count - j), alpha, shift, sums);
+    backward_step<Fn>(u, x + j, dy + j, dx + j, w, LANES, sums);
+  if (j < count) backward_step<Fn>(u, x + j, dy + j, dx + j, w, int(count - j), sums);
   dweight += sum(sums.weight);
   dbias += sum(sums.bias);
   add_scalars(sums, partial);
@@ -285,25 +329,28 @@ template <class Fn, class T>
 void forward(const Problem& p, int64_t begin, int64_t end) {
   const T* x = static_cast<const T*>(p.x);
   T* y = static_cast<T*>(p.y);
+  const Uniform u(p);
   for (int64_t i = begin; i < end;) {
     const int64_t row = i / p.width, column = i - row * p.width;
     const int64_t count = std::min(p.width - column, end - i);
     const T* from = x + offset(row, p.group, p.x_ld, p.width) + column;
     if (p.columns) {
       const Each weight{p.weight + column}, bias{p.bias + column};
-      forward_row<Fn>(from, y + i, weight, bias, count, p.alpha, p.shift);
+      forward_row<Fn>(u, from, y + i, weight, bias, count);
     } else {
       const Same weight{same(p.weight[row % p.n])}, bias{same(p.bias[row % p.n])};
-      forward_row<Fn>(from, y + i, weight, bias, count, p.alpha, p.shift);
+      forward_row<Fn>(u, from, y + i, weight, bias, count);
     }
     i += count;
   }
+  if (p.past_caches) finish_streaming();
 }
 
 // `rows` rows from `row` on, `count` columns of each from `column` on.
 template <class Fn, class T>
 INLINE void backward_block(const Problem& p, Partial& partial, int64_t row, int64_t rows,
                            int64_t column, int64_t count) {
+  const Uniform u(p);
   float dweight[CHUNK], dbias[CHUNK];
   for (int64_t c = column; c < column + count; c += CHUNK) {
     const int64_t chunk = std::min(CHUNK, column + count - c);
@@ -312,10 +359,10 @@ INLINE void backward_block(const Problem& p, Partial& partial, int64_t row, int6
     Sums sums;
     int64_t summed = 0;
     for (int64_t r = row; r < row + rows; r++) {
-      backward_row<Fn>(static_cast<const T*>(p.x) + r * p.x_ld + c,
+      backward_row<Fn>(u, static_cast<const T*>(p.x) + r * p.x_ld + c,
                        static_cast<const T*>(p.dy) + r * p.dy_ld + c,
-                       static_cast<T*>(p.dx) + r * p.width + c, p.weight + c, dweight, dbias, chunk,
-                       p.alpha, p.shift, sums);
+                       static_cast<T*>(p.dx) + r * p.width + c, p.weight + c, dweight, dbias,
+                       chunk, sums);
       summed += chunk;
       if (summed >= SCALAR_BLOCK || r + 1 == row + rows) {
         add_scalars(sums, partial);
@@ -331,6 +378,7 @@ INLINE void backward_block(const Problem& p, Partial& partial, int64_t row, int6
 
 template <class Fn, class T>
 void backward(const Problem& p, Partial& partial, int64_t begin, int64_t end) {
+  const Uniform u(p);
   for (int64_t i = begin; i < end;) {
     const int64_t row = i / p.width, column = i - row * p.width;
     if (p.columns) {
@@ -343,13 +391,14 @@ void backward(const Problem& p, Partial& partial, int64_t begin, int64_t end) {
     } else {
       const int64_t count = std::min({p.width - column, end - i, CHUNK});
       backward_run<Fn>(
-          static_cast<const T*>(p.x) + offset(row, p.group, p.x_ld, p.width) + column,
+          u, static_cast<const T*>(p.x) + offset(row, p.group, p.x_ld, p.width) + column,
           static_cast<const T*>(p.dy) + offset(row, p.group, p.dy_ld, p.width) + column,
-          static_cast<T*>(p.dx) + i, p.weight[row % p.n], count, p.alpha, p.shift,
-          partial.dweight[row % p.n], partial.dbias[row % p.n], partial);
+          static_cast<T*>(p.dx) + i, p.weight[row % p.n], count, partial.dweight[row % p.n],
+          partial.dbias[row % p.n], partial);
       i += count;
     }
   }
+  if (p.past_caches) finish_streaming();
 }
 
 #define BOTH(PASS, FUNCTION) {PASS<FUNCTION, float>, PASS<FUNCTION, bf16>}
