@@ -229,7 +229,7 @@ float parameter(const void* p, int64_t i, int type) {
 
 void put_parameter(void* p, int64_t i, int type, double value) {
   if (type)
-    portable::store(static_cast<bf16*>(p) + i, portable::same(float(value)), 1);
+    portable::store(static_cast<bf16*>(p) + i, portable::same(float(value)), 1, false);
   else
     static_cast<float*>(p)[i] = float(value);
 }

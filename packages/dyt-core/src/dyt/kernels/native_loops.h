@@ -96,14 +96,8 @@ INLINE void write(T* p, V value, bool past_caches) {
     std::memcpy(p, &value, sizeof value);
 }
 
-// The first n of LANES elements; what is beyond them reads as 0 and is not written.
 template <class T>
-INLINE F load(const T* p, int n) {
-  if (n < LANES) {
-    T whole[LANES] = {};
-    std::memcpy(whole, p, n * sizeof(T));
-    return load(whole, LANES);
-  }
+INLINE F load(const T* p) {
   if constexpr (sizeof(T) == 4)
     return read<F>(p);
   else
@@ -111,16 +105,28 @@ INLINE F load(const T* p, int n) {
 }
 
 template <class T>
-INLINE void store(T* p, F value, int n, bool past_caches = false) {
-  if (n < LANES) {
-    T whole[LANES];
-    store(whole, value, LANES);
-    std::memcpy(p, whole, n * sizeof(T));
-  } else if constexpr (sizeof(T) == 4) {
+INLINE void store(T* p, F value, bool past_caches) {
+  if constexpr (sizeof(T) == 4)
     write(p, value, past_caches);
-  } else {
+  else
     write(p, narrow(value), past_caches);
-  }
+}
+
+// The first n of LANES elements; what is beyond them reads as 0 and is not written.
+template <class T>
+INLINE F load(const T* p, int n) {
+  if (n == LANES) return load(p);
+  T whole[LANES] = {};
+  std::memcpy(whole, p, n * sizeof(T));
+  return load(whole);
+}
+
+template <class T>
+INLINE void store(T* p, F value, int n, bool past_caches) {
+  if (n == LANES) return store(p, value, past_caches);
+  T whole[LANES];
+  store(whole, value, false);
+  std::memcpy(p, whole, n * sizeof(T));
 }
 
 INLINE float sum(F value) {
@@ -292,8 +298,8 @@ INLINE void backward_column(const Uniform& u, const T* x, const T* dy, T* dx, co
                             float* dweight, float* dbias, int n, Sums& sums) {
   sums.weight = load(dweight, n), sums.bias = load(dbias, n);
   backward_step<Fn>(u, x, dy, dx, load(weight, n), n, sums);
-  store(dweight, sums.weight, n);
-  store(dbias, sums.bias, n);
+  store(dweight, sums.weight, n, false);
+  store(dbias, sums.bias, n, false);
 }
 
 // One row at a time: several at once would load and store the columns' sums less often, but the
