@@ -66,7 +66,7 @@ def ui(session: nox.Session) -> None:
 
 @nox.session
 def kernels(session: nox.Session) -> None:
-    """Time the layers themselves against the norms and against copying memory."""
+    """Time the layers alone against the norms and against copying memory; after --: --gate."""
     install_packages(session)
     session.run("python", "benchmarks/kernels/bench_modules.py", *session.posargs)
 

@@ -5,32 +5,38 @@ alike; every figure is a ratio to `Tensor.clone`, the least any layer can do: re
 once. The row A/A is that copy against itself: differences of its size mean nothing.
 """
 
-import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
-import matplotlib
+import click
 import torch
+from gate import Verdict, judge, ratio
+from layers import COPY, LAYER_NORM, Call, fused_backend, layers
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
-import dyt
 from dyt_bench.measure import interleave, now, quartiles
+from dyt_bench.workspace import DEFAULT as WORKSPACE
+from dyt_bench.workspace import Workspace
 
 # Tokens by features, and ConvNeXt-T's first and third stage: (N, C, H, W).
-SIZES = ((256, 192), (4096, 768), (8192, 4096), (16, 96, 56, 56), (16, 384, 14, 14))
+SIZES = {
+    "x".join(map(str, shape)): shape
+    for shape in ((256, 192), (4096, 768), (8192, 4096), (16, 96, 56, 56), (16, 384, 14, 14))
+}
 PASSES = ("forward", "forward+backward", "inference")
-COPY, AA, LAYER_NORM, PUBLISHED = "clone", "A/A", "nn.LayerNorm", "published eager"
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16")
 # Tensors read or written once by the least a pass can do: x and y; then x, dy and dx as well.
 MOVED = {"forward": 2, "forward+backward": 5, "inference": 2}
-
-Call = Callable[[Tensor], Tensor]
+PATIENCE_S = 8.0  # for one size and pass: where a round is slow there are fewer, never below 7
+COMPILED = "4096x768"  # the size at which torch.compile takes part: it takes ten seconds a case
+FLUSH_BYTES = 256 << 20  # larger than any GPU's second-level cache
 
 
 @dataclass(frozen=True)
@@ -41,117 +47,58 @@ class Row:
     dtype: str
     pass_: str
     layer: str
+    rounds: int
     ms: float  # median
     ratio: float  # to clone, median of the rounds' ratios
     ratio_q1: float
     ratio_q3: float
+    to_layer_norm: float
     gb_per_s: float  # of the bytes that a single pass must move
     kept_mb: float  # kept for backward, without x and the parameters
 
 
-@dataclass(frozen=True)
-class Limit:
-    """A figure to reach: the ratio of two arms at one size."""
+class Clock:
+    """Seconds that a call takes on a device, its launch left out where the device has a queue."""
 
-    size: str
-    dtype: str
-    pass_: str
-    arm: str
-    to: str
-    at_most: float
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            self.start, self.end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            self.flush = torch.empty(FLUSH_BYTES, dtype=torch.uint8, device=device)
 
-
-LIMITS = (
-    Limit("4096x768", "float32", "forward", "DyT native", COPY, 1.35),
-    Limit("4096x768", "float32", "forward", "DyT native", LAYER_NORM, 0.75),
-    Limit("4096x768", "float32", "forward+backward", "DyT native", LAYER_NORM, 0.8),
-    Limit("4096x768", "float32", "forward+backward", "DyT native", PUBLISHED, 1 / 7),
-    Limit("256x192", "float32", "forward+backward", "DyT native", LAYER_NORM, 1.3),
-    Limit("4096x768", "float32", "forward", "Derf native", "DyT native", 1.3),
-    Limit("4096x768", "float32", "forward+backward", "Derf native", "DyT native", 1.3),
-)
-
-
-class Published(nn.Module):
-    """The formula as arXiv 2503.10622 prints it: three passes over memory."""
-
-    def __init__(self, features: int, channels_last: bool) -> None:
-        super().__init__()
-        self.alpha = nn.Parameter(torch.full((1,), 0.5))
-        shape = (features,) if channels_last else (features, 1, 1)
-        self.weight = nn.Parameter(torch.ones(shape))
-        self.bias = nn.Parameter(torch.zeros(shape))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.weight * torch.tanh(self.alpha * x) + self.bias
+    def __call__(self, run: Callable[[], object]) -> float:
+        if self.device.type != "cuda":
+            start = now(self.device)
+            run()
+            return now(self.device) - start
+        self.flush.zero_()  # empties the cache, and keeps the GPU busy while the call is launched
+        self.start.record()
+        run()
+        self.end.record()
+        self.end.synchronize()
+        return self.start.elapsed_time(self.end) / 1e3
 
 
-class ChannelsFirst(nn.Module):
-    """A norm over the channels of (N, C, H, W), by moving them last and back."""
-
-    def __init__(self, norm: nn.Module) -> None:
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.norm(x.movedim(1, -1))
-        return y.movedim(-1, 1)
-
-
-def with_backend(name: str, layer: nn.Module) -> Call:
-    """The layer, computed by this backend."""
-
-    def run(x: Tensor) -> Tensor:
-        with dyt.use_backend(name):
-            y: Tensor = layer(x)
-            return y
-
-    return run
-
-
-def layers(
-    shape: tuple[int, ...], device: torch.device, dtype: torch.dtype, compiled: bool
-) -> dict[str, tuple[Call, nn.Module]]:
-    """Name -> what to call, and the module whose parameters it uses."""
-    last = len(shape) == 2
-    features = shape[-1] if last else shape[1]
-    fused = "triton" if device.type == "cuda" else "native"
-    made: dict[str, tuple[Call, nn.Module]] = {}
-    # The default backend on this device is fused, and called as a user would call it.
-    dynamic_tanh = dyt.DynamicTanh(features, channels_last=last)
-    made[f"DyT {fused}"] = dynamic_tanh, dynamic_tanh
-    made["DyT eager"] = with_backend("eager", dynamic_tanh), dynamic_tanh
-    derf = dyt.DynamicErf(features, channels_last=last)
-    made[f"Derf {fused}"] = derf, derf
-    published = Published(features, last)
-    made[PUBLISHED] = published, published
-    if compiled:
-        made["published compiled"] = torch.compile(published), published
-    norms = {LAYER_NORM: nn.LayerNorm(features), "nn.RMSNorm": nn.RMSNorm(features)}
-    for name, norm in norms.items():
-        module = norm if last else ChannelsFirst(norm)
-        made[name] = module, module
-    for _, module in made.values():
-        module.to(device, dtype)
-    return made
-
-
-def arm(run: Call, module: nn.Module, x: Tensor, pass_: str) -> Callable[[], float]:
+def arm(clock: Clock, run: Call, module: nn.Module, x: Tensor, pass_: str) -> Callable[[], float]:
     """A call that runs the layer once on x and returns its seconds."""
-    gradient, device = torch.randn_like(x), x.device
+    gradient = torch.randn_like(x)
+
+    def forward() -> None:
+        run(x)
+
+    def forward_backward() -> None:
+        run(x).backward(gradient)
+
+    def inference() -> None:
+        with torch.inference_mode():
+            run(x)
+
+    call = dict(zip(PASSES, (forward, forward_backward, inference), strict=True))[pass_]
 
     def once() -> float:
         x.grad = None
         module.zero_grad(set_to_none=True)
-        start = now(device)
-        if pass_ == "inference":
-            with torch.inference_mode():
-                y = run(x)
-        else:
-            y = run(x)
-        if pass_ == "forward+backward":
-            y.backward(gradient)
-        return now(device) - start
+        return clock(call)
 
     return once
 
@@ -173,148 +120,192 @@ def kept_bytes(run: Call, module: nn.Module, x: Tensor) -> int:
 
 
 def measure(
-    shape: tuple[int, ...],
-    pass_: str,
-    rounds: int,
-    device: torch.device,
-    dtype: str,
-    compiled: bool,
-) -> list[Row]:
-    """One row for each arm of a size and pass."""
+    size: str, dtype: str, pass_: str, *, rounds: int, clock: Clock, compiled: bool
+) -> tuple[dict[str, list[float]], list[Row]]:
+    """Seconds by arm and round, and one row for each arm, of a size and pass."""
+    shape, device = SIZES[size], clock.device
     x = torch.randn(shape, device=device, dtype=getattr(torch, dtype), requires_grad=True)
-    nothing = nn.Module()
-    candidates: dict[str, tuple[Call, nn.Module]] = {
-        COPY: (torch.clone, nothing),
-        AA: (torch.clone, nothing),
-        **layers(shape, device, x.dtype, compiled),
-    }
-    timed = {name: arm(run, module, x, pass_) for name, (run, module) in candidates.items()}
-    interleave(timed, rounds=3)  # warm up
-    seconds = interleave(timed, rounds=rounds)
+    made = layers(shape, device, x.dtype, compiled=compiled)
+    timed = {name: arm(clock, run, module, x, pass_) for name, (run, module) in made.items()}
+    if dtype != "float32":  # for the ratio of the two types
+        fused = f"DyT {fused_backend(device)}"
+        wide = x.detach().float().requires_grad_()
+        run, module = layers(shape, device, wide.dtype, compiled=False)[fused]
+        timed[f"{fused} float32"] = arm(clock, run, module, wide, pass_)
+    interleave(timed, rounds=1)  # compile and allocate
+    warm = interleave(timed, rounds=2)
+    round_s = sum(min(seconds) for seconds in warm.values())
+    seconds = interleave(timed, rounds=max(7, min(rounds, int(PATIENCE_S / round_s))))
+    bytes_moved = MOVED[pass_] * x.numel() * x.element_size()
     rows = []
     for name, own in seconds.items():
-        ratios = [a / b for a, b in zip(own, seconds[COPY], strict=True)]
-        low, middle, high = quartiles(ratios)
+        low, middle, high = quartiles([a / b for a, b in zip(own, seconds[COPY], strict=True)])
         median = quartiles(own)[1]
-        bytes_moved = MOVED[pass_] * x.numel() * x.element_size()
-        kept = 0 if pass_ == "inference" else kept_bytes(*candidates[name], x)
-        size = "x".join(map(str, shape))
-        rate = bytes_moved / median / 1e9
+        kept = kept_bytes(*made[name], x) if name in made and pass_ != "inference" else 0
         rows.append(
-            Row(size, dtype, pass_, name, median * 1e3, middle, low, high, rate, kept / 1e6)
-        )
-    return rows
-
-
-def table(rows: list[Row], title: str) -> Table:
-    """The rows as a terminal table."""
-    made = Table(title=title, box=None, title_justify="left", padding=(0, 2))
-    for column in ("size", "type", "pass", "layer"):
-        made.add_column(column)
-    for column in ("ms", "x clone [quartiles]", "GB/s", "kept MB"):
-        made.add_column(column, justify="right")
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
-        made.add_row(
-            row.size,
-            row.dtype,
-            row.pass_,
-            row.layer,
-            f"{row.ms:.3f}",
-            f"{row.ratio:.2f} [{row.ratio_q1:.2f}, {row.ratio_q3:.2f}]",
-            f"{row.gb_per_s:.1f}",
-            f"{row.kept_mb:.1f}",
-            end_section=following is None or following.pass_ != row.pass_,
-        )
-    return made
-
-
-def shortfalls(rows: list[Row]) -> list[str]:
-    """Every figure to reach, of those measured, that is not reached."""
-    ratios = {(row.size, row.dtype, row.pass_, row.layer): row.ratio for row in rows}
-    short = []
-    for limit in LIMITS:
-        where = limit.size, limit.dtype, limit.pass_
-        own, other = ratios.get((*where, limit.arm)), ratios.get((*where, limit.to))
-        if own is not None and other is not None and own / other > limit.at_most:
-            short.append(
-                f"{limit.size} {limit.pass_}: {limit.arm} takes {own / other:.2f} x {limit.to}, "
-                f"at most {limit.at_most:.2f} wanted"
+            Row(
+                size, dtype, pass_, name, len(own), median * 1e3, middle, low, high,
+                ratio(own, seconds[LAYER_NORM]), bytes_moved / median / 1e9, kept / 1e6,
             )
-    short += [
-        f"{row.size} {row.pass_}: {row.layer} keeps {row.kept_mb:.1f} MB for backward besides x"
-        for row in rows
-        if row.layer in ("DyT native", "DyT triton", "Derf native", "Derf triton") and row.kept_mb
-    ]
-    return short
+        )  # fmt: skip
+    return seconds, rows
 
 
-def plot(rows: list[Row], out: Path) -> None:
+def tables(rows: Sequence[Row]) -> Iterator[Table]:
+    """The rows as terminal tables, one for each size, type and pass."""
+    for case in dict.fromkeys((row.size, row.dtype, row.pass_) for row in rows):
+        made = Table(title=" ".join(case), box=None, title_justify="left", padding=(0, 1, 0, 0))
+        made.add_column("layer", no_wrap=True, min_width=19)
+        for column, width in (
+            ("ms", 8), ("x clone", 7), ("[quartiles]", 16), ("x LN", 6), ("GB/s", 5),
+            ("kept MB", 7),
+        ):  # fmt: skip
+            made.add_column(escape(column), justify="right", no_wrap=True, min_width=width)
+        for row in rows:
+            if (row.size, row.dtype, row.pass_) == case:
+                made.add_row(
+                    row.layer, f"{row.ms:.3f}", f"{row.ratio:.2f}",
+                    escape(f"[{row.ratio_q1:.2f}, {row.ratio_q3:.2f}]"),
+                    f"{row.to_layer_norm:.2f}", f"{row.gb_per_s:.1f}", f"{row.kept_mb:.1f}",
+                )  # fmt: skip
+        yield made
+
+
+def verdicts(found: Sequence[Verdict]) -> Iterator[str]:
+    """The figures to reach, a line each."""
+    yield "to reach, on two threads:"
+    for verdict in found:
+        limit = verdict.limit
+        word = "reached" if verdict.reached else "SHORT  "
+        yield (
+            f"  {word} {verdict.ratio:.3f} (at most {limit.at_most:.3f})  {limit.size} "
+            f"{limit.dtype} {limit.pass_}: {limit.arm} to {limit.to}"
+        )
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
     """Bars of the ratio to clone, one panel for each size and pass."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    import matplotlib
+    from matplotlib.figure import Figure
 
     panels = list(dict.fromkeys((row.size, row.pass_) for row in rows))
-    figure, axes = pyplot.subplots(
-        -(-len(panels) // 3),
-        min(3, len(panels)),
-        figsize=(15, 3 * -(-len(panels) // 3)),
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis, panel in zip(axes.flat, panels, strict=False):
-        own = [row for row in rows if (row.size, row.pass_) == panel]
-        axis.barh([row.layer for row in own], [row.ratio for row in own])
-        axis.invert_yaxis()
-        axis.axvline(1, color="black", linewidth=0.8)
-        axis.set_title(f"{panel[0]}, {panel[1]}")
-        axis.set_xlabel("time, x clone")
-    figure.savefig(out)
-    pyplot.close(figure)
+    height = -(-len(panels) // len(PASSES))
+    with matplotlib.rc_context({"font.size": 8, "axes.spines.top": False}):
+        figure = Figure(figsize=(11, 2.1 * height), layout="constrained")
+        axes = figure.subplots(height, len(PASSES), squeeze=False)
+        for axis, panel in zip(axes.flat, panels, strict=False):
+            own = [row for row in rows if (row.size, row.pass_) == panel]
+            names = [row.layer for row in own]
+            colours = ["#D55E00" if "DyT" in n or "Derf" in n else "#999999" for n in names]
+            errors = [[r.ratio - r.ratio_q1 for r in own], [r.ratio_q3 - r.ratio for r in own]]
+            axis.barh(names, [r.ratio for r in own], color=colours, xerr=errors, ecolor="black")
+            axis.invert_yaxis()
+            axis.set_xscale("log")
+            axis.axvline(1, color="black", linewidth=0.8)
+            axis.set_title(" ".join(panel), loc="left")
+        for axis in axes[-1]:
+            axis.set_xlabel("time, ratio to copying x")
+        figure.savefig(path)
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=25, help="measurements of each arm")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32")
-    parser.add_argument("--sizes", nargs="+", help="only these, such as 4096x768")
-    parser.add_argument("--compile", action="store_true", help="torch.compile of it: a minute")
-    parser.add_argument("--json", action="store_true", help="print rows, for programs")
-    parser.add_argument("--out", type=Path, help="folder for the rows and a plot")
-    parser.add_argument("--gate", action="store_true", help="fail where a figure is not reached")
-    options = parser.parse_args()
-    if options.rounds < 1:
-        parser.error(f"--rounds must be at least 1, got {options.rounds}")
-    known = {"x".join(map(str, shape)): shape for shape in SIZES}
-    unknown = [size for size in options.sizes or () if size not in known]
-    if unknown:
-        parser.error(f"--sizes must be of {', '.join(known)}; got {', '.join(unknown)}")
-    options.shapes = [known[size] for size in options.sizes or known]
-    return options
+def log(rows: Sequence[Row], device: torch.device, uri: str) -> None:
+    """One MLflow run for each layer and type, in the experiment dyt-bench/kernels."""
+    from dyt_bench.environment import fingerprint
+    from dyt_bench.tracking import Tracker
+
+    tracker = Tracker(uri, "dyt-bench/kernels", Workspace(WORKSPACE).artifacts)
+    tracker.connect()
+    try:
+        tags = {f"env.{key}": value for key, value in fingerprint().items()}
+        for layer, dtype in dict.fromkeys((row.layer, row.dtype) for row in rows):
+            own = [row for row in rows if (row.layer, row.dtype) == (layer, dtype)]
+            metrics: dict[str, float] = {}
+            for row in own:
+                where = f"{row.pass_.replace('+', ' and ')}/{row.size}"
+                metrics |= {
+                    f"{where} x clone": row.ratio,
+                    f"{where} ms": row.ms,
+                    f"{where} kept MB": row.kept_mb,
+                }
+            params = {"layer": layer, "dtype": dtype, "device": device.type}
+            tracker.log_run(f"{layer} {dtype}", params, metrics, tags)
+    finally:
+        tracker.close()
 
 
-def main() -> int:
-    options = arguments()
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    device = accelerator or torch.device("cpu")
-    run = partial(
-        measure, rounds=options.rounds, device=device, dtype=options.dtype, compiled=options.compile
-    )
-    rows = [row for shape in options.shapes for pass_ in PASSES for row in run(shape, pass_)]
-    encoded = json.dumps([asdict(row) for row in rows], indent=1)
-    if options.json:
-        print(encoded)
+def write(rows: Sequence[Row], device: torch.device, out: Path) -> None:
+    """The rows as JSON, and a plot for each type."""
+    out.mkdir(parents=True, exist_ok=True)
+    for dtype in dict.fromkeys(row.dtype for row in rows):
+        own = [row for row in rows if row.dtype == dtype]
+        name = f"{device.type}-{dtype}"
+        text = json.dumps([asdict(row) for row in own], indent=1)
+        (out / f"{name}.json").write_text(text + "\n")
+        plot(own, out / f"{name}.png")
+
+
+def describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    from dyt.kernels import native
+
+    return f"CPU, {torch.get_num_threads()} threads, native kernels: {native.level() or 'none'}"
+
+
+@click.command(help=(__doc__ or "").partition("\n")[0])
+@click.option("--rounds", type=click.IntRange(7), default=25, show_default=True)
+@click.option("--dtype", "dtypes", type=click.Choice(DTYPES), multiple=True, default=DTYPES)
+@click.option("--size", "sizes", type=click.Choice(list(SIZES)), multiple=True, default=list(SIZES))
+@click.option("--pass", "passes", type=click.Choice(PASSES), multiple=True, default=PASSES)
+@click.option(
+    "--compile/--no-compile",
+    "compiled",
+    default=True,
+    help=f"Compile the published form, at {COMPILED}.",
+)
+@click.option("--gate", is_flag=True, help="Exit with status 1 where a figure is not reached.")
+@click.option("--json", "as_json", is_flag=True, help="Print rows, for programs.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the rows and plots.")
+@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+def main(
+    rounds: int,
+    dtypes: tuple[str, ...],
+    sizes: tuple[str, ...],
+    passes: tuple[str, ...],
+    compiled: bool,
+    gate: bool,
+    as_json: bool,
+    out: Path | None,
+    tracking_uri: str | None,
+) -> None:
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    clock = Clock(device)
+    torch.manual_seed(0)
+    cases = [(size, dtype, pass_) for dtype in dtypes for size in sizes for pass_ in passes]
+    timings: dict[tuple[str, str, str], Mapping[str, Sequence[float]]] = {}
+    rows: list[Row] = []
+    for case in track(cases, "timing", console=Console(stderr=True), transient=True):
+        torch.compiler.reset()
+        with_compiled = compiled and case[0] == COMPILED
+        timings[case], own = measure(*case, rounds=rounds, clock=clock, compiled=with_compiled)
+        rows += own
+    found = judge(timings)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
     else:
-        threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-        Console().print(table(rows, f"{device.type}{threads}, medians"))
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / f"modules-{options.dtype}.json").write_text(encoded + "\n")
-        plot(rows, options.out / f"modules-{options.dtype}.svg")
-    short = shortfalls(rows)
-    for line in short if options.gate else ():
-        print(f"falls short: {line}", file=sys.stderr)
-    return 1 if options.gate and short else 0
+        console = Console()
+        console.print(f"{describe(device)}; medians, ratios by round\n", highlight=False)
+        for one in tables(rows):
+            console.print(one, "")
+        for line in verdicts(found) if found else ():
+            print(line)
+    log(rows, device, tracking_uri or Workspace(WORKSPACE).tracking_uri)
+    whole = set(cases) == {(s, d, p) for s in SIZES for d in DTYPES for p in PASSES}
+    if out or whole:
+        write(rows, device, out or Path("results/kernels"))
+    if gate and not (found and all(verdict.reached for verdict in found)):
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

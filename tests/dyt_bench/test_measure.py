@@ -1,9 +1,11 @@
 """Interleaving and quantiles."""
 
+from itertools import permutations
+
 from dyt_bench.measure import interleave, quartiles
 
 
-def test_arms_take_turns_and_the_order_alternates():
+def test_arms_take_turns_in_every_order():
     calls = []
 
     def arm(name):
@@ -13,9 +15,14 @@ def test_arms_take_turns_and_the_order_alternates():
 
         return run
 
-    seconds = interleave({"a": arm("a"), "b": arm("b")}, rounds=3)
-    assert calls == ["a", "b", "b", "a", "a", "b"]
-    assert seconds == {"a": [1.0, 4.0, 5.0], "b": [2.0, 3.0, 6.0]}
+    seconds = interleave({name: arm(name) for name in "abc"}, rounds=40)
+    rounds = [tuple(calls[i : i + 3]) for i in range(0, 120, 3)]
+    assert set(rounds) == set(permutations("abc"))
+    assert all(calls[int(turn) - 1] == name for name in seconds for turn in seconds[name])
+    again = [*calls]
+    calls.clear()
+    interleave({name: arm(name) for name in "abc"}, rounds=40)
+    assert calls == again
 
 
 def test_quartiles():

@@ -1,5 +1,6 @@
 """Clocks, memory and quantiles, the same on every device."""
 
+import random
 import resource
 import sys
 import time
@@ -38,19 +39,19 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def interleave(arms: Mapping[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
-    """Time every arm once a round, each round in the opposite order of the one before.
+    """Time every arm once a round, each round in another order (the same in every call).
 
-    What slows the machine for a while then slows all arms alike, and what the first arm does
-    to caches it does to every arm in turn.
+    What slows the machine for a while then slows all arms alike; and as every arm comes after
+    every other, what one leaves behind in caches and in the allocator it leaves to all.
 
     Args:
         arms: name -> a call that runs the arm once and returns its seconds.
         rounds: measurements of each.
     """
     seconds: dict[str, list[float]] = {name: [] for name in arms}
-    names = list(arms)
+    order, names = random.Random(0), list(arms)
     for _ in range(rounds):
+        order.shuffle(names)
         for name in names:
             seconds[name].append(arms[name]())
-        names.reverse()
     return seconds

@@ -9,6 +9,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,23 @@ class Tracker:
     def follow(self, record: Record) -> None:
         """Mirror the record from now on, until it has a result or the tracker closes."""
         self._open.put(record)
+
+    def log_run(
+        self,
+        name: str,
+        params: Mapping[str, str],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+    ) -> None:
+        """A finished run of something measured at once, which has no record."""
+        from mlflow.entities import Param
+
+        run = self._client.create_run(self.experiment_id, tags=dict(tags), run_name=name)
+        run_id = run.info.run_id
+        points = _points({"step": 0, "time": time.time(), **metrics})
+        parameters = [Param(key, value) for key, value in params.items()]
+        self._client.log_batch(run_id, metrics=points, params=parameters)
+        self._client.set_terminated(run_id, "FINISHED")
 
     def close(self) -> None:
         """Send what is left; runs without a result are marked as killed."""

@@ -118,9 +118,7 @@ def unsupported(
             return f"the native kernels know {', '.join(FUNCTIONS)}; not {function}"
         return f"the native kernels know float32 and bfloat16, got {x.dtype} and {dtype}"
     for parameter in (shift, weight, bias):
-        if parameter is not None and not (
-            parameter.dtype is dtype and parameter.is_contiguous()
-        ):
+        if parameter is not None and not (parameter.dtype is dtype and parameter.is_contiguous()):
             return "the native kernels want contiguous parameters of one type"
     if weight is not None and bias is not None and weight.shape != bias.shape:
         return "the native kernels want weight and bias of one shape"

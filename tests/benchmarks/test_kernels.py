@@ -1,0 +1,65 @@
+"""`nox -s kernels`: the benchmark of the layers themselves."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dyt.kernels import native
+
+FOLDER = Path(__file__).parents[2] / "benchmarks/kernels"
+pytestmark = pytest.mark.skipif(
+    native.missing() is not None, reason=f"no native library: {native.missing()}"
+)
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Makes the scripts importable, as they are to one another."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def bench(folder, *options):
+    command = [sys.executable, str(FOLDER / "bench_modules.py"), *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_one_size_makes_rows_a_plot_and_runs(tmp_path):
+    options = ("--size", "256x192", "--dtype", "bfloat16", "--rounds", "7", "--no-compile")
+    done = bench(tmp_path, *options, "--json", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert {row["pass_"] for row in rows} == {"forward", "forward+backward", "inference"}
+    by_layer = {row["layer"]: row for row in rows if row["pass_"] == "forward+backward"}
+    assert by_layer["clone"]["ratio"] == 1
+    assert by_layer["DyT native"]["kept_mb"] == 0
+    assert by_layer["published eager"]["kept_mb"] == pytest.approx(256 * 192 * 2 / 1e6)
+    assert json.loads((tmp_path / "out/cpu-bfloat16.json").read_text()) == rows
+    assert (tmp_path / "out/cpu-bfloat16.png").stat().st_size > 10_000
+    with sqlite3.connect(tmp_path / ".dyt-bench/mlflow.db") as store:
+        runs = store.execute("select name, status from runs").fetchall()
+    store.close()
+    assert set(runs) == {(f"{layer} bfloat16", "FINISHED") for layer in by_layer}
+
+
+def test_the_gate_says_what_falls_short(scripts):
+    from gate import judge
+
+    case = "4096x768", "float32", "forward"
+    quick, slow = [1.0, 1.0, 9.0], [2.0, 2.0, 2.0]
+    found = judge({case: {"DyT native": quick, "clone": quick, "nn.LayerNorm": slow}})
+    assert [(v.limit.to, v.ratio, v.reached) for v in found] == [
+        ("clone", 1.0, True),
+        ("nn.LayerNorm", 0.5, True),
+    ]
+    (short, _) = judge({case: {"DyT native": slow, "clone": quick, "nn.LayerNorm": slow}})
+    assert not short.reached
+
+
+def test_an_unknown_size_is_named(tmp_path):
+    done = bench(tmp_path, "--size", "1x1")
+    assert done.returncode == 2
+    assert "'1x1' is not one of" in done.stderr
