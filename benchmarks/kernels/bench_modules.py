@@ -201,6 +201,9 @@ def plot(rows: Sequence[Row], path: Path) -> None:
             axis.barh(names, [r.ratio for r in own], color=colours, xerr=errors, ecolor="black")
             axis.invert_yaxis()
             axis.set_xscale("log")
+            axis.set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+            axis.set_xticks([], minor=True)
+            axis.set_xlim(0.5, max(12, *(r.ratio_q3 for r in own)) * 1.1)
             axis.axvline(1, color="black", linewidth=0.8)
             axis.set_title(" ".join(panel), loc="left")
         for axis in axes[-1]:

@@ -11,6 +11,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = "src/dyt/kernels/native.cpp"
+LOOPS = "native_loops.h"  # beside it, and included by it
 LIBRARY = "src/dyt/kernels/libdyt_native.so"
 COMPILERS = ("c++", "g++", "clang++")
 
@@ -22,7 +23,6 @@ FLAGS = (
     "-fPIC",
     "-shared",
     "-pthread",
-    "-fopenmp-simd",  # the pragmas only; no OpenMP runtime is linked
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=fast",
@@ -55,7 +55,10 @@ def compile_library(source: Path, library: Path) -> str | None:
     """The reason it could not be compiled, or None. Up to date is compiled."""
     if sys.platform == "win32":
         return "they are not written for Windows"
-    if library.exists() and library.stat().st_mtime >= source.stat().st_mtime:
+    changed = max(
+        path.stat().st_mtime for path in (source, source.with_name(LOOPS)) if path.exists()
+    )
+    if library.exists() and library.stat().st_mtime >= changed:
         return None
     names = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
     compiler = next((found for name in names if (found := shutil.which(name))), None)
