@@ -20,8 +20,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from dyt.sites import Kind
 
-# A relative error of the whole output: a norm that divides by n - 1, or one with a large eps, is
-# still the same norm; LayerNorm and RMSNorm differ by a third on the inputs below.
+# A relative error of the whole output: a large eps, or a step in half precision, leaves a norm
+# what it is; LayerNorm and RMSNorm differ by a third on the inputs below.
 TOLERANCE = 0.05
 ANY_WIDTH = 12  # to probe a norm with that shows none of its own
 
@@ -111,8 +111,12 @@ def _called_norm(module: nn.Module) -> bool:
 
 def _is_candidate(module: nn.Module) -> bool:
     """Worth running: a leaf with the parameters, or the name, that a norm may have."""
-    if type(module).__module__.startswith("torch.") or not inspect.isfunction(type(module).forward):
-        return False  # PyTorch's other layers are no norms; a class without forward holds others
+    # PyTorch's other layers are no norms, nor is what derives from one: a NormedEmbedding embeds.
+    derives = [c for c in type(module).__mro__ if c.__module__.startswith("torch.")]
+    if any(c not in _MAY_DERIVE_FROM for c in derives):
+        return False
+    if not inspect.isfunction(type(module).forward):
+        return False  # a class without a forward of its own holds others
     children = [child for child in module._modules.values() if child is not None]
     if any(p.dim() > 1 for child in children for p in child.parameters()):
         return False
@@ -123,6 +127,9 @@ def _is_candidate(module: nn.Module) -> bool:
     if any(_vector_shape(p) is None and tuple(p.shape) != declared for p in parameters):
         return _called_norm(module) and all(p.dim() <= 2 for p in parameters)
     return len(parameters) in (1, 2) or _called_norm(module) or hasattr(module, "eps")
+
+
+_MAY_DERIVE_FROM = (nn.LayerNorm, nn.RMSNorm, nn.Module)
 
 
 def _vector_shape(parameter: Tensor) -> tuple[int] | None:
@@ -140,16 +147,16 @@ def _observe(module: nn.Module) -> Behaviour | None:
         return Behaviour("gated", reason=f"its forward takes {took}, not one input")
     copy = _Copy(module)
     found = copy.behaviour()
-    if found is None:
-        if not named:
-            return None
-        if copy.ran is None:
-            return Behaviour("unknown", reason="what it computes could not be observed")
-        return Behaviour("other", reason=copy.what_else())
     second = next((name for name in optional if copy.heeds(name)), None)
-    if second is not None:
+    if second is not None and (found is not None or named):
         return Behaviour("gated", reason=f"gated: its forward also takes {second}")
-    return found
+    if found is not None or not named:
+        return found
+    if copy.ran is not None:
+        return Behaviour("other", reason=copy.what_else())
+    if "group" in type(module).__name__.lower():
+        return _over_more(module, "group")
+    return Behaviour("unknown", reason="what it computes could not be observed")
 
 
 def _inputs(module: nn.Module) -> tuple[list[str], list[str]]:
@@ -186,11 +193,13 @@ class _Copy:
         return None
 
     def heeds(self, argument: str) -> bool:
-        """Whether a tensor given as ``argument`` changes the result."""
-        assert self.ran is not None
-        x, y = self.ran
-        changed = self._run(x, self.children, **{argument: self._draw(x.shape, -1.0, 1.0)})
-        return changed is not None and not torch.allclose(changed, y)
+        """Whether a tensor given as ``argument`` changes the result, or makes one possible."""
+        inputs = self._inputs(self.shape or (ANY_WIDTH,))
+        for x, y in [self.ran] if self.ran else [(x, None) for x, _ in inputs]:
+            changed = self._run(x, self.children, **{argument: self._draw(x.shape, -1.0, 1.0)})
+            if changed is not None and (y is None or not torch.allclose(changed, y)):
+                return True
+        return False
 
     def what_else(self) -> str:
         """What can be said of a result that no formula gives."""
@@ -258,7 +267,7 @@ class _Copy:
             # All that the parameters cover; or the innermost, each head with its own weight.
             over = [tuple(range(-len(shape), 0))] + ([(-1,)] if len(shape) > 1 else [])
         for axes in over:
-            for kind, normalize in _NORMALIZE.items():
+            for kind, normalize in _NORMALIZE:
                 normalized = normalize(x, axes)
                 for weight, bias in _affine(list(self.parameters)):
                     for offset in (0.0,) if weight is None else (0.0, 1.0):
@@ -299,16 +308,21 @@ def _rms(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return x / x.square().mean(axes, keepdim=True).sqrt()
 
 
-def _std(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    return x / x.var(axes, keepdim=True, unbiased=False).sqrt()
+def _std(x: Tensor, axes: tuple[int, ...], unbiased: bool = False) -> Tensor:
+    return x / x.var(axes, keepdim=True, unbiased=unbiased).sqrt()
 
 
-_NORMALIZE: Mapping[Kind, Callable[[Tensor, tuple[int, ...]], Tensor]] = {
-    "layer": lambda x, axes: _std(x - x.mean(axes, keepdim=True), axes),
-    "rms": _rms,
-    "std": _std,
-    "other": lambda x, axes: x / x.square().sum(axes, keepdim=True).sqrt(),
-}
+def _centred(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return x - x.mean(axes, keepdim=True)
+
+
+_NORMALIZE: tuple[tuple[Kind, Callable[[Tensor, tuple[int, ...]], Tensor]], ...] = (
+    ("layer", lambda x, axes: _std(_centred(x, axes), axes)),
+    ("rms", _rms),
+    ("std", _std),
+    ("layer", lambda x, axes: _std(_centred(x, axes), axes, unbiased=True)),
+    ("other", lambda x, axes: x / x.square().sum(axes, keepdim=True).sqrt()),
+)
 
 
 def _affine(names: list[str]) -> Iterator[tuple[str | None, str | None]]:

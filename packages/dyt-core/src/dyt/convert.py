@@ -1,45 +1,23 @@
 """Swap the norms of any model for element-wise layers, and back.
 
-What is a norm, and whether it can be replaced, `dyt.audit` says; here sites are chosen, layers
-built and put in place, and the originals kept for `revert`.
+What is a norm, and whether it can be replaced, `dyt.audit` says; which layer takes its place,
+`dyt.replacements`; here sites are chosen, layers put in place, and the originals kept.
 """
 
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
+from glob import escape
 
-import torch
 from torch import nn
 
 from dyt.audit import audit
-from dyt.family import FAMILY
-from dyt.modules import DynamicErf, DynamicTanh, PointwiseNorm
-from dyt.norms import LayerNorm, RMSNorm
 from dyt.recipes import Recipe, resolve
+from dyt.replacements import Replacement, build_all, target
 from dyt.sites import NormSite
 from dyt.wrappers import check_plain
 
-# Built as DynamicTanh is: (normalized_shape, alpha_init_value=, elementwise_affine=, bias=,
-# channels_last=, device=, dtype=).
-Replacement = Callable[..., nn.Module]
-
-# The published layers under their names; the rest of the family with a shift, as Derf has.
-REPLACEMENTS: dict[str, Replacement] = {
-    "dyt": DynamicTanh,
-    "derf": DynamicErf,
-    **{name: partial(PointwiseNorm, function=name, shift_init_value=0.0) for name in FAMILY},
-    "tanh": DynamicTanh,
-    "erf": DynamicErf,
-}
-WITHOUT_ALPHA: dict[str, Replacement] = {
-    "identity": nn.Identity,
-    "rmsnorm": RMSNorm,
-    "layernorm": LayerNorm,
-}
-
 _ORIGINAL = "_dyt_original"  # on a layer put in: a tuple, so that no state_dict shows what it holds
+_PACKED = "_dyt_packed"  # on a PyTorch encoder that packed padded batches before the swap
 
 
 def select(
@@ -102,7 +80,7 @@ def convert(
             The model is then as it was.
     """
     check_plain(model)
-    target = _target(to, alpha_init_value, recipe)
+    replacement = target(to, alpha_init_value, recipe)
     sites = audit(model)
     chosen = _selected(sites, _patterns(include), _patterns(exclude) or ())
     _refuse_nothing(model, sites, chosen)
@@ -114,11 +92,15 @@ def convert(
             raise ValueError(f"recipe {rule.name!r} takes none of the norms left by the patterns")
         alpha_init_value = rule.alpha
         changes.update(rule.around(model))
-    built, failed = _build_all(model, chosen, target, alpha_init_value)
+    built, failed = build_all(model, chosen, replacement, alpha_init_value)
     if strict or not built:
         _refuse_left(sites, _patterns(include), _patterns(exclude) or (), failed)
     changes.update(built)
-    return _replace(model, changes)
+    for old, new in changes.items():
+        new.__dict__[_ORIGINAL] = (old,)
+    model = _replace(model, changes)
+    _pack(model, False)
+    return model
 
 
 def revert(model: nn.Module) -> nn.Module:
@@ -146,7 +128,9 @@ def revert(model: nn.Module) -> nn.Module:
         raise ValueError(f"{type(model).__name__} holds no layer that dyt.convert put in")
     for module, original in changes.items():
         _follow(original, module)
-    return _replace(model, changes, keep=False)
+    model = _replace(model, changes)
+    _pack(model, True)
+    return model
 
 
 def convert_ln_to_dyt(model: nn.Module) -> nn.Module:
@@ -155,8 +139,10 @@ def convert_ln_to_dyt(model: nn.Module) -> nn.Module:
     Other norms (RMSNorm, whatever a library calls its own) stay; `convert` takes them all.
     """
     chosen = [s for s in audit(model) if s.replaceable and isinstance(s.module, nn.LayerNorm)]
-    built, _ = _build_all(model, chosen, DynamicTanh, None)
-    return _replace(model, built)
+    if not chosen:
+        return model
+    names = [name for site in chosen for name in site.names]
+    return convert(model, include=[escape(name) for name in names])
 
 
 def _patterns(given: Collection[str] | None) -> tuple[str, ...] | None:
@@ -189,21 +175,6 @@ def _selected(
     ]
 
 
-def _target(to: str | Replacement, alpha: object, recipe: object) -> Replacement:
-    if alpha is not None and recipe is not None:
-        raise ValueError("give alpha_init_value or recipe: both choose alpha")
-    if not isinstance(to, str):
-        return to
-    if to in WITHOUT_ALPHA:
-        if alpha is not None or recipe is not None:
-            raise ValueError(f"{to!r} has no alpha: leave out alpha_init_value and recipe")
-        return WITHOUT_ALPHA[to]
-    if to not in REPLACEMENTS:
-        known = ", ".join(map(repr, (*REPLACEMENTS, *WITHOUT_ALPHA)))
-        raise ValueError(f"to must be one of {known}, or a class; got {to!r}")
-    return REPLACEMENTS[to]
-
-
 def _refuse_nothing(model: nn.Module, sites: list[NormSite], chosen: list[NormSite]) -> None:
     if chosen:
         return
@@ -234,130 +205,33 @@ def _refuse_left(
         )
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a new parameter goes."""
-
-    device: torch.device
-    dtype: torch.dtype
-
-
-def _place(model: nn.Module, site: NormSite) -> _Place:
-    """That of the norm's own parameter, else of the nearest module around that has any."""
-    names = site.name.split(".")
-    around = [model.get_submodule(".".join(names[:depth])) for depth in range(len(names), -1, -1)]
-    for module in around if site.name else [model]:
-        for parameter in module.parameters():
-            if parameter.is_floating_point():
-                return _Place(parameter.device, parameter.dtype)
-    return _Place(torch.get_default_device(), torch.get_default_dtype())
-
-
-def _build_all(
-    model: nn.Module,
-    sites: list[NormSite],
-    replacement: Replacement,
-    alpha_init_value: float | Callable[[NormSite], float] | None,
-) -> tuple[dict[nn.Module, nn.Module], dict[NormSite, str]]:
-    """A layer for each site, and for those where that failed, why."""
-    built: dict[nn.Module, nn.Module] = {}
-    failed: dict[NormSite, str] = {}
-    shared: dict[nn.Parameter, nn.Parameter] = {}  # old parameter -> new
-    for site in sites:
-        options = _options(site, replacement, _place(model, site))
-        alpha = alpha_init_value(site) if callable(alpha_init_value) else alpha_init_value
-        if alpha is not None:
-            options["alpha_init_value"] = _checked_alpha(alpha, site)
-        try:
-            new = replacement(site.normalized_shape, **options)
-            _hand_on(site, new, shared)
-        except Exception as error:  # whatever a stranger's class raises is told with its site
-            failed[site] = f"{type(error).__name__}: {error}"
-            continue
-        built[site.module] = _finish(model, site, new)
-    return built, failed
-
-
-def _options(site: NormSite, replacement: Replacement, place: _Place) -> dict[str, object]:
-    if replacement is nn.Identity:
-        return {}
-    options: dict[str, object] = {
-        "elementwise_affine": site.affine,
-        "bias": site.bias is not None,
-        "channels_last": site.channels_last,
-        "device": place.device,
-        "dtype": place.dtype,
-    }
-    if replacement in (LayerNorm, RMSNorm):
-        options["eps"] = site.eps
-    return options
-
-
-def _checked_alpha(alpha: float, site: NormSite) -> float:
-    if not math.isfinite(alpha):
-        raise ValueError(f"alpha_init_value must be finite, got {alpha} for {site.name!r}")
-    return float(alpha)
-
-
-def _hand_on(site: NormSite, new: nn.Module, shared: dict[nn.Parameter, nn.Parameter]) -> None:
-    """Give ``new`` the old norm's values, sharing and ``requires_grad``."""
-    if isinstance(new, nn.Identity):
-        return
-    if isinstance(new, LayerNorm | RMSNorm) and site.channels_last:
-        averaged = len(site.normalized_shape) or 1
-        if site.axes != tuple(range(-averaged, 0)):
-            raise ValueError(f"weights of shape {site.normalized_shape}, averaged over {site.axes}")
-    for name, old, value in (
-        ("weight", site.weight, site.gamma),
-        ("bias", site.bias, site.bias),
-    ):
-        fresh = getattr(new, name, None)
-        if not isinstance(old, nn.Parameter) or not isinstance(fresh, nn.Parameter):
-            continue  # the norm has none; or the new layer, as an RMSNorm has no bias
-        if old in shared:
-            setattr(new, name, shared[old])
-            continue
-        assert value is not None
-        fresh.data.copy_(value.detach().reshape(fresh.shape))
-        shared[old] = fresh.requires_grad_(old.requires_grad)
-    frozen = site.affine and not any(p.requires_grad for p in site.module.parameters(recurse=False))
-    if frozen:
-        new.requires_grad_(False)
-
-
-def _finish(model: nn.Module, site: NormSite, new: nn.Module) -> nn.Module:
-    """The layer with the norm's activation, in its mode, fit for the parents it goes to."""
-    parents = [model.get_submodule(name.rpartition(".")[0]) for name in site.names if name]
-    if any(isinstance(parent, nn.TransformerEncoderLayer) for parent in parents):
-        # In eval mode it would hand its norms' weights to a fused kernel if both had one eps.
-        # NaN equals nothing, so it calls them instead.
-        new.__dict__.setdefault("eps", math.nan)
-    if site.activation:
-        kept = [(name, site.module.get_submodule(name)) for name in site.activation]
-        sequence = nn.Sequential()
-        for name, part in [("norm", new), *kept]:
-            sequence.add_module(name, part)
-        new = sequence
-    new.training = site.module.training
-    if not site.activation:
-        new.train(site.module.training)
-    return new
-
-
-def _replace(
-    model: nn.Module, changes: Mapping[nn.Module, nn.Module], *, keep: bool = True
-) -> nn.Module:
+def _replace(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Module:
     """Put each value wherever its key stands; returns the (possibly new) root."""
     places = [(name, m) for name, m in model.named_modules(remove_duplicate=False) if m in changes]
-    if keep:
-        for old, new in changes.items():
-            new.__dict__[_ORIGINAL] = (old,)
     root = changes.get(model, model)
     for name, old in places:
         parent, _, attribute = name.rpartition(".")
         if name:
             model.get_submodule(parent)._modules[attribute] = changes[old]
     return root
+
+
+def _pack(model: nn.Module, native: bool) -> None:
+    """Let PyTorch's encoder pack padded batches for its fused kernel with native norms only.
+
+    In eval mode it does so on the word of its first layer's norms; the kernel then is not used
+    (see `_finish`), and packed batches meet layers that were not made for them.
+    """
+    for module in model.modules():
+        if not isinstance(module, nn.TransformerEncoder):
+            continue
+        if native and module.__dict__.pop(_PACKED, False):
+            module.use_nested_tensor = True
+            continue
+        swapped = any(_ORIGINAL in layer.__dict__ for layer in module.modules())
+        if not native and swapped and module.use_nested_tensor:
+            module.use_nested_tensor = False
+            module.__dict__[_PACKED] = True
 
 
 def _on_meta(module: nn.Module) -> bool:
