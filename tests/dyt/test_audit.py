@@ -261,6 +261,20 @@ def test_activation_of_a_fused_norm_is_told_apart_from_other_children():
     assert only(NormActBefore()).reason == "does more than normalize: it has submodules"
 
 
+def test_a_norm_within_a_norm_with_more_to_it_is_the_site():
+    class UnitOffsetLayerNorm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gamma = nn.Parameter(torch.zeros(4))
+            self.ln = nn.LayerNorm(4, elementwise_affine=False)
+
+        def forward(self, x):
+            return self.ln(x) * (self.gamma + 1)
+
+    site = only(UnitOffsetLayerNorm())
+    assert (site.name, site.replaceable) == ("ln", True)
+
+
 @pytest.mark.parametrize(
     ("name", "role"),
     [

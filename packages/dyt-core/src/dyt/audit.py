@@ -105,7 +105,7 @@ class _Audit:
             if module in within or isinstance(module, PointwiseNorm):
                 continue
             behaviour = self.behaviour(module)
-            if behaviour is not None:
+            if behaviour is not None and not self.is_container(module, behaviour):
                 found.append(self.norm(module, tuple(names), behaviour))
                 within.update(module.modules())
             else:
@@ -120,6 +120,12 @@ class _Audit:
         if key not in self.behaviours:
             self.behaviours[key] = observe(module)
         return self.behaviours[key]
+
+    def is_container(self, module: nn.Module, behaviour: Behaviour) -> bool:
+        """Whether the norm is a part of the module, which does more with it."""
+        return behaviour.kind in ("other", "unknown") and any(
+            self.behaviour(child) is not None for child in module.children()
+        )
 
     def norm(self, module: nn.Module, names: tuple[str, ...], behaviour: Behaviour) -> NormSite:
         eps = next((e for n in _EPS if isinstance(e := getattr(module, n, None), float)), None)

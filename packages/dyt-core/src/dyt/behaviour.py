@@ -175,7 +175,10 @@ class _Copy:
         self.module = self._copy(module)
         self.parameters = {k: p for k, p in self.module._parameters.items() if p is not None}
         self.children = {k: m for k, m in self.module._modules.items() if m is not None}
-        shapes = [_vector_shape(p) or tuple(p.shape) for p in self.parameters.values()]
+        tensors = list(self.parameters.values()) or [
+            b for b in module._buffers.values() if _wide(b)
+        ]
+        shapes = [_vector_shape(tensor) or tuple(tensor.shape) for tensor in tensors]
         shapes.append(tuple(getattr(module, "normalized_shape", None) or ()))
         self.shape = max(shapes, key=lambda shape: (len(shape), prod(shape)))  # () if it has none
         self.ran: tuple[Tensor, Tensor] | None = None  # the last input it took, and its output

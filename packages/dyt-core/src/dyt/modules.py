@@ -81,6 +81,10 @@ class PointwiseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x of any floating dtype -> the same shape and dtype."""
+        if self.channels_last:
+            # A LayerNorm's result is contiguous whatever its input's strides, and some models
+            # go on to view it (granite_docling's vision tower).
+            x = x.contiguous()
         return pointwise_norm(
             x,
             self.alpha,
