@@ -168,7 +168,7 @@ class _Audit:
                 if not path:
                     continue
                 reading = self.reading(above)
-                read = next(reading.of_child(path), None)
+                read = next(reading.of_child(path, module), None)
                 if read is not None:
                     return f"{type(above).__name__} reads its {read}"
                 if reading.checked(path, module):

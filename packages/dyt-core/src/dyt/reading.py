@@ -35,11 +35,14 @@ class Reading:
     # ("self", "norm") for isinstance(self.norm, C), with C
     checks: tuple[tuple[tuple[str, ...], type | tuple[type, ...]], ...] = ()
 
-    def of_child(self, path: tuple[str, ...]) -> Iterator[str]:
-        """What is read of the child at ``path`` beyond calling it, as ``weight`` or ``eps``."""
+    def of_child(self, path: tuple[str, ...], module: nn.Module) -> Iterator[str]:
+        """What is read of ``module`` at ``path`` beyond calling it, as ``weight`` or ``eps``.
+
+        What the module does not have is read of another one, on a branch for others.
+        """
         for chain in self.chains:
             rest = _after(path, chain)
-            if rest and not _harmless(rest):
+            if rest and not _harmless(rest) and hasattr(module, rest[0]):
                 yield ".".join(rest)
 
     def checked(self, path: tuple[str, ...], module: nn.Module) -> bool:

@@ -73,6 +73,9 @@ def _consistent(small: dict[str, Any], config: Mapping[str, Any]) -> dict[str, A
     for key in ("num_key_value_heads", "num_kv_heads"):
         if key in config and config[key] == config.get(heads):
             small[key] = small[heads]
+    for key in ("axes_dims_rope", "axes_dim", "axes_dims", "rope_axes_dim"):
+        if isinstance(small.get(key), list | tuple) and len(small[key]) == 3:
+            small[key] = (4, 6, 6)  # a head's width in all
     if small.get("mrope_section"):
         # Half of a head's rotated width in all.
         small["mrope_section"] = (
