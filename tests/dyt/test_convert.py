@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import time
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from timm.layers import LayerNorm2d, LayerNormAct2d
 from timm.models.convnext import ConvNeXt
 from torch import nn
 from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaForCausalLM
 
 import dyt
 
@@ -131,6 +133,17 @@ def test_meta_model_stays_meta():
         model = nn.Sequential(Block(), nn.LayerNorm(4, elementwise_affine=False))
     dyt.convert(model)
     assert {p.device.type for p in model.parameters()} == {"meta"}
+
+
+def test_a_7b_llama_on_the_meta_device_is_converted_in_seconds():
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig())
+    started = time.perf_counter()
+    dyt.convert(model, recipe="paper")
+    assert time.perf_counter() - started < 4  # 0.6 s on an idle core
+    layers = [m for m in model.modules() if isinstance(m, dyt.DynamicTanh)]
+    assert len(layers) == 65
+    assert all(p.is_meta for p in model.parameters())
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-5, 0.1])

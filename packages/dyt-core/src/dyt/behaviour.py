@@ -177,7 +177,8 @@ class _Copy:
         self.children = {k: m for k, m in self.module._modules.items() if m is not None}
         # Without parameters a buffer may still say how many features there are.
         buffers = [b for b in module._buffers.values() if b is not None and b.numel() > 1]
-        tensors = list(self.parameters.values()) or [b for b in buffers if b.dim() == 1]
+        tensors: list[Tensor] = list(self.parameters.values())
+        tensors = tensors or [b for b in buffers if b.dim() == 1]
         shapes = [_vector_shape(tensor) or tuple(tensor.shape) for tensor in tensors]
         shapes.append(tuple(getattr(module, "normalized_shape", None) or ()))
         self.shape = max(shapes, key=lambda shape: (len(shape), prod(shape)))  # () if it has none

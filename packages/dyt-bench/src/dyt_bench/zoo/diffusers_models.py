@@ -106,7 +106,7 @@ def candidate_inputs(model: Any) -> Iterator[dict[str, Any]]:
         def some(*size: int) -> Tensor:
             return torch.randn(size, device=device)
 
-        pair = torch.full((BATCH, 2), SIDE, device=device)
+        pair = torch.full((BATCH, 2), float(SIDE), device=device)
         others = {
             "timestep": torch.tensor([1] * BATCH, device=device),
             "r_timestep": torch.tensor([1] * BATCH, device=device),
@@ -116,7 +116,7 @@ def candidate_inputs(model: Any) -> Iterator[dict[str, Any]]:
             "encoder_attention_mask": torch.ones(BATCH, TEXT, device=device),
             "img_ids": torch.zeros(shape[1], ids, device=device),
             "txt_ids": torch.zeros(TEXT, ids, device=device),
-            "added_cond_kwargs": {"resolution": None, "aspect_ratio": None},
+            "added_cond_kwargs": {"resolution": pair, "aspect_ratio": pair[:, :1]},
             "added_time_ids": torch.ones(BATCH, 3, device=device),
             "original_size": pair,
             "target_size": pair,
