@@ -261,6 +261,34 @@ def test_activation_of_a_fused_norm_is_told_apart_from_other_children():
     assert only(NormActBefore()).reason == "does more than normalize: it has submodules"
 
 
+def test_a_norm_that_mixes_features_too_is_told():
+    class AdaptiveLayerNorm(nn.LayerNorm):
+        def __init__(self):
+            super().__init__(4)
+            self.scale = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.scale(x) * super().forward(x)
+
+    assert only(AdaptiveLayerNorm()).reason == "does more than normalize: it has submodules"
+
+
+def test_buffers_of_the_model_stay_as_they_are():
+    class CountingNorm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4))
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, x):
+            self.calls += 1
+            return self.weight * F.rms_norm(x, x.shape[-1:])
+
+    norm = CountingNorm()
+    assert only(norm).kind == "rms"
+    assert norm.calls.item() == 0
+
+
 def test_a_norm_within_a_norm_with_more_to_it_is_the_site():
     class UnitOffsetLayerNorm(nn.Module):
         def __init__(self):

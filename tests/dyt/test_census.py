@@ -89,11 +89,13 @@ TRANSFORMERS = [
 ]
 DIFFUSERS = [
     "AuraFlowTransformer2DModel",
-    "DiTTransformer2DModel",
-    "PixArtTransformer2DModel",
+    "ChromaTransformer2DModel",
+    "DiTTransformer2DModel",  # norms without weight
     "SD3Transformer2DModel",
-    "SanaTransformer2DModel",
-    "UNet2DConditionModel",
+    "SanaVideoTransformer3DModel",
+    "SkyReelsV2Transformer3DModel",
+    "UNet2DConditionModel",  # group norms, and LayerNorms in its attention
+    "WanTransformer3DModel",
 ]
 SAMPLE = [
     *(f"timm:{name}" for name in TIMM),

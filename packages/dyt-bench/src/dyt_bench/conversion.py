@@ -30,7 +30,7 @@ class Row:
 
     def grouped(self) -> tuple[object, ...]:
         """Equal for rows that differ in the number of their layer only."""
-        return (re.sub(r"\d+", "*", self.name), *list(vars(self).values())[1:])
+        return (re.sub(r"(^|(?<=\.))\d+(?=\.|$)", "*", self.name), *list(vars(self).values())[1:])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import get_args
 
 from torch import nn
 
-from dyt.behaviour import Behaviour, behaviour_key, observe
+from dyt.behaviour import Behaviour, observe
 from dyt.modules import PointwiseNorm
 from dyt.reading import Reading, read_forward
 from dyt.roles import role_of
@@ -116,10 +116,7 @@ class _Audit:
         for cls in type(module).__mro__:
             if cls in _registered:
                 return _as_declared(module, _registered[cls])
-        key = behaviour_key(module)
-        if key not in self.behaviours:
-            self.behaviours[key] = observe(module)
-        return self.behaviours[key]
+        return observe(module, self.behaviours)
 
     def is_container(self, module: nn.Module, behaviour: Behaviour) -> bool:
         """Whether the norm is a part of the module, which does more with it."""

@@ -41,8 +41,12 @@ class Behaviour:
     activation: tuple[str, ...] = ()
 
 
-def observe(module: nn.Module) -> Behaviour | None:
-    """What ``module`` computes, or None if it is no norm."""
+def observe(module: nn.Module, known: dict[object, Behaviour | None]) -> Behaviour | None:
+    """What ``module`` computes, or None if it is no norm.
+
+    ``known`` keeps what has been run, so that modules of one class and configuration are run
+    once; pass the same for all modules of a model.
+    """
     for base, kind in _OVER_MORE.items():
         if isinstance(module, base):
             return _over_more(module, kind)
@@ -52,11 +56,14 @@ def observe(module: nn.Module) -> Behaviour | None:
         return _native(module)
     if not _is_candidate(module):
         return None
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("cpu"):
-        return _observe(module)
+    key = _key(module)
+    if key not in known:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), torch.device("cpu"):
+            known[key] = _observe(module)
+    return known[key]
 
 
-def behaviour_key(module: nn.Module) -> object:
+def _key(module: nn.Module) -> object:
     """Equal for modules of one class and configuration: they behave the same."""
     plain = (int, float, str, bool, type(None), torch.Size, torch.dtype)
 
@@ -69,7 +76,7 @@ def behaviour_key(module: nn.Module) -> object:
         type(module),
         tuple((k, None if p is None else tuple(p.shape)) for k, p in module._parameters.items()),
         tuple((k, None if b is None else tuple(b.shape)) for k, b in module._buffers.items()),
-        tuple((k, None if m is None else behaviour_key(m)) for k, m in module._modules.items()),
+        tuple((k, None if m is None else _key(m)) for k, m in module._modules.items()),
         tuple((k, v) for k, v in module.__dict__.items() if k != "training" and hashable(v)),
     )
 
@@ -117,16 +124,24 @@ def _is_candidate(module: nn.Module) -> bool:
         return False
     if not inspect.isfunction(type(module).forward):
         return False  # a class without a forward of its own holds others
-    children = [child for child in module._modules.values() if child is not None]
-    if any(p.dim() > 1 for child in children for p in child.parameters()):
-        return False
     parameters = [p for p in module._parameters.values() if p is not None]
-    if children and not parameters and not hasattr(module, "normalized_shape"):
+    if _children(module) and not parameters and not hasattr(module, "normalized_shape"):
         return False  # a container: its norms are its children
+    if _has_layers(module):
+        return _called_norm(module)
     declared = tuple(getattr(module, "normalized_shape", None) or ())
     if any(_vector_shape(p) is None and tuple(p.shape) != declared for p in parameters):
         return _called_norm(module) and all(p.dim() <= 2 for p in parameters)
     return len(parameters) in (1, 2) or _called_norm(module) or hasattr(module, "eps")
+
+
+def _children(module: nn.Module) -> list[nn.Module]:
+    return [child for child in module._modules.values() if child is not None]
+
+
+def _has_layers(module: nn.Module) -> bool:
+    """Whether there are children that mix features, where an activation would not."""
+    return any(p.dim() > 1 for child in _children(module) for p in child.parameters())
 
 
 _MAY_DERIVE_FROM = (nn.LayerNorm, nn.RMSNorm, nn.Module)
@@ -139,6 +154,8 @@ def _vector_shape(parameter: Tensor) -> tuple[int] | None:
 
 def _observe(module: nn.Module) -> Behaviour | None:
     named = _called_norm(module) or isinstance(module, nn.LayerNorm | nn.RMSNorm)
+    if _has_layers(module):
+        return Behaviour("other", reason=_MORE)
     needed, optional = _inputs(module)
     if len(needed) != 1:
         if not named:
@@ -212,7 +229,7 @@ class _Copy:
         if y.shape != x.shape:
             return f"returns shape {tuple(y.shape)} for {tuple(x.shape)}: not the normalized input"
         if self.children:
-            return "does more than normalize: it has submodules"
+            return _MORE
         return "computes neither a LayerNorm nor an RMSNorm of one axis"
 
     def _copy(self, module: nn.Module) -> nn.Module:
@@ -225,7 +242,7 @@ class _Copy:
             for name, p in module._parameters.items()
         }
         copy._buffers = {
-            name: b if b is None else torch.ones(b.shape) if b.is_meta else b.detach().cpu()
+            name: b if b is None else torch.ones(b.shape) if b.is_meta else b.detach().cpu().clone()
             for name, b in module._buffers.items()
         }
         copy._modules = {
@@ -301,10 +318,11 @@ class _Copy:
             y = child(y)
         whole = self._run(x, self.children)
         if whole is None or not torch.allclose(whole, y, rtol=1e-3, atol=1e-4):
-            return Behaviour("other", reason="does more than normalize: it has submodules")
+            return Behaviour("other", reason=_MORE)
         return replace(found, activation=tuple(self.children))
 
 
+_MORE = "does more than normalize: it has submodules"
 _UNIT_LENGTH = "scales its input to unit length, whatever the width: not to unit variance"
 
 
