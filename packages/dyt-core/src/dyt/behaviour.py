@@ -237,6 +237,8 @@ class _Copy:
         copy.__dict__.update(module.__dict__)
         copy.__dict__.pop("forward", None)  # an instance's own forward would run the original
         copy.__dict__["training"] = False
+        for hooks in ("_forward_hooks", "_forward_pre_hooks"):
+            copy.__dict__[hooks] = {}
         copy._parameters = {
             name: None if p is None else nn.Parameter(self._draw(p.shape, 0.5, 1.5))
             for name, p in module._parameters.items()
