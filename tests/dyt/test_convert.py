@@ -282,9 +282,10 @@ def test_strict_refuses_to_leave_a_norm_nobody_can_tell():
     def model():
         return nn.Sequential(nn.LayerNorm(4), KernelNorm(4))
 
-    with pytest.raises(ValueError, match=r"1 norms would stay behind: 1 \(KernelNorm\): what it"):
+    with pytest.raises(ValueError, match=r"norms would stay behind: 1 \(KernelNorm\): what it"):
         dyt.convert(model())
-    for leave in ({"exclude": ["1"]}, {"include": ["0"]}, {"strict": False}):
+    layers = dyt.Recipe("layers", lambda site: 1, "this test", takes=lambda s: s.kind == "layer")
+    for leave in ({"exclude": "1"}, {"include": "0"}, {"strict": False}, {"recipe": layers}):
         left = dyt.convert(model(), **leave)
         assert isinstance(left[0], dyt.DynamicTanh)
         assert isinstance(left[1], KernelNorm)
@@ -317,6 +318,20 @@ def test_a_converted_model_can_be_copied_and_pickled_and_its_copy_reverted():
         dyt.revert(twin)
         assert isinstance(twin.norm1, nn.LayerNorm)
         assert isinstance(model.norm1, dyt.DynamicTanh)
+
+
+def test_conversions_are_undone_one_by_one():
+    norm = nn.LayerNorm(4)
+    model = dyt.convert(dyt.convert(nn.Sequential(norm), "rmsnorm"), "dyt")
+    assert isinstance(dyt.revert(model)[0], nn.RMSNorm)
+    assert dyt.revert(model)[0] is norm
+
+
+def test_a_converted_model_compiles_without_a_break():
+    model = dyt.convert(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)))
+    x = torch.randn(2, 4)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), model(x))
 
 
 def test_hooks_leave_with_the_norm_and_come_back_with_it():

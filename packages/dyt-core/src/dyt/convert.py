@@ -85,16 +85,18 @@ def convert(
     chosen = _selected(sites, _patterns(include), _patterns(exclude) or ())
     _refuse_nothing(model, sites, chosen)
     changes: dict[nn.Module, nn.Module] = {}
+    untold = [site for site in sites if site.kind == "unknown"]
+    untold = _wanted(untold, _patterns(include), _patterns(exclude) or ())
     if recipe is not None:
         rule = resolve(recipe, model, chosen)
-        chosen = [site for site in chosen if rule.takes(site)]
+        chosen, untold = (list(filter(rule.takes, some)) for some in (chosen, untold))
         if not chosen:
             raise ValueError(f"recipe {rule.name!r} takes none of the norms left by the patterns")
         alpha_init_value = rule.alpha
         changes.update(rule.around(model))
     built, failed = build_all(model, chosen, replacement, alpha_init_value)
     if strict or not built:
-        _refuse_left(sites, _patterns(include), _patterns(exclude) or (), failed)
+        _refuse_left({**failed, **{site: site.reason or "" for site in untold}})
     changes.update(built)
     for old, new in changes.items():
         new.__dict__[_ORIGINAL] = (old,)
@@ -166,12 +168,16 @@ def _selected(
                 f"include pattern {pattern!r} matches no norm that can be replaced: "
                 f"{matched[0].name}: {matched[0].reason}"
             )
+    return _wanted([site for site in sites if site.replaceable], include, exclude)
+
+
+def _wanted(
+    sites: list[NormSite], include: tuple[str, ...] | None, exclude: tuple[str, ...]
+) -> list[NormSite]:
     return [
         site
         for site in sites
-        if site.replaceable
-        and (include is None or _matches(site, include))
-        and not _matches(site, exclude)
+        if (include is None or _matches(site, include)) and not _matches(site, exclude)
     ]
 
 
@@ -186,22 +192,12 @@ def _refuse_nothing(model: nn.Module, sites: list[NormSite], chosen: list[NormSi
     raise ValueError(f"{type(model).__name__} has no norm that can be replaced{which}")
 
 
-def _refuse_left(
-    sites: list[NormSite],
-    include: tuple[str, ...] | None,
-    exclude: tuple[str, ...],
-    failed: Mapping[NormSite, str],
-) -> None:
-    left = dict(failed)
-    for site in sites:
-        wanted = include is None or _matches(site, include)
-        if site.kind == "unknown" and wanted and not _matches(site, exclude):
-            left[site] = site.reason or ""
+def _refuse_left(left: Mapping[NormSite, str]) -> None:
     if left:
         listed = "; ".join(f"{site.name} ({site.class_name}): {why}" for site, why in left.items())
         raise ValueError(
-            f"{len(left)} norms would stay behind: {listed}. Exclude them, pass strict=False, or "
-            "declare their class with dyt.register_norm"
+            f"norms would stay behind: {listed}. Exclude them, pass strict=False, or declare "
+            "their class with dyt.register_norm"
         )
 
 

@@ -13,10 +13,10 @@ WIDTH, HEADS, LAYERS, VOCABULARY, POSITIONS = 64, 4, 2, 128, 256
 _CAPS: list[tuple[str, int]] = [
     (r"vocab.*size|vocab_dim|num_embeddings|n_tokens?$|codebook_size$|num_text_tokens", VOCABULARY),
     (r"max_.*position|n_positions|n_ctx|max_seq|context_length|block_size$", POSITIONS),
-    (r"top_?k|experts_per|_per_tok", 2),
+    (r"n_group$|topk_group", 1),
+    (r"top_?k|experts_per|_per_tok|moe_k$", 2),
     (r"num_(local_)?experts$|n_routed_experts|moe_num_experts", 4),
     (r"n_shared|num_shared", 1),
-    (r"n_group$|topk_group", 1),
     (r"(key_value|kv)_heads|n_head_kv|num_kv|query_groups", 2),
     (
         r"num.*heads|n_heads?$|encoder_attention_heads|decoder_attention_heads|attention_heads",
@@ -73,6 +73,15 @@ def _consistent(small: dict[str, Any], config: Mapping[str, Any]) -> dict[str, A
     for key in ("num_key_value_heads", "num_kv_heads"):
         if key in config and config[key] == config.get(heads):
             small[key] = small[heads]
+    if isinstance(config.get("num_heads"), list | tuple):
+        # Heads by stage divide the widths by stage, which follow from the first.
+        small |= {key: config[key] for key in ("embed_dim", "hidden_size") if key in config}
+    if re.search(r"vl|omni|4v|qwen2_5", str(config.get("model_type"))):
+        for key in ("rope_parameters", "rope_scaling"):
+            if isinstance(small.get(key), dict) and small[key].get("rope_type") != "axial":
+                small[key] = {"mrope_section": [2, 3, 3], **small[key]}
+    if "prediction_length" in config and config["prediction_length"] is None:
+        small["prediction_length"] = 4
     for key in ("axes_dims_rope", "axes_dim", "axes_dims", "rope_axes_dim"):
         if isinstance(small.get(key), list | tuple) and len(small[key]) == 3:
             small[key] = (4, 6, 6)  # a head's width in all
