@@ -137,7 +137,8 @@ def report(found: list[Examination]) -> None:
             kinds.update(row.kinds)
         sites, unknown = kinds.total(), kinds["unknown"]
         swapped = [row for row in rows if row.replaceable]
-        ran = [row for row in swapped if row.baseline == RAN]
+        tried = [row for row in swapped if row.baseline is not None]
+        ran = [row for row in tried if row.baseline == RAN]
         still = [row for row in ran if _runs(row)]
         print(f"{source}: {len(rows)} architectures, {len(built)} built")
         print(
@@ -146,7 +147,8 @@ def report(found: list[Examination]) -> None:
             + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
         )
         print(
-            f"  {len(swapped)} with replaceable norms, {len(ran)} ran as built, "
+            f"  {len(swapped)} with replaceable norms, {len(tried)} tried, {len(ran)} ran as built,"
+            " "
             f"{len(still)} of these still run forward and backward "
             f"({100 * len(still) / max(len(ran), 1):.2f} %)"
         )

@@ -83,6 +83,15 @@ class PerHeadNorm(OwnNorm):
         return self.weight * F.layer_norm(x, x.shape[-1:])
 
 
+class GroupedNorm(OwnNorm):
+    """Over groups of channels and all of space; by class neither batch nor group norm."""
+
+    def forward(self, x):
+        groups = x.unflatten(1, (2, -1))
+        rms = groups.square().mean((2, 3, 4), keepdim=True).sqrt()
+        return (groups / rms).flatten(1, 2) * self.weight.view(-1, 1, 1)
+
+
 class FrozenBatchNorm(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -118,6 +127,15 @@ def test_layout_and_parameter_names_are_observed():
     assert site.gamma.shape == (6,)
 
 
+def test_heads_normalized_alone_are_told_from_heads_normalized_together():
+    class TogetherNorm(OwnNorm):
+        def forward(self, x):
+            return self.weight * F.layer_norm(x, x.shape[-2:])
+
+    assert only(PerHeadNorm(8, 256)).axes == (-1,)
+    assert only(TogetherNorm(8, 256)).axes == (-2, -1)
+
+
 def test_gamma_is_the_factor_the_norm_applies():
     norm = OnePlusWeight(3)
     nn.init.constant_(norm.weight, 0.25)
@@ -134,6 +152,7 @@ def test_gamma_is_the_factor_the_norm_applies():
         (Gated(4), "gated", "its forward also takes gate"),
         (ReciprocalRMSNorm(), "other", r"returns shape \(.*1\)"),
         (UnitLengthNorm(4), "other", "unit length"),
+        (GroupedNorm(512), "other", "computes neither a LayerNorm nor an RMSNorm of one axis"),
     ],
 )
 def test_what_cannot_be_replaced_says_why(module, kind, reason):

@@ -8,7 +8,7 @@ changed, and no memory is taken but the copy's.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 from math import prod
@@ -252,8 +252,8 @@ class _Copy:
         }
         return copy
 
-    def _draw(self, shape: torch.Size, low: float, high: float) -> Tensor:
-        return torch.rand(shape, generator=self.random) * (high - low) + low
+    def _draw(self, shape: Sequence[int], low: float, high: float) -> Tensor:
+        return torch.rand(tuple(shape), generator=self.random) * (high - low) + low
 
     def _run(self, x: Tensor, children: Mapping[str, nn.Module], **more: Tensor) -> Tensor | None:
         """The result for ``x``, or None if the module does not take such an input."""
@@ -278,8 +278,12 @@ class _Copy:
         if len(shape) == 1:
             sizes[2:2] = [((a, *shape, *rest), False) for rest in ((b, c), (b,), (b, c, d))]
         for size, last in sizes:
-            # Off centre, so that removing the mean matters.
-            yield 3 * torch.randn(size, generator=self.random) + 2, last
+            # Off centre, so that removing the mean matters; and each position of a size of its
+            # own, so that a mean over positions too (a group norm's) is told from their own.
+            x = 3 * torch.randn(size, generator=self.random) + 2
+            innermost = len(size) - 1 if last else 1
+            scales = [1 if axis == innermost else n for axis, n in enumerate(size)]
+            yield x * self._draw(scales, 0.0, 3.0).exp(), last
 
     def _formulas(self, x: Tensor, last: bool) -> Iterator[tuple[Tensor, Behaviour]]:
         """What each formula gives for ``x``, with what it would make of the module."""
