@@ -77,6 +77,20 @@ def test_affine_mirrors_the_old_norm():
     assert affine == [(True, True), (True, False), (True, False), (False, False)]
 
 
+def test_a_norm_with_a_bias_alone_gives_a_layer_with_a_bias_alone():
+    class BiasedNorm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shift = nn.Parameter(torch.arange(4.0))
+
+        def forward(self, x):
+            return F.layer_norm(x, (4,)) + self.shift
+
+    layer = dyt.convert(BiasedNorm())
+    assert layer.weight is None
+    assert layer.bias.tolist() == [0, 1, 2, 3]
+
+
 def test_root_norm_is_returned_replaced_and_reverted():
     norm = nn.LayerNorm(4)
     layer = dyt.convert(norm, "derf")

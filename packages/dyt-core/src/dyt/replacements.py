@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dyt.family import FAMILY
 from dyt.modules import DynamicErf, DynamicTanh, PointwiseNorm
@@ -80,7 +80,7 @@ def build_all(
     """A layer for each site, and for those where that failed, why."""
     built: dict[nn.Module, nn.Module] = {}
     failed: dict[NormSite, str] = {}
-    shared: dict[nn.Parameter, nn.Parameter] = {}  # old parameter -> new
+    shared: dict[Tensor, nn.Parameter] = {}  # old parameter -> new
     for site in sites:
         options = _options(site, replacement, _place(model, site))
         alpha = alpha_init_value(site) if callable(alpha_init_value) else alpha_init_value
@@ -117,7 +117,7 @@ def _checked_alpha(alpha: float, site: NormSite) -> float:
     return float(alpha)
 
 
-def _hand_on(site: NormSite, new: nn.Module, shared: dict[nn.Parameter, nn.Parameter]) -> None:
+def _hand_on(site: NormSite, new: nn.Module, shared: dict[Tensor, nn.Parameter]) -> None:
     """Give ``new`` the old norm's values, sharing and ``requires_grad``."""
     if isinstance(new, nn.Identity):
         return
@@ -130,8 +130,11 @@ def _hand_on(site: NormSite, new: nn.Module, shared: dict[nn.Parameter, nn.Param
         ("bias", site.bias, site.bias),
     ):
         fresh = getattr(new, name, None)
-        if not isinstance(old, nn.Parameter) or not isinstance(fresh, nn.Parameter):
-            continue  # the norm has none, or the new layer, as an RMSNorm has no bias
+        if not isinstance(fresh, nn.Parameter):
+            continue  # an RMSNorm has no bias, a class of one's own may have no weight
+        if old is None:
+            setattr(new, name, None)  # a norm with a bias alone
+            continue
         if old in shared:
             setattr(new, name, shared[old])
             continue
