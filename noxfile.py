@@ -72,6 +72,13 @@ def kernels(session: nox.Session) -> None:
 
 
 @nox.session
+def census(session: nox.Session) -> None:
+    """Swap the norms of every architecture of three libraries and run it: half an hour and more."""
+    install_packages(session)
+    session.run("python", "benchmarks/census/census.py", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments after -- go to pytest."""
     install_packages(session, "pytest", "hypothesis")

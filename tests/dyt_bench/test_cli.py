@@ -46,7 +46,9 @@ def test_plan_lists_the_cells_for_programs(cli):
     assert {cell["state"] for cell in plan["cells"]} == {"waiting"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["domains"], ["plan", SUITE]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["domains"], ["plan", SUITE], ["convert", "--help"]]
+)
 def test_looking_around_does_not_import_torch(arguments):
     script = f"""
 import sys
@@ -69,6 +71,13 @@ assert not heavy, heavy
         (["run", SUITE, "--tracking-uri", "http://127.0.0.1:9"], "no MLflow store answers"),
         (["report", "default"], "no suite called 'default' has run"),
         (["ui"], "there is no store"),
+        (["convert", "timm"], "write SOURCE:NAME"),
+        (["convert", "timm:vit_tiny_patch16_223"], "did you mean 'vit_tiny_patch16_224'"),
+        (["convert", "module:json:nothing"], "json has no function 'nothing'"),
+        (["convert", "module:json:dumps"], "dumps() missing 1 required positional argument"),
+        (["convert", "module:nowhere:model"], "there is no module 'nowhere'"),
+        (["convert", "timm:vit_tiny_patch16_224", "--to", "dty"], "to must be one of 'dyt'"),
+        (["convert", "timm:vit_tiny_patch16_224", "--recipe", "llama"], "another architecture"),
     ],
 )
 def test_a_mistake_is_one_sentence_status_2_and_leaves_nothing(cli, arguments, message):

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from dyt.probe import alphas
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.record import Record
-from dyt_bench.worker import run_cell, time_task
+from dyt_bench.registry import discover
+from dyt_bench.worker import build, run_cell, time_task, weights_digest
 
 TASK = Task(
     domain="vision",
@@ -69,6 +71,23 @@ def test_alpha_is_chosen_by_value_or_recipe(run):
     assert list(given.alpha.values()) == pytest.approx([0.8] * 16)
     ruled, _, _ = run(Cell(task=frozen, norm=Norm(name="dyt", recipe="swap-only")))
     assert list(ruled.alpha.values()) == pytest.approx([0.5] * 16)
+
+
+@pytest.mark.parametrize(
+    ("domain", "same_weights", "replaced"), [("llm", True, 9), ("diffusion", False, 9)]
+)
+def test_a_papers_recipe_changes_the_model_around_the_norms(domain, same_weights, replaced):
+    found = discover().domain(domain)
+    name, model = next(iter(found.models.items()))
+    task = replace(
+        TASK, domain=domain, model=name, dataset=next(iter(found.datasets)), batch_size=2
+    )
+    _, native, norms = build(Cell(task=task), found)
+    _, paper, _ = build(Cell(task=task, norm=Norm(name="dyt", recipe="paper")), found)
+    assert len(alphas(paper)) == len(norms) == replaced, model.summary
+    assert (weights_digest(native, norms) == weights_digest(paper, norms)) == same_weights
+    scales = [name for name in paper.state_dict() if name.endswith("embed_tokens.scale")]
+    assert len(scales) == (domain == "llm")
 
 
 def test_divergence_is_a_result_with_its_step(run, monkeypatch):

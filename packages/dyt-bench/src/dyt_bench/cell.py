@@ -44,7 +44,7 @@ class Norm:
 
     name: str = NATIVE
     alpha_init_value: float | None = None  # None: the layer's own default
-    recipe: str | None = None  # a rule of `dyt.recipes` that chooses alpha by site
+    recipe: str | None = None  # of `dyt.recipes`: alpha by site, and what changes with the norms
 
     @property
     def label(self) -> str:

@@ -73,6 +73,7 @@ def main() -> None:
       dyt-bench plan benchmarks/default.yaml   what a suite would run
       dyt-bench run benchmarks/default.yaml    train, time, log, report
       dyt-bench ui                             look at the runs in MLflow
+      dyt-bench convert timm:convnext_atto     a model's norms, and what a swap makes of them
     """
 
 
@@ -187,6 +188,27 @@ def ui(tracking_uri: str | None, port: int, workspace: Path) -> None:
         raise UserError(f"there is no store {space.database} yet: run a suite first")
     _end_as_by_ctrl_c()
     serve(tracking_uri or space.tracking_uri, port, EXPERIMENT_PREFIX)
+
+
+@main.command()
+@click.argument("spec")
+@click.option("--to", default="dyt", show_default=True, help="What the norms become.")
+@click.option("--recipe", help="A recipe of dyt.recipes: paper, swap-only, ...")
+@click.option("--full", is_flag=True, help="At the library's size, on the meta device.")
+@_json
+def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -> None:
+    """Show the norms of the model SPEC and what a swap makes of them.
+
+    SPEC is timm:NAME, transformers:CONFIG or diffusers:CLASS, built small without its weights,
+    or module:PACKAGE.MODULE:FACTORY. Nothing is written.
+    """
+    from dyt_bench.conversion import convert_spec, print_conversion
+
+    conversion = convert_spec(spec, to, recipe, full=full)
+    if as_json:
+        click.echo(json.dumps(conversion.plain(), indent=1))
+    else:
+        print_conversion(conversion)
 
 
 def _end_as_by_ctrl_c() -> None:

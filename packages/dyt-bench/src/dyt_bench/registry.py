@@ -61,7 +61,7 @@ def norm_names() -> list[str]:
 
 
 def recipe_names() -> list[str]:
-    """Recipes for alpha a suite may use."""
+    """Recipes a suite may use."""
     return _names(RECIPE_GROUP)
 
 
@@ -71,7 +71,7 @@ def load_norm(name: str) -> Any:
 
 
 def load_recipe(name: str) -> Any:
-    """The `dyt.recipes.Recipe` registered for a name; imports torch."""
+    """The recipe registered for a name, as `dyt.convert` takes it; imports torch."""
     return _load_named(RECIPE_GROUP, "recipe", name)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import dyt
+from dyt.embedding import ScaledEmbedding
 from dyt.probe import Saturation, alphas, watch_saturation
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.domain import Domain, Metric
@@ -68,7 +69,7 @@ def run_cell(cell: Cell, record: Record, emit: Emit) -> Result:
         last=trace.last,
         summary={
             "model/parameters": sum(parameter.numel() for parameter in module.parameters()),
-            "model/norms_replaced": 0 if cell.norm.is_native else len(norms),
+            "model/norms_replaced": len(norms) - _native_norms(module, norms),
             "memory/peak_mib": peak_memory_mib(module.device),
             **watch.summary(),
         },
@@ -103,7 +104,7 @@ def build(cell: Cell, domain: Domain) -> tuple[LightningDataModule, LightningMod
     """Data, module with the cell's norm in place, and the names of the norms it concerns.
 
     Seeding before the module is built, and swapping afterwards, gives every norm of a task
-    the same other weights.
+    the same other weights, but for those that a recipe starts otherwise.
     """
     task, norm = cell.task, cell.norm
     seed_all(task.seed, workers=True, verbose=False)
@@ -113,19 +114,35 @@ def build(cell: Cell, domain: Domain) -> tuple[LightningDataModule, LightningMod
     exclude = domain.models[task.model].exclude
     sites = dyt.select(module, exclude=exclude)
     if not norm.is_native:
-        alpha = load_recipe(norm.recipe).alpha if norm.recipe else norm.alpha_init_value
-        dyt.convert(module, load_norm(norm.name), exclude=exclude, alpha_init_value=alpha)
+        dyt.convert(
+            module,
+            load_norm(norm.name),
+            exclude=exclude,
+            alpha_init_value=norm.alpha_init_value,
+            recipe=load_recipe(norm.recipe) if norm.recipe else None,
+        )
     return data, module, [site.name for site in sites]
 
 
 def weights_digest(module: nn.Module, norms: list[str]) -> str:
-    """A hash of all weights but the norms': equal for every norm of a task."""
+    """A hash of all weights but the norms', and what a recipe adds: equal for every norm of a task.
+
+    A recipe that starts other weights otherwise has a hash of its own.
+    """
+    added = {
+        f"{name}.scale" for name, m in module.named_modules() if isinstance(m, ScaledEmbedding)
+    }
     total = hashlib.sha256()
     for name, value in module.state_dict().items():
-        if name.rpartition(".")[0] not in norms:
+        if name not in added and name.rpartition(".")[0] not in norms:
             total.update(name.encode())
             total.update(_bytes(value))
     return total.hexdigest()[:12]
+
+
+def _native_norms(module: nn.Module, norms: list[str]) -> int:
+    """How many of ``norms`` are still there."""
+    return sum(site.name in norms for site in dyt.audit(module))
 
 
 def _trainer(task: Task, trace: Logger, watch: Callback) -> Trainer:

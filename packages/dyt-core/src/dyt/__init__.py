@@ -1,9 +1,10 @@
 """Dynamic Tanh and its family: element-wise layers that stand in for normalization."""
 
-from dyt.convert import NormSite as NormSite
-from dyt.convert import audit as audit
+from dyt.audit import audit as audit
+from dyt.audit import register_norm as register_norm
 from dyt.convert import convert as convert
 from dyt.convert import convert_ln_to_dyt as convert_ln_to_dyt
+from dyt.convert import revert as revert
 from dyt.convert import select as select
 from dyt.family import FAMILY as FAMILY
 from dyt.family import PointwiseFunction as PointwiseFunction
@@ -14,3 +15,5 @@ from dyt.functional import use_backend as use_backend
 from dyt.modules import DynamicErf as DynamicErf
 from dyt.modules import DynamicTanh as DynamicTanh
 from dyt.modules import PointwiseNorm as PointwiseNorm
+from dyt.recipes import Recipe as Recipe
+from dyt.sites import NormSite as NormSite

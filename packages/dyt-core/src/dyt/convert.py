@@ -1,88 +1,38 @@
-"""Find the norms of any model and swap them for element-wise layers.
+"""Swap the norms of any model for element-wise layers, and back.
 
-Norms are recognised by structure (a leaf with one 1-D weight, or none, whose class derives from
-a PyTorch norm or is called one), because transformers alone has over two hundred norm classes.
+What is a norm, and whether it can be replaced, `dyt.audit` says; which layer takes its place,
+`dyt.replacements`; here sites are chosen, layers put in place, and the originals kept.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
+from glob import escape
 
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.instancenorm import _InstanceNorm
+from torch import nn
 
-from dyt.modules import DynamicErf, DynamicTanh
+from dyt.audit import audit
+from dyt.recipes import Recipe, resolve
+from dyt.replacements import Replacement, build_all, target
+from dyt.sites import NormSite
+from dyt.wrappers import check_plain
 
-# Built as DynamicTanh is: (normalized_shape, alpha_init_value=, elementwise_affine=, bias=,
-# channels_last=, device=, dtype=).
-Replacement = Callable[..., nn.Module]
-
-REPLACEMENTS: dict[str, Replacement] = {"dyt": DynamicTanh, "derf": DynamicErf}
-
-
-@dataclass(frozen=True)
-class NormSite:
-    """One norm of a model, under every name it is reachable by."""
-
-    names: tuple[str, ...]  # qualified names; more than one where parents share the module
-    module: nn.Module
-    normalized_shape: tuple[int, ...]
-    channels_last: bool
-    reason: str | None = None  # why it is left as it is; None if it can be replaced
-
-    @property
-    def name(self) -> str:
-        """The first qualified name; empty for the root."""
-        return self.names[0]
-
-    @property
-    def weight(self) -> Tensor | None:
-        weight = getattr(self.module, "weight", None)
-        return weight if isinstance(weight, Tensor) else None
-
-    @property
-    def bias(self) -> Tensor | None:
-        bias = getattr(self.module, "bias", None)
-        return bias if isinstance(bias, Tensor) else None
-
-
-def audit(model: nn.Module) -> list[NormSite]:
-    """Every norm module of ``model`` in registration order, each once.
-
-    A site that cannot stand a swap carries its ``reason``: batch, group and instance norms
-    mean over more than features (the authors found that replacing BatchNorm loses accuracy),
-    a norm with children does more than normalize, and one that hides its width cannot be
-    rebuilt.
-    """
-    names: dict[nn.Module, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        names.setdefault(module, []).append(name)
-    sites = (_site(module, tuple(where)) for module, where in names.items())
-    return [site for site in sites if site is not None]
+_ORIGINAL = "_dyt_original"  # on a layer put in: a tuple, so that no state_dict shows what it holds
+_PACKED = "_dyt_packed"  # on a PyTorch encoder that packed padded batches before the swap
 
 
 def select(
     model: nn.Module,
     *,
     include: Collection[str] | None = None,
-    exclude: Collection[str] = (),
+    exclude: Collection[str] | None = None,
 ) -> list[NormSite]:
     """The replaceable norms of ``model`` that `convert` swaps for the same patterns.
 
     Raises:
-        ValueError: a pattern that matches no replaceable norm of the model.
+        ValueError: a pattern that matches no norm of the model, or one in ``include`` that
+            matches none which can be replaced.
     """
-    sites = [site for site in audit(model) if site.reason is None]
-    for pattern in (*(include or ()), *exclude):
-        if not any(_matches(site, [pattern]) for site in sites):
-            some = ", ".join(site.name for site in sites[:5]) or "none at all"
-            raise ValueError(f"pattern {pattern!r} matches no norm; the model has {some} ...")
-    return [
-        site
-        for site in sites
-        if (include is None or _matches(site, include)) and not _matches(site, exclude)
-    ]
+    return _selected(audit(model), _patterns(include), _patterns(exclude) or ())
 
 
 def convert(
@@ -90,33 +40,105 @@ def convert(
     to: str | Replacement = "dyt",
     *,
     include: Collection[str] | None = None,
-    exclude: Collection[str] = (),
+    exclude: Collection[str] | None = None,
     alpha_init_value: float | Callable[[NormSite], float] | None = None,
+    recipe: str | Recipe | Callable[[nn.Module], Recipe] | None = None,
+    strict: bool = True,
 ) -> nn.Module:
     """Swap every replaceable norm of ``model``, in place, and return the model.
 
     Args:
         model: any module, on any device, the meta device included. If it is itself a norm, the
             layer that replaces it is returned.
-        to: "dyt", "derf", or a class built as `DynamicTanh` is.
+        to: "dyt", "derf", or another function of `dyt.FAMILY`; "identity", "rmsnorm" or
+            "layernorm"; or a class built as `DynamicTanh` is.
         include: glob patterns of qualified names; only these are swapped. None means all.
         exclude: glob patterns of qualified names to leave alone.
         alpha_init_value: alpha at the start, one for all or by site; None for the layer's own
             default.
+        recipe: a name in `dyt.recipes`, or a recipe: it chooses alpha and sites, and may change
+            other modules with them.
+        strict: raise if a norm would stay behind unseen: one that nobody can tell the kind of,
+            or that cannot be rebuilt. Name it in ``exclude``, or pass False, to leave it.
 
     Each new layer has the old one's shape, layout, device, dtype, training mode and
-    ``requires_grad``, and a weight and a bias only where the old one had them. They start at
-    ones and zeros as published, except that a PyTorch norm (or a class derived from one) hands
-    on its values, so that norms meant to start elsewhere still do. A module shared by several
-    parents is replaced by one shared layer. Hooks on the old norm are dropped with it.
+    ``requires_grad`` (a norm all of whose parameters are frozen gives a frozen layer), and a
+    weight and a bias only where the old one had them, with their values: where a weight is
+    stored as its difference from one, one is added. ``alpha`` takes the weight's dtype, or
+    without a weight that of the modules around. A module shared by several parents is replaced
+    by one shared layer, and parameters that norms share stay shared. A norm with an activation
+    (timm's ``LayerNormAct``) becomes an ``nn.Sequential`` of the layer, ``norm``, and its own
+    children. The keys of all else in ``state_dict`` stay.
+
+    Hooks belong to the module they were put on: they leave with the old norm and come back
+    with it when `revert` does.
 
     Raises:
-        ValueError: unknown ``to``, or a pattern that matches no replaceable norm of the model.
+        ValueError: unknown ``to`` or ``recipe``; a recipe for another architecture; a pattern
+            that matches no norm; a model without replaceable norms, or compiled, quantized,
+            with adapters or wrapped for parallel training; in strict mode a norm left behind.
+            The model is then as it was.
     """
-    replacement = _replacement(to)
-    for site in select(model, include=include, exclude=exclude):
-        model = _swap(model, site, _build(site, replacement, alpha_init_value))
+    check_plain(model)
+    replacement = target(to, alpha_init_value, recipe)
+    sites = audit(model)
+    chosen = _selected(sites, _patterns(include), _patterns(exclude) or ())
+    _refuse_nothing(model, sites, chosen)
+    changes: dict[nn.Module, nn.Module] = {}
+    untold = [site for site in sites if site.kind == "unknown"]
+    untold = _wanted(untold, _patterns(include), _patterns(exclude) or ())
+    if recipe is not None:
+        rule = resolve(recipe, model, chosen)
+        chosen, untold = (list(filter(rule.takes, some)) for some in (chosen, untold))
+        if not chosen:
+            raise ValueError(f"recipe {rule.name!r} takes none of the norms left by the patterns")
+        alpha_init_value = rule.alpha
+        changes.update(rule.around(model))
+    built, failed = build_all(model, chosen, replacement, alpha_init_value)
+    if strict or not built:
+        _refuse_left({**failed, **{site: site.reason or "" for site in untold}})
+    changes.update(built)
+    for old, new in changes.items():
+        new.__dict__[_ORIGINAL] = (old,)
+    model = _replace(model, changes)
+    _pack(model, False)
     return model
+
+
+def revert(model: nn.Module) -> nn.Module:
+    """Undo `convert`, in place: the original modules come back, with their hooks and weights.
+
+    They follow the model to where it has been moved since, and into its training mode. What
+    training changed in other modules stays; what it changed in the layers put in is lost.
+    Returns the model, or the original of a layer that is itself the root.
+
+    Raises:
+        ValueError: nothing in the model was put in by `convert`, or an original was on the meta
+            device and the model no longer is: it has no values to come back with.
+    """
+    changes = {}
+    for name, module in model.named_modules():
+        if _ORIGINAL in module.__dict__:
+            (original,) = module.__dict__[_ORIGINAL]
+            if _on_meta(original) and not _on_meta(module):
+                raise ValueError(
+                    f"the original of {name!r} was swapped on the meta device and has no values; "
+                    "build the model anew"
+                )
+            changes[module] = original
+    if not changes:
+        raise ValueError(f"{type(model).__name__} holds no layer that dyt.convert put in")
+    for module, original in changes.items():
+        _follow(original, module)
+    model = _replace(model, changes)
+    _pack(model, True)
+    return model
+
+
+def original(layer: nn.Module) -> nn.Module | None:
+    """The module that `convert` put ``layer`` in for; None if it did not."""
+    (found,) = layer.__dict__.get(_ORIGINAL, (None,))
+    return found
 
 
 def convert_ln_to_dyt(model: nn.Module) -> nn.Module:
@@ -124,88 +146,108 @@ def convert_ln_to_dyt(model: nn.Module) -> nn.Module:
 
     Other norms (RMSNorm, whatever a library calls its own) stay; `convert` takes them all.
     """
-    for site in audit(model):
-        if site.reason is None and isinstance(site.module, nn.LayerNorm):
-            model = _swap(model, site, _build(site, DynamicTanh, None))
-    return model
+    chosen = [s for s in audit(model) if s.replaceable and isinstance(s.module, nn.LayerNorm)]
+    if not chosen:
+        return model
+    names = [name for site in chosen for name in site.names]
+    return convert(model, include=[escape(name) for name in names])
 
 
-def _site(module: nn.Module, names: tuple[str, ...]) -> NormSite | None:
-    """The module as a norm site, or None if it is no norm."""
-    weight = getattr(module, "weight", None)
-    declared = getattr(module, "normalized_shape", None)
-    shape = tuple(declared or (weight.shape if isinstance(weight, Tensor) else ()))
-    channels_last = not (
-        type(module).__name__.endswith("2d")
-        or getattr(module, "data_format", None) == "channels_first"
-    )
-
-    def site(reason: str | None = None) -> NormSite:
-        return NormSite(names, module, shape, channels_last, reason)
-
-    if isinstance(module, _BatchNorm | _InstanceNorm | nn.GroupNorm):
-        return site(f"{type(module).__name__} averages over more than the features")
-    # Norms of the models' own making are known by name: they share no base class.
-    name = type(module).__name__.lower()
-    called_norm = name.removesuffix("2d").endswith(("layernorm", "rmsnorm"))
-    if not isinstance(module, nn.LayerNorm | nn.RMSNorm) and not called_norm:
-        return None
-    if any(True for _ in module.children()):
-        # A container called *LayerNorm holds its norm as a child; that child is the site. One
-        # with a weight of its own does more than normalize.
-        return None if weight is None else site("does more than normalize: it has submodules")
-    if not shape:
-        return site("its number of features cannot be told: no weight, no normalized_shape")
-    if isinstance(weight, Tensor) and tuple(weight.shape) != shape:
-        return site(f"weight of shape {tuple(weight.shape)} for normalized_shape {shape}")
-    return site()
+def _patterns(given: Collection[str] | None) -> tuple[str, ...] | None:
+    return (given,) if isinstance(given, str) else None if given is None else tuple(given)
 
 
-def _replacement(to: str | Replacement) -> Replacement:
-    if not isinstance(to, str):
-        return to
-    try:
-        return REPLACEMENTS[to]
-    except KeyError:
-        known = ", ".join(map(repr, REPLACEMENTS))
-        raise ValueError(f"to must be one of {known}, or a class; got {to!r}") from None
+def _matches(site: NormSite, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in site.names)
 
 
-def _matches(site: NormSite, patterns: Collection[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for name in site.names for pattern in patterns)
+def _selected(
+    sites: list[NormSite], include: tuple[str, ...] | None, exclude: tuple[str, ...]
+) -> list[NormSite]:
+    for pattern in (*(include or ()), *exclude):
+        matched = [site for site in sites if _matches(site, [pattern])]
+        if not matched:
+            some = ", ".join(site.name or "itself" for site in sites[:5]) or "none at all"
+            raise ValueError(f"pattern {pattern!r} matches no norm; the model has {some} ...")
+        if pattern in (include or ()) and not any(site.replaceable for site in matched):
+            raise ValueError(
+                f"include pattern {pattern!r} matches no norm that can be replaced: "
+                f"{matched[0].name}: {matched[0].reason}"
+            )
+    return _wanted([site for site in sites if site.replaceable], include, exclude)
 
 
-def _build(
-    site: NormSite,
-    replacement: Replacement,
-    alpha_init_value: float | Callable[[NormSite], float] | None,
-) -> nn.Module:
-    # A norm without parameters has no device or dtype: the new layer takes the defaults.
-    like = {} if site.weight is None else {"device": site.weight.device, "dtype": site.weight.dtype}
-    alpha = alpha_init_value(site) if callable(alpha_init_value) else alpha_init_value
-    new = replacement(
-        site.normalized_shape,
-        **({} if alpha is None else {"alpha_init_value": alpha}),
-        elementwise_affine=site.weight is not None,
-        bias=site.bias is not None,
-        channels_last=site.channels_last,
-        **like,
-    )
-    # Elsewhere a weight may mean something else (Gemma's is an offset from one).
-    known_meaning = isinstance(site.module, nn.LayerNorm | nn.RMSNorm)
-    for name, old in (("weight", site.weight), ("bias", site.bias)):
-        if old is not None:
-            fresh = new.get_parameter(name).requires_grad_(old.requires_grad)
-            if known_meaning:
-                fresh.data.copy_(old.data)
-    return new.train(site.module.training)
+def _wanted(
+    sites: list[NormSite], include: tuple[str, ...] | None, exclude: tuple[str, ...]
+) -> list[NormSite]:
+    return [
+        site
+        for site in sites
+        if (include is None or _matches(site, include)) and not _matches(site, exclude)
+    ]
 
 
-def _swap(model: nn.Module, site: NormSite, new: nn.Module) -> nn.Module:
-    """Put ``new`` wherever the site's module stands; returns the (possibly new) root."""
-    for name in site.names:
-        if not name:
-            return new
+def _refuse_nothing(model: nn.Module, sites: list[NormSite], chosen: list[NormSite]) -> None:
+    if chosen:
+        return
+    if any(site.replaceable for site in sites):
+        raise ValueError("include and exclude leave no norm to replace")
+    which = f"; it has {sites[0].name or 'itself'}: {sites[0].reason}" if sites else ""
+    if any(_ORIGINAL in module.__dict__ for module in model.modules()):
+        which = "; it is converted already: dyt.revert undoes it"
+    raise ValueError(f"{type(model).__name__} has no norm that can be replaced{which}")
+
+
+def _refuse_left(left: Mapping[NormSite, str]) -> None:
+    if left:
+        listed = "; ".join(f"{site.name} ({site.class_name}): {why}" for site, why in left.items())
+        raise ValueError(
+            f"norms would stay behind: {listed}. Exclude them, pass strict=False, or declare "
+            "their class with dyt.register_norm"
+        )
+
+
+def _replace(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """Put each value wherever its key stands; returns the (possibly new) root."""
+    places = [(name, m) for name, m in model.named_modules(remove_duplicate=False) if m in changes]
+    root = changes.get(model, model)
+    for name, old in places:
         parent, _, attribute = name.rpartition(".")
-        setattr(model.get_submodule(parent), attribute, new)
-    return model
+        if name:
+            model.get_submodule(parent)._modules[attribute] = changes[old]
+    return root
+
+
+def _pack(model: nn.Module, native: bool) -> None:
+    """Let PyTorch's encoder pack padded batches for its fused kernel with native norms only.
+
+    In eval mode it does so on the word of its first layer's norms; the kernel then is not used
+    (see `_finish`), and packed batches meet layers that were not made for them.
+    """
+    for module in model.modules():
+        if not isinstance(module, nn.TransformerEncoder):
+            continue
+        if native and module.__dict__.pop(_PACKED, False):
+            module.use_nested_tensor = True
+            continue
+        swapped = any(_ORIGINAL in layer.__dict__ for layer in module.modules())
+        if not native and swapped and module.use_nested_tensor:
+            module.use_nested_tensor = False
+            module.__dict__[_PACKED] = True
+
+
+def _on_meta(module: nn.Module) -> bool:
+    return any(parameter.is_meta for parameter in module.parameters())
+
+
+def _follow(original: nn.Module, module: nn.Module) -> None:
+    """Move ``original`` to where ``module``, which stood for it, is now."""
+    now = next((p for p in module.parameters() if p.is_floating_point()), None)
+    then = next((p for p in original.parameters() if p.is_floating_point()), None)
+    if (
+        now is not None
+        and then is not None
+        and (now.device, now.dtype) != (then.device, then.dtype)
+    ):
+        original.to(now.device, now.dtype)
+    original.train(module.training)

@@ -14,7 +14,8 @@ class PointwiseNorm(nn.Module):
 
     Args:
         normalized_shape: trailing shape of the input that weight and bias cover, as in
-            `torch.nn.LayerNorm`; with ``channels_last=False`` the number of channels.
+            `torch.nn.LayerNorm`; with ``channels_last=False`` the number of channels. A layer
+            without either takes inputs of any width: then it may be ``()``.
         function: name of f in `dyt.FAMILY`.
         alpha_init_value: alpha at the start.
         shift_init_value: shift at the start; None for a layer without one.
@@ -26,8 +27,8 @@ class PointwiseNorm(nn.Module):
     shape ``normalized_shape``.
 
     Raises:
-        ValueError: unknown function; an empty or non-positive ``normalized_shape``; more than
-            one dimension in it with ``channels_last=False``.
+        ValueError: unknown function; a ``normalized_shape`` that is not positive, or empty in an
+            affine layer; more than one dimension in it with ``channels_last=False``.
 
     Source: arXiv 2503.10622 and arXiv 2512.10938.
     """
@@ -50,7 +51,7 @@ class PointwiseNorm(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.normalized_shape = _as_shape(normalized_shape, channels_last)
+        self.normalized_shape = _as_shape(normalized_shape, elementwise_affine, channels_last)
         self.function = lookup(function).name
         self.alpha_init_value = alpha_init_value
         self.shift_init_value = shift_init_value
@@ -80,6 +81,10 @@ class PointwiseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x of any floating dtype -> the same shape and dtype."""
+        if self.channels_last:
+            # A LayerNorm's result is contiguous whatever its input's strides, and some models
+            # go on to view it (granite_docling's vision tower).
+            x = x.contiguous()
         own = self._parameters
         if len(own) == 4:  # straight from there: nn.Module looks attributes up slowly
             alpha, shift, weight, bias = own["alpha"], own["shift"], own["weight"], own["bias"]
@@ -165,11 +170,13 @@ class DynamicErf(PointwiseNorm):
         )
 
 
-def _as_shape(normalized_shape: int | Sequence[int], channels_last: bool) -> tuple[int, ...]:
+def _as_shape(
+    normalized_shape: int | Sequence[int], affine: bool, channels_last: bool
+) -> tuple[int, ...]:
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or any(size < 1 for size in shape):
+    if (affine and not shape) or any(size < 1 for size in shape):
         raise ValueError(f"normalized_shape must be positive, got {normalized_shape!r}")
-    if not channels_last and len(shape) != 1:
+    if not channels_last and len(shape) > 1:
         raise ValueError(
             f"normalized_shape must be the number of channels when channels_last=False, got {shape}"
         )

@@ -1,22 +1,51 @@
-"""Named ways to choose alpha at the start, each with its source.
+"""How to start a model whose norms are swapped: named recipes, each with its source.
 
-A recipe maps a norm site to its alpha; hand its ``alpha`` to `dyt.convert` as
-``alpha_init_value``.
+A recipe chooses the sites and their alpha, and what else of the model changes with them. Two are
+there for every model: "swap-only" changes nothing but the norms, "paper" does what the papers did
+to the architecture at hand::
+
+    dyt.convert(model, "dyt", recipe="paper")
 """
 
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from dyt.convert import NormSite
+from torch import nn
+
+from dyt.audit import audit
+from dyt.embedding import ScaledEmbedding
+from dyt.sites import NormSite
+
+HALF = 0.5  # alpha everywhere but in LLMs, in both papers
+
+
+def _any_site(site: NormSite) -> bool:
+    return True
+
+
+def _any_model(model: nn.Module, sites: Sequence[NormSite]) -> str | None:
+    return None
+
+
+def _nothing_else(model: nn.Module) -> Mapping[nn.Module, nn.Module]:
+    return {}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named rule for alpha."""
+    """A named way to swap and to start, for one architecture or for all."""
 
     name: str
-    alpha: Callable[[NormSite], float]
+    alpha: Callable[[NormSite], float]  # alpha of each site at the start
     source: str
+    takes: Callable[[NormSite], bool] = _any_site  # which of the replaceable sites are swapped
+    # (model, its replaceable sites) -> what the model lacks for this recipe; None if it fits
+    misfit: Callable[[nn.Module, Sequence[NormSite]], str | None] = _any_model
+    # model -> other modules to replace together with the norms, each with what stands for it
+    around: Callable[[nn.Module], Mapping[nn.Module, nn.Module]] = _nothing_else
 
 
 # width -> (alpha of the norm before attention, alpha of every other norm)
@@ -25,12 +54,188 @@ _LLAMA_ALPHA = {4096: (0.8, 0.2), 5120: (0.6, 0.15), 8192: (0.2, 0.05)}
 
 def _llama_alpha(site: NormSite) -> float:
     """The table's entry at the nearest width: below 4096 the paper says nothing."""
-    width = min(_LLAMA_ALPHA, key=lambda known: abs(known - site.normalized_shape[-1]))
+    features = site.features or min(_LLAMA_ALPHA)
+    width = min(_LLAMA_ALPHA, key=lambda known: abs(known - features))
     attention, rest = _LLAMA_ALPHA[width]
-    # transformers' name, and the original implementation's
-    before_attention = site.name.endswith(("input_layernorm", "attention_norm"))
-    return attention if before_attention else rest
+    return attention if site.role == "attention" else rest
 
 
-SWAP_ONLY = Recipe("swap-only", lambda site: 0.5, "arXiv 2503.10622: 0.5 everywhere but in LLMs")
-LLAMA = Recipe("llama", _llama_alpha, "arXiv 2503.10622: LLaMA 7B, 13B, 34B and 70B")
+def _token_embeddings(model: nn.Module) -> list[nn.Embedding]:
+    """Plain embeddings of tokens, not of positions; a class of its own may scale already."""
+    return [
+        module
+        for name, module in model.named_modules()
+        if type(module) is nn.Embedding and not re.search("pos|type", name.rpartition(".")[2])
+    ]
+
+
+def _not_llama(model: nn.Module, sites: Sequence[NormSite]) -> str | None:
+    roles = {site.role for site in sites if site.kind == "rms"}
+    if not {"attention", "feed-forward"} <= roles:
+        return "an RMS norm before each attention and each feed-forward part"
+    if len(_token_embeddings(model)) != 1:
+        return "one torch.nn.Embedding of tokens"
+    return None
+
+
+def _scale_embedding(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    (embedding,) = _token_embeddings(model)
+    return {embedding: ScaledEmbedding(embedding, math.sqrt(embedding.embedding_dim))}
+
+
+def _not_dit(model: nn.Module, sites: Sequence[NormSite]) -> str | None:
+    widths = {site.features for site in sites if site.kind == "layer" and not site.affine}
+    modulated = any(
+        isinstance(module, nn.Linear)
+        and module.in_features in widths
+        and module.out_features == 6 * module.in_features
+        for module in model.modules()
+    )
+    return None if modulated else "adaLN: LayerNorms without weight, six modulations for a block"
+
+
+def _restart_zeroed(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    """Linear layers that start at zero, each with one that starts as DiT's others do.
+
+    On the meta device there are no values to tell them by: there nothing is replaced.
+    """
+    return {
+        module: _xavier(module)
+        for module in model.modules()
+        if type(module) is nn.Linear and not module.weight.is_meta and not module.weight.any()
+    }
+
+
+def _xavier(old: nn.Linear) -> nn.Linear:
+    new = nn.Linear(
+        old.in_features,
+        old.out_features,
+        bias=old.bias is not None,
+        device=old.weight.device,
+        dtype=old.weight.dtype,
+    )
+    nn.init.xavier_uniform_(new.weight)
+    new.weight.requires_grad_(old.weight.requires_grad)
+    if old.bias is not None:
+        nn.init.zeros_(new.bias)
+        new.bias.requires_grad_(old.bias.requires_grad)
+    return new.train(old.training)
+
+
+_WAV2VEC2_SITES = re.compile(
+    r"(^|\.)(encoder\.layers\.\d+\.(final_)?layer_norm|encoder\.layer_norm"
+    r"|feature_projection\.layer_norm)$"
+)
+
+
+def _of_wav2vec2(site: NormSite) -> bool:
+    return any(_WAV2VEC2_SITES.search(name) for name in site.names)
+
+
+def _not_wav2vec2(model: nn.Module, sites: Sequence[NormSite]) -> str | None:
+    projected = any(
+        name.endswith("feature_projection.layer_norm") for s in sites for name in s.names
+    )
+    layers = any(".layers." in name for s in filter(_of_wav2vec2, sites) for name in s.names)
+    return None if projected and layers else "feature_projection.layer_norm and encoder.layers"
+
+
+def _without(*prefixes: str) -> Callable[[nn.Module, Sequence[NormSite]], str | None]:
+    """A misfit: none of the model's classes is named as one of ``prefixes``."""
+
+    def misfit(model: nn.Module, sites: Sequence[NormSite]) -> str | None:
+        named = any(type(module).__name__.startswith(prefixes) for module in model.modules())
+        return None if named else f"a class called {' or '.join(f'{p}...' for p in prefixes)}"
+
+    return misfit
+
+
+def _half(site: NormSite) -> float:
+    return HALF
+
+
+SWAP_ONLY = Recipe("swap-only", _half, "arXiv 2503.10622: 0.5 everywhere but in LLMs")
+LLAMA = Recipe(
+    "llama",
+    _llama_alpha,
+    "arXiv 2503.10622, LLaMA 7B, 13B, 34B and 70B: alpha by width, larger before attention, and "
+    "one learnable scalar after the embedding, started at sqrt(width)",
+    misfit=_not_llama,
+    around=_scale_embedding,
+)
+DIT = Recipe(
+    "dit",
+    _half,
+    "arXiv 2503.10622, DiT: alpha 0.5, norms without weight included; adaLN and the output layer "
+    "do not start at zero",
+    misfit=_not_dit,
+    around=_restart_zeroed,
+)
+WAV2VEC2 = Recipe(
+    "wav2vec2",
+    _half,
+    "arXiv 2503.10622, wav2vec 2.0: the encoder's norms and the one before the feature "
+    "projection; the feature extractor keeps its own",
+    takes=_of_wav2vec2,
+    misfit=_not_wav2vec2,
+)
+VIT = Recipe(
+    "vit",
+    _half,
+    "arXiv 2503.10622, ViT: every LayerNorm, alpha 0.5",
+    misfit=_without("VisionTransformer", "ViT"),
+)
+CONVNEXT = Recipe(
+    "convnext",
+    _half,
+    "arXiv 2503.10622, ConvNeXt: every LayerNorm, alpha 0.5",
+    misfit=_without("ConvNeXt", "ConvNext"),
+)
+DNA = Recipe(
+    "dna",
+    _half,
+    "arXiv 2503.10622, HyenaDNA: every LayerNorm; Caduceus: every RMSNorm; alpha 0.5",
+    misfit=_without("Hyena", "Caduceus"),
+)
+# The first that fits is the paper's; those that look at structure come before names.
+_PUBLISHED = (DIT, WAV2VEC2, LLAMA, VIT, CONVNEXT, DNA)
+
+
+def paper(model: nn.Module) -> Recipe:
+    """What the papers did to ``model``'s architecture; where none did, as "swap-only" does."""
+    sites = [site for site in audit(model) if site.replaceable]
+    for recipe in _PUBLISHED:
+        if recipe.misfit(model, sites) is None:
+            return recipe
+    return Recipe("paper", _half, "none for this architecture: alpha 0.5, as in swap-only")
+
+
+# What `dyt.convert` and suites take by name: a recipe, or a choice of one by model.
+RECIPES: Mapping[str, Recipe | Callable[[nn.Module], Recipe]] = MappingProxyType(
+    {recipe.name: recipe for recipe in (SWAP_ONLY, *_PUBLISHED)} | {"paper": paper}
+)
+
+
+def resolve(
+    recipe: str | Recipe | Callable[[nn.Module], Recipe],
+    model: nn.Module,
+    sites: Sequence[NormSite],
+) -> Recipe:
+    """The recipe meant, checked against ``model`` and its replaceable ``sites``.
+
+    Raises:
+        ValueError: an unknown name, or a recipe for another architecture.
+    """
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            known = ", ".join(map(repr, RECIPES))
+            raise ValueError(f"recipe must be one of {known}, or a Recipe; got {recipe!r}")
+        recipe = RECIPES[recipe]
+    chosen = recipe if isinstance(recipe, Recipe) else recipe(model)
+    lacks = chosen.misfit(model, sites)
+    if lacks is not None:
+        raise ValueError(
+            f"recipe {chosen.name!r} is for another architecture: {type(model).__name__} lacks "
+            f'{lacks}; "paper" picks by model, "swap-only" fits every one'
+        )
+    return chosen

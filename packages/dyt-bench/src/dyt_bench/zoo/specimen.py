@@ -1,0 +1,60 @@
+"""One architecture, ready to be looked at and, where its inputs are known, run."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SMALL = 30_000_000  # parameters: what is built for real; anything larger stays on the meta device
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A model and the inputs that may suit it, the likeliest first."""
+
+    name: str  # "timm:vit_tiny_patch16_224"
+    model: nn.Module
+    inputs: tuple[dict[str, Any], ...] = field(default=())  # keyword arguments of forward
+
+    @property
+    def device(self) -> torch.device:
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
+
+def total(output: object) -> Tensor:
+    """A scalar that depends on every floating tensor of ``output``, to go backward from.
+
+    Raises:
+        ValueError: no part of the output depends on a parameter.
+    """
+    parts = [t.float().square().mean() for t in _tensors(output) if t.requires_grad]
+    if not parts:
+        raise ValueError("no part of the output requires a gradient")
+    return torch.stack([part.reshape(()) for part in parts]).sum()
+
+
+def _tensors(output: object) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        if output.is_floating_point() and output.numel():
+            yield output
+    elif isinstance(output, dict):
+        for value in output.values():
+            yield from _tensors(value)
+    elif isinstance(output, list | tuple):
+        for value in output:
+            yield from _tensors(value)
+    elif hasattr(output, "__dict__"):
+        yield from _tensors(vars(output))
+
+
+def count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the known one most like it, if any is."""
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

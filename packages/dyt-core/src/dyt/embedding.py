@@ -1,0 +1,43 @@
+"""The learnable scalar that LLaMA gets after its embedding when the norms are gone."""
+
+import torch
+from torch import Tensor, nn
+
+
+class ScaledEmbedding(nn.Embedding):
+    """``y = scale * weight[ids]``: an embedding with one learnable scalar.
+
+    A norm lifts whatever the embedding gives to unit variance; a point-wise layer does not, so
+    the embedding does it itself. It shares ``weight`` with the embedding it stands for, so an
+    output layer tied to it stays tied, and is not scaled.
+
+    Args:
+        embedding: the embedding to stand for.
+        scale_init_value: the scalar at the start.
+
+    Shapes: ids of any shape -> ``(*ids.shape, D)``, in the weight's dtype.
+
+    Source: arXiv 2503.10622, LLaMA: one scalar after the embedding, started at sqrt(D).
+    """
+
+    def __init__(self, embedding: nn.Embedding, scale_init_value: float) -> None:
+        weight = embedding.weight
+        super().__init__(
+            embedding.num_embeddings,
+            embedding.embedding_dim,
+            embedding.padding_idx,
+            embedding.max_norm,
+            embedding.norm_type,
+            embedding.scale_grad_by_freq,
+            embedding.sparse,
+            _weight=weight,
+        )
+        self.weight = weight  # the very parameter, with its requires_grad
+        start = torch.full((1,), scale_init_value, device=weight.device, dtype=weight.dtype)
+        self.scale = nn.Parameter(start, requires_grad=weight.requires_grad)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.scale * super().forward(input)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, scaled"

@@ -1,0 +1,171 @@
+"""What the forward of a class does with norms, read from its source without running it.
+
+Two things cannot be seen from a norm itself: that its parent calls ``F.layer_norm`` on its own
+account, and that its parent reads the norm's weight or eps, as code does that hands them to a
+fused kernel. A layer swapped in there would be bypassed, or miss the attribute.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+_FUNCTIONS: dict[Any, str] = {
+    functional.layer_norm: "F.layer_norm",
+    functional.rms_norm: "F.rms_norm",
+    torch.layer_norm: "torch.layer_norm",
+    torch.rms_norm: "torch.rms_norm",
+}
+# Asked of a parameter, these have the same answer before and after a swap.
+_SAME_OF_PARAMETER = {"dtype", "device", "shape", "ndim", "dim", "size", "numel"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a class's forward does, and the methods it calls on itself."""
+
+    functional: tuple[str, ...] = ()  # the norm functions it calls, as people write them
+    chains: tuple[tuple[str, ...], ...] = ()  # ("self", "norm", "weight") for self.norm.weight
+    # ("self", "norm") for isinstance(self.norm, C), with C
+    checks: tuple[tuple[tuple[str, ...], type | tuple[type, ...]], ...] = ()
+
+    def of_child(self, path: tuple[str, ...], module: nn.Module) -> Iterator[str]:
+        """What is read of ``module`` at ``path`` beyond calling it, as ``weight`` or ``eps``.
+
+        What the module does not have is read of another one, on a branch for others.
+        """
+        for chain in self.chains:
+            rest = _after(path, chain)
+            if rest and not _harmless(rest) and hasattr(module, rest[0]):
+                yield ".".join(rest)
+
+    def checked(self, path: tuple[str, ...], module: nn.Module) -> bool:
+        """Whether the child at ``path`` is asked for a class that it has."""
+        return any(
+            _after(path, chain) == () and isinstance(module, types) for chain, types in self.checks
+        )
+
+
+def read_forward(cls: type[nn.Module]) -> Reading:
+    """The reading of ``cls``; empty for PyTorch's own modules and where there is no source."""
+    if cls.__module__.startswith("torch."):
+        return Reading()
+    functional_calls: dict[str, None] = {}
+    chains: dict[tuple[str, ...], None] = {}
+    checks: list[tuple[tuple[str, ...], type | tuple[type, ...]]] = []
+    for function, tree in _reachable(cls):
+        names = getattr(function, "__globals__", {})
+        nodes = list(ast.walk(tree))
+        # In self.norm.weight.dtype, self.norm.weight is no reading of its own.
+        inner = {_unsubscripted(n.value) for n in nodes if isinstance(n, ast.Attribute)}
+        for node in nodes:
+            if isinstance(node, ast.Attribute) and node not in inner:
+                chain = _chain(node)
+                if len(chain) > 2:
+                    chains[chain] = None
+            elif isinstance(node, ast.Call):
+                called = _resolve(node.func, names)
+                if called is isinstance and len(node.args) == 2:
+                    types = _types(node.args[1], names)
+                    checks += [(_chain(node.args[0]), types)] if types else []
+                elif (name := _norm_function(called)) is not None:
+                    functional_calls[name] = None
+    return Reading(tuple(functional_calls), tuple(chains), tuple(checks))
+
+
+def _reachable(cls: type[nn.Module]) -> Iterator[tuple[Callable[..., Any], ast.AST]]:
+    """forward, and every method, property and function of its file that it leads to."""
+    waiting: list[Any] = [cls.forward]
+    seen = set()
+    while waiting:
+        function = inspect.unwrap(waiting.pop())
+        if function in seen or not inspect.isfunction(function):
+            continue
+        seen.add(function)
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        except (OSError, TypeError, SyntaxError):  # no source, or none that stands alone
+            continue
+        yield function, tree
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and _chain(node)[:-1] == ("self",):
+                waiting.append(_method(cls, node.attr))
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                called = function.__globals__.get(node.func.id)
+                if getattr(called, "__module__", None) == function.__module__:
+                    waiting.append(called)
+
+
+def _method(cls: type, name: str) -> Any:
+    found = inspect.getattr_static(cls, name, None)
+    if isinstance(found, property):
+        return found.fget
+    return getattr(found, "__func__", found)  # a static or class method holds its function
+
+
+def _chain(node: ast.AST) -> tuple[str, ...]:
+    """("self", "norms", "weight") for ``self.norms[0].weight``; () if it is no such thing."""
+    if isinstance(node, ast.Subscript):
+        return _chain(node.value)
+    if isinstance(node, ast.Name):
+        return (node.id,)
+    if isinstance(node, ast.Attribute):
+        before = _chain(node.value)
+        return (*before, node.attr) if before else ()
+    return ()
+
+
+def _unsubscripted(node: ast.AST) -> ast.AST:
+    return _unsubscripted(node.value) if isinstance(node, ast.Subscript) else node
+
+
+def _resolve(node: ast.AST, names: dict[str, Any]) -> Any:
+    """What a dotted name means in a function's globals; None if it cannot be told."""
+    root, *attributes = _chain(node) or ("",)
+    if root == "isinstance":
+        return isinstance
+    found = names.get(root)
+    for attribute in attributes:
+        found = getattr(found, attribute, None)
+    return found
+
+
+def _norm_function(called: Any) -> str | None:
+    try:
+        return _FUNCTIONS.get(called)
+    except TypeError:  # not hashable
+        return None
+
+
+def _types(node: ast.AST, names: dict[str, Any]) -> type | tuple[type, ...] | None:
+    parts = node.elts if isinstance(node, ast.Tuple) else [node]
+    types = tuple(t for t in (_resolve(part, names) for part in parts) if isinstance(t, type))
+    return types or None
+
+
+def _after(path: tuple[str, ...], chain: tuple[str, ...]) -> tuple[str, ...] | None:
+    """What a chain says after naming the child at ``path``; None if it names another.
+
+    From ``self`` the whole path is named; from a variable, which may stand for anything on the
+    way, its end.
+    """
+    root, *attributes = chain or ("",)
+    if root == "self":
+        return tuple(attributes[len(path) :]) if tuple(attributes[: len(path)]) == path else None
+    for length in range(len(path), 0, -1):
+        if tuple(attributes[:length]) == path[-length:]:
+            return tuple(attributes[length:])
+    return None
+
+
+def _harmless(rest: tuple[str, ...]) -> bool:
+    first = rest[0]
+    if first in ("weight", "bias"):
+        return len(rest) > 1 and rest[1] in _SAME_OF_PARAMETER
+    return first == "normalized_shape" or hasattr(nn.Module, first) or first == "training"
