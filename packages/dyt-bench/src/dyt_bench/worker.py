@@ -114,14 +114,29 @@ def build(cell: Cell, domain: Domain) -> tuple[LightningDataModule, LightningMod
     exclude = domain.models[task.model].exclude
     sites = dyt.select(module, exclude=exclude)
     if not norm.is_native:
-        dyt.convert(
-            module,
-            load_norm(norm.name),
-            exclude=exclude,
-            alpha_init_value=norm.alpha_init_value,
-            recipe=load_recipe(norm.recipe) if norm.recipe else None,
-        )
+        recipe = load_recipe(norm.recipe) if norm.recipe else None
+        alpha = norm.alpha_init_value
+        to = load_norm(norm.name)
+        dyt.convert(module, to, exclude=exclude, alpha_init_value=alpha, recipe=recipe)
+        if getattr(recipe, "calibrated", False):
+            _calibrate(module, data)
     return data, module, [site.name for site in sites]
+
+
+def _calibrate(module: LightningModule, data: LightningDataModule) -> None:
+    """Start the layers by the first training batch, which training then sees as well."""
+    data.prepare_data()
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    module.log = _discard  # type: ignore[method-assign]  # there is no trainer to log to
+
+    def step(model: nn.Module, batch: Any) -> object:
+        return module.training_step(batch, 0)
+
+    try:
+        dyt.calibrate(module, [batch], goal="start", run=step)
+    finally:
+        del module.log
 
 
 def weights_digest(module: nn.Module, norms: list[str]) -> str:

@@ -2,6 +2,8 @@
 
 from dyt.audit import audit as audit
 from dyt.audit import register_norm as register_norm
+from dyt.calibrate import Calibration as Calibration
+from dyt.calibrate import calibrate as calibrate
 from dyt.convert import convert as convert
 from dyt.convert import convert_ln_to_dyt as convert_ln_to_dyt
 from dyt.convert import revert as revert

@@ -10,6 +10,7 @@ Layers are fitted from the model's input to its output, each with all before it 
 one pass of the batches for each, which ends at that layer. What is kept is sums, not activations.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -184,10 +185,8 @@ class _Calibrator:
         try:
             for batch in self.batches:
                 seen = 0
-                try:
+                with contextlib.suppress(_Reached):
                     self.run(self.model, batch)
-                except _Reached:
-                    pass
         finally:
             handle.remove()
 
@@ -263,8 +262,7 @@ class _Sums:
     def add(self, x: Tensor) -> None:
         wide = x.double()
         target = _normalized(self.site, wide)
-        axis = -1 if self.site.channels_last else 1
-        wide, target = (v.movedim(axis, -1).flatten(0, -2) for v in (wide, target))
+        wide, target = (self._channels(v) for v in (wide, target))
         if self.alphas is None:
             # The first batch sets the scale; the choices are close enough to do without the rest.
             rms = wide.square().mean().sqrt().clamp(min=1e-12)
@@ -279,6 +277,13 @@ class _Sums:
         self.f = self.f.to(wide) + torch.stack([v.sum(0) for v in values])
         self.ff = self.ff.to(wide) + torch.stack([v.square().sum(0) for v in values])
         self.ft = self.ft.to(wide) + torch.stack([(v * target).sum(0) for v in values])
+
+    def _channels(self, x: Tensor) -> Tensor:
+        """x as [values, channels], as weight and bias have them."""
+        if not self.site.channels_last:
+            return x.movedim(1, -1).flatten(0, -2)
+        covered = max(1, len(self.site.normalized_shape))
+        return x.flatten(-covered).flatten(0, -2) if x.dim() > 1 else x[None]
 
     def solve(self, goal: Goal) -> float:
         """Set the layer's parameters; returns R2 against the norm without weight and bias."""

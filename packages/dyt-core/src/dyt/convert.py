@@ -137,7 +137,7 @@ def revert(model: nn.Module) -> nn.Module:
 
 def original(layer: nn.Module) -> nn.Module | None:
     """The module that `convert` put ``layer`` in for; None if it did not."""
-    (found,) = layer.__dict__.get(_ORIGINAL, (None,))
+    found: nn.Module | None = layer.__dict__.get(_ORIGINAL, (None,))[0]
     return found
 
 

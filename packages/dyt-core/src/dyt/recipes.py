@@ -46,6 +46,9 @@ class Recipe:
     misfit: Callable[[nn.Module, Sequence[NormSite]], str | None] = _any_model
     # model -> other modules to replace together with the norms, each with what stands for it
     around: Callable[[nn.Module], Mapping[nn.Module, nn.Module]] = _nothing_else
+    # Whether the swap is to be followed by `dyt.calibrate` with goal "start", on one batch of
+    # training data: a recipe cannot do it, having no data.
+    calibrated: bool = False
 
 
 # width -> (alpha of the norm before attention, alpha of every other norm)
@@ -155,6 +158,13 @@ def _half(site: NormSite) -> float:
 
 
 SWAP_ONLY = Recipe("swap-only", _half, "arXiv 2503.10622: 0.5 everywhere but in LLMs")
+CALIBRATED = Recipe(
+    "calibrated",
+    _half,
+    "this project: alpha and one scalar of the weight from one batch, so that each layer hands on "
+    "what its norm would; embeddings brought to unit variance",
+    calibrated=True,
+)
 LLAMA = Recipe(
     "llama",
     _llama_alpha,
@@ -212,7 +222,7 @@ def paper(model: nn.Module) -> Recipe:
 
 # What `dyt.convert` and suites take by name: a recipe, or a choice of one by model.
 RECIPES: Mapping[str, Recipe | Callable[[nn.Module], Recipe]] = MappingProxyType(
-    {recipe.name: recipe for recipe in (SWAP_ONLY, *_PUBLISHED)} | {"paper": paper}
+    {recipe.name: recipe for recipe in (SWAP_ONLY, CALIBRATED, *_PUBLISHED)} | {"paper": paper}
 )
 
 
