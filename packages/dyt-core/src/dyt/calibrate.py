@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from dyt.audit import audit
-from dyt.convert import original
+from dyt.convert import original, put_in
 from dyt.embedding import ScaledEmbedding
 from dyt.family import lookup
 from dyt.modules import PointwiseNorm
@@ -237,11 +237,7 @@ def _scale(model: nn.Module, embedding: nn.Embedding, scale: float) -> None:
     if isinstance(embedding, ScaledEmbedding):
         embedding.scale.mul_(scale)
         return
-    scaled = ScaledEmbedding(embedding, scale).train(embedding.training)
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if module is embedding:
-            parent, _, attribute = name.rpartition(".")
-            model.get_submodule(parent)._modules[attribute] = scaled
+    put_in(model, {embedding: ScaledEmbedding(embedding, scale).train(embedding.training)})
 
 
 class _Sums:

@@ -98,11 +98,16 @@ def convert(
     if strict or not built:
         _refuse_left({**failed, **{site: site.reason or "" for site in untold}})
     changes.update(built)
-    for old, new in changes.items():
-        new.__dict__[_ORIGINAL] = (old,)
-    model = _replace(model, changes)
+    model = put_in(model, changes)
     _pack(model, False)
     return model
+
+
+def put_in(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """Put each value where its key stands, such that `revert` undoes it; the (new) root."""
+    for old, new in changes.items():
+        new.__dict__[_ORIGINAL] = (old,)
+    return _replace(model, changes)
 
 
 def revert(model: nn.Module) -> nn.Module:
