@@ -1,0 +1,117 @@
+"""Swap the norms of trained models: what it costs, and what calibration and tuning bring back.
+
+For a small ViT and a small LLaMA trained here with their native norms: the validation loss before
+the swap, after a plain one and after a calibrated one, and each again after some steps of
+fine-tuning at a tenth of the learning rate.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+import dyt
+from dyt_bench.cell import Cell
+from dyt_bench.optim import adamw_cosine
+from dyt_bench.registry import discover
+from dyt_bench.suite import Selection, load_suite
+from dyt_bench.worker import build
+
+SUITE = Path(__file__).with_name("suite.yaml")
+BATCHES = 4  # to calibrate on
+
+
+class Losses:
+    """What a module logs, and the mean of its validation loss."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def log(self, name: str, value: Any, **_: object) -> None:
+        if name == "val/loss":
+            self.seen.append(float(value))
+
+
+def bench(cell: Cell, steps: int, tune: int) -> Iterator[dict[str, Any]]:
+    """Rows of one model: by kind of swap, the loss after it and after fine-tuning."""
+    domain = discover().domain(cell.task.domain)
+    data, native, _ = build(cell, domain)
+    native.log = Losses().log  # type: ignore[method-assign]  # there is no trainer to log to
+    data.prepare_data()
+    data.setup("fit")
+    train(native, data, steps, cell.task.learning_rate)
+    batches = list(islice(data.train_dataloader(), BATCHES))
+    for swap in ("none", "plain", "calibrated"):
+        module = copy.deepcopy(native)
+        if swap != "none":
+            dyt.convert(module, "dyt", exclude=domain.models[cell.task.model].exclude)
+        if swap == "calibrated":
+            dyt.calibrate(module, batches, run=lambda m, batch: m.training_step(batch, 0))
+        before = validate(module, data)
+        train(module, data, tune, cell.task.learning_rate / 10)
+        yield {
+            "model": f"{cell.task.domain}/{cell.task.model}",
+            "seed": str(cell.task.seed),
+            "swap": swap,
+            "val/loss": before,
+            f"after {tune} steps": validate(module, data),
+        }
+
+
+def train(module: LightningModule, data: LightningDataModule, steps: int, rate: float) -> None:
+    made: Any = adamw_cosine(module, learning_rate=rate, steps=steps)
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    module.train()
+    for batch in islice(cycle(data.train_dataloader()), steps):
+        loss = module.training_step(batch, 0)
+        assert isinstance(loss, Tensor)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        scheduler.step()
+
+
+def validate(module: LightningModule, data: LightningDataModule) -> float:
+    losses = Losses()
+    module.log = losses.log  # type: ignore[method-assign]
+    module.eval()
+    with torch.no_grad():
+        for index, batch in enumerate(data.val_dataloader()):
+            module.validation_step(batch, index)
+        module.on_validation_epoch_end()
+    return sum(losses.seen) / len(losses.seen)
+
+
+@click.command(help=(__doc__ or "").partition("\n")[0])
+@click.option("--steps", type=click.IntRange(1), default=400, show_default=True, help="Training.")
+@click.option("--tune", type=click.IntRange(1), default=100, show_default=True, help="Fine-tuning.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print rows, for programs.")
+def main(steps: int, tune: int, seeds: int, as_json: bool) -> None:
+    cells = load_suite(SUITE, discover(), Selection((), seeds, steps)).cells
+    rows = []
+    for cell in cells:
+        torch.manual_seed(cell.task.seed)
+        rows += list(bench(cell, steps, tune))
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in rows[0]:
+        table.add_column(column, justify="left" if column in ("model", "swap") else "right")
+    for row in rows:
+        table.add_row(*(v if isinstance(v, str) else f"{v:.4f}" for v in row.values()))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
