@@ -85,6 +85,7 @@ def validate(module: LightningModule, data: LightningDataModule) -> float:
     module.log = losses.log  # type: ignore[method-assign]
     module.eval()
     with torch.no_grad():
+        module.on_validation_epoch_start()
         for index, batch in enumerate(data.val_dataloader()):
             module.validation_step(batch, index)
         module.on_validation_epoch_end()
