@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 import dyt
 from dyt.embedding import ScaledEmbedding
-from dyt.probe import Saturation, alphas, watch_saturation
+from dyt.probe import alphas
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.domain import Domain, Metric
 from dyt_bench.measure import interleave, now, peak_memory_mib, quartiles
@@ -80,7 +80,7 @@ def run_cell(cell: Cell, record: Record, emit: Emit) -> Result:
             "threads": str(torch.get_num_threads()),
         },
         alpha=alphas(module),
-        saturation=watch.saturation.shares(),
+        saturation=watch.saturation,
     )
 
 
@@ -269,10 +269,11 @@ class _Watch(Callback):
         self.task = task
         self.batches = hashlib.sha256()
         self.seconds: list[float] = []  # of each step, loading left out
-        self.saturation = Saturation()
+        self.saturation: dict[str, float] = {}  # layer -> share of its inputs
         self._start = 0.0
         self._units = 0
         self._last_validation = ExitStack()
+        self._probe: dyt.Probe | None = None
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, index: int
@@ -295,10 +296,12 @@ class _Watch(Callback):
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.global_step == self.task.steps:
-            self.saturation = self._last_validation.enter_context(watch_saturation(module))
+            self._probe = self._last_validation.enter_context(dyt.probe(module, every=1))
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         self._last_validation.close()
+        if self._probe is not None:
+            self.saturation = self._probe.shares()
 
     def summary(self) -> dict[str, float]:
         """Step time in ms (median and quartiles) and units a second; empty if nothing ran."""

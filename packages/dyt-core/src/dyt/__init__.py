@@ -17,5 +17,8 @@ from dyt.functional import use_backend as use_backend
 from dyt.modules import DynamicErf as DynamicErf
 from dyt.modules import DynamicTanh as DynamicTanh
 from dyt.modules import PointwiseNorm as PointwiseNorm
+from dyt.probe import Probe as Probe
+from dyt.probe import SiteStatistics as SiteStatistics
+from dyt.probe import probe as probe
 from dyt.recipes import Recipe as Recipe
 from dyt.sites import NormSite as NormSite
