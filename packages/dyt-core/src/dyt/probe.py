@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +132,7 @@ def probe(model: nn.Module, every: int = EVERY, *, sample: int = SAMPLE) -> Iter
     Args:
         model: any module, in training or evaluation, with or without gradients, under autocast.
         every: measure the first forward of each site, and every ``every``-th from there. The
-            default costs under 3 % of a training step; 1 is for a few batches.
+            default is for training; 1 is for a few batches.
         sample: the most elements measured of one input, at equal distances: nothing is drawn
             at random, and the model computes what it would without the probe.
 
@@ -351,7 +351,7 @@ class _Passage:
                 self.observer.add_gradient(self.norms.pop("input"), self.norms.pop("output"))
 
 
-def _measurable(x: object) -> bool:
+def _measurable(x: object) -> TypeGuard[Tensor]:
     return isinstance(x, Tensor) and x.is_floating_point() and not x.is_meta and x.numel() > 0
 
 
