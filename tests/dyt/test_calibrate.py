@@ -166,7 +166,9 @@ def test_equal_batches_give_equal_parameters():
     once, again = (dyt.convert(Tiny(), "dyt") for _ in range(2))
     dyt.calibrate(once, [batch()], goal="start")
     dyt.calibrate(again, [batch()], goal="start")
-    assert all(torch.equal(a, b) for a, b in zip(once.parameters(), again.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(once.parameters(), again.parameters(), strict=True)
+    )
 
 
 def test_an_embedding_of_a_condition_is_left_alone():
@@ -211,5 +213,5 @@ def test_bad_input_is_named(model, batches, options, message):
 
 def test_a_layer_that_no_batch_reaches_is_named():
     model = dyt.convert(Tiny(), "dyt")
-    with pytest.raises(ValueError, match="does not reach .*blocks.0.norm"):
+    with pytest.raises(ValueError, match=r"does not reach .*blocks\.0\.norm"):
         dyt.calibrate(model, [batch()], run=lambda m, b: m.norm(m.embed(b)))

@@ -257,7 +257,7 @@ class _Observer:
             return None
         # An alias: a hook on x itself would see the gradient of all else that x goes to.
         alias = x.view_as(x)
-        alias.register_hook(self.passage.at_input)
+        alias.register_hook(self.passage.at_input)  # type: ignore[no-untyped-call]
         if args:
             return (alias, *args[1:]), kwargs
         return args, {**kwargs, next(iter(kwargs)): alias}
@@ -273,7 +273,7 @@ class _Observer:
             points = _pick(y.detach(), POINTS)
             self.curve = (passage.points, points)
         if y.requires_grad and torch.is_grad_enabled():
-            y.register_hook(passage.at_output)
+            y.register_hook(passage.at_output)  # type: ignore[no-untyped-call]
 
     def measure(self, x: Tensor, passage: "_Passage") -> None:
         self.since = self.since or self.clock.tick()
