@@ -48,12 +48,12 @@ class Norm:
 
     @property
     def label(self) -> str:
-        """``dyt``, or with options ``dyt alpha=0.8``."""
+        """``dyt``, or with options ``dyt alpha=0.8``, ``dyt calibrated``."""
         options = []
         if self.alpha_init_value is not None:
             options.append(f"alpha={self.alpha_init_value:g}")
         if self.recipe is not None:
-            options.append(f"recipe={self.recipe}")
+            options.append(self.recipe)
         return " ".join([self.name, *options])
 
     @property

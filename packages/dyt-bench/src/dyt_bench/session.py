@@ -126,14 +126,12 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
 def print_leaderboard(standings: Sequence[Standing]) -> None:
     """The leaderboard as a table that fits 80 columns; the page has the rest."""
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for title in ("model", "norm", "metric", "native", "value", "verdict", "step time"):
+    for title in ("model", "norm", "native", "value", "verdict", "step time"):
         table.add_column(title, no_wrap=True)
     for standing in standings:
-        arrow = "↑" if standing.metric.mode == "max" else "↓"
         table.add_row(
             standing.name,
             standing.norm,
-            f"{standing.metric.name} {arrow}",
             f"{standing.native:.4f}",
             f"{standing.arm:.4f}",
             standing.comparison.verdict,
