@@ -1,7 +1,6 @@
 """What a probe says, against direct computation; and that it leaves nothing behind."""
 
 import gc
-import sys
 import weakref
 
 import pytest
@@ -289,21 +288,8 @@ def test_sites_come_in_the_order_they_run():
     assert list(seen.sites) == ["first", "last"]
 
 
-def test_table_and_plot(tmp_path):
-    pytest.importorskip("matplotlib")
-    for number, model in enumerate((mlp(), dyt.convert(mlp()), nn.Linear(16, 16))):
+def test_the_table_has_a_line_for_each_site():
+    for model in (mlp(), dyt.convert(mlp()), nn.Linear(16, 16)):
         with dyt.probe(model, every=1) as seen:
             model(torch.randn(4, 16)).sum().backward()
         assert len(str(seen).splitlines()) == 1 + len(seen.sites)
-        path = tmp_path / f"{number}.png"
-        seen.plot(path)
-        assert path.stat().st_size > 10_000
-
-
-def test_plot_without_matplotlib_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    layer = dyt.DynamicTanh(4)
-    with dyt.probe(layer) as seen:
-        layer(torch.randn(2, 4))
-    with pytest.raises(ImportError, match="pip install matplotlib"):
-        seen.plot(tmp_path / "probe.png")

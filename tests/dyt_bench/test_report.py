@@ -101,7 +101,8 @@ def test_the_tables_hold_every_run_and_point(record, tmp_path):
     assert runs["norm"].tolist() == ["native", "dyt"]
     assert runs["last/val/acc"].tolist() == [0.9, 0.8]
     rows = pd.read_csv(tmp_path / "rows.csv")
-    points = rows[(rows["metric"] == "val/acc") & rows["run"].str.endswith("dyt")]
+    (dyt_run,) = runs["identity"][runs["norm"] == "dyt"]
+    points = rows[(rows["metric"] == "val/acc") & (rows["identity"] == dyt_run)]
     assert points[["step", "value"]].to_numpy().tolist() == [[0, 0.1], [10, 0.8]]
     page = (tmp_path / "README.md").read_text()
     assert page.startswith("# A title\n")

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
@@ -109,16 +108,6 @@ class Probe:
         return "\n".join(lines)
 
     __str__ = table
-
-    def plot(self, path: str | Path) -> None:
-        """Draw it all in one figure; the ending of ``path`` (.png, .svg, .pdf) is its format.
-
-        Raises:
-            ImportError: matplotlib is not installed; dyt-core does not depend on it.
-        """
-        from dyt.plots import plot_sites
-
-        plot_sites(tuple(self.sites.values()), Path(path))
 
 
 def _short(number: float | None) -> str:

@@ -110,15 +110,15 @@ def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def rows_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a point: run, step, metric, value."""
+    """One row a point: the run's identity (which `runs_table` has as well), step, metric, value."""
     points = [
-        (run.about["identity"], run.about["label"], int(row["step"]), metric, value)
+        (run.about["identity"], int(row["step"]), metric, value)
         for run in runs
         for row in run.rows
         for metric, value in row.items()
         if metric not in ("step", "time")
     ]
-    return pd.DataFrame(points, columns=["identity", "run", "step", "metric", "value"])
+    return pd.DataFrame(points, columns=["identity", "step", "metric", "value"])
 
 
 _DIGESTS = ("weights", "batches")

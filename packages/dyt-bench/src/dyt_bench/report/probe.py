@@ -1,13 +1,15 @@
-"""The figure of what `dyt.probe` saw; the one module that wants matplotlib, when called."""
+"""The figure of what `dyt.probe` saw."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
+
+from dyt import Probe, SiteStatistics
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from dyt.probe import SiteStatistics
 
 _LAYER, _NATIVE = "#0072B2", "#444444"
 _CURVES = ("#0072B2", "#009E73", "#E69F00", "#D55E00")  # from the input to the output
@@ -23,19 +25,14 @@ _STYLE: dict[Any, Any] = {
 _NAMED = 26  # sites whose names still fit under an axis
 
 
-def plot_sites(sites: "Sequence[SiteStatistics]", path: Path) -> None:
+def plot_probe(seen: Probe, path: str | Path) -> None:
     """Saturation, alpha against 1 / std, curves of native norms, gradients; in one figure.
 
-    Raises:
-        ImportError: matplotlib is not installed.
+    The ending of ``path`` (.png, .svg, .pdf) is its format.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "Probe.plot needs matplotlib, which dyt-core does not depend on: pip install matplotlib"
-        ) from error
+    from matplotlib.figure import Figure
+
+    sites = tuple(seen.sites.values())
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(11, 8), layout="constrained")
         ((saturation, alpha), (curves, gradients)) = figure.subplots(2, 2)
@@ -46,7 +43,7 @@ def plot_sites(sites: "Sequence[SiteStatistics]", path: Path) -> None:
         figure.savefig(path)
 
 
-def _saturation(axes: "Axes", sites: "Sequence[SiteStatistics]") -> None:
+def _saturation(axes: "Axes", sites: Sequence[SiteStatistics]) -> None:
     axes.set_title("saturated inputs, by layer")
     shares = [(site.name, site.saturation) for site in sites if site.saturation is not None]
     if not shares:
@@ -58,7 +55,7 @@ def _saturation(axes: "Axes", sites: "Sequence[SiteStatistics]") -> None:
     _by_depth(axes, [name for name, _ in shares])
 
 
-def _alpha(axes: "Axes", sites: "Sequence[SiteStatistics]") -> None:
+def _alpha(axes: "Axes", sites: Sequence[SiteStatistics]) -> None:
     axes.set_title("alpha against the spread of the input")
     points = [
         (1 / site.input_std, site.alpha, depth)
@@ -81,7 +78,7 @@ def _alpha(axes: "Axes", sites: "Sequence[SiteStatistics]") -> None:
     axes.legend(frameon=False)
 
 
-def _curves(axes: "Axes", sites: "Sequence[SiteStatistics]") -> None:
+def _curves(axes: "Axes", sites: Sequence[SiteStatistics]) -> None:
     axes.set_title("native norms: output by input")
     seen = [(site.name, site.curve) for site in sites if site.curve is not None]
     if not seen:
@@ -97,7 +94,7 @@ def _curves(axes: "Axes", sites: "Sequence[SiteStatistics]") -> None:
     axes.legend(frameon=False, markerscale=3)
 
 
-def _gradients(axes: "Axes", sites: "Sequence[SiteStatistics]") -> None:
+def _gradients(axes: "Axes", sites: Sequence[SiteStatistics]) -> None:
     axes.set_title("gradient passed on, by depth")
     ratios = [(site, site.grad_ratio) for site in sites if site.grad_ratio]
     if not ratios:
