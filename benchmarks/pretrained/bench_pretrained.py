@@ -21,7 +21,7 @@ from torch import Tensor
 
 import dyt
 from dyt_bench.cell import Cell
-from dyt_bench.optim import adamw_cosine
+from dyt_bench.optim import adamw
 from dyt_bench.registry import discover
 from dyt_bench.suite import Selection, load_suite
 from dyt_bench.worker import build
@@ -68,7 +68,7 @@ def bench(cell: Cell, steps: int, tune: int) -> Iterator[dict[str, Any]]:
 
 
 def train(module: LightningModule, data: LightningDataModule, steps: int, rate: float) -> None:
-    made: Any = adamw_cosine(module, learning_rate=rate, steps=steps)
+    made: Any = adamw(module, module.recipe, learning_rate=rate, steps=steps)
     optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
     module.train()
     for batch in islice(cycle(data.train_dataloader()), steps):

@@ -23,14 +23,21 @@ class Task:
     steps: int  # optimiser steps
     batch_size: int  # samples a step
     learning_rate: float  # peak, after warm-up
+    training: str = "default"  # the recipe, by its name in the domain's `trainings`
+    train_samples: int | None = None  # at most so many to train on, chosen once; None: all
     val_every: int  # steps between two validations; divides steps
     data_digest: str = ""  # content of the data set's files
     code_digest: str = ""  # sources and versions of what computes the result
 
     @property
+    def question(self) -> str:
+        """What tasks of all seeds ask together: ``vision/vit/digits``."""
+        return f"{self.domain}/{self.model}/{self.dataset}"
+
+    @property
     def label(self) -> str:
         """A short name for people: ``vision/vit/digits/s0``."""
-        return f"{self.domain}/{self.model}/{self.dataset}/s{self.seed}"
+        return f"{self.question}/s{self.seed}"
 
     @property
     def identity(self) -> str:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dyt_bench.cell import Task
 from dyt_bench.errors import DataError as DataError
+from dyt_bench.fetch import Fetch as Fetch
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule
@@ -35,10 +36,34 @@ class Metric:
     mode: Literal["min", "max"]  # which direction is better
     title: str  # for tables and plots, with its unit: "top-1 accuracy", "loss (nats/base)"
     margin: float  # a difference this small makes two models equivalent, in the metric's unit
+    baseline: str = ""  # who predicts without learning, as `Domain.baseline` does it: "majority"
 
     def better(self, a: float, b: float) -> bool:
         """Whether value ``a`` is better than ``b``."""
         return a < b if self.mode == "min" else a > b
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A training recipe: all of a paper's but what a `Model` says itself, budget and peak rate.
+
+    `dyt_bench.optim.adamw` reads the optimiser's part, the harness ``clip_norm``, ``precision``
+    and ``ema_decay``, the domain its own ``options``.
+    """
+
+    summary: str  # whose recipe; scaled down, also what was changed
+    source: str = ""  # "arXiv 2201.03545, table 5"
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.05  # of weights with two and more dimensions
+    warmup: float = 0.1  # share of the steps until the peak
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # after the peak
+    final_rate: float = 0.0  # share of the peak at the end
+    clip_norm: float | None = None  # the most that a step's gradient may measure
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
+    ema_decay: float | None = None  # of the moving average of weights that validation uses
+    # the domain's own, each documented where it is read: {"drop_path": 0.1, "mixup": 0.8}
+    options: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +76,7 @@ class Model:
     steps: int  # optimiser steps
     batch_size: int  # samples a step
     learning_rate: float  # peak, after warm-up
+    training: str = "default"  # its recipe, one of the domain's `trainings`
     exclude: tuple[str, ...] = ()  # glob patterns of norms the paper leaves as they are
 
 
@@ -63,6 +89,7 @@ class Dataset:
     licence: str
     files: Callable[[Path | None], Iterable[Path]]  # the files read, given the user's path
     takes_path: bool = False  # whether the user names a folder or file
+    fetch: Fetch | None = None  # how `dyt-bench data fetch` gets it, if it can be had
 
 
 class Domain(ABC):
@@ -80,6 +107,7 @@ class Domain(ABC):
     metric: ClassVar[Metric]
     models: ClassVar[Mapping[str, Model]]  # the first is the default
     datasets: ClassVar[Mapping[str, Dataset]]  # the first is the default
+    trainings: ClassVar[Mapping[str, Training]] = {"default": Training(summary="AdamW, cosine")}
     preload: ClassVar[tuple[str, ...]] = ()  # heavy modules to import once for all its cells
 
     @abstractmethod
@@ -100,10 +128,32 @@ class Domain(ABC):
 
         ``training_step`` returns the loss. A validation pass logs ``val/loss`` and the domain's
         metric; randomness it needs is its own and fixed, so that passes compare.
-        ``configure_optimizers`` reads ``task.learning_rate`` and ``task.steps`` and returns one
-        optimiser, alone or under "optimizer".
+        ``configure_optimizers`` reads ``task.learning_rate``, ``task.steps`` and
+        ``self.training(task)``, and returns one optimiser, alone or under "optimizer".
 
         The module has an integer attribute ``units_per_sample``: how many of the domain's units
         one sample holds (tokens in a sequence; 1 for an image). Norms are swapped by the
         harness afterwards, never here.
         """
+
+    def training(self, task: Task) -> Training:
+        """The recipe that ``task`` is trained by."""
+        return self.trainings[task.training]
+
+    def baseline(self, task: Task, data: LightningDataModule) -> float | None:
+        """What ``metric.baseline`` reaches on the validation data; None if the domain states none.
+
+        A model that does not beat it has learned nothing. ``data`` is set up for fitting.
+        """
+        return None
+
+    def evaluate(
+        self, task: Task, module: LightningModule, data: LightningDataModule, folder: Path
+    ) -> Mapping[str, float]:
+        """Metrics that are worth their time only once, of the trained ``module``.
+
+        Called after training, in eval mode and with gradients enabled; randomness is its own and
+        fixed. Recorded as ``eval/<name>``. Pictures written into ``folder``, which is there and
+        empty, as PNG files go with the cell to the report and to MLflow.
+        """
+        return {}

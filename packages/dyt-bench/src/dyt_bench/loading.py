@@ -5,7 +5,16 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
+
+
+def at_most(samples: Dataset[Any], count: int | None) -> Dataset[Any]:
+    """``count`` of the samples, the same for every seed; all if there are no more, or for None."""
+    total = len(cast(Sized, samples))
+    if count is None or count >= total:
+        return samples
+    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:count]
+    return Subset(samples, chosen.sort().values.tolist())
 
 
 class SeededDataModule(LightningDataModule):

@@ -1,48 +1,72 @@
 """The optimiser most of the papers' recipes share, for plugins to use or not."""
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from dyt_bench.domain import Training
+
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
 
-def adamw_cosine(
+def adamw(
     module: nn.Module,
+    training: Training,
     *,
     learning_rate: float,
     steps: int,
-    warmup: float = 0.1,
-    weight_decay: float = 0.05,
-    betas: tuple[float, float] = (0.9, 0.95),
+    own: Mapping[nn.Parameter, Mapping[str, Any]] | None = None,
 ) -> "OptimizerLRSchedulerConfig":
-    """What ``configure_optimizers`` returns: AdamW, linear warm-up, cosine decay to zero.
+    """What ``configure_optimizers`` returns: AdamW, linear warm-up, then the recipe's schedule.
 
     Weights of two and more dimensions decay; biases, norms, alpha and other scalars do not.
 
     Args:
+        training: betas, eps, weight decay, warm-up and schedule.
         learning_rate: the peak.
         steps: optimiser steps in all.
-        warmup: share of ``steps`` until the peak.
+        own: parameters with settings of their own, {"lr": peak, "weight_decay": 0.0}; what is
+            not named there is as for the rest.
     """
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = AdamW(groups, lr=learning_rate, betas=betas)
-    rise = max(1, round(warmup * steps))
+    own = own or {}
+    groups: dict[tuple[tuple[str, Any], ...], list[nn.Parameter]] = {}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            decay = training.weight_decay if parameter.dim() > 1 else 0.0
+            settings = {"lr": learning_rate, "weight_decay": decay, **own.get(parameter, {})}
+            groups.setdefault(tuple(sorted(settings.items())), []).append(parameter)
+    optimizer = AdamW(
+        [{"params": parameters, **dict(settings)} for settings, parameters in groups.items()],
+        lr=learning_rate,
+        betas=training.betas,
+        eps=training.eps,
+    )
+    scheduler = LambdaLR(optimizer, rate_factor(training, steps))
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+    }
+
+
+def rate_factor(training: Training, steps: int) -> Callable[[int], float]:
+    """Step -> share of the peak rate: a line up over the warm-up, then the schedule."""
+    rise = max(1, round(training.warmup * steps))
+    fall = max(1, steps - rise)
 
     def factor(step: int) -> float:
         if step < rise:
             return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+        progress = min(1.0, (step - rise) / fall)
+        left = {
+            "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
+            "linear": 1 - progress,
+            "constant": 1.0,
+        }[training.schedule]
+        return training.final_rate + (1 - training.final_rate) * left
 
-    return {
-        "optimizer": optimizer,
-        "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
-    }
+    return factor

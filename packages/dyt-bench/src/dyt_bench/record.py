@@ -4,6 +4,7 @@
 ``rows.jsonl``   one line for each set of metrics, flushed as it comes
 ``result.json``  how it ended, written last and at once: a folder without it did not end
 ``log.txt``      what the process printed, tracebacks included
+``artifacts/``   pictures that the domain made at the end
 """
 
 import json
@@ -48,6 +49,11 @@ class Record:
     @property
     def rows_path(self) -> Path:
         return self.folder / "rows.jsonl"
+
+    @property
+    def artifacts(self) -> Path:
+        """Pictures that the domain made at the end; the folder may be missing."""
+        return self.folder / "artifacts"
 
     @property
     def log_path(self) -> Path:

@@ -1,7 +1,7 @@
 """One `dyt-bench run`, from plan to printed leaderboard."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,11 @@ def run_suite(
             interrupted = True
     write_json(
         workspace.suite_path(suite.name),
-        {"title": suite.title, "cells": [workspace.record(c).folder.name for c in suite.cells]},
+        {
+            "title": suite.title,
+            "cells": [workspace.record(cell).folder.name for cell in suite.cells],
+            "expected": {key: asdict(value) for key, value in suite.expected.items()},
+        },
     )
     tracker.close()
     session = Session(suite, results, uri, tracker.experiment_id, out, interrupted)

@@ -10,8 +10,8 @@ A suite says what to run, never how::
         models: [vit, convnext]
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +56,11 @@ class TaskEntry(_Strict):
     steps: Positive | None = None  # this and the rest: None means the model's own
     batch_size: Positive | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+    training: str | None = None
+    train_samples: Positive | None = None  # None: all there are
     val_every: Positive | None = None
+    expected: dict[str, float] = {}  # norm -> what a paper reports for the domain's metric
+    source: str = ""  # the paper
 
 
 class SuiteFile(_Strict):
@@ -74,12 +78,22 @@ class SuiteFile(_Strict):
 
 
 @dataclass(frozen=True)
+class Expected:
+    """A paper's values of a domain's metric, to be shown beside the measured ones."""
+
+    values: Mapping[str, float]  # norm label -> value
+    source: str
+
+
+@dataclass(frozen=True)
 class Suite:
     """A validated suite; ``cells`` in the order they run, a task's norms side by side."""
 
     name: str
     title: str
     cells: tuple[Cell, ...]
+    # "domain/model/dataset" -> what a paper reports there
+    expected: Mapping[str, Expected] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[Task]:
@@ -114,14 +128,20 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
     norms = [document.norm(index, norm) for index, norm in enumerate(file.norms)]
     seeds = file.seeds if selection.seeds is None else list(range(selection.seeds))
     cells: list[Cell] = []
+    expected: dict[str, Expected] = {}
     for index, entry in enumerate(file.tasks):
         if wanted and entry.domain not in wanted:
             continue
         steps = selection.steps or entry.steps or file.steps
+        for label in entry.expected:
+            where: list[str | int] = ["tasks", index, "expected", label]
+            document.check_known(where, "norm", label, [norm.label for norm in norms])
         for task in _expand(document, index, entry, found, seeds, steps):
             cells += [Cell(task=task, norm=norm) for norm in norms]
+            if entry.expected:
+                expected[task.question] = Expected(entry.expected, entry.source)
     _check_distinct(path, cells)
-    return Suite(file.name, file.title or file.name, tuple(cells))
+    return Suite(file.name, file.title or file.name, tuple(cells), expected)
 
 
 def _read(path: Path) -> str:
@@ -239,6 +259,8 @@ def _expand(
     for m, model_name in enumerate(entry.models or [next(iter(domain.models))]):
         document.check_known([*at, "models", m], "model", model_name, domain.models)
         model = domain.models[model_name]
+        training = entry.training or model.training
+        document.check_known([*at, "training"], "training recipe", training, domain.trainings)
         for d, dataset_name in enumerate(entry.datasets or [next(iter(domain.datasets))]):
             where = [*at, "datasets", d] if entry.datasets else at
             path, data_digest = _data(document, where, entry, domain, dataset_name)
@@ -260,6 +282,8 @@ def _expand(
                     steps=task_steps,
                     batch_size=entry.batch_size or model.batch_size,
                     learning_rate=entry.learning_rate or model.learning_rate,
+                    training=training,
+                    train_samples=entry.train_samples,
                     val_every=val_every,
                     data_digest=data_digest,
                     code_digest=found.code_digest(domain.name),

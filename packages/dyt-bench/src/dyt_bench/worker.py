@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch import seed_everything as seed_all
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -20,7 +22,7 @@ import dyt
 from dyt.embedding import ScaledEmbedding
 from dyt.probe import alphas
 from dyt_bench.cell import Cell, Norm, Task
-from dyt_bench.domain import Domain, Metric
+from dyt_bench.domain import Domain, Metric, Training
 from dyt_bench.measure import interleave, now, peak_memory_mib, quartiles
 from dyt_bench.record import Record, Result
 from dyt_bench.registry import discover, load_norm, load_recipe
@@ -50,13 +52,15 @@ def run_cell(cell: Cell, record: Record, emit: Emit) -> Result:
     data, module, norms = build(cell, domain)
     trace = _Trace(module, domain.metric, record, emit)
     watch = _Watch(cell.task)
-    trainer = _trainer(cell.task, trace, watch)
+    trainer = _trainer(cell.task, domain.training(cell.task), trace, watch)
     weights = weights_digest(module, norms)
     reason = ""
+    once: dict[str, float] = {}
     try:
         trainer.validate(module, datamodule=data, verbose=False)
         seed_all(cell.task.seed, verbose=False)
         trainer.fit(module, datamodule=data)
+        once = _evaluate(cell.task, domain, module, data, record.artifacts)
     except Diverged as divergence:
         reason = str(divergence)
     return Result(
@@ -72,6 +76,7 @@ def run_cell(cell: Cell, record: Record, emit: Emit) -> Result:
             "model/norms_replaced": len(norms) - _native_norms(module, norms),
             "memory/peak_mib": peak_memory_mib(module.device),
             **watch.summary(),
+            **once,
         },
         facts={
             "weights": weights,
@@ -82,6 +87,18 @@ def run_cell(cell: Cell, record: Record, emit: Emit) -> Result:
         alpha=alphas(module),
         saturation=watch.saturation,
     )
+
+
+def _evaluate(
+    task: Task, domain: Domain, module: LightningModule, data: LightningDataModule, folder: Path
+) -> dict[str, float]:
+    """What the domain measures once, after training, and what its trivial predictor reaches."""
+    folder.mkdir(exist_ok=True)
+    module.to(_device()).eval()
+    metrics = domain.evaluate(task, module, data, folder)
+    once = {f"eval/{name}": float(value) for name, value in metrics.items()}
+    baseline = domain.baseline(task, data)
+    return once if baseline is None else {**once, f"baseline/{domain.metric.name}": baseline}
 
 
 def time_task(task: Task, norms: list[Norm], *, rounds: int) -> dict[str, list[float]]:
@@ -160,15 +177,20 @@ def _native_norms(module: nn.Module, norms: list[str]) -> int:
     return sum(site.name in norms for site in dyt.audit(module))
 
 
-def _trainer(task: Task, trace: Logger, watch: Callback) -> Trainer:
+def _trainer(task: Task, training: Training, trace: Logger, watch: Callback) -> Trainer:
+    callbacks = [watch]
+    if training.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=training.ema_decay, use_buffers=False))
     return Trainer(
+        precision=training.precision,
+        gradient_clip_val=training.clip_norm,
         max_steps=task.steps,
         val_check_interval=task.val_every,
         check_val_every_n_epoch=None,  # steps are the budget; epochs mean nothing here
         num_sanity_val_steps=0,
         log_every_n_steps=max(1, task.steps // 200),
         logger=trace,
-        callbacks=[watch],
+        callbacks=callbacks,
         devices=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -270,7 +292,9 @@ class _Watch(Callback):
         self.batches = hashlib.sha256()
         self.seconds: list[float] = []  # of each step, loading left out
         self.saturation: dict[str, float] = {}  # layer -> share of its inputs
+        self.waited: list[float] = []  # seconds until each batch was there
         self._start = 0.0
+        self._end: float | None = None  # of the step before, if a batch followed it at once
         self._units = 0
         self._last_validation = ExitStack()
         self._probe: dyt.Probe | None = None
@@ -278,6 +302,8 @@ class _Watch(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, index: int
     ) -> None:
+        if self._end is not None:
+            self.waited.append(time.perf_counter() - self._end)
         for tensor in _tensors(batch):
             self.batches.update(_bytes(tensor))
         self._start = now(module.device)
@@ -290,11 +316,13 @@ class _Watch(Callback):
         if not math.isfinite(loss):
             raise Diverged(trainer.global_step, loss)
         module.log("time/step_ms", self.seconds[-1] * 1e3)
+        self._end = time.perf_counter()
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._units = int(module.units_per_sample) * self.task.batch_size  # type: ignore[arg-type]
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self._end = None
         if trainer.global_step == self.task.steps:
             self._probe = self._last_validation.enter_context(dyt.probe(module, every=1))
 
@@ -315,6 +343,8 @@ class _Watch(Callback):
             "time/step_ms_q3": high * 1e3,
             "time/units_per_s": self._units / middle,
             "time/train_s": sum(self.seconds),
+            "time/load_ms_median": quartiles(self.waited or [0.0])[1] * 1e3,
+            "time/load_share": sum(self.waited) / (sum(self.waited) + sum(self.seconds)),
         }
 
 

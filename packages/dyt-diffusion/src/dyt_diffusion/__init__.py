@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dyt_bench.cell import Task
-from dyt_bench.domain import Dataset, Domain, Metric, Model
+from dyt_bench.domain import Dataset, Domain, Metric, Model, Training
 from dyt_bench.sources import files_below, package_file
 
 if TYPE_CHECKING:
@@ -41,6 +41,13 @@ class Diffusion(Domain):
             learning_rate=4e-3,
         ),
     }
+    trainings = {
+        "default": Training(
+            summary="DiT's AdamW without weight decay, with warm-up and cosine decay for few steps",
+            source="arXiv 2212.09748, section 4",
+            weight_decay=0.0,
+        ),
+    }
     datasets = {
         "digits": Dataset(
             summary="1,797 scanned hand-written digits, 8x8, 10 classes",
@@ -65,7 +72,7 @@ class Diffusion(Domain):
     def build_module(self, task: Task, data: ImageData) -> Denoiser:  # type: ignore[override]
         from dyt_diffusion.module import Denoiser
 
-        return Denoiser(task, data)
+        return Denoiser(task, data, self.training(task))
 
 
 domain = Diffusion()

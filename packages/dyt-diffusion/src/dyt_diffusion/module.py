@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from dyt_bench.cell import Task
-from dyt_bench.optim import adamw_cosine
+from dyt_bench.domain import Training
+from dyt_bench.optim import adamw
 from dyt_diffusion.data import ImageData
 from dyt_diffusion.models import MODELS
 
@@ -31,9 +32,9 @@ class Denoiser(LightningModule):
 
     units_per_sample = 1
 
-    def __init__(self, task: Task, data: ImageData) -> None:
+    def __init__(self, task: Task, data: ImageData, recipe: Training) -> None:
         super().__init__()
-        self.task = task
+        self.task, self.recipe = task, recipe
         self.image_shape = (data.channels, data.size, data.size)
         self.no_label = data.classes
         self.model = MODELS[task.model](data.channels, data.size, data.classes)
@@ -114,10 +115,5 @@ class Denoiser(LightningModule):
         return images
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        # Without weight decay, as in the paper (section 4).
-        return adamw_cosine(
-            self,
-            learning_rate=self.task.learning_rate,
-            steps=self.task.steps,
-            weight_decay=0.0,
-        )
+        task = self.task
+        return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)

@@ -63,7 +63,7 @@ class DNA(Domain):
     def build_module(self, task: Task, data: GenomeData) -> LanguageModel:  # type: ignore[override]
         from dyt_dna.module import LanguageModel
 
-        return LanguageModel(task, data)
+        return LanguageModel(task, data, self.training(task))
 
 
 domain = DNA()

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dyt_bench.cell import Task
-from dyt_bench.optim import adamw_cosine
+from dyt_bench.domain import Training
+from dyt_bench.optim import adamw
 from dyt_dna.data import LENGTH, UNKNOWN, GenomeData
 from dyt_dna.models import MODELS
 
@@ -23,9 +24,9 @@ class LanguageModel(LightningModule):
 
     units_per_sample = LENGTH
 
-    def __init__(self, task: Task, data: GenomeData) -> None:
+    def __init__(self, task: Task, data: GenomeData, recipe: Training) -> None:
         super().__init__()
-        self.task = task
+        self.task, self.recipe = task, recipe
         self.annotated = data.annotated
         self.model = MODELS[task.model](LENGTH)
 
@@ -68,7 +69,8 @@ class LanguageModel(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The shared recipe. HyenaDNA spares the filters' weights from decay; here they are not
         singled out, as decay takes less than one percent off a weight in the default budget."""
-        return adamw_cosine(self, learning_rate=self.task.learning_rate, steps=self.task.steps)
+        task = self.task
+        return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)
 
 
 def _losses(logits: Tensor, targets: Tensor) -> Tensor:

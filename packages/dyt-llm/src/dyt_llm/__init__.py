@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dyt_bench.cell import Task
-from dyt_bench.domain import DataError, Dataset, Domain, Metric, Model
+from dyt_bench.domain import DataError, Dataset, Domain, Metric, Model, Training
 from dyt_bench.sources import files_below
 
 if TYPE_CHECKING:
@@ -55,6 +55,13 @@ class LanguageModelling(Domain):
             learning_rate=1e-3,
         ),
     }
+    trainings = {
+        "default": Training(
+            summary="LLaMA's AdamW; warm-up over a tenth of the steps, decay to zero",
+            source="arXiv 2302.13971, section 2.3",
+            weight_decay=0.1,
+        ),
+    }
     datasets = {
         "stdlib": Dataset(
             summary="5 MB of Python: the running interpreter's standard library, byte by byte",
@@ -85,7 +92,7 @@ class LanguageModelling(Domain):
     def build_module(self, task: Task, data: TextData) -> LanguageModel:  # type: ignore[override]
         from dyt_llm.module import LanguageModel
 
-        return LanguageModel(task, data)
+        return LanguageModel(task, data, self.training(task))
 
 
 domain = LanguageModelling()

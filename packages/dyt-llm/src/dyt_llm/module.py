@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dyt_bench.cell import Task
-from dyt_bench.optim import adamw_cosine
+from dyt_bench.domain import Training
+from dyt_bench.optim import adamw
 from dyt_llm.data import CONTEXT, TextData
 from dyt_llm.models import MODELS
 
@@ -24,9 +25,9 @@ class LanguageModel(LightningModule):
     units_per_sample = CONTEXT
     token_bytes: Tensor
 
-    def __init__(self, task: Task, data: TextData) -> None:
+    def __init__(self, task: Task, data: TextData, recipe: Training) -> None:
         super().__init__()
-        self.task = task
+        self.task, self.recipe = task, recipe
         self.model = MODELS[task.model](len(data.token_bytes), CONTEXT)
         self.register_buffer("token_bytes", data.token_bytes, persistent=False)
         self.nats, self.tokens, self.bytes = 0.0, 0, 0  # of the validation pass so far
@@ -59,10 +60,8 @@ class LanguageModel(LightningModule):
         self.log("val/perplexity", torch.tensor(by_token).exp())  # inf where math.exp raises
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        # The weight decay, like the default betas, is LLaMA's (arXiv 2302.13971, section 2.3).
-        return adamw_cosine(
-            self, learning_rate=self.task.learning_rate, steps=self.task.steps, weight_decay=0.1
-        )
+        task = self.task
+        return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)
 
     def _nats(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """The loss summed over a batch (B, T + 1), and the targets (B, T) it is of."""

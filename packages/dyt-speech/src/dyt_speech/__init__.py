@@ -64,7 +64,7 @@ class Speech(Domain):
     def build_module(self, task: Task, data: SpeechData) -> Pretraining:  # type: ignore[override]
         from dyt_speech.module import Pretraining
 
-        return Pretraining(task)
+        return Pretraining(task, self.training(task))
 
 
 domain = Speech()

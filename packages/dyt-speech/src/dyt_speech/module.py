@@ -10,7 +10,8 @@ from torch.nn.functional import cosine_similarity
 from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2ForPreTrainingOutput
 
 from dyt_bench.cell import Task
-from dyt_bench.optim import adamw_cosine
+from dyt_bench.domain import Training
+from dyt_bench.optim import adamw
 from dyt_speech.models import MODELS
 
 SPAN = 3  # frames masked in a row, 60 ms; the paper's 10 need more speech and more steps
@@ -31,9 +32,9 @@ class Pretraining(LightningModule):
 
     units_per_sample = 1
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, recipe: Training) -> None:
         super().__init__()
-        self.task = task
+        self.task, self.recipe = task, recipe
         self.model = MODELS[task.model]()
         self.num_negatives: int = self.model.config.num_negatives
 
@@ -77,7 +78,8 @@ class Pretraining(LightningModule):
         self.log("val/acc", accuracy, batch_size=masked)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        return adamw_cosine(self, learning_rate=self.task.learning_rate, steps=self.task.steps)
+        task = self.task
+        return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)
 
 
 def span_mask(batch: int, frames: int, generator: Generator | None = None) -> Tensor:

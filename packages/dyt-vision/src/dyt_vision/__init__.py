@@ -74,7 +74,7 @@ class Vision(Domain):
     def build_module(self, task: Task, data: ImageData) -> Classifier:  # type: ignore[override]
         from dyt_vision.module import Classifier
 
-        return Classifier(task, data)
+        return Classifier(task, data, self.training(task))
 
 
 domain = Vision()

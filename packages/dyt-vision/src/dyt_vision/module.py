@@ -7,7 +7,8 @@ from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy
 
 from dyt_bench.cell import Task
-from dyt_bench.optim import adamw_cosine
+from dyt_bench.domain import Training
+from dyt_bench.optim import adamw
 from dyt_vision.data import ImageData
 from dyt_vision.models import MODELS
 
@@ -17,9 +18,9 @@ class Classifier(LightningModule):
 
     units_per_sample = 1
 
-    def __init__(self, task: Task, data: ImageData) -> None:
+    def __init__(self, task: Task, data: ImageData, recipe: Training) -> None:
         super().__init__()
-        self.task = task
+        self.task, self.recipe = task, recipe
         self.model = MODELS[task.model](data.channels, data.classes)
         self.accuracy = MulticlassAccuracy(data.classes, average="micro")
 
@@ -42,4 +43,5 @@ class Classifier(LightningModule):
         self.log("val/acc", self.accuracy, batch_size=len(labels))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        return adamw_cosine(self, learning_rate=self.task.learning_rate, steps=self.task.steps)
+        task = self.task
+        return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)

