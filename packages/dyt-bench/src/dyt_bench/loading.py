@@ -7,6 +7,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from dyt_bench.errors import DataError
+
 
 def at_most(samples: Dataset[Any], count: int | None) -> Dataset[Any]:
     """``count`` of the samples, the same for every seed; all if there are no more, or for None."""
@@ -24,7 +26,7 @@ class SeededDataModule(LightningDataModule):
     data set's order, the last one as small as it is.
 
     Raises:
-        ValueError: the train set holds less than one batch.
+        DataError: the train set holds less than one batch.
     """
 
     def __init__(
@@ -34,16 +36,18 @@ class SeededDataModule(LightningDataModule):
         *,
         batch_size: int,
         seed: int,
+        num_workers: int = 0,
         collate_fn: Callable[[list[Any]], Any] | None = None,
     ) -> None:
         super().__init__()
         if len(cast(Sized, train)) < batch_size:
-            raise ValueError(
+            raise DataError(
                 f"batch_size must be at most the train set's {len(cast(Sized, train))} samples, "
                 f"got {batch_size}"
             )
         self.train, self.val = train, val
         self.batch_size, self.seed, self.collate_fn = batch_size, seed, collate_fn
+        self.num_workers = num_workers
 
     def train_dataloader(self) -> DataLoader[Any]:
         return DataLoader(
@@ -53,6 +57,8 @@ class SeededDataModule(LightningDataModule):
             drop_last=True,
             generator=torch.Generator().manual_seed(self.seed),
             collate_fn=self.collate_fn,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -63,4 +69,6 @@ class SeededDataModule(LightningDataModule):
             # often does not move the global generator that training draws noise and masks from.
             generator=torch.Generator(),
             collate_fn=self.collate_fn,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
         )

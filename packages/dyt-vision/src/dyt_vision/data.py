@@ -1,75 +1,93 @@
-"""Images in [-1, 1] at 32x32: scikit-learn's digits, or a folder of the user's."""
+"""The data module: who reads which data set, the split, the batches."""
 
-from pathlib import Path
+from collections import Counter
 from typing import Any
 
-import torch
-from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from torch.nn.functional import interpolate
-from torch.utils.data import Dataset, Subset, TensorDataset
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
+from torch.utils.data import Dataset, Subset
 
 from dyt_bench.cell import Task
-from dyt_bench.domain import DataError
-from dyt_bench.loading import SeededDataModule
+from dyt_bench.domain import DataError, Training
+from dyt_bench.loading import SeededDataModule, at_most
+from dyt_vision import photographs
+from dyt_vision.catalog import DATASETS
+from dyt_vision.memory import READERS, Images
+from dyt_vision.models import MODELS
 
-SIZE = 32  # pixels a side
-VAL_SHARE = 0.2
+VAL_SHARE = 0.2  # of a data set that has no validation set of its own
 SPLIT_SEED = 0  # one split for every seed: seeds vary the training, not the question
 
 
 class ImageData(SeededDataModule):
-    """Batches ``(images (B, C, 32, 32) float in [-1, 1], labels (B,) int64)``."""
+    """Batches ``(images (B, C, S, S) float in [-1, 1], labels (B,) int64)``.
 
-    def __init__(
-        self, samples: Dataset[Any], labels: list[int], *, channels: int, classes: int, task: Task
-    ) -> None:
-        train, val = train_test_split(
-            range(len(labels)), test_size=VAL_SHARE, stratify=labels, random_state=SPLIT_SEED
-        )
+    ``targets`` are the labels of the training and of the validation set.
+
+    Raises:
+        DataError: a class has too few images to hold one out.
+    """
+
+    def __init__(self, images: Images, task: Task) -> None:
+        train, val = images.train, images.val
+        self.targets: tuple[list[int], list[int]] = (_targets(train), _targets(val))
+        if not images.divided:
+            chosen = held_out(task, self.targets[0], images.classes)
+            train, val = (Subset(part, c) for part, c in zip((train, val), chosen, strict=True))
+            self.targets = tuple([self.targets[0][i] for i in c] for c in chosen)  # type: ignore[assignment]
         super().__init__(
-            Subset(samples, train),
-            Subset(samples, val),
+            at_most(train, task.train_samples),
+            val,
             batch_size=task.batch_size,
             seed=task.seed,
+            num_workers=photographs.workers(MODELS[task.model].pixels)
+            if task.dataset not in READERS
+            else 0,
         )
-        self.channels, self.classes = channels, classes
+        self.channels, self.classes = images.channels, len(images.classes)
+
+    def majority(self) -> float:
+        """Share of the validation set in the class that is most frequent in training."""
+        train, val = self.targets
+        ((frequent, _),) = Counter(train).most_common(1)
+        return val.count(frequent) / len(val)
 
 
-def image_data(task: Task) -> ImageData:
-    """The data module of ``task.dataset``."""
-    if task.dataset == "digits":
-        return _digits(task)
+def image_data(task: Task, recipe: Training) -> ImageData:
+    """The data module of ``task.dataset``, at the size that ``task.model`` takes.
+
+    Raises:
+        DataError: a file is no image, the folders are not laid out as they must be, or a class
+            has too few images to hold one out.
+    """
+    pixels = MODELS[task.model].pixels
+    if task.dataset in READERS:
+        files = list(DATASETS[task.dataset].files(task.path))
+        return ImageData(READERS[task.dataset](files, pixels), task)
     assert task.path is not None  # the harness has asked for it
-    return _folder(task, task.path)
+    read = {"imagenet": photographs.read_imagenet, "folder": photographs.read_folder}
+    return ImageData(read[task.dataset](task.path, pixels, recipe), task)
 
 
-def _digits(task: Task) -> ImageData:
-    digits = load_digits()
-    images = torch.from_numpy(digits.images).float().unsqueeze(1) / 8 - 1  # 0..16 -> -1..1
-    images = interpolate(images, size=SIZE, mode="bilinear", antialias=True)
-    labels = torch.from_numpy(digits.target).long()
-    return ImageData(
-        TensorDataset(images, labels), labels.tolist(), channels=1, classes=10, task=task
-    )
-
-
-def _folder(task: Task, path: Path) -> ImageData:
-    transform = v2.Compose(
-        [
-            v2.ToImage(),
-            v2.Resize(SIZE, antialias=True),
-            v2.CenterCrop(SIZE),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize([0.5] * 3, [0.5] * 3),
-        ]
-    )
-    try:
-        images = ImageFolder(path, transform)
-    except FileNotFoundError as error:  # no class folder, or one without images
+def held_out(task: Task, targets: list[int], classes: list[str]) -> tuple[list[int], list[int]]:
+    """Indices to train on and to validate on, the same share of every class."""
+    counts = Counter(targets)
+    for label, name in enumerate(classes):
+        if counts[label] < 2:
+            raise DataError(
+                f"{task.path or task.dataset}: class {name!r} has {counts[label]} image: expected "
+                "at least two, to train on one and hold out another"
+            )
+    if round(VAL_SHARE * len(targets)) < len(classes):
         raise DataError(
-            f"{path}: {error}; put each class's images into a folder of its own"
-        ) from None
-    return ImageData(images, images.targets, channels=3, classes=len(images.classes), task=task)
+            f"{task.path or task.dataset}: {len(targets)} images in {len(classes)} classes are too "
+            f"few: expected five for each class, to hold out a fifth"
+        )
+    train, val = train_test_split(
+        range(len(targets)), test_size=VAL_SHARE, stratify=targets, random_state=SPLIT_SEED
+    )
+    return train, val
+
+
+def _targets(samples: Dataset[Any]) -> list[int]:
+    targets: list[int] = samples.targets  # type: ignore[attr-defined]  # Pixels and ImageFolder
+    return targets

@@ -2,6 +2,8 @@
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from timm.data import Mixup
+from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy
@@ -14,24 +16,46 @@ from dyt_vision.models import MODELS
 
 
 class Classifier(LightningModule):
-    """Logs ``train/loss``, ``val/loss`` (nats) and ``val/acc`` (share of images, micro)."""
+    """Logs ``train/loss``, ``val/loss`` (nats) and ``val/acc`` (share of images, micro).
+
+    Of the recipe's options it reads ``drop_path`` (share of residual branches dropped, rising
+    with depth), ``label_smoothing``, ``mixup`` and ``cutmix`` (the alpha of their Beta
+    distribution; a batch gets one of the two); the data module reads the others.
+    """
 
     units_per_sample = 1
 
     def __init__(self, task: Task, data: ImageData, recipe: Training) -> None:
         super().__init__()
         self.task, self.recipe = task, recipe
-        self.model = MODELS[task.model](data.channels, data.classes)
+        option = {key: value for key, value in recipe.options.items() if not isinstance(value, str)}
+        self.model = MODELS[task.model].build(
+            data.channels, data.classes, option.get("drop_path", 0.0)
+        )
         self.accuracy = MulticlassAccuracy(data.classes, average="micro")
+        self.smoothing = option.get("label_smoothing", 0.0)
+        self.mix: Mixup | None = None
+        if option.get("mixup") or option.get("cutmix"):
+            self.mix = Mixup(
+                mixup_alpha=option.get("mixup", 0.0),
+                cutmix_alpha=option.get("cutmix", 0.0),
+                label_smoothing=self.smoothing,
+                num_classes=data.classes,
+            )
+        self.soft_cross_entropy = SoftTargetCrossEntropy()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, 32, 32) -> logits (B, classes)."""
+        """(B, C, S, S) -> logits (B, classes)."""
         logits: Tensor = self.model(images)
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, labels = batch
-        loss = cross_entropy(self(images), labels)
+        if self.mix is not None:
+            images, shares = self.mix(images, labels)
+            loss = self.soft_cross_entropy(self(images), shares)
+        else:
+            loss = cross_entropy(self(images), labels, label_smoothing=self.smoothing)
         self.log("train/loss", loss)
         return loss
 
