@@ -1,5 +1,6 @@
 """Suite files: what a good one expands to, and one sentence for every mistake."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ TASKS = "tasks:\n- domain: vision\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "suite.yaml is empty: a suite has the keys name, title, norms"),
+        ("", "suite.yaml is empty: a suite has the keys name, title, kind, norms"),
         ("- 1\n", "is not a mapping"),
         ("name: [\n", "suite.yaml:2: not valid YAML"),
         ("name: a\nname: b\n", "suite.yaml:2: key 'name' is given twice"),
@@ -151,3 +152,47 @@ def test_a_folder_of_ones_own_is_digested_by_content(load, tmp_path):
     assert before.path == (tmp_path / "mine").resolve()
     (tmp_path / "mine" / "a" / "1.png").write_bytes(b"y")
     assert load(text).tasks[0].data_digest != before.data_digest
+
+
+def test_entries_of_one_model_are_told_apart_by_what_they_choose(load):
+    suite = load(
+        "name: s\nnorms: [native]\ntasks:\n- {domain: vision, steps: 4}\n"
+        "- {domain: vision, steps: 4, learning_rate: 0.002, train_samples: 100}\n"
+    )
+    assert [task.question for task in suite.tasks] == [
+        "vision/vit/digits",
+        "vision/vit/digits lr=0.002 n=100",
+    ]
+    assert suite.tasks[1].label == "vision/vit/digits/s0 lr=0.002 n=100"
+
+
+def test_a_papers_values_come_with_their_metric_and_source(load):
+    suite = load(
+        "name: s\ntasks:\n- domain: vision\n  expected: {native: 0.823, dyt: 0.825}\n"
+        "  source: arXiv 2503.10622\n- domain: dna\n"
+    )
+    assert suite.expected.keys() == {"vision/vit/digits"}
+    expected = suite.expected["vision/vit/digits"]
+    assert expected.values == {"native": 0.823, "dyt": 0.825}
+    assert (expected.metric, expected.source) == ("val/acc", "arXiv 2503.10622")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- {domain: vision, training: imagnet}", "did you mean 'imagenet'?"),
+        ("- {domain: vision, expected: {derf: 1}}", "unknown norm 'derf'"),
+        ("- {domain: vision, train_samples: 0}", "train_samples"),
+    ],
+)
+def test_what_a_task_may_choose_is_checked(load, text, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        load(f"name: s\ntasks:\n{text}\n")
+
+
+def test_an_efficiency_suite_takes_no_recipe(load):
+    with pytest.raises(UserError, match="no recipe fits"):
+        load(
+            "name: s\nkind: efficiency\nnorms: [native, {name: dyt, recipe: paper}]\n"
+            "tasks:\n- domain: llm\n"
+        )

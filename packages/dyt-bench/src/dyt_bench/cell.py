@@ -25,19 +25,20 @@ class Task:
     learning_rate: float  # peak, after warm-up
     training: str = "default"  # the recipe, by its name in the domain's `trainings`
     train_samples: int | None = None  # at most so many to train on, chosen once; None: all
+    variant: str = ""  # what the suite chose otherwise than the model: "lr=0.002 n=1000"
     val_every: int  # steps between two validations; divides steps
     data_digest: str = ""  # content of the data set's files
     code_digest: str = ""  # sources and versions of what computes the result
 
     @property
     def question(self) -> str:
-        """What tasks of all seeds ask together: ``vision/vit/digits``."""
-        return f"{self.domain}/{self.model}/{self.dataset}"
+        """What tasks of all seeds ask together: ``vision/vit/digits``, ``... lr=0.002``."""
+        return f"{self.domain}/{self.model}/{self.dataset} {self.variant}".rstrip()
 
     @property
     def label(self) -> str:
         """A short name for people: ``vision/vit/digits/s0``."""
-        return f"{self.question}/s{self.seed}"
+        return f"{self.domain}/{self.model}/{self.dataset}/s{self.seed} {self.variant}".rstrip()
 
     @property
     def identity(self) -> str:
@@ -89,7 +90,7 @@ class Cell:
         """Flat, for MLflow and tables; options that are not set are left out."""
         flat: dict[str, str | int | float] = {"norm": self.norm.label}
         for key, value in asdict(self.task).items():
-            if value is not None:
+            if value not in (None, ""):
                 flat[key] = str(value) if isinstance(value, Path) else value
         if self.norm.alpha_init_value is not None:
             flat["alpha_init_value"] = self.norm.alpha_init_value

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,13 @@ def run(
     found = discover()
     loaded = load_suite(suite, found, Selection(domains, seeds, steps))
     _end_as_by_ctrl_c()
+    if loaded.kind == "efficiency":
+        from dyt_bench.timing import time_suite
+
+        lines = time_suite(loaded, found, Workspace(workspace), tracking_uri, out / loaded.name)
+        if as_json:
+            click.echo(json.dumps([asdict(line) for line in lines], indent=1))
+        return
     session = run_suite(
         loaded, found, Workspace(workspace), tracking_uri=tracking_uri, fresh=fresh, out=out
     )

@@ -13,13 +13,13 @@ A suite says what to run, never how::
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dyt_bench.cell import NATIVE, Cell, Norm, Task
-from dyt_bench.domain import Domain
+from dyt_bench.domain import Domain, Model
 from dyt_bench.errors import DataError, UserError
 from dyt_bench.registry import Discovery, norm_names, recipe_names, unknown
 from dyt_bench.sources import digest_files
@@ -59,7 +59,8 @@ class TaskEntry(_Strict):
     training: str | None = None
     train_samples: Positive | None = None  # None: all there are
     val_every: Positive | None = None
-    expected: dict[str, float] = {}  # norm -> what a paper reports for the domain's metric
+    expected: dict[str, float] = {}  # norm -> what a paper reports
+    expected_metric: str = ""  # of what; "": of the domain's metric
     source: str = ""  # the paper
 
 
@@ -68,6 +69,7 @@ class SuiteFile(_Strict):
 
     name: Name
     title: str = ""
+    kind: Literal["training", "efficiency"] = "training"
     norms: Annotated[list[NormOptions], Field(min_length=1)] = [
         NormOptions(name=NATIVE),
         NormOptions(name="dyt"),
@@ -79,9 +81,10 @@ class SuiteFile(_Strict):
 
 @dataclass(frozen=True)
 class Expected:
-    """A paper's values of a domain's metric, to be shown beside the measured ones."""
+    """What a paper reports, to be shown beside what is measured."""
 
     values: Mapping[str, float]  # norm label -> value
+    metric: str
     source: str
 
 
@@ -91,6 +94,7 @@ class Suite:
 
     name: str
     title: str
+    kind: Literal["training", "efficiency"]
     cells: tuple[Cell, ...]
     # "domain/model/dataset" -> what a paper reports there
     expected: Mapping[str, Expected] = field(default_factory=dict)
@@ -139,9 +143,10 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
         for task in _expand(document, index, entry, found, seeds, steps):
             cells += [Cell(task=task, norm=norm) for norm in norms]
             if entry.expected:
-                expected[task.question] = Expected(entry.expected, entry.source)
+                metric = entry.expected_metric or found.domain(task.domain).metric.name
+                expected[task.question] = Expected(entry.expected, metric, entry.source)
     _check_distinct(path, cells)
-    return Suite(file.name, file.title or file.name, tuple(cells), expected)
+    return Suite(file.name, file.title or file.name, file.kind, tuple(cells), expected)
 
 
 def _read(path: Path) -> str:
@@ -195,6 +200,8 @@ class _Document:
         where: list[str | int] = ["norms", index]
         self.check_known(where, "norm", options.name, norm_names())
         norm = Norm(**options.model_dump())
+        if norm.recipe is not None and self.content.get("kind") == "efficiency":
+            raise self.error([*where, "recipe"], "an efficiency suite swaps layers, no recipe fits")
         if norm.is_native and norm != Norm():
             raise self.error(where, "the native norm takes no options")
         if norm.recipe is not None:
@@ -284,10 +291,26 @@ def _expand(
                     learning_rate=entry.learning_rate or model.learning_rate,
                     training=training,
                     train_samples=entry.train_samples,
+                    variant=_variant(entry, model),
                     val_every=val_every,
                     data_digest=data_digest,
                     code_digest=found.code_digest(domain.name),
                 )
+
+
+def _variant(entry: TaskEntry, model: Model) -> str:
+    """What the entry chose otherwise than the model: two entries of one model differ in it."""
+    chosen = {
+        "lr": (entry.learning_rate, model.learning_rate),
+        "batch": (entry.batch_size, model.batch_size),
+        "training": (entry.training, model.training),
+        "n": (entry.train_samples, None),
+    }
+    return " ".join(
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        for key, (value, default) in chosen.items()
+        if value is not None and value != default
+    )
 
 
 def default_val_every(steps: int) -> int:
