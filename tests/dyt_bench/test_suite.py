@@ -196,3 +196,24 @@ def test_an_efficiency_suite_takes_no_recipe(load):
             "name: s\nkind: efficiency\nnorms: [native, {name: dyt, recipe: paper}]\n"
             "tasks:\n- domain: llm\n"
         )
+
+
+def test_a_task_may_have_norms_of_its_own(load):
+    suite = load(
+        "name: s\nnorms: [native, dyt]\ntasks:\n- {domain: vision}\n"
+        "- {domain: llm, norms: [native, {name: dyt, recipe: paper}]}\n"
+    )
+    labels = [[norm.label for norm in suite.norms_of(task)] for task in suite.tasks]
+    assert labels == [["native", "dyt"], ["native", "dyt paper"]]
+    with pytest.raises(UserError, match=re.escape("tasks[0].norms[1].recip: unknown key 'recip'")):
+        load("name: s\ntasks:\n- {domain: llm, norms: [native, {name: dyt, recip: paper}]}\n")
+
+
+def test_a_seed_is_through_before_the_next_begins(load):
+    suite = load("name: s\nseeds: [3, 0]\ntasks:\n- {domain: vision}\n- {domain: dna}\n")
+    assert [(t.domain, t.seed) for t in suite.tasks] == [
+        ("vision", 3),
+        ("dna", 3),
+        ("vision", 0),
+        ("dna", 0),
+    ]

@@ -52,6 +52,7 @@ class TaskEntry(_Strict):
     domain: str
     models: Annotated[list[str], Field(min_length=1)] | None = None  # None: the first
     datasets: Annotated[list[str], Field(min_length=1)] | None = None  # None: the first
+    norms: Annotated[list[NormOptions], Field(min_length=1)] | None = None  # None: the suite's
     path: Path | None = None  # the user's data; relative to the suite file
     steps: Positive | None = None  # this and the rest: None means the model's own
     batch_size: Positive | None = None
@@ -90,7 +91,11 @@ class Expected:
 
 @dataclass(frozen=True)
 class Suite:
-    """A validated suite; ``cells`` in the order they run, a task's norms side by side."""
+    """A validated suite; ``cells`` in the order they run.
+
+    A task's norms stand side by side, and the tasks of a seed before those of the next: cut off
+    at any time, there is something to compare.
+    """
 
     name: str
     title: str
@@ -129,7 +134,7 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
     wanted = set(selection.domains)
     for domain in sorted(wanted - {entry.domain for entry in file.tasks}):
         raise UserError(f"{path}: {unknown('domain', domain, [t.domain for t in file.tasks])}")
-    norms = [document.norm(index, norm) for index, norm in enumerate(file.norms)]
+    shared = [document.norm(["norms", index], norm) for index, norm in enumerate(file.norms)]
     seeds = file.seeds if selection.seeds is None else list(range(selection.seeds))
     cells: list[Cell] = []
     expected: dict[str, Expected] = {}
@@ -137,6 +142,10 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
         if wanted and entry.domain not in wanted:
             continue
         steps = selection.steps or entry.steps or file.steps
+        norms = shared
+        if entry.norms is not None:
+            at: list[str | int] = ["tasks", index, "norms"]
+            norms = [document.norm([*at, place], norm) for place, norm in enumerate(entry.norms)]
         for label in entry.expected:
             where: list[str | int] = ["tasks", index, "expected", label]
             document.check_known(where, "norm", label, [norm.label for norm in norms])
@@ -146,6 +155,7 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
                 metric = entry.expected_metric or found.domain(task.domain).metric.name
                 expected[task.question] = Expected(entry.expected, metric, entry.source)
     _check_distinct(path, cells)
+    cells.sort(key=lambda cell: seeds.index(cell.task.seed))  # stable
     return Suite(file.name, file.title or file.name, file.kind, tuple(cells), expected)
 
 
@@ -196,8 +206,7 @@ class _Document:
             got = "" if first["type"] == "missing" else f", got {first['input']!r}"
             raise self.error(where, f"{message}{got}") from None
 
-    def norm(self, index: int, options: NormOptions) -> Norm:
-        where: list[str | int] = ["norms", index]
+    def norm(self, where: list[str | int], options: NormOptions) -> Norm:
         self.check_known(where, "norm", options.name, norm_names())
         norm = Norm(**options.model_dump())
         if norm.recipe is not None and self.content.get("kind") == "efficiency":
@@ -217,8 +226,12 @@ class _Document:
             raise self.error(where, unknown(kind, name, known))
 
     def _keys(self, where: list[str | int]) -> list[str]:
-        level = {1: SuiteFile, 3: TaskEntry if where[0] == "tasks" else NormOptions}
-        return list(level.get(len(where), SuiteFile).model_fields)
+        level: type[_Strict] = SuiteFile
+        if "norms" in where:
+            level = NormOptions
+        elif where[0] == "tasks":
+            level = TaskEntry
+        return list(level.model_fields)
 
     def _line(self, where: list[str | int]) -> int:
         """The line of the deepest place in ``where`` that exists, counted from 1."""

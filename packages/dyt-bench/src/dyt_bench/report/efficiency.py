@@ -57,12 +57,11 @@ def lines(model: str, seconds: "Seconds") -> list[Line]:
 
 def row(line: Line) -> dict[str, str]:
     """One line as text for any table."""
-    cells = {
-        part: f"{ms:.{1 if ms > 10 else 2}f}"
-        + ("" if line.ratio[part] == 1 else f" [{line.ratio[part]:.2f}]")
-        for part, ms in line.ms.items()
-    }
-    return {"model": line.model, "norm": line.norm, **cells}
+    cells = {"model": line.model, "norm": line.norm}
+    for part, ms in line.ms.items():
+        ratio = line.ratio[part]
+        cells[part] = f"{ms:.{1 if ms > 10 else 2}f}" + (f" [{ratio:.2f}]" if ratio != 1 else "")
+    return cells
 
 
 def sentence(of_model: Sequence[Line]) -> str:
