@@ -1,0 +1,27 @@
+"""Training recipes: the paper's, and what of it fits a run of seconds."""
+
+from dyt_bench.domain import Training
+
+# What the options mean is said where they are read: "flip" in `data.image_data`, the rest in
+# `evaluation.evaluate`.
+TRAININGS = {
+    "default": Training(
+        summary="DiT's for few steps: warm-up and cosine decay in place of a constant rate, a "
+        "moving average over tens of steps, 200 samples of 25 steps",
+        source="arXiv 2212.09748, section 4",
+        betas=(0.9, 0.999),
+        weight_decay=0.0,
+        ema_decay=0.95,
+        options={"flip": 0.5, "samples": 200, "sampling_steps": 25},
+    ),
+    "dit": Training(
+        summary="DiT's: AdamW at a constant rate, no weight decay, moving average, mirrored images",
+        source="arXiv 2212.09748, section 4",
+        betas=(0.9, 0.999),
+        weight_decay=0.0,
+        warmup=0.0,
+        schedule="constant",
+        ema_decay=0.9999,
+        options={"flip": 0.5, "samples": 50_000, "sampling_steps": 250},
+    ),
+}
