@@ -30,28 +30,3 @@ def test_it_repeats_itself_and_leaves_the_random_numbers_alone(task):
     assert torch.equal(torch.get_rng_state(), before)
     assert loss == again == pytest.approx(0.1497, abs=1e-4)
     assert domain.metric.baseline
-
-
-@pytest.mark.slow
-def test_the_small_model_beats_it_at_its_budget(task):
-    from lightning.pytorch import Trainer
-    from lightning.pytorch.callbacks import EMAWeightAveraging
-
-    model = domain.models["dit"]
-    given = task(steps=model.steps, batch_size=model.batch_size, learning_rate=model.learning_rate)
-    torch.manual_seed(0)
-    data = domain.build_data(given)
-    module = domain.build_module(given, data)
-    decay = domain.training(given).ema_decay
-    trainer = Trainer(
-        max_steps=given.steps,
-        callbacks=[EMAWeightAveraging(decay=decay, use_buffers=False)],
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module, data)
-    (measured,) = trainer.validate(module, data, verbose=False)
-    assert measured["val/loss"] < linear_denoising_loss(data)
