@@ -1,8 +1,19 @@
-"""A small task of the domain, to be varied."""
+"""A small task of the domain, to be varied; images and an autoencoder of one's own."""
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from dyt_bench.cell import Task
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Nothing is read from the user's cache, and nothing left there."""
+    folder = tmp_path_factory.getbasetemp() / "data"
+    monkeypatch.setenv("DYT_BENCH_DATA", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -20,3 +31,38 @@ def task():
         return Task(**fields | changes)
 
     return build
+
+
+@pytest.fixture
+def save_images():
+    def save(folder, count, colour=(0, 0, 255), suffix="png"):
+        folder.mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (40, 50), colour).save(folder / f"{number}.{suffix}")
+
+    return save
+
+
+@pytest.fixture
+def imagenet(tmp_path, save_images):
+    """Two classes of noise in ImageNet's layout, and a tiny autoencoder of random weights."""
+    from diffusers import AutoencoderKL
+
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 6), ("val", 2)):
+        for name in ("n01", "n02"):
+            save_images(tmp_path / part / name, 0)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / part / name / f"{number}.JPEG")
+    torch.manual_seed(0)
+    AutoencoderKL(
+        block_out_channels=(4, 4, 4, 4),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=2,
+        latent_channels=4,
+        mid_block_add_attention=False,
+        scaling_factor=0.5,
+    ).save_pretrained(tmp_path / "vae")
+    return tmp_path

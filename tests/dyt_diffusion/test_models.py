@@ -1,32 +1,61 @@
-"""DiT: its shapes, and the start the paper gives it."""
+"""DiT: its shapes, its sizes, and the start the paper gives it."""
 
 import pytest
 import torch
 from torch import nn
 
-from dyt_diffusion.models import MODELS
+from dyt_diffusion import domain
+from dyt_diffusion.models import SIZES
 
 
 @pytest.fixture
 def dit():
     torch.manual_seed(0)
-    return MODELS["dit"](1, 8, 10)
+    return SIZES["dit"].build(1, 8, 10)
 
 
 def arguments(channels=1, size=8, batch=4):
     return torch.randn(batch, channels, size, size), torch.arange(batch), torch.arange(batch)
 
 
-@pytest.mark.parametrize(("channels", "size", "classes"), [(1, 8, 10), (3, 16, 4), (3, 32, 4)])
-def test_any_channels_size_and_classes(channels, size, classes):
-    model = MODELS["dit"](channels, size, classes)
+@pytest.mark.parametrize(
+    ("channels", "size", "classes", "tokens"),
+    [(1, 8, 10, 64), (3, 16, 4, 64), (1, 28, 10, 49), (3, 32, 4, 64), (4, 32, 1000, 64)],
+)
+def test_any_channels_size_and_classes(channels, size, classes, tokens):
+    model = SIZES["dit"].build(channels, size, classes)
     images, timesteps, labels = arguments(channels, size)
-    tokens = []
-    model.transformer_blocks[0].register_forward_pre_hook(lambda _, args: tokens.append(args[0]))
-    assert model(images, timesteps, labels).sample.shape == images.shape
-    assert tokens[0].shape == (4, 64, 128)
+    entered = []
+    model.transformer_blocks[0].register_forward_pre_hook(lambda _, args: entered.append(args[0]))
+    with_variance = (4, 2 * channels, size, size)
+    assert model(images, timesteps, labels).sample.shape == with_variance
+    assert entered[0].shape == (4, tokens, 128)
     nothing = torch.full_like(labels, classes)  # the label that stands for none
-    assert model(images, timesteps, nothing).sample.shape == images.shape
+    assert model(images, timesteps, nothing).sample.shape == with_variance
+
+
+def test_every_model_has_a_size():
+    assert domain.models.keys() == SIZES.keys()
+
+
+# arXiv 2212.09748, table 4: millions of parameters, ImageNet's classes, latents of 32 x 32 x 4.
+@pytest.mark.parametrize(
+    ("name", "millions", "tokens"),
+    [("dit-b4", 130, 64), ("dit-l4", 458, 64), ("dit-xl2", 675, 256)],
+)
+def test_the_large_ones_have_the_paper_s_size(name, millions, tokens):
+    with torch.device("meta"):
+        model = SIZES[name].build(4, 32, 1000)
+        output = model(torch.empty(1, 4, 32, 32), torch.empty(1).long(), torch.empty(1).long())
+    assert output.sample.shape == (1, 8, 32, 32)
+    assert model.pos_embed.pos_embed.shape[1] == tokens
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count / 1e6 == pytest.approx(millions, rel=0.005)
+
+
+def test_a_patch_that_does_not_divide_the_images_is_named():
+    with pytest.raises(ValueError, match="a multiple of the patch, 4, got 30"):
+        SIZES["dit-b4"].build(3, 30, 10)
 
 
 def test_it_starts_as_the_identity_and_predicts_zero(dit):

@@ -91,10 +91,11 @@ def test_loss_falls_on_the_digits(build, norm):
     module, data = build(norm)
     first = validate(module, data)[-1]["val/loss"]
     losses = train(module, data, 20)
-    assert losses[0] == pytest.approx(1, abs=0.1)  # it predicts zero noise
+    assert losses[0] == pytest.approx(1, abs=0.15)  # it predicts zero noise
     assert first == pytest.approx(1, abs=0.1)
     assert validate(module, data)[-1]["val/loss"] < 0.8
-    assert torch.stack(module.logged["train/loss"]).tolist() == losses
+    logged = [torch.stack(module.logged[name]) for name in ("train/loss", "train/vlb")]
+    assert (logged[0] + logged[1]).tolist() == losses
 
 
 def test_alpha_has_no_gradient_while_what_follows_it_is_zero(build):
@@ -110,7 +111,7 @@ def test_alpha_has_no_gradient_while_what_follows_it_is_zero(build):
 def test_a_tenth_of_the_training_labels_is_dropped_and_all_timesteps_occur(build):
     module, _ = build()
     seen = []
-    module.forward = lambda noisy, timesteps, labels: seen.append((timesteps, labels)) or noisy
+    module.forward = lambda noisy, *rest: seen.append(rest) or (noisy, torch.zeros_like(noisy))
     torch.manual_seed(0)
     module.training_step((torch.zeros(4000, 1, 8, 8), torch.full((4000,), 7)), 0)
     ((timesteps, labels),) = seen
@@ -129,7 +130,7 @@ def test_validation_repeats_itself_and_leaves_the_random_numbers_alone(build):
     before = torch.get_rng_state()
     module.validation_step(batch, 0)
     assert torch.equal(torch.get_rng_state(), before)
-    assert losses[0].keys() == {"val/loss", "val/loss_low", "val/loss_high"}
+    assert losses[0].keys() == {"val/loss", "val/loss_low", "val/loss_high", "val/vlb"}
     parts = losses[0]["val/loss_low"] + losses[0]["val/loss_high"]
     assert losses[0]["val/loss"] == pytest.approx(parts / 2)
 
@@ -137,7 +138,7 @@ def test_validation_repeats_itself_and_leaves_the_random_numbers_alone(build):
 def test_validation_spreads_the_timesteps_evenly_and_keeps_every_label(build):
     module, data = build()
     seen = []
-    module.forward = lambda noisy, timesteps, labels: seen.append((timesteps, labels)) or noisy
+    module.forward = lambda noisy, *rest: seen.append(rest) or (noisy, torch.zeros_like(noisy))
     images, labels = next(iter(data.val_dataloader()))
     module.validation_step((images[:10], labels[:10]), 0)
     ((timesteps, shown),) = seen
@@ -162,27 +163,63 @@ def test_samples_are_images_that_the_generator_decides(build):
     assert torch.equal(images, sample(0))
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.equal(images, sample(1))
-    assert torch.equal(sample(0, guidance=0.0), sample(0, labels.flip(0), guidance=0.0))
     assert not torch.equal(images, sample(0, labels.flip(0)))
     torch.testing.assert_close(sample(0, guidance=5.0)[3], sample(0, guidance=0.0)[3])  # no label
 
 
-def test_samples_approach_the_images_when_the_noise_is_known(build):
+def test_guidance_of_one_is_the_conditional_model(build):
+    module, _ = build()
+    give_the_output_a_say(module)
+    asked = []
+    forward = module.forward
+    module.forward = lambda *arguments: asked.append(arguments[2]) or forward(*arguments)
+    labels = torch.tensor([3, 1])
+
+    def sample(guidance):
+        return module.sample(labels, 3, guidance, torch.Generator().manual_seed(0))
+
+    plain = sample(1)
+    assert [seen.tolist() for seen in asked] == [[3, 1]] * 3
+    torch.testing.assert_close(sample(1 + 1e-6), plain, atol=1e-4, rtol=0)
+    assert not torch.equal(sample(4), plain)
+
+
+def test_samples_are_the_images_when_the_noise_is_known(build):
     module, data = build()
     images = next(iter(data.train_dataloader()))[0]
 
     def perfect(noisy, timesteps, labels):
         shares = module.diffusion.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
-        return (noisy - shares.sqrt() * images.repeat(2, 1, 1, 1)) / (1 - shares).sqrt()
+        noise = (noisy - shares.sqrt() * images) / (1 - shares).sqrt()
+        return noise, torch.full_like(noise, 0.5)
 
     module.forward = perfect
-    for steps in (1, 8, 50):
+    for steps in (2, 7, 50):
         drawn = module.sample(torch.arange(16) % 10, steps=steps)
         torch.testing.assert_close(drawn, images, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("steps", [0, -10, 61, 2000])
-def test_sampling_refuses_steps_that_do_not_divide_the_timesteps(build, steps):
+@pytest.mark.parametrize("steps", [0, -10, 1, 1001])
+def test_sampling_refuses_steps_out_of_range(build, steps):
     module, _ = build()
-    with pytest.raises(ValueError, match=f"steps must be a divisor of 1,000, got {steps}"):
+    with pytest.raises(ValueError, match=f"steps must be from 2 to 1,000, got {steps}"):
         module.sample(torch.arange(2), steps=steps)
+
+
+def test_the_papers_recipe_starts_every_alpha_with_a_gradient(build):
+    module, data = build()
+    dyt.convert(module, "dyt", recipe="paper")
+    alphas = [m.alpha for m in module.modules() if isinstance(m, dyt.DynamicTanh)]
+    module.training_step(next(iter(data.train_dataloader())), 0).backward()
+    assert len(alphas) == 9
+    assert all(alpha.grad.any() for alpha in alphas)
+
+
+def test_the_large_recipe_holds_its_rate(task, build):
+    module, _ = build(training="dit", learning_rate=1e-4)
+    configured = module.configure_optimizers()
+    (group,) = configured["optimizer"].param_groups[:1]
+    assert group["betas"] == (0.9, 0.999)
+    assert all(group["weight_decay"] == 0 for group in configured["optimizer"].param_groups)
+    factor = configured["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    assert {factor(step) for step in (0, 10, 20)} == {1.0}

@@ -1,29 +1,51 @@
-"""DiT at the suite's size: built by diffusers, wired and initialised as in the paper."""
+"""DiT: built by diffusers, wired and initialised as in the paper."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from diffusers import DiTTransformer2DModel
 from torch import nn
 
-TOKENS = 8  # a side, whatever the size of the images
+_TOKENS = 8  # a side, at most, where a size leaves the patch to the images
 
 
-def _dit(channels: int, size: int, classes: int) -> nn.Module:
-    model: Any = DiTTransformer2DModel(
-        num_attention_heads=4,
-        attention_head_dim=32,
-        in_channels=channels,
-        num_layers=4,
-        sample_size=size,
-        patch_size=size // TOKENS,
-        num_embeds_ada_norm=classes,
-        norm_eps=1e-6,
-    )
-    embedding = _share_embedding(model)
-    _initialize(model, embedding)
-    module: nn.Module = model
-    return module
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A DiT's dimensions: arXiv 2212.09748, table 1."""
+
+    layers: int
+    width: int
+    heads: int
+    patch: int | None = None  # pixels a side of a token; None: as many as make 8 x 8 tokens
+
+    def build(self, channels: int, size: int, classes: int) -> nn.Module:
+        """The model of (B, channels, size, size) images, in the paper's start.
+
+        It returns (B, 2 * channels, size, size): the noise, then how large the variance is.
+
+        Raises:
+            ValueError: the patch does not divide the images.
+        """
+        divisors = (p for p in range(1, size + 1) if size % p == 0)
+        patch = self.patch or next(p for p in divisors if size // p <= _TOKENS)
+        if size % patch:
+            raise ValueError(f"size must be a multiple of the patch, {patch}, got {size}")
+        model: Any = DiTTransformer2DModel(
+            num_attention_heads=self.heads,
+            attention_head_dim=self.width // self.heads,
+            in_channels=channels,
+            out_channels=2 * channels,
+            num_layers=self.layers,
+            sample_size=size,
+            patch_size=patch,
+            num_embeds_ada_norm=classes,
+            norm_eps=1e-6,
+        )
+        _initialize(model, _share_embedding(model))
+        module: nn.Module = model
+        return module
 
 
 def _share_embedding(model: Any) -> Any:
@@ -66,5 +88,11 @@ def _initialize(model: Any, embedding: Any) -> None:
         nn.init.zeros_(linear.weight)
 
 
-# name -> (channels, size, classes) -> model of the noise in (B, channels, size, size) images
-MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {"dit": _dit}
+SIZES: Mapping[str, Size] = MappingProxyType(
+    {
+        "dit": Size(layers=4, width=128, heads=4),
+        "dit-b4": Size(layers=12, width=768, heads=12, patch=4),
+        "dit-l4": Size(layers=24, width=1024, heads=16, patch=4),
+        "dit-xl2": Size(layers=28, width=1152, heads=16, patch=2),
+    }
+)

@@ -1,0 +1,28 @@
+"""Training recipes: the paper's, and what of it fits a run of seconds."""
+
+from dyt_bench.domain import Training
+
+# What the options mean is said where they are read: "flip" in `data.image_data`, the rest in
+# `evaluation.evaluate`.
+TRAININGS = {
+    "default": Training(
+        summary="DiT's for few steps: with warm-up, a larger rate and a moving average over "
+        "ten steps; evaluated on 100 samples of 20 steps",
+        source="arXiv 2212.09748, section 4",
+        betas=(0.9, 0.999),
+        weight_decay=0.0,
+        schedule="constant",
+        ema_decay=0.9,
+        options={"flip": 0.5, "samples": 100, "sampling_steps": 20},
+    ),
+    "dit": Training(
+        summary="DiT's: AdamW at a constant rate, no weight decay, moving average, mirrored images",
+        source="arXiv 2212.09748, section 4",
+        betas=(0.9, 0.999),
+        weight_decay=0.0,
+        warmup=0.0,
+        schedule="constant",
+        ema_decay=0.9999,
+        options={"flip": 0.5, "samples": 50_000, "sampling_steps": 250},
+    ),
+}
