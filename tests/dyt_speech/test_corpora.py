@@ -1,0 +1,95 @@
+"""The layouts of the field's data sets, on small folders of the same layout."""
+
+import pytest
+
+from dyt_bench.domain import DataError
+from dyt_bench.fetch import fetched_folder
+from dyt_speech.corpora import ASTERISK, CORPORA, recordings_of
+
+
+def paths(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return [root / name for name in names]
+
+
+def names(files):
+    return [file.name for file in files]
+
+
+LIBRISPEECH = [
+    "train-clean-100/19/198/19-198-0000.flac",
+    "train-other-500/20/205/20-205-0000.flac",
+    "dev-clean/84/121123/84-121123-0000.flac",
+    "test-clean/61/70968/61-70968-0000.flac",
+]
+
+
+@pytest.mark.parametrize("inside", ["", "LibriSpeech"])
+def test_librispeech_is_split_by_its_parts(tmp_path, inside):
+    root = tmp_path / inside
+    paths(root, *LIBRISPEECH)
+    (root / "SPEAKERS.TXT").write_text(
+        ";ID  |SEX| SUBSET\n19   | F | train-clean-100 | 25.1 | A\n84 | M | dev-clean | 8 | B\n"
+    )
+    corpus = CORPORA["librispeech"]
+    recordings = recordings_of(corpus.files(tmp_path))
+    assert len(recordings) == 4
+    train, val = corpus.split(recordings)
+    assert names(train) == ["19-198-0000.flac", "20-205-0000.flac"]
+    assert names(val) == ["84-121123-0000.flac"]
+    assert [corpus.label(path) for path in (*train, *val)] == ["F", "", "M"]
+
+
+def test_librispeech_without_a_part_to_validate_on_is_named(tmp_path):
+    recordings = paths(tmp_path, *LIBRISPEECH[:2])
+    with pytest.raises(DataError, match=r"train-\*/ and dev-\*/.* found train-clean-100, train-o"):
+        CORPORA["librispeech"].split(recordings)
+
+
+@pytest.mark.parametrize("inside", ["", "SpeechCommands/speech_commands_v0.02"])
+def test_speech_commands_are_split_by_their_lists(tmp_path, inside):
+    root = tmp_path / inside
+    clips = ["cat/a_nohash_0.wav", "cat/b_nohash_0.wav", "dog/a_nohash_0.wav", "dog/c_nohash_1.wav"]
+    paths(root, *clips, "_background_noise_/pink_noise.wav")
+    (root / "validation_list.txt").write_text("cat/b_nohash_0.wav\n")
+    (root / "testing_list.txt").write_text("dog/c_nohash_1.wav\n")
+    corpus = CORPORA["speech-commands"]
+    files = corpus.files(tmp_path)
+    assert {"validation_list.txt", "testing_list.txt"} < set(names(files))  # the digest has them
+    train, val = corpus.split(recordings_of(files))
+    assert [f"{path.parent.name}/{path.name}" for path in train] == [clips[0], clips[2]]
+    assert names(val) == ["b_nohash_0.wav"]
+    assert [corpus.label(path) for path in train] == ["cat", "dog"]
+
+
+def test_speech_commands_elsewhere_are_named(tmp_path):
+    paths(tmp_path, "cat/a.wav")
+    with pytest.raises(DataError, match=r"expected WORD/\*\.wav and validation_list\.txt"):
+        CORPORA["speech-commands"].files(tmp_path)
+
+
+def test_asterisk_is_read_where_it_was_fetched_to():
+    root = fetched_folder("speech/asterisk")
+    for voice in ASTERISK:
+        paths(root, f"{voice}/hello.g722", f"{voice}/digits/1.g722", f"{voice}/silence/1.g722")
+    corpus = CORPORA["asterisk"]
+    files = recordings_of(corpus.files(None))
+    assert len(files) == 2 * len(ASTERISK)
+    assert {corpus.label(file) for file in files} == {"en", "es", "fr", "it", "ru"}
+    for file in root.glob("it*/**/*.g722"):
+        file.unlink()
+    with pytest.raises(DataError, match=r"lacks it_IT_m_Carlo: install asterisk-core-sounds-it"):
+        corpus.files(None)
+
+
+@pytest.mark.parametrize("name", ["asterisk", "librispeech", "speech-commands"])
+def test_what_is_not_here_says_how_to_get_it(name):
+    with pytest.raises(DataError, match=f"dyt-bench data fetch speech/{name}"):
+        CORPORA[name].files(None)
+
+
+def test_a_folder_without_recordings_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"AUDIO\.wav"):
+        CORPORA["folder"].files(tmp_path)
