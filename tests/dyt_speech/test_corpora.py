@@ -1,6 +1,8 @@
 """The layouts of the field's data sets, on small folders of the same layout."""
 
 import pytest
+from torchaudio.datasets import LIBRISPEECH as LIBRISPEECH_SET
+from torchaudio.datasets import SPEECHCOMMANDS
 
 from dyt_bench.domain import DataError
 from dyt_bench.fetch import fetched_folder
@@ -18,6 +20,7 @@ def names(files):
     return [file.name for file in files]
 
 
+COMMANDS = ["cat/a_nohash_0.wav", "cat/b_nohash_0.wav", "dog/a_nohash_0.wav", "dog/c_nohash_1.wav"]
 LIBRISPEECH = [
     "train-clean-100/19/198/19-198-0000.flac",
     "train-other-500/20/205/20-205-0000.flac",
@@ -51,17 +54,38 @@ def test_librispeech_without_a_part_to_validate_on_is_named(tmp_path):
 @pytest.mark.parametrize("inside", ["", "SpeechCommands/speech_commands_v0.02"])
 def test_speech_commands_are_split_by_their_lists(tmp_path, inside):
     root = tmp_path / inside
-    clips = ["cat/a_nohash_0.wav", "cat/b_nohash_0.wav", "dog/a_nohash_0.wav", "dog/c_nohash_1.wav"]
-    paths(root, *clips, "_background_noise_/pink_noise.wav")
+    paths(root, *COMMANDS, "_background_noise_/pink_noise.wav")
     (root / "validation_list.txt").write_text("cat/b_nohash_0.wav\n")
     (root / "testing_list.txt").write_text("dog/c_nohash_1.wav\n")
     corpus = CORPORA["speech-commands"]
     files = corpus.files(tmp_path)
     assert {"validation_list.txt", "testing_list.txt"} < set(names(files))  # the digest has them
     train, val = corpus.split(recordings_of(files))
-    assert [f"{path.parent.name}/{path.name}" for path in train] == [clips[0], clips[2]]
+    assert [f"{path.parent.name}/{path.name}" for path in train] == [COMMANDS[0], COMMANDS[2]]
     assert names(val) == ["b_nohash_0.wav"]
     assert [corpus.label(path) for path in train] == ["cat", "dog"]
+
+
+def test_torchaudio_reads_the_same_layouts_the_same_way(tmp_path):
+    """Its sets fail where the folders are not as it left them, and split by the same lists."""
+    paths(tmp_path / "LibriSpeech", *LIBRISPEECH)
+    corpus = CORPORA["librispeech"]
+    train, val = corpus.split(recordings_of(corpus.files(tmp_path)))
+    for part, ours in (("train-clean-100", train), ("dev-clean", val)):
+        theirs = LIBRISPEECH_SET(tmp_path, part)
+        assert len(theirs) == sum(path.parents[2].name == part for path in ours) == 1
+    root = tmp_path / "SpeechCommands" / "speech_commands_v0.02"
+    paths(root, *COMMANDS)
+    (root / "validation_list.txt").write_text(f"{COMMANDS[1]}\n")
+    (root / "testing_list.txt").write_text(f"{COMMANDS[3]}\n")
+    corpus = CORPORA["speech-commands"]
+    sides = corpus.split(recordings_of(corpus.files(tmp_path)))
+    for subset, ours in zip(("training", "validation"), sides, strict=True):
+        theirs = SPEECHCOMMANDS(tmp_path, subset=subset)
+        found = {
+            tmp_path / "SpeechCommands" / theirs.get_metadata(n)[0] for n in range(len(theirs))
+        }
+        assert found == set(ours)
 
 
 def test_speech_commands_elsewhere_are_named(tmp_path):

@@ -8,9 +8,7 @@ import torch
 from dyt_bench.errors import DataError
 from dyt_speech import domain
 from dyt_speech.audio import Recording, decode_all
-from dyt_speech.data import CropBatches, SpeechData, Windows
-
-LONG = {"seconds": 2.0, "shortest": 1.0}  # a recipe's options that make crops, not windows
+from dyt_speech.data import CropBatches, Windows
 
 
 def test_clips_are_held_out_whole_and_from_both_sources(task):
@@ -90,12 +88,15 @@ def test_a_folder_of_ones_own(task, tmp_path, tone, capsys):
     for number in range(6):
         tone(tmp_path / f"{number}.flac", rate=22_050)
     tone(tmp_path / "short.wav", seconds=0.9)
+    (tmp_path / "void.wav").touch()
     data = domain.build_data(task(dataset="folder", path=tmp_path))
     assert [recording.path.stem for recording in data.val.recordings] == ["0", "5"]
     assert len(data.train.recordings) == 4
     assert next(iter(data.train_dataloader())).shape == (4, 16_000)
-    assert data.left_out == 1
-    assert "1 of 7 recordings last less than 1 s and are left out" in capsys.readouterr().out
+    assert data.left_out == 2
+    told = capsys.readouterr().out
+    assert "2 of 8 recordings last less than 1 s and are left out" in told
+    assert f"{tmp_path / 'void.wav'} is empty" in told
 
 
 def test_one_recording_is_too_few_to_hold_one_out(task, tmp_path, tone):
@@ -140,19 +141,25 @@ def test_crops_in_training_take_each_recording_once_from_anywhere_in_it():
     ]
     for epoch in epochs:
         assert len(epoch) == len(batches) == 4  # the ninth fills no batch
-        taken = [r for start, n in sum(epoch, []) for r in ours if r.first <= start < r.first + r.length]
+        crops = [crop for batch in epoch for crop in batch]
+        taken = [[r for r in ours if r.first <= start][-1] for start, _ in crops]
         assert len(set(taken)) == 8
-        for (start, length), recording in zip(sum(epoch, []), taken, strict=True):
+        for (start, length), recording in zip(crops, taken, strict=True):
             assert start + length <= recording.first + recording.length
 
 
-def test_a_recipe_of_crops_takes_whole_recordings(task, tmp_path, tone):
-    paths = [tone(tmp_path / f"{n}.wav", seconds=1.1 + 0.3 * n) for n in range(10)]
-    recipe = domain.trainings["base"]
-    recipe = type(recipe)(summary="", options={**recipe.options, **LONG})
-    chosen = task(dataset="folder", path=tmp_path, batch_size=2, train_samples=6)
-    data = SpeechData(decode_all(paths), chosen, recipe)
+def test_librispeech_is_cropped_as_the_paper_does(task, tmp_path, tone):
+    for number in range(10):
+        name = f"train-clean-100/19/198/19-198-{number:04}.flac"
+        tone(tmp_path / "LibriSpeech" / name, seconds=1.7 + 0.3 * number)
+    for number in range(3):
+        name = f"dev-clean/84/1/84-1-{number:04}.flac"
+        tone(tmp_path / "LibriSpeech" / name, seconds=16 - number)
+    given = {"model": "wav2vec2-base", "training": "base", "dataset": "librispeech"}
+    data = domain.build_data(task(**given, path=tmp_path, batch_size=2, train_samples=6))
+    assert data.left_out == 1
     batches = list(data.train_dataloader())
     assert len(batches) == 3
-    assert all(len(batch) == 2 and 16_000 < batch.shape[1] <= 32_000 for batch in batches)
-    assert [tuple(batch.shape) for batch in data.val_dataloader()] == [(2, round(1.1 * 16_000))]
+    assert all(len(batch) == 2 and 32_000 <= batch.shape[1] < 5 * 16_000 for batch in batches)
+    shapes = [tuple(batch.shape) for batch in data.val_dataloader()]
+    assert shapes == [(2, 14 * 16_000), (1, 250_000)]

@@ -89,7 +89,11 @@ def test_base_restrains_the_feature_extractor(task):
         module.objective(losses).backward()
         extractor = module.model.wav2vec2.feature_extractor
         inside = [p.grad for p in extractor.parameters()]
-        return losses, torch.cat([g.flatten() for g in inside]), module.model.project_hid.weight.grad
+        return (
+            losses,
+            torch.cat([g.flatten() for g in inside]),
+            module.model.project_hid.weight.grad,
+        )
 
     waves = torch.randn(2, 16_000)
     _, module = build(task())
@@ -100,9 +104,24 @@ def test_base_restrains_the_feature_extractor(task):
     torch.testing.assert_close(inside_scaled, 0.1 * inside)
     torch.testing.assert_close(outside_scaled, outside)
     features = module.eval().model.wav2vec2.feature_extractor(waves)
-    assert scaled.penalty == pytest.approx(features.pow(2).mean().item(), rel=1e-4)
+    torch.testing.assert_close(scaled.penalty, features.pow(2).mean())
     _, inside_penalised, _ = gradients(feature_penalty=10.0)
     assert not torch.allclose(inside_penalised, inside)
+
+
+def test_the_papers_recipe_trains_on_crops_of_any_length(task):
+    chosen = task(training="base")
+    module = Pretraining(chosen, domain.training(chosen))
+    module.log = lambda *args, **options: None
+    module._trainer = SimpleNamespace(global_step=0)
+    assert module.units_per_sample == 16
+    for samples in (32_000, 41_000):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = module.training_step(torch.randn(2, samples), 0)
+        loss.backward()
+        assert log(2) < loss < 30
+    optimizer = module.configure_optimizers()["optimizer"]
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.98)}
 
 
 def test_a_collapsed_codebook_is_named_in_the_log(task, caplog):

@@ -26,7 +26,13 @@ def test_negatives_are_other_masked_frames_of_the_same_window_all_equally_likely
     mask[1, [0, 5]] = True
     negatives = sample_negatives(mask, 1_000, torch.Generator().manual_seed(0))
     assert negatives.shape == (2, 6, 1_000)
-    for row, own, others in [(0, 1, {2, 4}), (0, 2, {1, 4}), (0, 4, {1, 2}), (1, 0, {5}), (1, 5, {0})]:
+    for row, own, others in [
+        (0, 1, {2, 4}),
+        (0, 2, {1, 4}),
+        (0, 4, {1, 2}),
+        (1, 0, {5}),
+        (1, 5, {0}),
+    ]:
         counts = negatives[row, own].bincount(minlength=6)
         assert set(counts.nonzero().flatten().tolist()) == others
         assert counts[sorted(others)].float() / 1_000 == pytest.approx(1 / len(others), abs=0.06)
@@ -89,3 +95,12 @@ def test_the_loss_and_its_gradient_are_transformers_own(training):
     assert got.keys() == expected.keys()
     for name, gradient in got.items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_loss_is_computed_in_float32_under_autocast():
+    codes, guessed = torch.randn(2, 2, 30, 8)
+    mask = span_mask(2, 30, 3)
+    negatives = sample_negatives(mask, 20)
+    exact = contrast(guessed, codes, mask, negatives).loss
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(contrast(guessed, codes, mask, negatives).loss, exact)

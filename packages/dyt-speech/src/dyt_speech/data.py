@@ -140,12 +140,7 @@ class SpeechData(SeededDataModule):
                 f"recordings last {shortest:g} s or more; at least two must, one of them to "
                 "validate on"
             )
-        if self.left_out:
-            print(
-                f"{self.left_out} of {len(decoded.recordings)} recordings last less than "
-                f"{shortest:g} s and are left out",
-                flush=True,
-            )
+        self._tell(decoded, shortest)
         corpus = CORPORA[task.dataset]
         train, val = ([usable[path] for path in side] for side in corpus.split(list(usable)))
         if not train or not val:
@@ -160,6 +155,17 @@ class SpeechData(SeededDataModule):
             batch_size=task.batch_size,
             seed=task.seed,
         )
+
+    def _tell(self, decoded: Decoded, shortest: float) -> None:
+        """Into the log: how many recordings are not used, and the empty ones by name."""
+        if self.left_out:
+            print(
+                f"{self.left_out} of {len(decoded.recordings)} recordings last less than "
+                f"{shortest:g} s and are left out"
+            )
+        for recording in decoded.recordings:
+            if not recording.length:
+                print(f"{recording.path} is empty")
 
     def _windows(
         self, train: list[Recording], val: list[Recording], task: Task

@@ -45,7 +45,8 @@ class Pretraining(LightningModule):
     ``val/diversity`` the share that is not, ``val/acc`` the share of masked frames whose own code
     ranks first, and ``val/chance`` the loss of a blind guess among the codes in use: where it is
     far below log(1 + negatives), the codebook has collapsed, and the log says so.
-    ``val/objective_bits`` is the whole loss in bits, as fairseq reports it.
+    ``val/objective_bits`` is the whole loss in bits, as fairseq reports it (but its diversity is
+    the softmax's, here and in transformers that of the codes taken).
 
     Of the recipe's options it reads ``mask_length`` (frames masked in a row), ``layer_drop``
     (share of layers left out of a step), ``extractor_gradient`` (factor of the feature
