@@ -130,11 +130,22 @@ def test_a_collapsed_codebook_is_named_in_the_log(task, caplog):
     logged = validate(next(iter(data.val_dataloader())), module)
     assert logged["val/perplexity"] == pytest.approx(2)  # one code in each of two codebooks
     assert logged["val/chance"] == 0
-    module._trainer = SimpleNamespace(callback_metrics=logged, global_step=20)
+    module._trainer = SimpleNamespace(callback_metrics=logged, global_step=10)
     module.on_validation_end()
-    assert "the codebook has collapsed" in caplog.text
+    assert "step 10: the codebook has collapsed" in caplog.text
+
+
+def test_a_loss_no_better_than_a_blind_guess_is_named_at_the_end(task, caplog):
+    _, module = build(task())
+    metrics = {"val/loss": torch.tensor(2.98), "val/chance": torch.tensor(2.981)}
+    module._trainer = SimpleNamespace(callback_metrics=metrics, global_step=10)
+    module.on_validation_end()
+    assert not caplog.text
+    module._trainer.global_step = 20
+    module.on_validation_end()
+    assert "val/loss 2.98 is that of a blind guess" in caplog.text
     caplog.clear()
-    module._trainer.callback_metrics["val/chance"] = log(21)
+    metrics["val/loss"] -= 0.1
     module.on_validation_end()
     assert not caplog.text
 

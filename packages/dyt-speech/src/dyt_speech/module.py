@@ -24,6 +24,7 @@ from dyt_speech.objective import (
 logger = logging.getLogger(__name__)
 
 COLLAPSED = 0.5  # share of a blind guess's loss: with less, most negatives are the same code
+LEARNED = 0.01  # nats below a blind guess: with less, the model is no better
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Pretraining(LightningModule):
     norm before the quantizer changes the targets and so both first terms: ``val/loss`` is the
     contrastive one alone, ``val/perplexity`` the effective number of codes in use,
     ``val/diversity`` the share that is not, ``val/acc`` the share of masked frames whose own code
-    ranks first, and ``val/chance`` the loss of a blind guess among the codes in use: where it is
-    far below log(1 + negatives), the codebook has collapsed, and the log says so.
+    ranks first, and ``val/chance`` the loss of a blind guess among the codes in use. Where that is
+    far below log(1 + negatives) the codebook has collapsed, and where ``val/loss`` ends level with
+    it nothing was learned: the log says so.
     ``val/objective_bits`` is the whole loss in bits, as fairseq reports it (but its diversity is
     the softmax's, here and in transformers that of the codes taken).
 
@@ -133,12 +135,22 @@ class Pretraining(LightningModule):
             self.log(f"val/{name}", value, batch_size=masked)
 
     def on_validation_end(self) -> None:
-        chance = float(self.trainer.callback_metrics["val/chance"])
+        """Say what a falling loss alone would hide."""
+        metrics, step = self.trainer.callback_metrics, self.global_step
+        loss, chance = float(metrics["val/loss"]), float(metrics["val/chance"])
         if chance < COLLAPSED * blind_guess(self.task.model):
             logger.warning(
                 "step %d: the codebook has collapsed: most negatives carry a frame's own code, "
                 "and a blind guess already has a loss of %.2f; read val/loss against that",
-                self.global_step,
+                step,
+                chance,
+            )
+        elif step == self.task.steps and loss > chance - LEARNED:
+            logger.warning(
+                "step %d: val/loss %.2f is that of a blind guess among the codes in use, %.2f: "
+                "nothing was learned",
+                step,
+                loss,
                 chance,
             )
 

