@@ -1,11 +1,14 @@
 """The layouts of the field's data sets, on small folders of the same layout."""
 
+from urllib.error import URLError
+
 import pytest
 from torchaudio.datasets import LIBRISPEECH as LIBRISPEECH_SET
 from torchaudio.datasets import SPEECHCOMMANDS
 
 from dyt_bench.domain import DataError
-from dyt_bench.fetch import fetched_folder
+from dyt_bench.fetch import fetch, fetched_folder
+from dyt_speech import domain
 from dyt_speech.corpora import ASTERISK, CORPORA, recordings_of
 
 
@@ -112,6 +115,49 @@ def test_asterisk_is_read_where_it_was_fetched_to():
 def test_what_is_not_here_says_how_to_get_it(name):
     with pytest.raises(DataError, match=f"dyt-bench data fetch speech/{name}"):
         CORPORA[name].files(None)
+
+
+def no_network(*args, **options):
+    raise URLError("no route to host")
+
+
+@pytest.mark.parametrize(
+    ("name", "loader", "layout", "used"),
+    [
+        (
+            "librispeech",
+            "LIBRISPEECH",
+            [f"LibriSpeech/{name}" for name in ("SPEAKERS.TXT", *LIBRISPEECH)],
+            LIBRISPEECH,
+        ),
+        (
+            "speech-commands",
+            "SPEECHCOMMANDS",
+            [
+                f"SpeechCommands/speech_commands_v0.02/{name}"
+                for name in ("validation_list.txt", "testing_list.txt", *COMMANDS)
+            ],
+            COMMANDS,
+        ),
+    ],
+)
+def test_what_torchaudio_downloads_is_kept_without_the_archive(
+    monkeypatch, name, loader, layout, used
+):
+    source = domain.datasets[name].fetch
+    monkeypatch.setattr(f"torchaudio.datasets.{loader}", no_network)
+    with pytest.raises(DataError, match=r"could not be fetched: .* is there a network"):
+        fetch(f"speech/{name}", source, tell=print)
+
+    def downloaded(folder, *args, **options):
+        for file in paths(folder, *layout, "archive.tar.gz"):
+            file.write_text(file.name)
+
+    monkeypatch.setattr(f"torchaudio.datasets.{loader}", downloaded)
+    root = fetch(f"speech/{name}", source, tell=print)
+    kept = {file for file in root.rglob("*") if file.is_file()}
+    assert set(CORPORA[name].files(None)) == kept
+    assert set(recordings_of(kept)) == {root / file for file in used}
 
 
 def test_a_folder_without_recordings_is_named(tmp_path):
