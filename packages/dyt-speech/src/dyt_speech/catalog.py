@@ -41,8 +41,9 @@ MODELS: Mapping[str, Model] = {
 
 TRAININGS: Mapping[str, Training] = {
     "default": Training(
-        summary="wav2vec 2.0's objective on seconds of speech. Of base's recipe changed: cosine, "
-        "shorter masks, no layer drop, no L2 penalty, the extractor's gradient in full",
+        summary="wav2vec 2.0's objective on seconds of speech. Changed from base: this suite's "
+        "AdamW and cosine, masks of 3 frames, no layer drop, no L2 penalty, the extractor's "
+        "gradient in full, float32",
         source=_PAPER,
         options={
             "seconds": 1.0,
