@@ -60,6 +60,14 @@ def test_a_budget_of_samples_bounds_the_training_set_alone(task):
     assert len(few.val) == len(whole.val)
 
 
+def test_a_validation_is_bounded(task, tmp_path, tone):
+    for number in range(2):
+        tone(tmp_path / f"{number}.wav", seconds=140)
+    data = domain.build_data(task(dataset="folder", path=tmp_path))
+    assert len(data.val) == 128
+    assert torch.equal(*(next(iter(data.val_dataloader())) for _ in range(2)))
+
+
 def test_windows_start_at_multiples_of_the_hop_and_stay_in_their_recording(tmp_path, tone):
     paths = [tone(tmp_path / "a.wav", seconds=2.5), tone(tmp_path / "b.wav", seconds=1, hertz=880)]
     decoded = decode_all(paths)

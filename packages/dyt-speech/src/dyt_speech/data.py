@@ -20,6 +20,7 @@ from dyt_speech.corpora import CORPORA, recordings_of
 # on a grid of 100 ms every frame came back the same, and was learned by heart.
 TRAIN_HOP = 0.017
 VAL_HOP = 1.0
+VAL_WINDOWS = 128  # at most: a validation shall take seconds, also of hours of speech
 
 
 def waveform(samples: Samples, first: int, length: int) -> Tensor:
@@ -172,7 +173,7 @@ class SpeechData(SeededDataModule):
     ) -> tuple[Dataset[Any], Dataset[Any]]:
         windows = Windows(self.samples, train, seconds=self.seconds, hop=TRAIN_HOP)
         held_out = Windows(self.samples, val, seconds=self.seconds, hop=VAL_HOP)
-        return at_most(windows, task.train_samples), held_out
+        return at_most(windows, task.train_samples), at_most(held_out, VAL_WINDOWS)
 
     def _cropped(
         self, train: list[Recording], val: list[Recording], task: Task
