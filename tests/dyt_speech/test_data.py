@@ -1,19 +1,14 @@
-"""Seconds of speech: the split of the clips, and recordings of the user's own."""
+"""Windows and crops of speech: the split of the clips, and recordings of the user's own."""
 
+import numpy as np
 import pytest
 import soundfile
 import torch
 
 from dyt_bench.errors import DataError
 from dyt_speech import domain
-from dyt_speech.data import Recording, Windows
-
-
-def tone(path, *, seconds=2.0, rate=16_000, channels=1, hertz=440.0):
-    time = torch.arange(round(seconds * rate)) / rate
-    wave = (0.5 * torch.sin(2 * torch.pi * hertz * time)).unsqueeze(1).repeat(1, channels)
-    soundfile.write(path, wave.numpy(), rate)
-    return path
+from dyt_speech.audio import Recording, decode_all
+from dyt_speech.data import CropBatches, Windows
 
 
 def test_clips_are_held_out_whole_and_from_both_sources(task):
@@ -25,8 +20,9 @@ def test_clips_are_held_out_whole_and_from_both_sources(task):
     assert len(train | val) == 10
     for side in (train, val):
         assert {path.parent.name for path in side} == {"cards", "librivox"}
-    seconds = [sum(r.frames / 16_000 for r in d.recordings) for d in (data.val, data.train)]
+    seconds = [sum(r.length / 16_000 for r in d.recordings) for d in (data.val, data.train)]
     assert seconds[0] / sum(seconds) == pytest.approx(0.24, abs=0.01)
+    assert data.left_out == 0
 
 
 def test_the_clips_licence_is_beside_them():
@@ -58,68 +54,120 @@ def test_the_seed_decides_the_order_of_training_and_nothing_else(task):
     assert torch.equal(val, val_other)
 
 
-def test_windows_start_at_multiples_of_the_hop_and_stay_in_their_recording(tmp_path):
-    recordings = [
-        Recording.open(tone(tmp_path / "a.wav", seconds=2.5)),
-        Recording.open(tone(tmp_path / "b.wav", seconds=1.0, hertz=880)),
-    ]
-    windows = Windows(recordings, hop=0.5)
+def test_a_budget_of_samples_bounds_the_training_set_alone(task):
+    whole, few = (domain.build_data(task(train_samples=count)) for count in (None, 12))
+    assert len(few.train) == 12 < len(whole.train)
+    assert len(few.val) == len(whole.val)
+
+
+def test_a_validation_is_bounded(task, tmp_path, tone):
+    for number in range(2):
+        tone(tmp_path / f"{number}.wav", seconds=140)
+    data = domain.build_data(task(dataset="folder", path=tmp_path))
+    assert len(data.val) == 128
+    assert torch.equal(*(next(iter(data.val_dataloader())) for _ in range(2)))
+
+
+def test_windows_start_at_multiples_of_the_hop_and_stay_in_their_recording(tmp_path, tone):
+    paths = [tone(tmp_path / "a.wav", seconds=2.5), tone(tmp_path / "b.wav", seconds=1, hertz=880)]
+    decoded = decode_all(paths)
+    windows = Windows(decoded.samples, decoded.recordings, seconds=1.0, hop=0.5)
     assert len(windows) == 4 + 1
-    signal, _ = soundfile.read(recordings[0].path, dtype="float32")
-    expected = torch.from_numpy(signal[3 * 8_000 : 3 * 8_000 + 16_000])
-    torch.testing.assert_close(recordings[0].second(3, 0.5), expected)
+    assert [windows.place(n)[1] for n in range(5)] == [0, 8_000, 16_000, 24_000, 40_000]
+    signal, _ = soundfile.read(paths[0], dtype="float32")
+    expected = torch.from_numpy(signal[24_000:])
+    torch.testing.assert_close(
+        windows[3], (expected - expected.mean()) / expected.std(correction=0)
+    )
     spectrum = torch.fft.rfft(windows[4]).abs()  # a second: a bin a hertz
     assert spectrum.argmax() == 880
     with pytest.raises(IndexError):
         windows[5]
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
-@pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (8_000, 1)])
-def test_any_recording_becomes_16_khz_mono(tmp_path, suffix, rate, channels):
-    path = tone(tmp_path / f"tone.{suffix}", rate=rate, channels=channels)
-    wave = Recording.open(path).second(0, 1.0)
-    assert wave.shape == (16_000,)
-    assert torch.fft.rfft(wave).abs().argmax() == 440
-
-
 def test_silence_stays_silence(tmp_path):
-    soundfile.write(tmp_path / "silence.wav", torch.zeros(16_000).numpy(), 16_000)
-    windows = Windows([Recording.open(tmp_path / "silence.wav")], hop=1.0)
+    soundfile.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)
+    decoded = decode_all([tmp_path / "silence.wav"])
+    windows = Windows(decoded.samples, decoded.recordings, seconds=1.0, hop=1.0)
     assert torch.equal(windows[0], torch.zeros(16_000))
 
 
-def test_a_folder_of_ones_own(task, tmp_path):
+def test_a_folder_of_ones_own(task, tmp_path, tone, capsys):
     for number in range(6):
         tone(tmp_path / f"{number}.flac", rate=22_050)
     tone(tmp_path / "short.wav", seconds=0.9)
+    (tmp_path / "void.wav").touch()
     data = domain.build_data(task(dataset="folder", path=tmp_path))
     assert [recording.path.stem for recording in data.val.recordings] == ["0", "5"]
     assert len(data.train.recordings) == 4
     assert next(iter(data.train_dataloader())).shape == (4, 16_000)
+    assert data.left_out == 2
+    told = capsys.readouterr().out
+    assert "2 of 8 recordings last less than 1 s and are left out" in told
+    assert f"{tmp_path / 'void.wav'} is empty" in told
 
 
-def test_one_recording_is_too_few_to_hold_one_out(task, tmp_path):
+def test_one_recording_is_too_few_to_hold_one_out(task, tmp_path, tone):
     tone(tmp_path / "long.wav")
     tone(tmp_path / "short.wav", seconds=0.5)
-    with pytest.raises(DataError, match=r"1 of 2 recordings last a second .* at least two must"):
+    with pytest.raises(DataError, match=r"1 of 2 recordings last 1 s or more; at least two must"):
         domain.build_data(task(dataset="folder", path=tmp_path))
 
 
-def test_a_folder_without_recordings_is_named(task, tmp_path):
-    with pytest.raises(DataError, match=r"AUDIO\.wav"):
-        domain.build_data(task(dataset="folder", path=tmp_path))
+def test_a_split_with_an_empty_side_is_named(task, tmp_path, tone):
+    for number in range(2):
+        tone(tmp_path / "cat" / f"{number}.wav")
+    (tmp_path / "validation_list.txt").write_text("")
+    with pytest.raises(DataError, match=r"2 are to train on and 0 to validate on"):
+        domain.build_data(task(dataset="speech-commands", path=tmp_path))
 
 
-def test_what_is_no_audio_is_named(task, tmp_path):
-    tone(tmp_path / "a.wav")
-    (tmp_path / "b.wav").write_text("no audio")
-    with pytest.raises(DataError, match=r"b\.wav cannot be read as audio"):
-        domain.build_data(task(dataset="folder", path=tmp_path))
+def recordings(*seconds):
+    lengths = [round(16_000 * s) for s in seconds]
+    firsts = np.cumsum([0, *lengths])
+    return [Recording(None, int(first), n) for first, n in zip(firsts, lengths, strict=False)]
 
 
-def test_a_recording_cut_off_is_named(tmp_path):
-    recording = Recording.open(tone(tmp_path / "a.wav"))
-    tone(tmp_path / "a.wav", seconds=1.5)
-    with pytest.raises(DataError, match=r"a\.wav is cut off"):
-        recording.second(1, 1.0)
+def test_crops_of_a_batch_are_as_long_as_its_shortest_recording(tmp_path):
+    ours = recordings(1.0, 5.0, 1.5, 3.0, 2.5, 1.2)
+    batches = list(CropBatches(ours, 2, 32_000))
+    assert [length for ((_, length), _) in batches] == [16_000, 24_000, 32_000]
+    assert [start for batch in batches for start, _ in batch] == [
+        ours[n].first for n in (0, 5, 2, 1, 3, 4)
+    ]
+
+
+def test_crops_in_training_take_each_recording_once_from_anywhere_in_it():
+    ours = recordings(*[1.0 + 0.37 * n for n in range(9)])
+    batches = CropBatches(ours, 2, 32_000, torch.Generator().manual_seed(0))
+    epochs = [list(batches), list(batches)]
+    assert epochs[0] != epochs[1]
+    assert epochs == [
+        list(again)
+        for again in [CropBatches(ours, 2, 32_000, torch.Generator().manual_seed(0))]
+        for _ in range(2)
+    ]
+    for epoch in epochs:
+        assert len(epoch) == len(batches) == 4  # the ninth fills no batch
+        crops = [crop for batch in epoch for crop in batch]
+        taken = [[r for r in ours if r.first <= start][-1] for start, _ in crops]
+        assert len(set(taken)) == 8
+        for (start, length), recording in zip(crops, taken, strict=True):
+            assert start + length <= recording.first + recording.length
+
+
+def test_librispeech_is_cropped_as_the_paper_does(task, tmp_path, tone):
+    for number in range(10):
+        name = f"train-clean-100/19/198/19-198-{number:04}.flac"
+        tone(tmp_path / "LibriSpeech" / name, seconds=1.7 + 0.3 * number)
+    for number in range(3):
+        name = f"dev-clean/84/1/84-1-{number:04}.flac"
+        tone(tmp_path / "LibriSpeech" / name, seconds=16 - number)
+    given = {"model": "wav2vec2-base", "training": "base", "dataset": "librispeech"}
+    data = domain.build_data(task(**given, path=tmp_path, batch_size=2, train_samples=6))
+    assert data.left_out == 1
+    batches = list(data.train_dataloader())
+    assert len(batches) == 3
+    assert all(len(batch) == 2 and 32_000 <= batch.shape[1] < 5 * 16_000 for batch in batches)
+    shapes = [tuple(batch.shape) for batch in data.val_dataloader()]
+    assert shapes == [(2, 14 * 16_000), (1, 250_000)]

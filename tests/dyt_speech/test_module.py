@@ -1,9 +1,11 @@
-"""The pretraining loss: masks, negatives, what is logged, learning, and repeatability."""
+"""Pretraining: what is logged, what a recipe changes, learning, and repeatability."""
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import islice
 from math import isfinite, log
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,13 +13,7 @@ from lightning.pytorch import seed_everything
 
 import dyt
 from dyt_speech import domain
-from dyt_speech.module import (
-    SPAN,
-    gumbel_temperature,
-    ranked_first,
-    sample_negatives,
-    span_mask,
-)
+from dyt_speech.module import Pretraining
 
 
 def build(task, norm="native"):
@@ -59,51 +55,99 @@ def test_importing_the_domain_is_cheap():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_masks_are_spans_over_about_half_of_the_frames():
-    mask = span_mask(64, 49)
-    assert 0.4 < mask.float().mean() < 0.6
-    padded = torch.nn.functional.pad(mask.float(), (1, 1))
-    edges = padded.diff(dim=1).nonzero()
-    starts = edges[padded.diff(dim=1)[tuple(edges.T)] > 0][:, 1]
-    ends = edges[padded.diff(dim=1)[tuple(edges.T)] < 0][:, 1]
-    assert (ends - starts).min() == SPAN
-
-
-def test_negatives_are_other_masked_frames_of_the_same_window():
-    mask = span_mask(8, 49)
-    negatives = sample_negatives(mask, 20)
-    assert negatives.shape == (8, 49, 20)
-    assert mask.flatten()[negatives].all()
-    frame = torch.arange(8 * 49).view(8, 49, 1)
-    assert (negatives != frame).all()
-    assert (negatives // 49 == torch.arange(8).view(8, 1, 1)).all()
-
-
-def test_temperature_falls_as_in_the_paper():
-    course = [gumbel_temperature(progress) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    assert course == pytest.approx([2, 1.213, 0.736, 0.5, 0.5], abs=1e-3)
-
-
-def test_a_frame_ranks_first_when_its_own_code_is_nearest():
-    codes = torch.eye(4).view(1, 4, 4)
-    mask = torch.ones(1, 4, dtype=torch.bool)
-    negatives = torch.tensor([[[1, 2], [0, 2], [0, 1], [0, 1]]])
-    guessed = torch.stack([codes[0, 0], codes[0, 2], codes[0, 2], codes[0, 3]]).view(1, 4, 4)
-    assert ranked_first(guessed, codes, mask, negatives) == 0.75
-    assert ranked_first(guessed, torch.ones_like(codes), mask, negatives) == 1.0
-
-
 def test_the_loss_starts_at_a_blind_guess_and_is_made_of_its_two_terms(task):
     data, module = build(task())
     waves = next(iter(data.val_dataloader()))
     logged = validate(waves, module)
-    assert set(logged) == {"val/loss", "val/diversity", "val/perplexity", "val/acc"}
+    names = {"loss", "chance", "acc", "perplexity", "diversity", "objective_bits"}
+    assert set(logged) == {f"val/{name}" for name in names}
     assert logged["val/loss"] == pytest.approx(log(21), abs=0.3)
+    assert logged["val/chance"] <= log(21)
     assert logged["val/acc"] < 0.2
     assert logged["val/diversity"] == pytest.approx(1 - logged["val/perplexity"] / 16, abs=1e-4)
+    objective = logged["val/loss"] + 0.1 * logged["val/diversity"]
+    assert logged["val/objective_bits"] == pytest.approx(objective / log(2), abs=1e-4)
+
+
+def test_the_objective_is_transformers_own_with_the_diversity_term(task):
+    data, module = build(task())
+    waves = next(iter(data.val_dataloader()))
+    mask, negatives = module.eval().draw(waves)
+    rows = 49 * torch.arange(len(waves)).view(-1, 1, 1)
+    theirs = module.model(waves, mask_time_indices=mask, sampled_negative_indices=negatives + rows)
+    ours = module.objective(module(waves, mask, negatives))
+    torch.testing.assert_close(ours, theirs.loss / mask.sum())
+
+
+def test_base_restrains_the_feature_extractor(task):
+    def gradients(**options):
+        seed_everything(0, verbose=False)
+        recipe = domain.trainings["default"]
+        recipe = replace(recipe, options={**recipe.options, **options})
+        module = Pretraining(task(), recipe).eval()
+        losses = module(waves, mask, negatives)
+        module.objective(losses).backward()
+        extractor = module.model.wav2vec2.feature_extractor
+        inside = [p.grad for p in extractor.parameters()]
+        return (
+            losses,
+            torch.cat([g.flatten() for g in inside]),
+            module.model.project_hid.weight.grad,
+        )
+
+    waves = torch.randn(2, 16_000)
+    _, module = build(task())
     mask, negatives = module.draw(waves)
-    output = module(waves, mask, negatives)
-    torch.testing.assert_close(output.loss, output.contrastive_loss + 0.1 * output.diversity_loss)
+    free, inside, outside = gradients()
+    assert free.penalty == 0
+    scaled, inside_scaled, outside_scaled = gradients(extractor_gradient=0.1)
+    torch.testing.assert_close(inside_scaled, 0.1 * inside)
+    torch.testing.assert_close(outside_scaled, outside)
+    features = module.eval().model.wav2vec2.feature_extractor(waves)
+    torch.testing.assert_close(scaled.penalty, features.pow(2).mean())
+    _, inside_penalised, _ = gradients(feature_penalty=10.0)
+    assert not torch.allclose(inside_penalised, inside)
+
+
+def test_the_papers_recipe_trains_on_crops_of_any_length(task):
+    chosen = task(training="base")
+    module = Pretraining(chosen, domain.training(chosen))
+    module.log = lambda *args, **options: None
+    module._trainer = SimpleNamespace(global_step=0)
+    assert module.units_per_sample == 16
+    for samples in (32_000, 41_000):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = module.training_step(torch.randn(2, samples), 0)
+        loss.backward()
+        assert log(2) < loss < 30
+    optimizer = module.configure_optimizers()["optimizer"]
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.98)}
+
+
+def test_a_collapsed_codebook_is_named_in_the_log(task, caplog):
+    data, module = build(task())
+    torch.nn.init.zeros_(module.model.quantizer.weight_proj.weight)
+    logged = validate(next(iter(data.val_dataloader())), module)
+    assert logged["val/perplexity"] == pytest.approx(2)  # one code in each of two codebooks
+    assert logged["val/chance"] == 0
+    module._trainer = SimpleNamespace(callback_metrics=logged, global_step=10)
+    module.on_validation_end()
+    assert "step 10: the codebook has collapsed" in caplog.text
+
+
+def test_a_loss_no_better_than_a_blind_guess_is_named_at_the_end(task, caplog):
+    _, module = build(task())
+    metrics = {"val/loss": torch.tensor(2.98), "val/chance": torch.tensor(2.981)}
+    module._trainer = SimpleNamespace(callback_metrics=metrics, global_step=10)
+    module.on_validation_end()
+    assert not caplog.text
+    module._trainer.global_step = 20
+    module.on_validation_end()
+    assert "val/loss 2.98 is that of a blind guess" in caplog.text
+    caplog.clear()
+    metrics["val/loss"] -= 0.1
+    module.on_validation_end()
+    assert not caplog.text
 
 
 def test_validation_repeats_itself_and_leaves_the_random_state_alone(task):

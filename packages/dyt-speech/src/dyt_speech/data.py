@@ -1,118 +1,212 @@
-"""One-second windows of speech at 16 kHz: the clips of the package, or the user's recordings."""
+"""Batches of speech: windows of one length, or crops of whole utterances as the paper has them."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from pathlib import Path
+from typing import Any, cast
 
-import soundfile
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
-from torchaudio.transforms import Resample
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dyt_bench.cell import Task
-from dyt_bench.domain import DataError
-from dyt_bench.loading import SeededDataModule
+from dyt_bench.domain import DataError, Training
+from dyt_bench.loading import SeededDataModule, at_most
+from dyt_speech.audio import SAMPLE_RATE, Decoded, Recording, Samples, decode_all
+from dyt_speech.corpora import CORPORA, recordings_of
 
-SAMPLE_RATE = 16_000  # Hz, after resampling; a window is one second
 # Seconds between the starts of two windows. In training no multiple of the model's 20 ms frame:
 # on a grid of 100 ms every frame came back the same, and was learned by heart.
 TRAIN_HOP = 0.017
 VAL_HOP = 1.0
-HELD_OUT = 5  # every fifth recording, in the order of names, is validated on
+VAL_WINDOWS = 128  # at most: a validation shall take seconds, also of hours of speech
 
 
-@dataclass(frozen=True)
-class Recording:
-    """An audio file, read a second at a time."""
-
-    path: Path
-    sample_rate: int  # Hz, the file's own
-    frames: int  # samples a channel
-
-    @classmethod
-    def open(cls, path: Path) -> "Recording":
-        """Reads the header only; raises DataError if there is none that is known."""
-        try:
-            info = soundfile.info(path)
-        except soundfile.LibsndfileError as error:
-            raise DataError(f"{path} cannot be read as audio: {error.error_string}") from error
-        return cls(path, info.samplerate, info.frames)
-
-    def windows(self, hop: float) -> int:
-        """How many whole seconds start at a multiple of ``hop`` seconds."""
-        return max(0, 1 + (self.frames - self.sample_rate) // round(hop * self.sample_rate))
-
-    def second(self, number: int, hop: float) -> Tensor:
-        """The window of that number: (16000,), channels averaged, as loud as it is."""
-        # soundfile's wheel carries libsndfile. torchaudio.load has come to need torchcodec, which
-        # does not start where FFmpeg's libraries are not installed on the system.
-        samples, _ = soundfile.read(
-            self.path,
-            start=number * round(hop * self.sample_rate),
-            frames=self.sample_rate,
-            dtype="float32",
-            always_2d=True,
-        )
-        if len(samples) < self.sample_rate:
-            raise DataError(f"{self.path} is cut off: its header promises {self.frames} samples")
-        wave: Tensor = _resample(self.sample_rate)(torch.from_numpy(samples).mean(1))
-        return wave
+def waveform(samples: Samples, first: int, length: int) -> Tensor:
+    """(length,) of zero mean and unit variance, as wav2vec 2.0's feature extractor hands it on."""
+    wave = torch.from_numpy(samples[first : first + length].astype(np.float32)) / 2**15
+    return (wave - wave.mean()) / (wave.var(correction=0) + 1e-7).sqrt()
 
 
 class Windows(Dataset[Tensor]):
-    """Every whole second of ``recordings`` that starts at a multiple of ``hop`` seconds.
+    """Every whole window of ``seconds`` that starts at a multiple of ``hop`` seconds."""
 
-    A sample is a waveform (16000,) of zero mean and unit variance, as wav2vec 2.0's feature
-    extractor hands it on. It is read when it is asked for: a corpus may be larger than memory.
-    """
-
-    def __init__(self, recordings: Sequence[Recording], *, hop: float) -> None:
-        self.recordings, self.hop = recordings, hop
+    def __init__(
+        self, samples: Samples, recordings: Sequence[Recording], *, seconds: float, hop: float
+    ) -> None:
+        self.samples, self.recordings = samples, recordings
+        self.length, self.hop = round(seconds * SAMPLE_RATE), round(hop * SAMPLE_RATE)
+        counts = (recording.windows(self.length, self.hop) for recording in recordings)
         # The first window of each recording, and at last the number of windows.
-        self.firsts = [0, *accumulate(recording.windows(hop) for recording in recordings)]
+        self.firsts = [0, *accumulate(counts)]
 
     def __len__(self) -> int:
         return self.firsts[-1]
 
-    def __getitem__(self, index: int) -> Tensor:
+    def place(self, index: int) -> tuple[Recording, int]:
+        """The recording that the window of this number is of, and the window's first sample."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
         which = bisect_right(self.firsts, index) - 1
-        wave = self.recordings[which].second(index - self.firsts[which], self.hop)
-        return (wave - wave.mean()) / (wave.var(correction=0) + 1e-7).sqrt()
+        recording = self.recordings[which]
+        return recording, recording.first + (index - self.firsts[which]) * self.hop
+
+    def __getitem__(self, index: int) -> Tensor:
+        return waveform(self.samples, self.place(index)[1], self.length)
+
+
+class Crops(Dataset[Tensor]):
+    """Any stretch of the recordings, asked for by its first sample and its length."""
+
+    def __init__(self, samples: Samples, recordings: Sequence[Recording]) -> None:
+        self.samples, self.recordings = samples, recordings
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def __getitem__(self, crop: tuple[int, int]) -> Tensor:
+        return waveform(self.samples, *crop)
+
+
+class CropBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of crops of one length, one of each recording: those of like length together.
+
+    A crop is as long as its batch's shortest recording and at most ``longest`` samples. With a
+    generator it starts anywhere and batches come in a new order each epoch, the last recordings
+    that fill no batch left out; without one it starts where the recording does.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        batch_size: int,
+        longest: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.recordings, self.batch_size, self.longest = recordings, batch_size, longest
+        self.generator = generator
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.recordings), self.batch_size)
+        return whole + (rest > 0 and self.generator is None)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        # Sorting keeps the order of equals: those longer than a crop stay shuffled.
+        order = sorted(self._order(len(self.recordings)), key=self._most)
+        for number in self._order(len(self)):
+            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+            length = min(map(self._most, batch))
+            yield [(self._start(self.recordings[index], length), length) for index in batch]
+
+    def _most(self, index: int) -> int:
+        return min(self.recordings[index].length, self.longest)
+
+    def _order(self, count: int) -> list[int]:
+        if self.generator is None:
+            return list(range(count))
+        return cast(list[int], torch.randperm(count, generator=self.generator).tolist())
+
+    def _start(self, recording: Recording, length: int) -> int:
+        if self.generator is None:
+            return recording.first
+        room = recording.length - length
+        return recording.first + int(torch.randint(room + 1, (), generator=self.generator))
 
 
 class SpeechData(SeededDataModule):
-    """Batches (B, 16000) of waveforms; no recording is on both sides of the split."""
+    """Batches (B, samples) of waveforms at 16 kHz; no recording is on both sides of the split.
 
-    def __init__(self, recordings: Sequence[Recording], task: Task) -> None:
-        train = [each for number, each in enumerate(recordings) if number % HELD_OUT]
+    Of the recipe's options it reads ``seconds``, the longest that a sample lasts, and
+    ``shortest``: recordings of less are left out. Are the two equal, samples are windows of that
+    length; else they are crops of whole recordings, one of each an epoch.
+
+    Raises:
+        DataError: fewer than two recordings are long enough, or one side of the split is empty.
+    """
+
+    def __init__(self, decoded: Decoded, task: Task, recipe: Training) -> None:
+        self.seconds = float(recipe.options["seconds"])
+        shortest = float(recipe.options["shortest"])
+        self.samples = decoded.samples
+        usable = {
+            recording.path: recording
+            for recording in decoded.recordings
+            if recording.length >= shortest * SAMPLE_RATE
+        }
+        self.left_out = len(decoded.recordings) - len(usable)
+        if len(usable) < 2:
+            raise DataError(
+                f"{task.path or task.dataset}: {len(usable)} of {len(decoded.recordings)} "
+                f"recordings last {shortest:g} s or more; at least two must, one of them to "
+                "validate on"
+            )
+        self._tell(decoded, shortest)
+        corpus = CORPORA[task.dataset]
+        train, val = ([usable[path] for path in side] for side in corpus.split(list(usable)))
+        if not train or not val:
+            raise DataError(
+                f"{task.path or task.dataset}: of {len(usable)} recordings {len(train)} are to "
+                f"train on and {len(val)} to validate on; at least one of each is needed"
+            )
+        self.labelled = [(recording, corpus.label(recording.path)) for recording in (*train, *val)]
+        self.cropped = shortest < self.seconds
         super().__init__(
-            Windows(train, hop=TRAIN_HOP),
-            Windows(recordings[::HELD_OUT], hop=VAL_HOP),
+            *(self._cropped(train, val, task) if self.cropped else self._windows(train, val, task)),
             batch_size=task.batch_size,
             seed=task.seed,
         )
 
+    def _tell(self, decoded: Decoded, shortest: float) -> None:
+        """Into the log: how many recordings are not used, and the empty ones by name."""
+        if self.left_out:
+            print(
+                f"{self.left_out} of {len(decoded.recordings)} recordings last less than "
+                f"{shortest:g} s and are left out"
+            )
+        for recording in decoded.recordings:
+            if not recording.length:
+                print(f"{recording.path} is empty")
 
-def speech_data(task: Task, files: Iterable[Path]) -> SpeechData:
-    """The data module of ``files``; those shorter than a second are left out.
+    def _windows(
+        self, train: list[Recording], val: list[Recording], task: Task
+    ) -> tuple[Dataset[Any], Dataset[Any]]:
+        windows = Windows(self.samples, train, seconds=self.seconds, hop=TRAIN_HOP)
+        held_out = Windows(self.samples, val, seconds=self.seconds, hop=VAL_HOP)
+        return at_most(windows, task.train_samples), at_most(held_out, VAL_WINDOWS)
+
+    def _cropped(
+        self, train: list[Recording], val: list[Recording], task: Task
+    ) -> tuple[Dataset[Any], Dataset[Any]]:
+        chosen = at_most(cast(Dataset[Any], train), task.train_samples)
+        crops = Crops(self.samples, [chosen[i] for i in range(len(cast(Sequence[Any], chosen)))])
+        return crops, Crops(self.samples, val)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        if not self.cropped:
+            return super().train_dataloader()
+        return self._crop_loader(self.train, torch.Generator().manual_seed(self.seed))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._crop_loader(self.val) if self.cropped else super().val_dataloader()
+
+    def _crop_loader(
+        self, crops: Dataset[Any], generator: torch.Generator | None = None
+    ) -> DataLoader[Any]:
+        recordings = cast(Crops, crops).recordings
+        longest = round(self.seconds * SAMPLE_RATE)
+        return DataLoader(
+            crops,
+            batch_sampler=CropBatches(recordings, self.batch_size, longest, generator),
+            generator=torch.Generator(),  # never the global one, which training draws masks from
+        )
+
+
+def speech_data(task: Task, recipe: Training) -> SpeechData:
+    """The data module of ``task.dataset``, decoded.
 
     Raises:
-        DataError: a file is not audio, or fewer than two last a second.
+        DataError: a file is not audio or is damaged, or too few of them are long enough.
     """
-    recordings = [Recording.open(file) for file in files]
-    usable = [recording for recording in recordings if recording.windows(VAL_HOP)]
-    if len(usable) < 2:
-        raise DataError(
-            f"{task.path or task.dataset}: {len(usable)} of {len(recordings)} recordings last a "
-            "second or more; at least two must, one of them to validate on"
-        )
-    return SpeechData(usable, task)
-
-
-@cache  # making the filter takes longer than applying it
-def _resample(sample_rate: int) -> Resample:
-    return Resample(sample_rate, SAMPLE_RATE)
+    files = CORPORA[task.dataset].files(task.path)
+    return SpeechData(decode_all(recordings_of(files)), task, recipe)

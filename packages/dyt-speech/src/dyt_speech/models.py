@@ -1,31 +1,58 @@
-"""wav2vec 2.0 at the suite's size, built by transformers."""
+"""wav2vec 2.0 at three sizes, built by transformers."""
 
-from collections.abc import Callable
+from math import log
 
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
+# What is not named is as in wav2vec 2.0 base: the seven convolutions' kernels and strides (a frame
+# every 20 ms), group norm in the first of them, post-norm layers, dropout 0.1.
+_SMALL = Wav2Vec2Config(
+    conv_dim=(32,) * 7,
+    hidden_size=64,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    intermediate_size=256,
+    num_codevector_groups=2,
+    # Base has 320. With 32, half a minute of speech is not enough to make codes that can be
+    # told from their context: after 200 steps the loss was still log(21), a blind guess.
+    num_codevectors_per_group=8,
+    codevector_dim=64,
+    proj_codevector_dim=64,
+    num_negatives=20,  # base has 100 and 15 s to draw them from; a second masks 25 frames
+)
+_BASE = Wav2Vec2Config(
+    activation_dropout=0.0,
+    feat_proj_dropout=0.1,
+    feat_quantizer_dropout=0.1,
+)
+# Trained on Libri-Light, as published: layer norm after every convolution, pre-norm layers.
+_LARGE = Wav2Vec2Config(
+    conv_bias=True,
+    feat_extract_norm="layer",
+    do_stable_layer_norm=True,
+    hidden_size=1024,
+    num_hidden_layers=24,
+    num_attention_heads=16,
+    intermediate_size=4096,
+    codevector_dim=768,
+    proj_codevector_dim=768,
+    activation_dropout=0.0,
+    feat_proj_dropout=0.1,
+    feat_quantizer_dropout=0.1,
+)
+CONFIGS = {"wav2vec2": _SMALL, "wav2vec2-base": _BASE, "wav2vec2-large": _LARGE}
 
-def _wav2vec2() -> Wav2Vec2ForPreTraining:
-    # What is not named is as in wav2vec 2.0 base: the seven convolutions' kernels and strides
-    # (a frame every 20 ms), group norm in the first, post-norm layers, dropout 0.1. Smaller than
-    # its size alone asks for are the codebooks and the number of negatives.
-    config = Wav2Vec2Config(
-        conv_dim=(32,) * 7,
-        hidden_size=64,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=256,
-        num_codevector_groups=2,
-        # Base has 320. With 32, half a minute of speech is not enough to make codes that can be
-        # told from their context: after 200 steps the loss was still log(21), a blind guess.
-        num_codevectors_per_group=8,
-        codevector_dim=64,
-        proj_codevector_dim=64,
-        num_negatives=20,  # base has 100 and 15 s to draw them from; a second masks 25 frames
-        layerdrop=0.0,  # dropping one of 4 layers is not what dropping one of 12 is
-    )
-    return Wav2Vec2ForPreTraining(config)
+
+def build(name: str, *, layer_drop: float = 0.0) -> Wav2Vec2ForPreTraining:
+    """The model called ``name``, on (B, samples) waveforms at 16 kHz.
+
+    Args:
+        layer_drop: share of the transformer's layers that a training step leaves out.
+    """
+    config = CONFIGS[name].to_dict() | {"layerdrop": layer_drop}
+    return Wav2Vec2ForPreTraining(Wav2Vec2Config(**config))
 
 
-# name -> model on (B, samples) waveforms at 16 kHz
-MODELS: dict[str, Callable[[], Wav2Vec2ForPreTraining]] = {"wav2vec2": _wav2vec2}
+def blind_guess(name: str) -> float:
+    """Loss, in nats, of taking a frame's code and all its negatives for equally likely."""
+    return log(1 + CONFIGS[name].num_negatives)

@@ -1,126 +1,159 @@
 """wav2vec 2.0's pretraining: find the masked frame's code among those of other frames."""
 
-from math import exp, log
+import logging
+from dataclasses import dataclass
+from math import log
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Generator, Tensor
-from torch.nn.functional import cosine_similarity
-from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2ForPreTrainingOutput
+from torch import Generator, Tensor, nn
 
 from dyt_bench.cell import Task
 from dyt_bench.domain import Training
 from dyt_bench.optim import adamw
-from dyt_speech.models import MODELS
+from dyt_speech.models import blind_guess, build
+from dyt_speech.objective import (
+    Contrast,
+    contrast,
+    gumbel_temperature,
+    sample_negatives,
+    span_mask,
+)
 
-SPAN = 3  # frames masked in a row, 60 ms; the paper's 10 need more speech and more steps
-MASK_SHARE = 0.65  # of the frames if no two spans met, as in the paper; about half as they do
-VAL_MASKINGS = 4  # masks for each validation window: the clips have few windows
+logger = logging.getLogger(__name__)
+
+COLLAPSED = 0.5  # share of a blind guess's loss: with less, most negatives are the same code
+LEARNED = 0.01  # nats below a blind guess: with less, the model is no better
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms of the objective, of one batch."""
+
+    contrast: Contrast
+    perplexity: Tensor  # effective number of codes in use, summed over the codebooks
+    diversity: Tensor  # share of the codes that is not in use
+    penalty: Tensor  # mean square of the extractor's output; zero where it has no weight
 
 
 class Pretraining(LightningModule):
-    """Logs ``train/loss`` and, of the validation set, the two terms it is made of, apart.
+    """Logs ``train/loss`` and, of the validation set, the terms it is made of, apart.
 
-    The loss is contrastive + 0.1 · diversity, in nats per masked frame. The swap of the norm
-    before the quantizer changes the targets and so both terms: ``val/loss`` is the contrastive
-    one alone, ``val/perplexity`` the effective number of codes in use (of 16), ``val/diversity``
-    the share that is not, ``val/acc`` the share of masked frames whose own code ranks first.
+    The loss is contrastive + 0.1 · diversity + penalty, in nats per masked frame. The swap of the
+    norm before the quantizer changes the targets and so both first terms: ``val/loss`` is the
+    contrastive one alone, ``val/perplexity`` the effective number of codes in use,
+    ``val/diversity`` the share that is not, ``val/acc`` the share of masked frames whose own code
+    ranks first, and ``val/chance`` the loss of a blind guess among the codes in use. Where that is
+    far below log(1 + negatives) the codebook has collapsed, and where ``val/loss`` ends level with
+    it nothing was learned: the log says so.
+    ``val/objective_bits`` is the whole loss in bits, as fairseq reports it (but its diversity is
+    the softmax's, here and in transformers that of the codes taken).
 
-    Source: Baevski et al. 2020, section 3.2 and appendix B (arXiv 2006.11477).
+    Of the recipe's options it reads ``mask_length`` (frames masked in a row), ``layer_drop``
+    (share of layers left out of a step), ``extractor_gradient`` (factor of the feature
+    extractor's gradient), ``feature_penalty`` (weight of its output's mean square),
+    ``temperature_floor`` and ``temperature_updates`` (the Gumbel softmax's course) and
+    ``val_maskings`` (masks for each validation window); the data module reads the others.
+
+    Source: Baevski et al. 2020, sections 3.2 and 4.2 (arXiv 2006.11477).
     """
-
-    units_per_sample = 1
 
     def __init__(self, task: Task, recipe: Training) -> None:
         super().__init__()
         self.task, self.recipe = task, recipe
-        self.model = MODELS[task.model]()
+        self.option = {key: float(value) for key, value in recipe.options.items()}
+        self.units_per_sample = round(self.option["seconds"])
+        self.model = build(task.model, layer_drop=self.option["layer_drop"])
         self.num_negatives: int = self.model.config.num_negatives
+        self._penalty: Tensor | None = None
+        if self.option["extractor_gradient"] != 1 or self.option["feature_penalty"]:
+            self.model.wav2vec2.feature_extractor.register_forward_hook(self._restrain)
 
-    def forward(
-        self, waves: Tensor, mask: Tensor, negatives: Tensor
-    ) -> Wav2Vec2ForPreTrainingOutput:
-        """Waves (B, samples), mask (B, T), negatives (B, T, K) -> losses, summed over the mask."""
-        output: Wav2Vec2ForPreTrainingOutput = self.model(
-            waves, mask_time_indices=mask, sampled_negative_indices=negatives
+    def _restrain(self, extractor: nn.Module, waves: object, features: Tensor) -> None:
+        """As fairseq does: the penalty's gradient is scaled down with the rest."""
+        if features.requires_grad:
+            factor = self.option["extractor_gradient"]
+            features.register_hook(lambda gradient: gradient * factor)
+        self._penalty = features.float().pow(2).mean()
+
+    def forward(self, waves: Tensor, mask: Tensor, negatives: Tensor) -> Losses:
+        """Waves (B, samples), mask (B, T), negatives (B, T, K) -> the objective's terms."""
+        model = self.model
+        output = model.wav2vec2(waves, mask_time_indices=mask)
+        predicted = model.project_hid(output.last_hidden_state)
+        features = model.dropout_features(output.extract_features)
+        codes, perplexity = model.quantizer(features, mask_time_indices=mask)
+        codes = model.project_q(codes.to(model.project_q.weight.dtype))
+        entries = model.config.num_codevector_groups * model.config.num_codevectors_per_group
+        penalty, self._penalty = self._penalty, None
+        return Losses(
+            contrast=contrast(predicted, codes, mask, negatives),
+            perplexity=perplexity,
+            diversity=1 - perplexity / entries,
+            penalty=perplexity.new_zeros(()) if penalty is None else penalty,
         )
-        return output
+
+    def objective(self, losses: Losses) -> Tensor:
+        """What is minimised, in nats per masked frame."""
+        diversity = self.model.config.diversity_loss_weight * losses.diversity
+        return losses.contrast.loss + diversity + self.option["feature_penalty"] * losses.penalty
 
     def draw(self, waves: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """A mask (B, T) and negatives (B, T, K) for ``waves``; the same draws on every device."""
         frames = int(self.model._get_feat_extract_output_lengths(waves.shape[1]))
-        mask = span_mask(len(waves), frames, generator)
+        mask = span_mask(len(waves), frames, round(self.option["mask_length"]), generator)
         negatives = sample_negatives(mask, self.num_negatives, generator)
         return mask.to(waves.device), negatives.to(waves.device)
 
     def training_step(self, waves: Tensor, index: int) -> Tensor:
-        temperature = gumbel_temperature(self.global_step / self.task.steps)
+        temperature = gumbel_temperature(
+            self.global_step / self.task.steps,
+            updates=round(self.option["temperature_updates"]),
+            floor=self.option["temperature_floor"],
+        )
         self.model.set_gumbel_temperature(temperature)  # type: ignore[arg-type]  # it says int
-        mask, negatives = self.draw(waves)
-        loss: Tensor = self(waves, mask, negatives).loss / mask.sum()
+        loss = self.objective(self(waves, *self.draw(waves)))
         self.log("train/loss", loss)
         return loss
 
     def validation_step(self, waves: Tensor, index: int) -> None:
-        waves = waves.repeat(VAL_MASKINGS, 1)
+        waves = waves.repeat(round(self.option["val_maskings"]), 1)
         mask, negatives = self.draw(waves, Generator().manual_seed(index))
         # transformers before 5.23 draws for LayerDrop in evaluation, too.
         with torch.random.fork_rng(devices=[]):
-            output = self(waves, mask, negatives)
+            losses: Losses = self(waves, mask, negatives)
         masked = int(mask.sum())  # as the batch size it makes the epoch's mean one over frames
-        self.log("val/loss", output.contrastive_loss / masked, batch_size=masked)
-        self.log("val/diversity", output.diversity_loss / masked, batch_size=masked)
-        self.log("val/perplexity", output.codevector_perplexity, batch_size=masked)
-        accuracy = ranked_first(
-            output.projected_states, output.projected_quantized_states, mask, negatives
-        )
-        self.log("val/acc", accuracy, batch_size=masked)
+        for name, value in {
+            "loss": losses.contrast.loss,
+            "chance": losses.contrast.chance,
+            "acc": losses.contrast.accuracy,
+            "perplexity": losses.perplexity,
+            "diversity": losses.diversity,
+            "objective_bits": self.objective(losses) / log(2),
+        }.items():
+            self.log(f"val/{name}", value, batch_size=masked)
+
+    def on_validation_end(self) -> None:
+        """Say what a falling loss alone would hide."""
+        metrics, step = self.trainer.callback_metrics, self.global_step
+        loss, chance = float(metrics["val/loss"]), float(metrics["val/chance"])
+        if chance < COLLAPSED * blind_guess(self.task.model):
+            logger.warning(
+                "step %d: the codebook has collapsed: most negatives carry a frame's own code, "
+                "and a blind guess already has a loss of %.2f; read val/loss against that",
+                step,
+                chance,
+            )
+        elif step == self.task.steps and loss > chance - LEARNED:
+            logger.warning(
+                "step %d: val/loss %.2f is that of a blind guess among the codes in use, %.2f: "
+                "nothing was learned",
+                step,
+                loss,
+                chance,
+            )
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         task = self.task
         return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)
-
-
-def span_mask(batch: int, frames: int, generator: Generator | None = None) -> Tensor:
-    """Boolean (batch, frames): as many spans of ``SPAN`` in each row, starting anywhere."""
-    spans = max(1, round(MASK_SHARE * frames / SPAN))
-    order = torch.rand(batch, frames - SPAN + 1, generator=generator).argsort(1)
-    starts = order[:, :spans, None]
-    covered = (starts + torch.arange(SPAN)).flatten(1)
-    return torch.zeros(batch, frames, dtype=torch.bool).scatter_(1, covered, True)
-
-
-def sample_negatives(mask: Tensor, count: int, generator: Generator | None = None) -> Tensor:
-    """For each frame ``count`` other masked frames of its row, with replacement.
-
-    Mask (B, T) -> indices (B, T, count) into the B·T frames of the batch.
-    """
-    batch, frames = mask.shape
-    others = mask.unsqueeze(1) & ~torch.eye(frames, dtype=torch.bool)
-    drawn = torch.multinomial(
-        others.flatten(0, 1).float(), count, replacement=True, generator=generator
-    )
-    return drawn.view(batch, frames, count) + frames * torch.arange(batch).view(-1, 1, 1)
-
-
-def gumbel_temperature(progress: float) -> float:
-    """From 2 down to 0.5, exponentially, over the first 69 % of the budget.
-
-    The paper's base model: 2 · 0.999995^update, at least 0.5, for 400,000 updates. A budget of
-    a few hundred steps runs along the same curve, so ``progress`` is the share of it that is done.
-    """
-    return max(0.5, 2 * exp(400_000 * progress * log(0.999995)))
-
-
-def ranked_first(predicted: Tensor, codes: Tensor, mask: Tensor, negatives: Tensor) -> Tensor:
-    """Share of masked frames whose prediction is nearer to its own code than to any other.
-
-    Negatives that carry the same code do not count against it, as in the loss. Predictions and
-    codes (B, T, D), mask (B, T), negatives (B, T, K) -> a scalar.
-    """
-    guess, own = predicted[mask], codes[mask]  # (M, D)
-    others = codes.flatten(0, 1)[negatives[mask]]  # (M, K, D)
-    same = (others == own.unsqueeze(1)).all(-1)
-    rivals = cosine_similarity(guess.unsqueeze(1), others, dim=-1).masked_fill(same, -torch.inf)
-    return (cosine_similarity(guess, own, dim=-1) > rivals.amax(1)).float().mean()

@@ -1,0 +1,158 @@
+"""What the domain offers: models by size, training recipes, data sets. Read without torch."""
+
+from collections.abc import Mapping
+
+from dyt_bench.domain import Dataset, Fetch, Model, Training
+from dyt_speech.corpora import ASTERISK, CORPORA, load_librispeech, load_speech_commands
+
+_PAPER = "arXiv 2006.11477, section 4.2"
+# The feature extractor keeps its norms, as in the paper.
+_EXTRACTOR = ("*feature_extractor*",)
+
+MODELS: Mapping[str, Model] = {
+    "wav2vec2": Model(
+        summary="wav2vec 2.0, 4 layers of 64 on 7 convolutions of 32, 2 codebooks of 8",
+        library="transformers",
+        native_norm="LayerNorm",
+        steps=200,
+        batch_size=8,
+        learning_rate=4e-3,
+    ),
+    "wav2vec2-base": Model(
+        summary="wav2vec 2.0 base: 12 layers of 768, 95 M parameters; a batch is 1.6 h",
+        library="transformers",
+        native_norm="LayerNorm",
+        steps=400_000,
+        batch_size=358,
+        learning_rate=5e-4,
+        training="base",
+    ),
+    "wav2vec2-large": Model(
+        summary="wav2vec 2.0 large: 24 pre-norm layers of 1024, 317 M; a batch is 2.7 h",
+        library="transformers",
+        native_norm="LayerNorm",
+        steps=250_000,
+        batch_size=480,
+        learning_rate=3e-4,
+        training="large",
+        exclude=_EXTRACTOR,
+    ),
+}
+
+TRAININGS: Mapping[str, Training] = {
+    "default": Training(
+        summary="wav2vec 2.0's objective on seconds of speech. Changed from base: this suite's "
+        "AdamW and cosine, masks of 3 frames, no layer drop, no L2 penalty, the extractor's "
+        "gradient in full, float32",
+        source=_PAPER,
+        options={
+            "seconds": 1.0,
+            "shortest": 1.0,
+            "mask_length": 3,  # 60 ms; the paper's 10 need more speech and more steps
+            "layer_drop": 0.0,  # dropping one of 4 layers is not what dropping one of 12 is
+            "extractor_gradient": 1.0,
+            "feature_penalty": 0.0,
+            "temperature_floor": 0.5,
+            "temperature_updates": 400_000,
+            "val_maskings": 4,  # the clips have few windows
+        },
+    ),
+    "base": Training(
+        summary="wav2vec 2.0 base on LibriSpeech: Adam, warm-up 8 %, linear decay, crops of up to "
+        "15.6 s; bfloat16 where the paper has float16, weight decay on matrices alone",
+        source=_PAPER,
+        betas=(0.9, 0.98),
+        eps=1e-6,
+        weight_decay=0.01,
+        warmup=0.08,
+        schedule="linear",
+        precision="bf16-mixed",
+        options={
+            "seconds": 15.625,
+            "shortest": 2.0,
+            "mask_length": 10,
+            "layer_drop": 0.05,
+            "extractor_gradient": 0.1,
+            "feature_penalty": 10.0,
+            "temperature_floor": 0.5,
+            "temperature_updates": 400_000,
+            "val_maskings": 1,
+        },
+    ),
+    "large": Training(
+        summary="wav2vec 2.0 large on LibriSpeech: as base, crops of up to 20 s, layer drop 0.2, "
+        "temperature down to 0.1; the architecture is that of its Libri-Light sibling",
+        source=_PAPER,
+        betas=(0.9, 0.98),
+        eps=1e-6,
+        weight_decay=0.01,
+        warmup=0.08,
+        schedule="linear",
+        precision="bf16-mixed",
+        options={
+            "seconds": 20.0,
+            "shortest": 2.0,
+            "mask_length": 10,
+            "layer_drop": 0.2,
+            "extractor_gradient": 0.1,
+            "feature_penalty": 10.0,
+            "temperature_floor": 0.1,
+            "temperature_updates": 250_000,
+            "val_maskings": 1,
+        },
+    ),
+}
+
+DATASETS: Mapping[str, Dataset] = {
+    "clips": Dataset(
+        summary="10 recorded clips, 34 s, 16 kHz: a read book and spoken playing cards",
+        source="PocketSphinx 5.1.1 (PyPI, source distribution), test data",
+        licence="BSD-2-Clause style",
+        files=CORPORA["clips"].files,
+    ),
+    "asterisk": Dataset(
+        summary="2,781 telephone prompts, 2 h, 16 kHz, by four speakers in five languages",
+        source="Debian's asterisk-core-sounds-{en,es,fr,it,ru}-g722; needs PyAV to decode",
+        licence="CC-BY-SA-3.0 and CC-BY-3.0",
+        files=CORPORA["asterisk"].files,
+        fetch=Fetch(
+            size="55 MB",
+            debian=tuple(ASTERISK.values()),
+            keep=("usr/share/asterisk/sounds/**/*.g722", "usr/share/doc/*/copyright"),
+        ),
+    ),
+    "librispeech": Dataset(
+        summary="read English books; yours by path, with any of its parts train-* and dev-*",
+        source="openslr.org, set 12, by torchaudio; fetched: train-clean-100 and dev-clean",
+        licence="CC-BY-4.0",
+        files=CORPORA["librispeech"].files,
+        takes_path=True,
+        fetch=Fetch(
+            size="6.7 GB",
+            load=load_librispeech,
+            keep=("LibriSpeech/*/*/*/*.flac", "LibriSpeech/SPEAKERS.TXT"),
+        ),
+    ),
+    "speech-commands": Dataset(
+        summary="105,829 spoken words of a second, version 0.02; yours by path",
+        source="Warden 2018 (arXiv 1804.03209), by torchaudio",
+        licence="CC-BY-4.0",
+        files=CORPORA["speech-commands"].files,
+        takes_path=True,
+        fetch=Fetch(
+            size="2.4 GB",
+            load=load_speech_commands,
+            keep=(
+                "SpeechCommands/speech_commands_v0.02/*/*.wav",
+                "SpeechCommands/speech_commands_v0.02/*.txt",
+            ),
+        ),
+    ),
+    "folder": Dataset(
+        summary="your recordings, any rate, one or more channels",
+        source="path: a folder with at least two audio files",
+        licence="yours",
+        files=CORPORA["folder"].files,
+        takes_path=True,
+    ),
+}
