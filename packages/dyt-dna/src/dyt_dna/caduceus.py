@@ -7,6 +7,7 @@ channels of the model, E = 2 D inside a mixer.
 
 import math
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -20,7 +21,7 @@ from transformers.models.mamba.modeling_mamba import (
 )
 
 from dyt_dna.bases import COMPLEMENT, TOKENS, reverse_complement
-from dyt_dna.scan import has_kernel, selective_scan
+from dyt_dna.scan import selective_scan
 
 STD = 0.02  # of the embedding at the start
 
@@ -54,7 +55,7 @@ def _scan_both(forward: MambaMixer, reverse: MambaMixer, *inner: Tensor) -> tupl
     directions = list(zip((forward, reverse), inner, strict=True))
     xs, dts, bs, cs = zip(*(_scan_inputs(*direction) for direction in directions), strict=True)
     a = [-mixer.A_log.float().exp() for mixer, _ in directions]
-    if xs[0].is_cuda and has_kernel():
+    if _scans_with_kernel(xs[0]):
         ys = [_kernel_scan(*parts) for parts in zip(xs, dts, a, bs, cs, strict=True)]
     else:
         x, dt, b, c = (torch.stack(parts).movedim(2, 0) for parts in (xs, dts, bs, cs))
@@ -69,6 +70,10 @@ def _scan_inputs(mixer: MambaMixer, inner: Tensor) -> tuple[Tensor, Tensor, Tens
     sizes = [mixer.time_step_rank, mixer.ssm_state_size, mixer.ssm_state_size]
     dt, b, c = mixer.x_proj(x).split(sizes, dim=-1)
     return x, softplus(mixer.dt_proj(dt)), b, c
+
+
+def _scans_with_kernel(x: Tensor) -> bool:
+    return x.is_cuda and find_spec("mamba_ssm") is not None
 
 
 def _kernel_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from dyt_bench.fetch import need
 from dyt_bench.sources import files_below, package_file
 
 GENOMES = {".fa", ".fasta", ".fna", ".gb", ".gbk", ".gz"}
-_SYSTEM = Path("/usr/share/doc/ragout/examples")  # where Debian's package puts its genomes
+_RAGOUT = "usr/share/doc/ragout/examples"  # where Debian's package has its genomes
 
 # Species -> one genome of it: strains of a species share most of their sequence, so a second one
 # would hold what is held out of the first.
@@ -127,7 +127,7 @@ def _hg38(path: Path | None) -> list[Path]:
 
 def _bacteria(path: Path | None) -> list[Path]:
     """Also what the data set "species" is read from: one download for the two."""
-    return need("dna/bacteria", SPECIES.values(), system=[_SYSTEM])
+    return need("dna/bacteria", SPECIES.values(), system=[Path("/") / _RAGOUT])
 
 
 def _classes(path: Path | None) -> list[Path]:
@@ -151,7 +151,9 @@ DATASETS: Mapping[str, Dataset] = {
         fetch=Fetch(
             size="18 MB",
             debian=("ragout-examples",),
-            keep=tuple(f"usr/share/doc/ragout/examples/**/{Path(f).name}" for f in SPECIES.values()),
+            keep=tuple(
+                f"usr/share/doc/ragout/examples/**/{Path(f).name}" for f in SPECIES.values()
+            ),
         ),
     ),
     "folder": Dataset(

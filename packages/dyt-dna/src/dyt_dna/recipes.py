@@ -44,7 +44,7 @@ TRAININGS: Mapping[str, Training] = {
         options=_MASKS,
     ),
     "caduceus": Training(
-        summary="Caduceus's pretraining: 15 % of the bases masked as in BERT, the rate down to 1e-4",
+        summary="Caduceus's pretraining: 15 % of the bases masked as BERT does, down to 1e-4",
         source=_CADUCEUS,
         weight_decay=0.1,
         final_rate=0.0125,

@@ -1,6 +1,5 @@
 """The selective scan of Mamba (arXiv 2312.00752, section 3.2), quick enough to train on a CPU."""
 
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -27,11 +26,6 @@ def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Te
     with torch.autocast(x.device.type, enabled=False):
         y: Tensor = _Scan.apply(*(part.to(dtype) for part in (x, dt, a, b, c)))  # type: ignore[no-untyped-call]
     return y.to(x.dtype)
-
-
-def has_kernel() -> bool:
-    """Whether the package mamba-ssm is there: on a GPU transformers then scans with its kernel."""
-    return find_spec("mamba_ssm") is not None
 
 
 class _Scan(Function):
@@ -85,9 +79,7 @@ class _Segment:
         self.a = a
         self.decay, self.added, self.states = (x.new_empty(shape) for _ in range(3))
 
-    def run(
-        self, state: Tensor, x: Tensor, dt: Tensor, b: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def run(self, state: Tensor, x: Tensor, dt: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The decays exp(dt A), what each step adds, and the states, from the ``state`` before."""
         decay, added, states = (room[: len(x)] for room in (self.decay, self.added, self.states))
         torch.mul(dt.unsqueeze(-2), self.a, out=decay).exp_()

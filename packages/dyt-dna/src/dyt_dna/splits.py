@@ -88,9 +88,7 @@ def by_bed(sequences: Iterable[Stretch], beds: Iterable[Path]) -> Split:
     return Split(train, val)
 
 
-def _interval(
-    line: str, where: str, sequences: dict[str, Stretch]
-) -> tuple[str, Interval, str]:
+def _interval(line: str, where: str, sequences: dict[str, Stretch]) -> tuple[str, Interval, str]:
     columns = line.split("\t")
     if len(columns) < 4 or not (columns[1].isdecimal() and columns[2].isdecimal()):
         raise DataError(
