@@ -20,7 +20,7 @@ TASK = Task(
 )
 
 
-@pytest.mark.parametrize(("order", "loss"), [(0, 1.3297), (2, 1.3157), (4, 1.3086), (8, 1.3093)])
+@pytest.mark.parametrize(("order", "loss"), [(0, 1.3297), (2, 1.3157), (4, 1.3085), (8, 1.3092)])
 def test_markov_loss_of_the_readme(order: int, loss: float) -> None:
     assert markov_loss(domain.build_data(TASK), order) == pytest.approx(loss, abs=5e-5)
 

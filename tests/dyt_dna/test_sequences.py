@@ -54,7 +54,7 @@ def test_ambiguous_letters_are_counted(tmp_path: Path, caplog: pytest.LogCapture
 def test_letters_of_another_alphabet_are_named(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a.fa"
     path.write_bytes(">a\nACGTÄ\n".encode(encoding))
-    with pytest.raises(DataError, match="a.fa"):
+    with pytest.raises(DataError, match=r"a\.fa"):
         read_sequences(path)
 
 
