@@ -85,7 +85,7 @@ def _small_caduceus(summary: str) -> Model:
         summary=summary,
         library="transformers",
         native_norm="RMSNorm",
-        steps=120,
+        steps=160,
         batch_size=4,
         learning_rate=8e-3,
         training="caduceus-small",
