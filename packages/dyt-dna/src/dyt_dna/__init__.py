@@ -1,69 +1,84 @@
-"""Language modelling of DNA: HyenaDNA. The domain object, nothing else."""
+"""DNA: language models of genomes, classification of sequences. The domain object, nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dyt_bench.cell import Task
-from dyt_bench.domain import Dataset, Domain, Metric, Model
-from dyt_bench.sources import files_below, package_file
+from dyt_bench.domain import Domain, Metric
+from dyt_dna.catalog import ARCHITECTURES, DATASETS, LABELLED, MODELS
+from dyt_dna.recipes import TRAININGS
 
 if TYPE_CHECKING:
+    from dyt_dna.classifier import Classifier
     from dyt_dna.data import GenomeData
+    from dyt_dna.labelled import LabelledData
     from dyt_dna.module import LanguageModel
 
-
-def _chloroplast(path: Path | None) -> list[Path]:
-    return [package_file("dyt_dna", "genome/NC_000932.gb")]
-
-
-def _folder(path: Path | None) -> list[Path]:
-    suffixes = {".fa", ".fasta", ".fna", ".gb", ".gbk", ".gz"}
-    return files_below(path, suffixes, "GENOME.fa or GENOME.gb, gzipped or not")
+# Of the Markov chain that a model is to beat. Of next bases, the best order on the chloroplast; of
+# masked ones the bases' frequencies, as a step has a fraction of the targets to learn from.
+ORDER, MASKED_ORDER = 6, 0
 
 
 class DNA(Domain):
     name = "dna"
-    summary = "next-nucleotide prediction"
+    summary = "next or masked nucleotides, and classes of sequences"
     unit = "base"
-    metric = Metric(name="val/loss", mode="min", title="loss (nats/base)", margin=0.005)
-    preload = ("dyt_dna.data", "dyt_dna.module")
-    models = {
-        "hyena": Model(
-            summary="HyenaDNA, 2 layers of 128, 1,024 bases",
-            library="dyt-dna",
-            native_norm="LayerNorm",
-            steps=160,
-            batch_size=2,
-            learning_rate=2e-3,
-        ),
-    }
-    datasets = {
-        "chloroplast": Dataset(
-            summary="the chloroplast genome of Arabidopsis thaliana, 154,478 bases, annotated",
-            source="GenBank NC_000932.1, as in Biopython 1.88, Tests/GenBank/NC_000932.gb",
-            licence="Biopython",
-            files=_chloroplast,
-        ),
-        "folder": Dataset(
-            summary="your genomes, FASTA or GenBank",
-            source="path: a file, or a folder of .fa .fasta .fna .gb .gbk, gzipped or not",
-            licence="yours",
-            files=_folder,
-            takes_path=True,
-        ),
-    }
+    metric = Metric(
+        name="val/loss",
+        mode="min",
+        title="loss (nats/base)",
+        margin=0.005,
+        baseline=f"a Markov chain of order {ORDER}; of masked bases, their frequencies; of classes, "
+        "the GC content",
+    )
+    preload = ("dyt_dna.evaluation",)
+    models = MODELS
+    datasets = DATASETS
+    trainings = TRAININGS
 
-    def build_data(self, task: Task) -> GenomeData:
+    def build_data(self, task: Task) -> GenomeData | LabelledData:
+        files = list(self.datasets[task.dataset].files(task.path))
+        if task.dataset in LABELLED:
+            from dyt_dna.labelled import labelled_data
+
+            return labelled_data(task, files)
         from dyt_dna.data import genome_data
 
-        return genome_data(task, self.datasets[task.dataset].files(task.path))
+        return genome_data(task, files, self.training(task).options)
 
-    def build_module(self, task: Task, data: GenomeData) -> LanguageModel:  # type: ignore[override]
+    def build_module(  # type: ignore[override]
+        self, task: Task, data: GenomeData | LabelledData
+    ) -> LanguageModel | Classifier:
+        from dyt_dna.classifier import Classifier
+        from dyt_dna.data import GenomeData
         from dyt_dna.module import LanguageModel
 
-        return LanguageModel(task, data, self.training(task))
+        kind = LanguageModel if isinstance(data, GenomeData) else Classifier
+        return kind(task, data, self.training(task))
+
+    def baseline(self, task: Task, data: GenomeData | LabelledData) -> float:  # type: ignore[override]
+        from dyt_dna.data import GenomeData
+        from dyt_dna.labelled import gc_baseline
+        from dyt_dna.markov import markov_loss
+
+        if isinstance(data, GenomeData):
+            masked = ARCHITECTURES[task.model].masked
+            return markov_loss(data, MASKED_ORDER if masked else ORDER)
+        return gc_baseline(data)[0]
+
+    def evaluate(  # type: ignore[override]
+        self,
+        task: Task,
+        module: LanguageModel | Classifier,
+        data: GenomeData | LabelledData,
+        folder: Path,
+    ) -> Mapping[str, float]:
+        from dyt_dna import evaluation
+
+        return evaluation.measure(module, data)
 
 
 domain = DNA()

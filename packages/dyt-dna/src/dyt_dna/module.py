@@ -1,6 +1,8 @@
-"""Next-nucleotide prediction."""
+"""Language models of DNA as the harness uses them: next bases, or masked ones."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -10,44 +12,42 @@ from torch.nn.functional import cross_entropy
 from dyt_bench.cell import Task
 from dyt_bench.domain import Training
 from dyt_bench.optim import adamw
-from dyt_dna.data import LENGTH, UNKNOWN, GenomeData
-from dyt_dna.models import MODELS
+from dyt_dna.bases import UNKNOWN
+from dyt_dna.data import Example, GenomeData
+from dyt_dna.models import Backbone, build
 
 
 class LanguageModel(LightningModule):
-    """Logs ``train/loss`` and ``val/loss`` (nats a base, over the known ones: an N is no target).
+    """Logs ``train/loss`` and ``val/loss`` (nats a base, over the targets: an N is none).
 
     In validation also ``val/bits_per_base``, ``val/perplexity``, ``val/acc`` (share of bases
     whose likeliest guess was right) and, for annotated genomes, ``val/loss_coding`` and
     ``val/loss_noncoding``. All are means over bases, not over batches.
     """
 
-    units_per_sample = LENGTH
-
     def __init__(self, task: Task, data: GenomeData, recipe: Training) -> None:
         super().__init__()
         self.task, self.recipe = task, recipe
         self.annotated = data.annotated
-        self.model = MODELS[task.model](LENGTH)
+        self.units_per_sample = data.length
+        self.model = build(task.model, recipe.options)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L) int64 -> logits of the next base (B, L, 5)."""
+        """(B, L) int64 -> logits of the targets (B, L, tokens)."""
         logits: Tensor = self.model(tokens)
         return logits
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        tokens, _ = batch
-        targets = tokens[:, 1:]
-        losses = _losses(self(tokens[:, :-1]), targets)
-        loss = losses.sum() / (targets != UNKNOWN).sum().clamp(min=1)  # a window may be all N
+    def training_step(self, batch: Example, index: int) -> Tensor:
+        inputs, targets, _ = batch
+        losses = target_losses(self(inputs), targets)
+        loss = losses.sum() / (targets != UNKNOWN).sum().clamp(min=1)  # there may be none
         self.log("train/loss", loss)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        tokens, coding = batch
-        targets, coding = tokens[:, 1:], coding[:, 1:]
-        logits = self(tokens[:, :-1])
-        losses = _losses(logits, targets)
+    def validation_step(self, batch: Example, index: int) -> None:
+        inputs, targets, coding = batch
+        logits = self(inputs)
+        losses = target_losses(logits, targets)
         known = targets != UNKNOWN
         self._log_mean("val/loss", losses, known)
         self._log_mean("val/bits_per_base", losses / math.log(2), known)
@@ -67,15 +67,32 @@ class LanguageModel(LightningModule):
             self.log(name, values[where].mean(), batch_size=count)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """The shared recipe. HyenaDNA spares the filters' weights from decay; here they are not
-        singled out, as decay takes less than one percent off a weight in the default budget."""
-        task = self.task
-        return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)
+        return optimizers(self, self.model, self.task, self.recipe)
 
 
-def _losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """(B, L, 5) and (B, L) -> (B, L) nats, zero where the target is not known."""
-    # Flat, because on a GPU the loss of (B, 5, L) has no deterministic kernel.
+def optimizers(
+    module: LightningModule, backbone: Backbone, task: Task, recipe: Training
+) -> OptimizerLRSchedulerConfig:
+    """AdamW, with rules of their own for the weights that draw HyenaDNA's filters.
+
+    Of the recipe's options, ``filter_rate`` and ``filter_weight_decay`` are read here.
+    """
+    own: Mapping[str, Any] = {
+        "lr": task.learning_rate * float(recipe.options.get("filter_rate", 1.0)),
+        "weight_decay": float(recipe.options.get("filter_weight_decay", 0.0)),
+    }
+    return adamw(
+        module,
+        recipe,
+        learning_rate=task.learning_rate,
+        steps=task.steps,
+        own=dict.fromkeys(backbone.own_parameters(), own),
+    )
+
+
+def target_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """(B, L, tokens) and (B, L) -> (B, L) nats, zero where there is no target."""
+    # Flat, because on a GPU the loss of (B, tokens, L) has no deterministic kernel.
     losses = cross_entropy(
         logits.flatten(0, 1), targets.flatten(), ignore_index=UNKNOWN, reduction="none"
     )

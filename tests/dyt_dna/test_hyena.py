@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dyt_dna.models import BASES, MODELS, HyenaDNA, ImplicitFilter, causal_convolution
+from dyt_dna.bases import BASES
+from dyt_dna.hyena import HyenaDNA, HyenaOperator, ImplicitFilter, causal_convolution
 
 
 @pytest.fixture
@@ -78,7 +79,27 @@ def test_any_length_and_a_prefix_has_the_prefix_of_the_logits(model: HyenaDNA, l
     torch.testing.assert_close(prefix, whole[:, :length], rtol=1e-4, atol=1e-5)
 
 
-def test_the_suites_model_has_the_released_size() -> None:
-    model = MODELS["hyena"](1024)
-    assert sum(parameter.numel() for parameter in model.parameters()) == 434_688
-    assert model(torch.zeros(1, 16, dtype=torch.long)).shape == (1, 16, len(BASES))
+def test_operator_is_the_direct_sum_over_all_earlier_positions() -> None:
+    torch.manual_seed(0)
+    operator, x = HyenaOperator(width=4, length=20), torch.randn(2, 20, 4)
+    projected = operator.project(x)
+    padded = torch.cat([torch.zeros(2, 2, 12), projected], dim=1)
+    taps = operator.short.weight[:, 0]
+    short = sum(padded[:, tap : tap + 20] * taps[:, tap] for tap in range(3)) + operator.short.bias
+    gate, key, value = short.chunk(3, dim=2)
+    value, kernel = key * value, operator.filter(20).T
+    mixed = operator.skip * value
+    for t in range(20):
+        for s in range(t + 1):
+            mixed[:, t] = mixed[:, t] + kernel[t - s] * value[:, s]
+    expected = operator.out(gate * mixed)
+    torch.testing.assert_close(operator(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_filters_are_what_is_trained_by_rules_of_its_own() -> None:
+    model = HyenaDNA(width=8, depth=2, length=16)
+    own = set(model.own_parameters())
+    named = [name for name, parameter in model.named_parameters() if parameter in own]
+    assert named
+    assert all(".filter.mlp." in name for name in named)
+    assert sum(".filter." in name for name, _ in model.named_parameters()) == len(named)
