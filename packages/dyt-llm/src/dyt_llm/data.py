@@ -46,9 +46,7 @@ class TextData(SeededDataModule):
         codec: whose tokens they are.
     """
 
-    def __init__(
-        self, train: Windows, held_out: Windows, codec: tokens.Codec, task: Task
-    ) -> None:
+    def __init__(self, train: Windows, held_out: Windows, codec: tokens.Codec, task: Task) -> None:
         count = min(VAL_WINDOWS, len(held_out))
         spread = [index * len(held_out) // count for index in range(count)]
         super().__init__(
@@ -68,7 +66,9 @@ class TextData(SeededDataModule):
 
     def val_windows(self) -> Tensor:
         """(N, context + 1) int64, all that a validation pass reads."""
-        return torch.stack([self.val[index] for index in range(len(cast(Subset[Tensor], self.val)))])
+        return torch.stack(
+            [self.val[index] for index in range(len(cast(Subset[Tensor], self.val)))]
+        )
 
 
 def text_data(task: Task, files: Iterable[Path]) -> TextData:
