@@ -24,7 +24,6 @@ def made(task: Callable[..., Task]) -> tuple:
 def test_what_is_measured_once(made: tuple, tmp_path: Path) -> None:
     task, data, module = made
     figures = domain.evaluate(task, module, data, tmp_path)
-    assert figures == domain.evaluate(task, module, data, tmp_path)
     accuracy = {name: value for name, value in figures.items() if name.endswith("shot")}
     assert len(accuracy) == 6
     assert all(0 <= value <= 1 for value in accuracy.values())
@@ -32,7 +31,8 @@ def test_what_is_measured_once(made: tuple, tmp_path: Path) -> None:
     assert figures["markov5_loss"] < domain.baseline(task, data) < log(256)
     (picture,) = tmp_path.iterdir()
     assert picture.name == "in_context.png"
-    assert Image.open(picture).size[0] > 500
+    with Image.open(picture) as image:
+        assert image.size[0] > 500
 
 
 def test_loss_by_position_is_the_validation_loss_laid_out(made: tuple) -> None:

@@ -48,10 +48,10 @@ class TextData(SeededDataModule):
 
     def __init__(self, train: Windows, held_out: Windows, codec: tokens.Codec, task: Task) -> None:
         count = min(VAL_WINDOWS, len(held_out))
-        spread = [index * len(held_out) // count for index in range(count)]
+        self.spread = [index * len(held_out) // count for index in range(count)]
         super().__init__(
             at_most(train, task.train_samples),
-            Subset(held_out, spread),
+            Subset(held_out, self.spread),
             batch_size=task.batch_size,
             seed=task.seed,
         )
@@ -66,9 +66,7 @@ class TextData(SeededDataModule):
 
     def val_windows(self) -> Tensor:
         """(N, context + 1) int64, all that a validation pass reads."""
-        return torch.stack(
-            [self.val[index] for index in range(len(cast(Subset[Tensor], self.val)))]
-        )
+        return torch.stack([self.held_out[index] for index in self.spread])
 
 
 def text_data(task: Task, files: Iterable[Path]) -> TextData:

@@ -1,4 +1,4 @@
-"""What is measured once, of a trained model: in-context accuracy, loss by position, a chain's loss."""
+"""What is measured once, of a trained model: use of its context, and a chain to compare with."""
 
 from pathlib import Path
 

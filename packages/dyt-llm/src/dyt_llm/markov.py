@@ -26,10 +26,9 @@ def markov_nats(train: Tensor, windows: Tensor, vocabulary: int, order: int) -> 
     Raises:
         ValueError: order is negative, or so high that a word has no number below 2 ** 63.
     """
-    if not 0 <= order < longest_word(vocabulary):
-        raise ValueError(
-            f"order must be 0 to {longest_word(vocabulary) - 1} for {vocabulary} tokens, got {order}"
-        )
+    highest = longest_word(vocabulary) - 1
+    if not 0 <= order <= highest:
+        raise ValueError(f"order must be 0 to {highest} for {vocabulary} tokens, got {order}")
     chance = torch.full(windows[:, 1:].shape, 1 / vocabulary, dtype=torch.float64)
     # Words ending at each token, as numbers: the last token is the lowest digit.
     words, seen = windows, train
