@@ -48,14 +48,15 @@ class TextData(SeededDataModule):
 
     def __init__(self, train: Windows, held_out: Windows, codec: tokens.Codec, task: Task) -> None:
         count = min(VAL_WINDOWS, len(held_out))
-        self.spread = [index * len(held_out) // count for index in range(count)]
+        spread = [index * len(held_out) // count for index in range(count)]
         super().__init__(
             at_most(train, task.train_samples),
-            Subset(held_out, self.spread),
+            Subset(held_out, spread),
             batch_size=task.batch_size,
             seed=task.seed,
         )
-        self.held_out, self.codec, self.context = held_out, codec, train.context
+        self.held_out, self.spread = held_out, spread
+        self.codec, self.context = codec, train.context
 
     def train_stream(self, most: int) -> Tensor:
         """(T,) int64, the first tokens of the text that is trained on, ``most`` of them."""
