@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,24 +15,13 @@ from dyt_llm import domain
 from dyt_llm.data import TextData, text_data
 from dyt_llm.module import LanguageModel
 
+MakeTask = Callable[..., Task]
+Build = Callable[..., LanguageModel]
 STEPS = 12
 
 
-def task(dataset: str = "stdlib") -> Task:
-    defaults = domain.models["llama"]
-    return Task(
-        domain="llm",
-        model="llama",
-        dataset=dataset,
-        steps=STEPS,
-        batch_size=defaults.batch_size,
-        learning_rate=defaults.learning_rate,
-        val_every=STEPS,
-    )
-
-
 @pytest.fixture(scope="module")
-def data() -> TextData:
+def data(task: MakeTask) -> TextData:
     return domain.build_data(task())
 
 
@@ -40,11 +30,17 @@ def few_files() -> list[Path]:
     return domain.datasets["stdlib"].files(None)[:12]
 
 
-def build(data: TextData, norm: str = "native") -> LanguageModel:
-    torch.manual_seed(0)
-    module = domain.build_module(task(), data)
-    if norm != "native":
-        dyt.convert(module, norm, exclude=domain.models["llama"].exclude)
+@pytest.fixture(scope="module")
+def build(task: MakeTask, data: TextData) -> Callable[..., LanguageModel]:
+    """A module of ``data``, or other data, as training starts with it."""
+
+    def module(norm: str = "native", data: TextData = data, **given: object) -> LanguageModel:
+        torch.manual_seed(0)
+        built = domain.build_module(task(**given), data)
+        if norm != "native":
+            dyt.convert(built, norm)
+        return built
+
     return module
 
 
@@ -87,31 +83,68 @@ def test_the_domain_is_read_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_sample_is_counted_in_the_tokens_it_predicts(data: TextData) -> None:
+def test_a_sample_is_counted_in_the_tokens_it_predicts(data: TextData, build: Build) -> None:
     windows = next(iter(data.train_dataloader()))
     assert domain.unit == "token"
-    assert build(data).units_per_sample == windows.shape[1] - 1
+    assert build().units_per_sample == windows.shape[1] - 1
 
 
-def test_loss_falls_and_the_seed_decides_it(data: TextData) -> None:
-    history = losses(build(data), data, STEPS)
+def test_loss_falls_and_the_seed_decides_it(data: TextData, build: Build) -> None:
+    history = losses(build(), data, STEPS)
     assert history[0] == pytest.approx(math.log(256), abs=0.2)
     assert history[-1] < history[0] - 1
-    assert losses(build(data), data, 3) == history[:3]
+    assert losses(build(), data, 3) == history[:3]
 
 
-@pytest.mark.parametrize("norm", ["dyt", "derf"])
-def test_the_swapped_model_trains(data: TextData, norm: str) -> None:
-    module = build(data, norm)
-    history = losses(module, data, 4)
+@pytest.mark.parametrize("model", ["mistral", "ernie", "gpt2"])
+def test_every_family_trains_swapped(data: TextData, build: Build, model: str) -> None:
+    history = losses(build("dyt", model=model), data, 4)
     assert all(map(math.isfinite, history))
     assert history[-1] < history[0]
 
 
+@pytest.mark.parametrize("model", ["llama", "mistral", "ernie", "gpt2"])
+def test_the_loss_is_the_librarys(data: TextData, build: Build, model: str) -> None:
+    module = build(model=model)
+    batch = data.val_windows()[:4, :100]
+    with torch.no_grad():
+        theirs = module.model(input_ids=batch, labels=batch).loss
+        module.log = lambda *_, **__: None
+        ours = module.training_step(batch, 0)
+        by_token = module.token_nats(batch).mean()
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(by_token, theirs)
+
+
+def test_micro_batches_change_neither_loss_nor_gradient(data: TextData, build: Build) -> None:
+    batch = data.val_windows()[:5]
+    whole, parts = build(), build()
+    parts.micro_batch = 2
+    for module in (whole, parts):
+        module.log = lambda *_, **__: None
+        module.training_step(batch, 0).backward()
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_the_papers_recipes_are_what_the_papers_say() -> None:
+    for name in ("llama-7b", "llama-70b", "gpt2-124m"):
+        model = domain.models[name]
+        recipe = domain.trainings[model.training]
+        assert round(recipe.warmup * model.steps) == 2000
+        assert (recipe.betas, recipe.weight_decay, recipe.clip_norm) == ((0.9, 0.95), 0.1, 1.0)
+        assert (recipe.schedule, recipe.final_rate) == ("cosine", 0.1)
+        assert recipe.precision == "bf16-mixed"
+    tokens = domain.models["llama-7b"].steps * domain.models["llama-7b"].batch_size * 4096
+    assert tokens == pytest.approx(200e9, rel=1e-4)
+
+
 @lightning_warnings
-def test_validation_repeats_itself_and_leaves_the_generator_alone(few_files: list[Path]) -> None:
+def test_validation_repeats_itself_and_leaves_the_generator_alone(
+    few_files: list[Path], build: Build, task: MakeTask
+) -> None:
     data = text_data(task(), few_files)
-    module = build(data)
+    module = build(data=data)
     state = torch.get_rng_state()
     first, second = validate(module, data), validate(module, data)
     assert first == second
@@ -122,14 +155,16 @@ def test_validation_repeats_itself_and_leaves_the_generator_alone(few_files: lis
 
 
 @lightning_warnings
-def test_loss_of_longer_tokens_is_counted_by_the_byte(few_files: list[Path]) -> None:
+def test_loss_of_longer_tokens_is_counted_by_the_byte(
+    few_files: list[Path], build: Build, task: MakeTask
+) -> None:
     data = text_data(task("stdlib-bpe"), few_files)
-    module = build(data)
+    module = build(data=data)
     logged = validate(module, data)
-    windows = torch.stack(list(data.val))
+    windows = data.val_windows()
     with torch.no_grad():
         likely = module(windows[:, :-1]).log_softmax(dim=-1)
     nats = -likely.gather(2, windows[:, 1:, None]).double()
-    size = data.token_bytes[windows[:, 1:]].sum().item()
+    size = data.codec.token_bytes[windows[:, 1:]].sum().item()
     assert logged["val/loss"] == pytest.approx(nats.sum().item() / size, rel=1e-4)
     assert logged["val/loss_token"] == pytest.approx(nats.mean().item(), rel=1e-4)

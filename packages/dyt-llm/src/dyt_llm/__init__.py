@@ -1,88 +1,36 @@
-"""Language modelling: transformers' LLaMA. The domain object, nothing else."""
+"""Language modelling: decoder-only transformers, from transformers. The domain object."""
 
 from __future__ import annotations
 
-import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dyt_bench.cell import Task
-from dyt_bench.domain import DataError, Dataset, Domain, Metric, Model, Training
-from dyt_bench.sources import files_below
+from dyt_bench.domain import Domain, Metric
+from dyt_llm.catalog import MODELS, TRAININGS
+from dyt_llm.corpora import DATASETS
 
 if TYPE_CHECKING:
     from dyt_llm.data import TextData
     from dyt_llm.module import LanguageModel
-
-# Enough text for any budget here, little enough to read and hash in milliseconds.
-PACKAGES = ("asyncio", "email", "http", "json", "logging")
-# Modules that a distribution or an administrator adds: no part of the library.
-FOREIGN = {"sitecustomize.py", "usercustomize.py"}
-
-
-def _stdlib(path: Path | None) -> list[Path]:
-    root = Path(sysconfig.get_path("stdlib"))
-    # A leading underscore marks private modules, and the ones that record how this very Python
-    # was built.
-    files = [file for file in root.glob("[!_]*.py") if file.name not in FOREIGN]
-    for package in PACKAGES:
-        files += (root / package).rglob("*.py")
-    if not files:
-        raise DataError(
-            f"{root} holds no .py sources of the standard library: use a Python that ships them, "
-            "or the data set 'folder' with your own text"
-        )
-    return sorted(files)
-
-
-def _folder(path: Path | None) -> list[Path]:
-    return files_below(path, {".txt", ".md", ".rst", ".py"}, "TEXT.txt")
 
 
 class LanguageModelling(Domain):
     name = "llm"
     summary = "language modelling"
     unit = "token"
-    metric = Metric(name="val/loss", mode="min", title="loss (nats/byte)", margin=0.02)
-    preload = ("dyt_llm.data", "dyt_llm.module")
-    models = {
-        "llama": Model(
-            summary="LLaMA, 4 layers of 128, 4 heads, 128 tokens of context",
-            library="transformers",
-            native_norm="RMSNorm",
-            steps=160,
-            batch_size=8,
-            learning_rate=1e-3,
-        ),
-    }
-    trainings = {
-        "default": Training(
-            summary="LLaMA's AdamW; warm-up over a tenth of the steps, decay to zero",
-            source="arXiv 2302.13971, section 2.3",
-            weight_decay=0.1,
-        ),
-    }
-    datasets = {
-        "stdlib": Dataset(
-            summary="5 MB of Python: the running interpreter's standard library, byte by byte",
-            source="sysconfig.get_path('stdlib'): public modules and five packages",
-            licence="PSF-2.0",
-            files=_stdlib,
-        ),
-        "stdlib-bpe": Dataset(
-            summary="the same text in 1,024 tokens, a byte-level BPE trained on the training files",
-            source="sysconfig.get_path('stdlib'): public modules and five packages",
-            licence="PSF-2.0",
-            files=_stdlib,
-        ),
-        "folder": Dataset(
-            summary="your text files, byte by byte",
-            source="path: a folder with .txt, .md, .rst or .py files, or one such file",
-            licence="yours",
-            files=_folder,
-            takes_path=True,
-        ),
-    }
+    metric = Metric(
+        name="val/loss",
+        mode="min",
+        title="loss (nats/byte)",
+        margin=0.02,
+        baseline="unigram",
+    )
+    preload = ("dyt_llm.data", "dyt_llm.module", "dyt_llm.evaluation")
+    models = MODELS
+    trainings = TRAININGS
+    datasets = DATASETS
 
     def build_data(self, task: Task) -> TextData:
         from dyt_llm.data import text_data
@@ -93,6 +41,20 @@ class LanguageModelling(Domain):
         from dyt_llm.module import LanguageModel
 
         return LanguageModel(task, data, self.training(task))
+
+    def baseline(self, task: Task, data: TextData) -> float:  # type: ignore[override]
+        """The frequencies of single tokens in the training text, in nats per byte."""
+        from dyt_llm.evaluation import unigram_loss
+
+        return unigram_loss(data)
+
+    def evaluate(  # type: ignore[override]
+        self, task: Task, module: LanguageModel, data: TextData, folder: Path
+    ) -> Mapping[str, float]:
+        """In-context accuracy and a Markov chain's loss, as `dyt_llm.evaluation` explains them."""
+        from dyt_llm.evaluation import evaluate
+
+        return evaluate(module, data, folder)
 
 
 domain = LanguageModelling()

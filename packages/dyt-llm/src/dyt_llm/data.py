@@ -1,134 +1,131 @@
-"""Text in windows of tokens: bytes, or a byte-level BPE. Whole files are held out."""
+"""Windows of tokens: what a model reads in one piece."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from zlib import crc32
+from typing import cast
 
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
-from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from dyt_bench.cell import Task
 from dyt_bench.domain import DataError
-from dyt_bench.loading import SeededDataModule
+from dyt_bench.loading import SeededDataModule, at_most
+from dyt_llm import tokens
+from dyt_llm.corpora import GPT2_FILES, TOKENIZER
+from dyt_llm.documents import documents
+from dyt_llm.shapes import SHAPES
 
-CONTEXT = 128  # tokens the model reads, and predicts, in one window
-VAL_WINDOWS = 192  # of the held-out text: a validation pass takes about half a second
-ONE_IN = 10  # files, by the hash of their names, are held out
-FEW_FILES = 5  # with fewer, the end of each is held out instead
-BPE_TOKENS = 1024
+VAL_WINDOWS = 192  # at most, spread over the held-out text
+IN_MEMORY = 2**26  # bytes of text; longer ones are read from the disk as they are used
 
 
 class Windows(Dataset[Tensor]):
-    """Windows ``(CONTEXT + 1,)`` int64 of a token stream of any integer dtype.
+    """Windows ``(context + 1,)`` int64 of a token stream of any integer dtype.
 
     Each starts at the last token of the one before, so that every token but the first is
     predicted once.
     """
 
-    def __init__(self, tokens: Tensor) -> None:
-        self.tokens = tokens
+    def __init__(self, stream: Tensor, context: int) -> None:
+        self.stream, self.context = stream, context
 
     def __len__(self) -> int:
-        return max(0, len(self.tokens) - 1) // CONTEXT
+        return max(0, len(self.stream) - 1) // self.context
 
     def __getitem__(self, index: int) -> Tensor:
-        start = index * CONTEXT
-        return self.tokens[start : start + CONTEXT + 1].long()
+        start = index * self.context
+        return self.stream[start : start + self.context + 1].long()
 
 
 class TextData(SeededDataModule):
-    """Batches of windows ``(B, CONTEXT + 1)`` int64: each token is the one before's target.
+    """Batches of windows ``(B, context + 1)`` int64: each token is the one before's target.
 
     Args:
-        token_bytes: (vocabulary,) how many bytes of text each token stands for.
+        train, held_out: windows of the two sides' text.
+        codec: whose tokens they are.
     """
 
-    def __init__(self, train: Windows, val: Windows, token_bytes: Tensor, task: Task) -> None:
-        count = min(VAL_WINDOWS, len(val))
-        spread = [index * len(val) // count for index in range(count)]
-        super().__init__(train, Subset(val, spread), batch_size=task.batch_size, seed=task.seed)
-        self.token_bytes = token_bytes
+    def __init__(self, train: Windows, held_out: Windows, codec: tokens.Codec, task: Task) -> None:
+        count = min(VAL_WINDOWS, len(held_out))
+        spread = [index * len(held_out) // count for index in range(count)]
+        super().__init__(
+            at_most(train, task.train_samples),
+            Subset(held_out, spread),
+            batch_size=task.batch_size,
+            seed=task.seed,
+        )
+        self.held_out, self.spread = held_out, spread
+        self.codec, self.context = codec, train.context
+
+    def train_stream(self, most: int) -> Tensor:
+        """(T,) int64, the first tokens of the text that is trained on, ``most`` of them."""
+        if isinstance(self.train, Windows):
+            return self.train.stream[:most].long()
+        chosen = range(min(len(cast(Subset[Tensor], self.train)), most // self.context))
+        return torch.cat([self.train[index][:-1] for index in chosen])[:most]
+
+    def val_windows(self) -> Tensor:
+        """(N, context + 1) int64, all that a validation pass reads."""
+        return torch.stack([self.held_out[index] for index in self.spread])
 
 
 def text_data(task: Task, files: Iterable[Path]) -> TextData:
     """The data module of ``task.dataset``, read from ``files``.
 
     Raises:
-        DataError: too little text for one batch, or none to hold out.
+        DataError: a file is no text, or there is too little for one batch or to hold out.
     """
-    train, val = split([(file.name, file.read_bytes()) for file in files])
-    if task.dataset == "stdlib-bpe":
-        tokenizer = train_bpe(train)
-        windows = Windows(_encode(tokenizer, train)), Windows(_encode(tokenizer, val))
-        token_bytes = _token_bytes(tokenizer)
-    else:
-        windows = Windows(_as_bytes(train)), Windows(_as_bytes(val))
-        token_bytes = torch.ones(256, dtype=torch.int64)
-    for purpose, found, wanted in zip(
-        ("train on", "hold out"), map(len, windows), (task.batch_size, 1), strict=True
+    context = SHAPES[task.model].context
+    streams, codec = _streams(task.dataset, list(files))
+    train, held_out = (Windows(stream, context) for stream in streams)
+    samples = min(len(train), task.train_samples or len(train))
+    for purpose, found, wanted in (
+        ("train on", samples, task.batch_size),
+        ("hold out", len(held_out), 1),
     ):
         if found < wanted:
             raise DataError(
                 f"{task.path or task.dataset}: too little text to {purpose}: expected at least "
-                f"{wanted} windows of {CONTEXT} tokens, got {found}; add text"
+                f"{wanted} windows of {context} tokens, the context of {task.model}, got {found}; "
+                "add text, or choose a model with a shorter context or a smaller batch_size"
             )
-    return TextData(*windows, token_bytes, task)
+    return TextData(train, held_out, codec, task)
 
 
-def split(texts: list[tuple[str, bytes]]) -> tuple[list[bytes], list[bytes]]:
-    """Training and held-out texts, given (file name, text).
-
-    A hash of its name decides a file's side, so files that come or go move no other. With fewer
-    than five files, or one name for all, the last tenth of each is held out.
-    """
-    hashes = {name: crc32(name.encode()) for name, _ in texts}
-    held_out = {name for name, value in hashes.items() if value % ONE_IN == 0}
-    held_out = held_out or {min(hashes, key=hashes.__getitem__)}
-    if len(texts) < FEW_FILES or held_out == hashes.keys():
-        cuts = [(text, len(text) - len(text) // ONE_IN) for _, text in texts]
-        return [text[:cut] for text, cut in cuts], [text[cut:] for text, cut in cuts]
-    return (
-        [text for name, text in texts if name not in held_out],
-        [text for name, text in texts if name in held_out],
+def _streams(dataset: str, files: list[Path]) -> tuple[tokens.Streams, tokens.Codec]:
+    """The tokens of the data set's text, and whose they are."""
+    own = sorted(file for file in files if file.name in (TOKENIZER, *GPT2_FILES))
+    text = [file for file in files if file not in own]
+    if dataset == "stdlib-bpe":
+        folder = tokens.kept(files, "bpe", lambda folder: _make_bpe(text, folder))
+        bpe = tokens.saved(folder / TOKENIZER)
+        return tokens.map_streams(folder, bpe), bpe
+    codec = tokens.Bytes() if not own else _given(own)
+    if not own and sum(file.stat().st_size for file in text) < IN_MEMORY:
+        return _in_memory(text, codec), codec
+    name = "bytes" if not own else "tokens"
+    folder = tokens.kept(
+        files, name, lambda folder: tokens.write_streams(documents(text), codec, folder)
     )
+    return tokens.map_streams(folder, codec), codec
 
 
-def train_bpe(texts: list[bytes]) -> Tokenizer:
-    """A byte-level BPE of 1,024 tokens; the same texts give the same tokens."""
-    tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
-    trainer = BpeTrainer(
-        vocab_size=BPE_TOKENS, initial_alphabet=ByteLevel.alphabet(), show_progress=False
+def _given(own: list[Path]) -> tokens.Subwords:
+    """The tokenizer that comes with the text: a tokenizer.json, or GPT-2's two files."""
+    return tokens.saved(own[0]) if len(own) == 1 else tokens.gpt2(*own)
+
+
+def _make_bpe(text: list[Path], folder: Path) -> None:
+    to_train_on = (text for text, held_out in documents(text) if not held_out)
+    codec = tokens.trained(to_train_on, folder / TOKENIZER)
+    tokens.write_streams(documents(text), codec, folder)
+
+
+def _in_memory(text: list[Path], codec: tokens.Codec) -> tokens.Streams:
+    texts = list(documents(text))
+    train, val = (
+        codec.stream([text for text, held_out in texts if held_out is side])
+        for side in (False, True)
     )
-    tokenizer.train_from_iterator(_decoded(texts), trainer)
-    return tokenizer
-
-
-def _decoded(texts: list[bytes]) -> Iterator[str]:
-    return (_ended(text).decode(errors="replace") for text in texts)
-
-
-def _ended(text: bytes) -> bytes:
-    """A newline between a file and the next, which may lack its last one."""
-    return text + b"\n"
-
-
-def _as_bytes(texts: list[bytes]) -> Tensor:
-    # bytearray: torch warns of memory it may not write to
-    return torch.frombuffer(bytearray(b"".join(map(_ended, texts))), dtype=torch.uint8)
-
-
-def _encode(tokenizer: Tokenizer, texts: list[bytes]) -> Tensor:
-    encodings = tokenizer.encode_batch_fast(list(_decoded(texts)))
-    return torch.cat([torch.tensor(e.ids, dtype=torch.int16) for e in encodings])
-
-
-def _token_bytes(tokenizer: Tokenizer) -> Tensor:
-    """How many bytes each token stands for: a byte-level token has one character a byte."""
-    indices = tokenizer.get_vocab()
-    return torch.tensor([len(token) for token in sorted(indices, key=indices.__getitem__)])
+    return train, val

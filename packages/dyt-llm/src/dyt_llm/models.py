@@ -1,26 +1,66 @@
-"""LLaMA at the suite's size, built by transformers."""
-
-from collections.abc import Callable
+"""The architectures of `shapes`, built by transformers."""
 
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Ernie4_5Config,
+    Ernie4_5ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
+
+from dyt_llm.shapes import SHAPES, Shape
+
+_LLAMA_LIKE = {
+    "llama": (LlamaConfig, LlamaForCausalLM),
+    "mistral": (MistralConfig, MistralForCausalLM),
+    "ernie": (Ernie4_5Config, Ernie4_5ForCausalLM),
+}
 
 
-def _llama(vocabulary: int, context: int) -> nn.Module:
-    config = LlamaConfig(  # type: ignore[call-arg]  # attn_implementation is the base class's
+def build_model(name: str, vocabulary: int) -> nn.Module:
+    """The model called ``name`` with random weights; its output has ``.logits``."""
+    shape = SHAPES[name]
+    return _gpt2(shape, vocabulary) if shape.family == "gpt2" else _llama_like(shape, vocabulary)
+
+
+def _llama_like(shape: Shape, vocabulary: int) -> nn.Module:
+    config, model = _LLAMA_LIKE[shape.family]
+    settings: dict[str, object] = {
+        "vocab_size": vocabulary,
+        "hidden_size": shape.width,
+        "intermediate_size": shape.feed_forward,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads or shape.heads,
+        "max_position_embeddings": shape.context,
+        "use_cache": False,
+        "bos_token_id": None,  # the data set decides what its special tokens are
+        "eos_token_id": None,
+        "pad_token_id": None,
+        "attn_implementation": "sdpa",
+    }
+    built: nn.Module = model(config(**(settings | shape.more)))
+    return built
+
+
+def _gpt2(shape: Shape, vocabulary: int) -> nn.Module:
+    config = GPT2Config(  # type: ignore[call-arg]  # attn_implementation is the base class's
         vocab_size=vocabulary,
-        hidden_size=128,
-        intermediate_size=344,  # 8/3 of the width, rounded up to eights, as in LLaMA
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        max_position_embeddings=context,
+        n_embd=shape.width,
+        n_inner=shape.feed_forward,
+        n_layer=shape.layers,
+        n_head=shape.heads,
+        n_positions=shape.context,
+        resid_pdrop=0.0,  # pretraining sees each token once or a few times: nanoGPT drops nothing
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
         use_cache=False,
-        bos_token_id=None,  # the text has no special tokens
+        bos_token_id=None,
         eos_token_id=None,
         attn_implementation="sdpa",
     )
-    return LlamaForCausalLM(config)
-
-
-# name -> (vocabulary, context) -> model whose output has `.logits`
-MODELS: dict[str, Callable[[int, int], nn.Module]] = {"llama": _llama}
+    return GPT2LMHeadModel(config)

@@ -7,12 +7,13 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 
 from dyt_bench.cell import Task
 from dyt_bench.domain import Training
 from dyt_bench.optim import adamw
-from dyt_llm.data import CONTEXT, TextData
-from dyt_llm.models import MODELS
+from dyt_llm.data import TextData
+from dyt_llm.models import build_model
 
 
 class LanguageModel(LightningModule):
@@ -20,16 +21,19 @@ class LanguageModel(LightningModule):
 
     Also logs ``val/bits_per_byte``, and of tokens ``val/loss_token`` (nats) and
     ``val/perplexity``. With bytes as tokens the two losses are one.
+
+    Reads of the recipe's options ``micro_batch``: see `dyt_llm.catalog`.
     """
 
-    units_per_sample = CONTEXT
     token_bytes: Tensor
 
     def __init__(self, task: Task, data: TextData, recipe: Training) -> None:
         super().__init__()
         self.task, self.recipe = task, recipe
-        self.model = MODELS[task.model](len(data.token_bytes), CONTEXT)
-        self.register_buffer("token_bytes", data.token_bytes, persistent=False)
+        self.units_per_sample = data.context
+        self.micro_batch = int(recipe.options.get("micro_batch", task.batch_size))
+        self.model = build_model(task.model, len(data.codec.token_bytes))
+        self.register_buffer("token_bytes", data.codec.token_bytes, persistent=False)
         self.nats, self.tokens, self.bytes = 0.0, 0, 0  # of the validation pass so far
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -37,8 +41,13 @@ class LanguageModel(LightningModule):
         logits: Tensor = self.model(input_ids=tokens).logits
         return logits
 
+    def token_nats(self, batch: Tensor) -> Tensor:
+        """(B, T + 1) int64 -> (B, T) the loss of each token but the first of a window."""
+        logits = self(batch[:, :-1])
+        return cross_entropy(logits.transpose(1, 2), batch[:, 1:], reduction="none")
+
     def training_step(self, batch: Tensor, index: int) -> Tensor:
-        nats, targets = self._nats(batch)
+        nats, targets = self._nats(batch), batch[:, 1:]
         self.log("train/loss", nats.detach() / self.token_bytes[targets].sum())
         return nats / targets.numel()
 
@@ -46,8 +55,8 @@ class LanguageModel(LightningModule):
         self.nats, self.tokens, self.bytes = 0.0, 0, 0
 
     def validation_step(self, batch: Tensor, index: int) -> None:
-        nats, targets = self._nats(batch)
-        self.nats += nats.item()
+        targets = batch[:, 1:]
+        self.nats += self._nats(batch).item()
         self.tokens += targets.numel()
         self.bytes += int(self.token_bytes[targets].sum())
 
@@ -63,9 +72,18 @@ class LanguageModel(LightningModule):
         task = self.task
         return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)
 
-    def _nats(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss summed over a batch (B, T + 1), and the targets (B, T) it is of."""
-        targets = batch[:, 1:]
+    def _nats(self, batch: Tensor) -> Tensor:
+        """The loss summed over a batch (B, T + 1)."""
+        parts = batch.split(self.micro_batch)
+        if len(parts) == 1:
+            return self._part_nats(batch)
+        return torch.stack(
+            [
+                checkpoint(self._part_nats, part, use_reentrant=False, preserve_rng_state=False)
+                for part in parts
+            ]
+        ).sum()
+
+    def _part_nats(self, batch: Tensor) -> Tensor:
         logits = self(batch[:, :-1])
-        nats = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
-        return nats, targets
+        return cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="sum")

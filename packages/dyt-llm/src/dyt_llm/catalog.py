@@ -1,0 +1,104 @@
+"""Models with the budgets they are trained for, and the recipes they are trained by."""
+
+from dyt_bench.domain import Model, Training
+
+# A step of LLaMA 2's pretraining sees 4 Mi tokens; arXiv 2503.10622 trains for 200 B at each size.
+_LLAMA_STEPS = 47_684
+_LLAMA_BATCH = 1024  # sequences of 4,096 tokens
+_GPT2_STEPS = 600_000
+_WARMUP_STEPS = 2000  # LLaMA's and nanoGPT's alike
+
+# Options of a recipe here:
+#   micro_batch: how many of a step's windows go through the model at once; the others' activations
+#       are computed again for the gradient, so that memory is that of one part. All, if not given.
+TRAININGS = {
+    "default": Training(
+        summary="LLaMA's AdamW, clipping and decay to 10 %; scaled down: warm-up over a tenth of "
+        "the steps in place of 2,000 steps, float32",
+        source="arXiv 2302.13971, section 2.3",
+        weight_decay=0.1,
+        clip_norm=1.0,
+        final_rate=0.1,
+    ),
+    "llama": Training(
+        summary="LLaMA's: AdamW, 2,000 steps of warm-up, cosine to 10 %, clipping at 1, bfloat16",
+        source="arXiv 2302.13971, section 2.3; 200 B tokens and rates as in arXiv 2503.10622",
+        weight_decay=0.1,
+        warmup=_WARMUP_STEPS / _LLAMA_STEPS,
+        clip_norm=1.0,
+        final_rate=0.1,
+        precision="bf16-mixed",
+        options={"micro_batch": 1},
+    ),
+    "gpt2": Training(
+        summary="nanoGPT's of GPT-2 124M: AdamW, 2,000 steps of warm-up, cosine to 10 %, clipping "
+        "at 1, no dropout, bfloat16; biases and the vocabulary of 50,257 are GPT-2's",
+        source="github.com/karpathy/nanoGPT, train.py",
+        weight_decay=0.1,
+        warmup=_WARMUP_STEPS / _GPT2_STEPS,
+        clip_norm=1.0,
+        final_rate=0.1,
+        precision="bf16-mixed",
+        options={"micro_batch": 12},
+    ),
+}
+
+
+def _small(summary: str, native_norm: str = "RMSNorm") -> Model:
+    return Model(
+        summary=f"{summary}, 128 tokens of context",
+        library="transformers",
+        native_norm=native_norm,
+        steps=160,
+        batch_size=8,
+        learning_rate=1e-3,
+    )
+
+
+def _large(summary: str, learning_rate: float) -> Model:
+    """Trained as arXiv 2503.10622 trains LLaMA."""
+    return Model(
+        summary=summary,
+        library="transformers",
+        native_norm="RMSNorm",
+        steps=_LLAMA_STEPS,
+        batch_size=_LLAMA_BATCH,
+        learning_rate=learning_rate,
+        training="llama",
+    )
+
+
+MODELS = {
+    "llama": _small("LLaMA, 4 layers of 128, 4 heads"),
+    "llama-w64": _small("LLaMA, 4 layers of 64, 2 heads"),
+    "llama-w256": _small("LLaMA, 4 layers of 256, 8 heads"),
+    "mistral": _small("Mistral, 4 layers of 128, 4 heads on 1 of keys, window of 64"),
+    "ernie": _small("ERNIE 4.5, dense, 4 layers of 128, 4 heads on 1 of keys, tied embeddings"),
+    "gpt2": _small("GPT-2, 4 layers of 128, 4 heads, tied embeddings", "LayerNorm"),
+    "llama-7b": _large("LLaMA 2 7B, 32 layers of 4,096, 4,096 tokens of context", 3e-4),
+    "llama-13b": _large("LLaMA 2 13B, 40 layers of 5,120, 4,096 tokens of context", 3e-4),
+    "llama-34b": _large("LLaMA 2 34B, 48 layers of 8,192, 4,096 tokens of context", 1.5e-4),
+    "llama-70b": _large("LLaMA 2 70B, 80 layers of 8,192, 4,096 tokens of context", 1.5e-4),
+    "mistral-7b": Model(
+        summary="Mistral 7B, 32 layers of 4,096, 8,192 tokens of context; its training is "
+        "unpublished: LLaMA's",
+        library="transformers",
+        native_norm="RMSNorm",
+        steps=_LLAMA_STEPS,
+        batch_size=_LLAMA_BATCH // 2,  # as many tokens
+        learning_rate=3e-4,
+        training="llama",
+    ),
+    "ernie-0.3b": _large(
+        "ERNIE 4.5 0.3B, 18 layers of 1,024, 4,096 tokens of context; trained as LLaMA 7B", 3e-4
+    ),
+    "gpt2-124m": Model(
+        summary="GPT-2 124M, 12 layers of 768, 1,024 tokens of context",
+        library="transformers",
+        native_norm="LayerNorm",
+        steps=_GPT2_STEPS,
+        batch_size=480,
+        learning_rate=6e-4,
+        training="gpt2",
+    ),
+}

@@ -1,0 +1,124 @@
+"""The architectures as numbers: the suite's small ones, and the published ones of the papers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A decoder-only transformer, as transformers builds its family."""
+
+    family: Literal["llama", "mistral", "ernie", "gpt2"]
+    width: int
+    feed_forward: int
+    layers: int
+    heads: int
+    kv_heads: int | None = None  # fewer share keys and values; None: every head has its own
+    context: int = 128  # tokens the model reads, and predicts, in one window
+    more: Mapping[str, object] = field(default_factory=dict)  # of the family's configuration
+
+
+def _llama(width: int) -> Shape:
+    """Small: heads of 32, a feed-forward part of 8/3 of the width, rounded up to eights."""
+    feed_forward = -(-8 * width // 3 // 8) * 8
+    return Shape(
+        family="llama", width=width, feed_forward=feed_forward, layers=4, heads=width // 32
+    )
+
+
+_LLAMA_2 = {"rms_norm_eps": 1e-5}
+
+SHAPES: dict[str, Shape] = {
+    "llama": _llama(128),
+    "llama-w64": _llama(64),
+    "llama-w256": _llama(256),
+    # As in Mistral: a feed-forward part of 3.5 times the width, a quarter of the heads for keys
+    # and values, and a sliding window of half the context.
+    "mistral": Shape(
+        family="mistral",
+        width=128,
+        feed_forward=448,
+        layers=4,
+        heads=4,
+        kv_heads=1,
+        more={"sliding_window": 64},
+    ),
+    # As in ERNIE 4.5 0.3B: an eighth of the heads for keys and values, heads wider than width /
+    # heads, tied embeddings.
+    "ernie": Shape(
+        family="ernie",
+        width=128,
+        feed_forward=384,
+        layers=4,
+        heads=4,
+        kv_heads=1,
+        more={"head_dim": 64, "tie_word_embeddings": True},
+    ),
+    "gpt2": Shape(family="gpt2", width=128, feed_forward=512, layers=4, heads=4),
+    # arXiv 2302.13971, table 2, and arXiv 2307.09288, appendix A.1: LLaMA 2's context.
+    "llama-7b": Shape(
+        family="llama",
+        width=4096,
+        feed_forward=11008,
+        layers=32,
+        heads=32,
+        context=4096,
+        more=_LLAMA_2,
+    ),
+    "llama-13b": Shape(
+        family="llama",
+        width=5120,
+        feed_forward=13824,
+        layers=40,
+        heads=40,
+        context=4096,
+        more=_LLAMA_2,
+    ),
+    # LLaMA 2 34B was not released; Code Llama 34B has its shape (arXiv 2308.12950).
+    "llama-34b": Shape(
+        family="llama",
+        width=8192,
+        feed_forward=22016,
+        layers=48,
+        heads=64,
+        kv_heads=8,
+        context=4096,
+        more=_LLAMA_2,
+    ),
+    "llama-70b": Shape(
+        family="llama",
+        width=8192,
+        feed_forward=28672,
+        layers=80,
+        heads=64,
+        kv_heads=8,
+        context=4096,
+        more=_LLAMA_2,
+    ),
+    # arXiv 2310.06825, table 1.
+    "mistral-7b": Shape(
+        family="mistral",
+        width=4096,
+        feed_forward=14336,
+        layers=32,
+        heads=32,
+        kv_heads=8,
+        context=8192,
+        more={"sliding_window": 4096, "rms_norm_eps": 1e-5},
+    ),
+    # baidu/ERNIE-4.5-0.3B-Base-PT, config.json; its context there is 131,072.
+    "ernie-0.3b": Shape(
+        family="ernie",
+        width=1024,
+        feed_forward=3072,
+        layers=18,
+        heads=16,
+        kv_heads=2,
+        context=4096,
+        more={"head_dim": 128, "tie_word_embeddings": True},
+    ),
+    "gpt2-124m": Shape(
+        family="gpt2", width=768, feed_forward=3072, layers=12, heads=12, context=1024
+    ),
+}

@@ -1,0 +1,35 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dyt_bench.cell import Task
+from dyt_llm import domain
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tokens are kept here, not in the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("DYT_BENCH_DATA", str(folder))
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def task() -> Callable[..., Task]:
+    """A task of a model's defaults, but for what is given."""
+
+    def build(dataset: str = "stdlib", *, model: str = "llama", **given: object) -> Task:
+        defaults = domain.models[model]
+        settings = {
+            "steps": 12,
+            "batch_size": defaults.batch_size,
+            "learning_rate": defaults.learning_rate,
+            "val_every": 12,
+            "training": defaults.training,
+        }
+        return Task(domain="llm", model=model, dataset=dataset, **(settings | given))
+
+    return build
