@@ -122,7 +122,7 @@ class Checkpoints(Callback):
         start = time.monotonic()
         try:
             self.record.flush()
-            self.trainer.save_checkpoint(self.record.checkpoint_path)
+            self.trainer.save_checkpoint(self.record.checkpoint_path, weights_only=False)
         except CannotWrite as error:
             print(f"no checkpoint: {error}")  # training may well end without one
         self._last = time.monotonic()
@@ -208,6 +208,14 @@ class _Stream:
 
     def __len__(self) -> int:
         return self.steps
+
+    # Lightning wants these of what can go on in the middle; the place itself is the callback's.
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"done": self.checkpoints.done}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        assert state_dict["done"] == self.checkpoints.done
 
     def __iter__(self) -> Iterator[Any]:
         done = self.checkpoints.done

@@ -1,0 +1,88 @@
+"""Wherever a cell is cut off, going on gives the bits of the cell that was not."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from dyt_tiny import domain
+from dyt_tiny.module import Foreign
+
+from dyt_bench import worker
+from dyt_bench.cell import Cell, Norm, Task
+from dyt_bench.record import Record
+from dyt_bench.registry import Discovery
+from dyt_bench.worker import run_cell
+
+# Twelve steps over epochs of five batches, validated every four.
+TASK = Task(
+    domain="tiny",
+    model="tiny",
+    dataset="noise",
+    steps=12,
+    batch_size=8,
+    learning_rate=1e-2,
+    val_every=4,
+)
+
+
+class Cut(Exception):
+    """The process is gone."""
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setattr(worker, "discover", lambda: Discovery(domains={"tiny": domain}))
+
+
+@pytest.fixture
+def run(tmp_path):
+    def ran(cell, name, cut_at=None):
+        """A record of the cell; cut off at its row number ``cut_at``, then gone on with."""
+        record = Record(tmp_path / name)
+        record.begin(cell, {})
+
+        def tell(event):
+            if Record(record.folder).rows()[cut_at - 1 :]:
+                raise Cut
+
+        if cut_at is not None:
+            with pytest.raises(Cut):
+                run_cell(cell, record, tell, checkpoint_every_s=0)
+            record = Record(record.folder)
+        return record, run_cell(cell, record, lambda event: None, checkpoint_every_s=0)
+
+    return ran
+
+
+def metrics(rows):
+    """All that does not depend on the clock."""
+    return [
+        {name: value for name, value in row.items() if not name.startswith("time")}
+        for row in rows
+    ]
+
+
+def assert_same(one, other):
+    (record, result), (other_record, other_result) = one, other
+    assert metrics(record.rows()) == metrics(other_record.rows())
+    for part in ("first", "best", "last", "alpha", "saturation"):
+        assert metrics([getattr(result, part)]) == metrics([getattr(other_result, part)])
+    for fact in ("weights", "batches"):
+        assert result.facts[fact] == other_result.facts[fact]
+
+
+@pytest.mark.parametrize("training", ["default", "ema"])
+def test_cut_off_at_any_row_it_ends_the_same(run, training):
+    cell = Cell(task=replace(TASK, training=training), norm=Norm(name="dyt"))
+    whole = run(cell, "whole")
+    rows = len(whole[0].rows())
+    assert rows == 16  # validations at 0, 4, 8 and 12, and twelve steps
+    for row in range(2, rows):
+        assert_same(whole, run(cell, f"cut{row}", cut_at=row))
+
+
+def test_a_strangers_loader_is_gone_on_with_as_well(run, monkeypatch):
+    monkeypatch.setattr(type(domain), "build_data", lambda self, task: Foreign(task))
+    whole = run(Cell(task=TASK), "whole")
+    for row in (5, 9, 13):
+        assert_same(whole, run(Cell(task=TASK), f"cut{row}", cut_at=row))
