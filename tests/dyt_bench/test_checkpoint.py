@@ -3,15 +3,14 @@
 from dataclasses import replace
 
 import pytest
-import torch
-from dyt_tiny import domain
-from dyt_tiny.module import Foreign
 
 from dyt_bench import worker
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.record import Record
 from dyt_bench.registry import Discovery
 from dyt_bench.worker import run_cell
+from dyt_tiny import domain
+from dyt_tiny.module import Foreign
 
 # Twelve steps over epochs of five batches, validated every four.
 TASK = Task(
@@ -57,8 +56,7 @@ def run(tmp_path):
 def metrics(rows):
     """All that does not depend on the clock."""
     return [
-        {name: value for name, value in row.items() if not name.startswith("time")}
-        for row in rows
+        {name: value for name, value in row.items() if not name.startswith("time")} for row in rows
     ]
 
 

@@ -56,9 +56,7 @@ def installed(folder: Path) -> dict[str, str]:
     metadata = folder / "dyt_tiny-1.dist-info"
     metadata.mkdir(parents=True, exist_ok=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: dyt-tiny\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text(
-        "[dyt_bench.domains]\ntiny = dyt_tiny:domain\n"
-    )
+    (metadata / "entry_points.txt").write_text("[dyt_bench.domains]\ntiny = dyt_tiny:domain\n")
     return {**os.environ, "PYTHONPATH": f"{HERE.parent}{os.pathsep}{folder}"}
 
 

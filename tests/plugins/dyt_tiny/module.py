@@ -30,9 +30,7 @@ def points(count, seed):
 
 class Noise(SeededDataModule):
     def __init__(self, task):
-        super().__init__(
-            points(44, 0), points(16, 1), batch_size=task.batch_size, seed=task.seed
-        )
+        super().__init__(points(44, 0), points(16, 1), batch_size=task.batch_size, seed=task.seed)
 
 
 class Foreign(LightningDataModule):

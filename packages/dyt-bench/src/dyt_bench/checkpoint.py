@@ -24,9 +24,8 @@ from dyt_bench.errors import CannotWrite
 from dyt_bench.executors.local import JobStopped
 from dyt_bench.files import replacing
 from dyt_bench.loading import ShuffledBatches
-from dyt_bench.record import Record
+from dyt_bench.record import CHECKPOINT_EVERY_S, Record
 
-EVERY_S = 30.0  # at most so much training is lost when a cell is killed
 # The next checkpoint waits so many times longer than the last one took: they cost 2 % at most.
 _PATIENCE = 50
 
@@ -56,7 +55,7 @@ class Checkpoints(Callback):
         every_s: seconds between two checkpoints; 0 takes one after each step.
     """
 
-    def __init__(self, record: Record, stop: Stop, every_s: float = EVERY_S) -> None:
+    def __init__(self, record: Record, stop: Stop, every_s: float = CHECKPOINT_EVERY_S) -> None:
         self.record, self.stop, self.every_s = record, stop, every_s
         self.done = 0  # optimiser steps
         self.resumed: list[int] = []  # the steps after which training was gone on with
@@ -64,22 +63,24 @@ class Checkpoints(Callback):
         self._cost_s = 0.0
         self._last = time.monotonic()
 
-    def find(self) -> Path | None:
-        """The checkpoint to go on from; None if there is none that can be used.
+    def find(self) -> int | None:
+        """The step after which the record's checkpoint goes on; None if it has none to use.
 
         Either way the record expects the rows that will follow.
         """
-        path = self.record.checkpoint_path
         try:
-            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            rows = saved["callbacks"][self.state_key]["rows"]
+            # Mapped, as most of it is not looked at here.
+            saved = torch.load(
+                self.record.checkpoint_path, map_location="cpu", weights_only=True, mmap=True
+            )
+            own = saved["callbacks"][self.state_key]
         except FileNotFoundError:
-            rows = None
+            own = None
         except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
             print(f"the checkpoint cannot be read, so training starts anew: {error}")
-            rows = None
-        if rows is not None and self.record.resume(rows):
-            return path
+            own = None
+        if own is not None and self.record.resume(own["rows"]):
+            return int(own["done"])
         self.record.resume(0)
         return None
 

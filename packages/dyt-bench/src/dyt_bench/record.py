@@ -27,7 +27,8 @@ from dyt_bench.errors import CannotWrite
 from dyt_bench.files import read_json, write_json
 
 Status = Literal["finished", "diverged", "failed"]
-_LOCK_S = 30.0
+CHECKPOINT_EVERY_S = 30.0  # at most so much training is lost when a cell's process is killed
+_LOCK_S = 30.0  # how long a process may take to end whose parent was killed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,10 @@ import dyt
 from dyt.embedding import ScaledEmbedding
 from dyt.probe import alphas
 from dyt_bench.cell import Cell, Norm, Task
-from dyt_bench.checkpoint import EVERY_S, Checkpoints, Stop
+from dyt_bench.checkpoint import Checkpoints, Stop
 from dyt_bench.domain import Domain
 from dyt_bench.measure import interleave, now, peak_memory_mib
-from dyt_bench.record import Record, Result
+from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
 from dyt_bench.registry import discover, load_norm, load_recipe
 from dyt_bench.statistics import AA
 from dyt_bench.trainer import Diverged, Emit, Trace, Watch, as_bytes, make_trainer
@@ -30,7 +30,7 @@ TIMED_BATCHES = 4  # kept in memory and taken in turn, so that loading is not ti
 
 
 def run_cell(
-    cell: Cell, record: Record, emit: Emit, *, checkpoint_every_s: float = EVERY_S
+    cell: Cell, record: Record, emit: Emit, *, checkpoint_every_s: float = CHECKPOINT_EVERY_S
 ) -> Result:
     """Train ``cell`` in this process; rows go to ``record``, news to ``emit``.
 
@@ -57,10 +57,13 @@ def _run(cell: Cell, record: Record, emit: Emit, checkpoints: Checkpoints) -> Re
     reason = ""
     once: dict[str, float] = {}
     try:
-        checkpoint = checkpoints.find()
-        if checkpoint is None:
+        done = checkpoints.find()
+        if done is None:
             trainer.validate(module, datamodule=data, verbose=False)
+        else:
+            emit({"event": "resumed", "step": done})
         seed_all(task.seed, verbose=False)
+        checkpoint = None if done is None else record.checkpoint_path
         with checkpoints.streaming(data, task.steps, watch.waited):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         once = _evaluate(task, domain, module, data, record.artifacts)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO, Any, cast
 
 import psutil
@@ -49,6 +49,11 @@ class JobStopped(JobFailed):
 
 class Preempted(KeyboardInterrupt):
     """SIGTERM: the machine is wanted elsewhere. What can be saved is worth more time."""
+
+
+def preempt(number: int, frame: FrameType | None) -> None:
+    """A handler for SIGTERM in the process that plans."""
+    raise Preempted
 
 
 @dataclass(frozen=True)
