@@ -4,10 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from dyt_bench import worker
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.record import Record
-from dyt_bench.registry import Discovery
 from dyt_bench.worker import run_cell
 from dyt_tiny import domain
 from dyt_tiny.module import Foreign
@@ -15,7 +13,7 @@ from dyt_tiny.module import Foreign
 # Twelve steps over epochs of five batches, validated every four.
 TASK = Task(
     domain="tiny",
-    model="tiny",
+    model="line",
     dataset="noise",
     steps=12,
     batch_size=8,
@@ -28,13 +26,8 @@ class Cut(Exception):
     """The process is gone."""
 
 
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setattr(worker, "discover", lambda: Discovery(domains={"tiny": domain}))
-
-
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, tiny):
     def ran(cell, name, cut_at=None):
         """A record of the cell; cut off at its row number ``cut_at``, then gone on with."""
         record = Record(tmp_path / name)
@@ -76,7 +69,10 @@ def test_cut_off_at_any_row_it_ends_the_same(run, training):
     rows = len(whole[0].rows())
     assert rows == 16  # validations at 0, 4, 8 and 12, and twelve steps
     for row in range(2, rows):
-        assert_same(whole, run(cell, f"cut{row}", cut_at=row))
+        cut = run(cell, f"cut{row}", cut_at=row)
+        assert_same(whole, cut)
+        # A checkpoint is taken when the next batch is asked for: not yet in the first step.
+        assert ("resumed" in cut[1].facts) == (row > 2)
 
 
 def test_a_strangers_loader_is_gone_on_with_as_well(run, monkeypatch):

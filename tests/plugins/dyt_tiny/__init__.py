@@ -1,8 +1,4 @@
-"""A domain that trains in milliseconds, and does on request what a plugin must not do.
-
-`installed` makes it a plugin of other processes; the environment variable TINY_FAULT says which
-fault its cells of the norm "dyt" have.
-"""
+"""A domain that trains in milliseconds; some of its models do what no plugin should."""
 
 import os
 from pathlib import Path
@@ -10,7 +6,7 @@ from pathlib import Path
 from dyt_bench.domain import Dataset, Domain, Metric, Model, Training
 
 HERE = Path(__file__).parent
-SIZES = {"tiny": (8, 0.0), "slow": (8, 0.02)}  # width, seconds that a step takes at least
+FAULTS = ("raise", "segfault", "exit", "vanish", "killed", "import", "hang", "memory", "fill")
 
 
 class Tiny(Domain):
@@ -28,11 +24,11 @@ class Tiny(Domain):
             batch_size=8,
             learning_rate=1e-2,
         )
-        for name in SIZES
+        for name in ("line", "slow", *FAULTS)
     }
     datasets = {
         "noise": Dataset(
-            summary="40 points", source="made here", licence="none", files=lambda path: []
+            summary="44 points", source="made here", licence="none", files=lambda path: []
         )
     }
     trainings = {
@@ -48,10 +44,10 @@ class Tiny(Domain):
     def build_module(self, task, data):
         from dyt_tiny.module import Line
 
-        return Line(task, self.training(task), SIZES[task.model])
+        return Line(task, self.training(task))
 
 
-def installed(folder: Path) -> dict[str, str]:
+def install(folder: Path) -> dict[str, str]:
     """The environment of a process that finds this plugin; ``folder`` takes its metadata."""
     metadata = folder / "dyt_tiny-1.dist-info"
     metadata.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,9 @@
 """A small network whose every source of randomness is in use."""
 
+import ctypes
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -16,11 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from dyt_bench.loading import SeededDataModule
 from dyt_bench.optim import adamw
 
-FAULT = os.environ.get("TINY_FAULT", "")
-if FAULT == "import":
-    raise RuntimeError("this plugin cannot be imported")
-if FAULT == "crash on import":
-    os.abort()
+SLOW_S = 0.02  # a step of the model "slow", at least
 
 
 def points(count, seed):
@@ -51,29 +49,30 @@ class Foreign(LightningDataModule):
 class Line(LightningModule):
     units_per_sample = 1
 
-    def __init__(self, task, training, size):
+    def __init__(self, task, training):
         super().__init__()
         self.save_hyperparameters()  # objects of any class, in a checkpoint
         self.task, self.recipe = task, training
-        width, self.pause = size
         self.net = nn.Sequential(
-            nn.Linear(8, width), nn.LayerNorm(width), nn.Dropout(0.2), nn.BatchNorm1d(width)
+            nn.Linear(8, 8), nn.LayerNorm(8), nn.Dropout(0.2), nn.BatchNorm1d(8), nn.Linear(8, 1)
         )
-        self.head = nn.Linear(width, 1)
+        if task.model == "import":
+            import dyt_tiny.broken  # noqa: F401
 
     def training_step(self, batch, index):
-        time.sleep(self.pause)
-        if FAULT and not isinstance(self.net[1], nn.LayerNorm) and self.global_step == 3:
-            fail(FAULT)
+        if self.task.model == "slow":
+            time.sleep(SLOW_S)
+        elif self.global_step == 3:
+            fail(self.task.model)
         x, y = batch
         x = x + 0.01 * np.random.randn() + 0.01 * random.random() + 0.001 * index
-        loss = mse_loss(self.head(self.net(x)), y)
+        loss = mse_loss(self.net(x), y)
         self.log("train/loss", loss)
         return loss
 
     def validation_step(self, batch, index):
         x, y = batch
-        self.log("val/loss", mse_loss(self.head(self.net(x)), y))
+        self.log("val/loss", mse_loss(self.net(x), y))
 
     def configure_optimizers(self):
         return adamw(
@@ -82,23 +81,22 @@ class Line(LightningModule):
 
 
 def fail(how):
-    print("about to fail:", how)
-    match how:
-        case "raise":
-            raise RuntimeError("out of luck")
-        case "segfault":
-            import ctypes
-
-            ctypes.string_at(0)
-        case "exit":
-            sys.exit("a plugin has no business here")
-        case "vanish":
-            os._exit(0)
-        case "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "hang":
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-            time.sleep(600)
-        case "memory":
-            hoard = [bytearray(os.urandom(1) * 2**20) for _ in range(2000)]
-            time.sleep(600 + len(hoard))
+    if how == "raise":
+        print("said before")
+        raise RuntimeError("out of luck")
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "exit":
+        sys.exit("a plugin has no business here")
+    if how == "vanish":
+        os._exit(0)
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "hang":
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        time.sleep(600)
+    if how == "memory":
+        hoard = np.ones((2, 2**30), dtype=np.uint8)  # all of it touched
+        time.sleep(600 + hoard[0, 0])
+    if how == "fill":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dyt_bench.fetch import Fetch
     from dyt_bench.suite import Suite
 
+_MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
 DEFAULT_SUITE = Path("benchmarks/default.yaml")
 EXPERIMENT_PREFIX = "dyt-bench/"
 
@@ -93,6 +94,7 @@ def main() -> None:
       dyt-bench run benchmarks/default.yaml    train, time, log, report
       dyt-bench ui                             look at the runs in MLflow
       dyt-bench convert timm:convnext_atto     a model's norms, and what a swap makes of them
+      dyt-bench doctor                         whether a run would work here
     """
 
 
@@ -299,6 +301,31 @@ def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -
         click.echo(json.dumps(conversion.plain(), indent=1))
     else:
         print_conversion(conversion)
+
+
+@main.command()
+@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@_json
+@_workspace
+def doctor(tracking_uri: str | None, as_json: bool, workspace: Path) -> None:
+    """Say what is installed, what works, what does not and why, and what would slow a run down.
+
+    Exit status 1 if something does not work.
+    """
+    from dyt_bench.doctor import examine, is_healthy
+
+    findings = examine(discover(), Workspace(workspace), tracking_uri)
+    healthy = is_healthy(findings)
+    if as_json:
+        plain = {name: [vars(each) for each in section] for name, section in findings.items()}
+        click.echo(json.dumps({"healthy": healthy, "findings": plain}, indent=1))
+    else:
+        for name, section in findings.items():
+            click.echo(click.style(name, bold=True))
+            for each in section:
+                mark, colour = _MARKS[each.state]
+                click.echo(f"  {click.style(mark, fg=colour)} {each.subject:<16} {each.text}")
+    sys.exit(0 if healthy else 1)
 
 
 def _end_as_by_ctrl_c() -> None:

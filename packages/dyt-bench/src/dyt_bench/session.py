@@ -190,7 +190,8 @@ def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: W
             "the same command continues"
         )
         return
-    if any(result.last for result in results):
+    is_reported = any(result.last for result in results)
+    if is_reported:
         print_leaderboard(report_suite(suite.name, found, workspace, session.out))
     if tracker.problem:
         _print(
@@ -199,7 +200,8 @@ def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: W
         )
     is_default = session.tracking_uri == workspace.tracking_uri
     option = "" if is_default else f" --tracking-uri {session.tracking_uri}"
-    _print(f"report      {session.out / 'README.md'}")
+    if is_reported:
+        _print(f"report      {session.out / 'README.md'}")
     _print(f"MLflow      experiment dyt-bench/{suite.name} in {session.tracking_uri}")
     _print(f"to look     dyt-bench ui{option}    (in this repository: nox -s ui)")
 

@@ -33,7 +33,7 @@ PRELOAD = "DYT_BENCH_PRELOAD"  # the environment variable that tells the fork se
 _POLL_S = 0.25  # how often limits are looked at
 _STOP_S = 3.0  # how long a process may take to end when told to
 _PREEMPTED_S = 25.0  # the same when a scheduler wants the machine; most wait 30 s before they kill
-_DUMP_S = 0.3  # how long writing down where a process hangs may take
+_DUMP_S = 2.0  # how long writing down where it hangs may take a process
 
 
 class JobFailed(Exception):
@@ -183,7 +183,7 @@ class Running:
                 pass
         if self._process.is_alive():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(cast(int, self._process.pid), signal.SIGUSR1)  # says where it hangs
+                os.kill(cast(int, self._process.pid), signal.SIGABRT)  # says where it hangs
             self._process.join(_DUMP_S)
         self._kill()
 
@@ -247,7 +247,6 @@ def _keep_output(log: Path) -> None:
         cast("IO[str]", stream).reconfigure(line_buffering=True)  # type: ignore[attr-defined]
     os.close(file)
     faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1)
 
 
 def _end_with_parent() -> None:
