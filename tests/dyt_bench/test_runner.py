@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from dyt_bench.cell import Cell, Norm, Task
-from dyt_bench.errors import CannotWrite
+from dyt_bench.errors import CannotWrite, UserError
 from dyt_bench.progress import Board
 from dyt_bench.registry import discover
 from dyt_bench.runner import Runner
@@ -96,7 +96,7 @@ def test_a_cell_over_its_limits_is_ended(tiny, tmp_path):
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_rows(tiny, tmp_path):
-    with pytest.raises(CannotWrite, match="File too large.*the same command again"):
+    with pytest.raises(CannotWrite, match=r"File too large.*the same command again"):
         run(suite_of("fill", "line", norms=["dyt"]), tmp_path)
     workspace = Workspace(tmp_path)
     full, other = (workspace.record(cell) for cell in suite_of("fill", "line", norms=["dyt"]).cells)
@@ -162,9 +162,10 @@ def test_killed_at_random_moments_it_ends_the_same(tiny, tmp_path):
 
 
 def test_the_second_run_in_a_workspace_says_so(tmp_path):
-    workspace = Workspace(tmp_path)
-    with workspace.opened(), pytest.raises(ValueError, match=f"another run, process {os.getpid()}"):
-        with workspace.opened():
-            pass
-    with workspace.opened():
+    first, second = Workspace(tmp_path), Workspace(tmp_path)
+    with first.opened():
+        with pytest.raises(UserError, match=f"another run, process {os.getpid()}"):
+            second.opened().__enter__()
+        assert (tmp_path / "running.json").exists()
+    with second.opened():
         pass

@@ -9,7 +9,7 @@ import random
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from types import FrameType
@@ -125,7 +125,9 @@ class Checkpoints(Callback):
             self.record.flush()
             self.trainer.save_checkpoint(self.record.checkpoint_path, weights_only=False)
         except CannotWrite as error:
-            print(f"no checkpoint: {error}")  # training may well end without one
+            # Training may well end without one. The log may have no room either.
+            with suppress(OSError):
+                print(f"no checkpoint: {error}")
         self._last = time.monotonic()
         self._cost_s = self._last - start
 
