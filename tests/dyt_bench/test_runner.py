@@ -96,7 +96,7 @@ def test_a_cell_over_its_limits_is_ended(tiny, tmp_path):
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_rows(tiny, tmp_path):
-    with pytest.raises(CannotWrite, match=r"File too large.*the same command again"):
+    with pytest.raises(CannotWrite, match=r"rows.jsonl: .*the same command again"):
         run(suite_of("fill", "line", norms=["dyt"]), tmp_path)
     workspace = Workspace(tmp_path)
     full, other = (workspace.record(cell) for cell in suite_of("fill", "line", norms=["dyt"]).cells)

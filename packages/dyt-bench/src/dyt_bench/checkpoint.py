@@ -21,7 +21,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dyt_bench.errors import CannotWrite
-from dyt_bench.executors.local import JobStopped
+from dyt_bench.executors.local import JobStopped, trace_crashes
 from dyt_bench.files import replacing
 from dyt_bench.loading import ShuffledBatches
 from dyt_bench.record import CHECKPOINT_EVERY_S, Record
@@ -144,6 +144,7 @@ class Checkpoints(Callback):
         self.trainer = trainer
         # Lightning's own handler would end training between a step and its checkpoint.
         signal.signal(signal.SIGTERM, self.stop.ask)
+        trace_crashes()
         self._last = time.monotonic()
 
     def on_train_batch_end(

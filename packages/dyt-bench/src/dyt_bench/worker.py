@@ -20,6 +20,7 @@ from dyt.probe import alphas
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.checkpoint import Checkpoints, Stop
 from dyt_bench.domain import Domain
+from dyt_bench.executors.local import trace_crashes
 from dyt_bench.measure import interleave, now, peak_memory_mib
 from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
 from dyt_bench.registry import discover, load_norm, load_recipe
@@ -66,6 +67,7 @@ def _run(cell: Cell, record: Record, emit: Emit, checkpoints: Checkpoints) -> Re
         checkpoint = None if done is None else record.checkpoint_path
         with checkpoints.streaming(data, task.steps, watch.waited):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        trace_crashes()
         once = _evaluate(task, domain, module, data, record.artifacts)
     except Diverged as divergence:
         reason = str(divergence)
