@@ -157,8 +157,7 @@ def test_what_a_job_started_ends_with_it(executor, tmp_path):
     running = executor.run(leave_a_child, tmp_path / "log")
     pids = []
     with pytest.raises(JobFailed, match="SIGKILL"), running:
-        for event in running:
-            pids.append(event["value"])
+        pids.extend(event["value"] for event in running)
     assert not is_running(pids[0])
 
 
