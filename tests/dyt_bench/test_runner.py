@@ -41,7 +41,7 @@ class NoTracker:
 def suite_of(*models, norms=("native", "dyt"), steps=12, **limits):
     tasks = [replace(TASK, model=model, steps=steps) for model in models]
     cells = [Cell(task=task, norm=Norm(name=name)) for task in tasks for name in norms]
-    return Suite("s", "s", tuple(cells), **limits)
+    return Suite("s", "s", "training", tuple(cells), **limits)
 
 
 def run(suite, folder):
