@@ -193,7 +193,9 @@ def run(
     if loaded.kind == "efficiency":
         from dyt_bench.timing import time_suite
 
-        lines = time_suite(loaded, found, Workspace(workspace), tracking_uri, out / loaded.name)
+        space = Workspace(workspace)
+        with space.opened():
+            lines = time_suite(loaded, found, space, tracking_uri, out / loaded.name)
         if as_json:
             click.echo(json.dumps([asdict(line) for line in lines], indent=1))
         return
