@@ -33,6 +33,7 @@ PRELOAD = "DYT_BENCH_PRELOAD"  # the environment variable that tells the fork se
 _POLL_S = 0.25  # how often limits are looked at
 _STOP_S = 3.0  # how long a process may take to end when told to
 _PREEMPTED_S = 25.0  # the same when a scheduler wants the machine; most wait 30 s before they kill
+_STARTS = 15  # attempts; they take ten seconds in all
 _DUMP_S = 2.0  # how long writing down where it hangs may take a process
 
 
@@ -81,16 +82,18 @@ class LocalExecutor:
 
     def start(self, *arguments: object) -> multiprocessing.process.BaseProcess:
         """A started process that serves one job."""
-        os.environ[PRELOAD] = " ".join(self.preload)
-        try:
+        for attempt in range(_STARTS):
+            os.environ[PRELOAD] = " ".join(self.preload)
             process = self._context.Process(target=_serve, args=arguments, daemon=True)
-            process.start()
-        except (EOFError, OSError):
-            # The fork server itself died: a module crashes the interpreter when it is imported.
-            self.preload = ()
-            os.environ[PRELOAD] = ""
-            process = self._context.Process(target=_serve, args=arguments, daemon=True)
-            process.start()
+            try:
+                process.start()
+                break
+            except (EOFError, OSError):
+                if attempt == _STARTS - 1:
+                    raise
+                # The fork server itself died: a module crashes the interpreter that imports it.
+                self.preload = ()
+                time.sleep(0.1 * attempt)  # until the dead one is known to be dead
         return process
 
     def pipe(self) -> Any:
