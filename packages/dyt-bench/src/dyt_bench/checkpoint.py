@@ -52,7 +52,8 @@ class Checkpoints(Callback):
 
     Args:
         record: whose checkpoint it is; the number of its rows is a part of it.
-        every_s: seconds between two checkpoints; 0 takes one after each step.
+        every_s: seconds between two checkpoints, or more where they take long; 0 takes one
+            after each step, whatever it costs.
     """
 
     def __init__(self, record: Record, stop: Stop, every_s: float = CHECKPOINT_EVERY_S) -> None:
@@ -117,7 +118,8 @@ class Checkpoints(Callback):
         self._refuse()
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self._last >= max(self.every_s, _PATIENCE * self._cost_s)
+        pause_s = max(self.every_s, _PATIENCE * self._cost_s) if self.every_s else 0.0
+        return time.monotonic() - self._last >= pause_s
 
     def _save(self) -> None:
         start = time.monotonic()

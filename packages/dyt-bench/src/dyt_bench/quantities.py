@@ -14,7 +14,7 @@ def seconds(text: str | float) -> float:
     """``"30m"`` -> 1800.0; a number without a unit is seconds.
 
     Raises:
-        ValueError: not a positive number with s, m, h or d.
+        ValueError: not a positive number, with s, m, h or d or without.
     """
     return _parse(str(text), {"": 1, **_SECONDS}, "a duration such as 90s, 30m, 2h or 1d")
 
@@ -23,7 +23,7 @@ def size(text: str | int) -> int:
     """``"8GiB"`` -> 8589934592; a number without a unit is bytes.
 
     Raises:
-        ValueError: not a positive number with a unit from kB to TiB.
+        ValueError: not a positive number, with a unit from kB to TiB or without.
     """
     return round(_parse(str(text), {"": 1, **_BYTES}, "a size such as 800MB or 8GiB"))
 
