@@ -157,8 +157,8 @@ class Running:
             self._look()
 
     def _news(self) -> Iterator[Event]:
-        """What has arrived."""
-        with contextlib.suppress(EOFError, ConnectionError):
+        """What has arrived whole; a process that is killed may leave half a message."""
+        with contextlib.suppress(EOFError, OSError):
             while self._receive.poll():
                 yield self._receive.recv()
 
