@@ -86,6 +86,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_slow(session: nox.Session) -> None:
+    """Run the tests that take minutes: thirty kills, and what else a night can bring."""
+    install_packages(session, "pytest", "hypothesis")
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting with ruff."""
     install(session, "ruff")

@@ -1,14 +1,24 @@
 """The executor: whatever a job does, the parent hears of it and lives."""
 
+import contextlib
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 from functools import partial
 
+import psutil
 import pytest
 
-from dyt_bench.executors.local import JobFailed, LocalExecutor
+from dyt_bench.executors.local import (
+    JobFailed,
+    JobStopped,
+    Limits,
+    LocalExecutor,
+    Preempted,
+)
 
 
 def echo(value, tell):
@@ -18,6 +28,7 @@ def echo(value, tell):
 
 
 def fail(how, tell):
+    print("said before")
     how()
 
 
@@ -26,17 +37,66 @@ def wait(tell):
     time.sleep(60)
 
 
+def be_stubborn(tell):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    wait(tell)
+
+
+def save_first(folder, tell):
+    """As training does: SIGTERM is noted, and obeyed a while later."""
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
+    tell({"event": "pid", "value": os.getpid()})
+    while not asked.is_set():
+        tell({"event": "news", "value": "x" * 1000})
+    (folder / "saved").touch()
+    raise JobStopped("it was told to stop")
+
+
+def leave_a_child(tell):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    tell({"event": "pid", "value": child.pid})
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def raise_error():
     raise RuntimeError("out of luck")
 
 
+def segfault():
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+class Unreadable:
+    """A job whose pickle cannot be read."""
+
+    def __reduce__(self):
+        return partial(int, "no number"), ()
+
+
 @pytest.fixture(scope="module")
 def executor():
-    return LocalExecutor([])
+    # What the harness preloads: this process's other tests share the fork server.
+    return LocalExecutor(["dyt_bench.worker"])
+
+
+def ends(pid):
+    """Whether the process is gone, or soon is: to be killed takes a moment."""
+    for _ in range(300):
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_news_outcome_and_output_come_back(executor, tmp_path):
-    events = [event for event in executor.run(partial(echo, 21), tmp_path / "log") if event]
+    with executor.run(partial(echo, 21), tmp_path / "log") as running:
+        events = list(running)
     assert events == [{"event": "news", "value": 21}, {"event": "outcome", "value": 42}]
     assert (tmp_path / "log").read_text() == "printed\n"
 
@@ -46,28 +106,113 @@ def test_news_outcome_and_output_come_back(executor, tmp_path):
     [
         (raise_error, "RuntimeError: out of luck", "Traceback"),
         (partial(sys.exit, "bye"), "SystemExit: bye", "Traceback"),
-        (partial(os._exit, 3), "ended with exit status 3", ""),
-        (partial(os.abort), "ended by SIGABRT", ""),
-        (partial(signal.raise_signal, signal.SIGKILL), "SIGKILL; the machine may be out of", ""),
+        (partial(os._exit, 3), "exit status 3, without a result", "exit status 3"),
+        (partial(os._exit, 0), "exit status 0, without a result", "exit status 0"),
+        (os.abort, "ended by SIGABRT", "Fatal Python error: Aborted"),
+        (segfault, "ended by SIGSEGV", "Fatal Python error: Segmentation fault"),
+        (
+            partial(signal.raise_signal, signal.SIGKILL),
+            "SIGKILL when it held .* GiB; the machine may be out of memory",
+            "SIGKILL",
+        ),
     ],
 )
-def test_a_job_that_dies_is_reported(executor, tmp_path, how, reason, in_log):
-    with pytest.raises(JobFailed, match=reason):
-        list(executor.run(partial(fail, how), tmp_path / "log"))
-    assert in_log in (tmp_path / "log").read_text()
+def test_a_job_that_dies_is_reported_and_its_log_says_why(executor, tmp_path, how, reason, in_log):
+    running = executor.run(partial(fail, how), tmp_path / "log")
+    with pytest.raises(JobFailed, match=reason), running:
+        list(running)
+    log = (tmp_path / "log").read_text()
+    assert log.startswith("said before\n")
+    assert in_log in log
 
 
-def test_a_caller_that_stops_ends_the_process(executor, tmp_path):
-    events = executor.run(wait, tmp_path / "log", poll_s=0.1)
-    pid = next(event for event in events if event)["value"]
-    events.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+def test_a_job_that_cannot_be_unpickled_fails_where_its_log_is(executor, tmp_path):
+    running = executor.run(Unreadable(), tmp_path / "log")
+    with pytest.raises(JobFailed, match="ValueError: invalid literal"), running:
+        list(running)
+    assert "Traceback" in (tmp_path / "log").read_text()
 
 
-def test_quiet_jobs_yield_none_so_that_the_caller_can_look_around(executor, tmp_path):
-    events = executor.run(wait, tmp_path / "log", poll_s=0.01)
-    while next(events) is not None:
-        pass
-    assert next(events) is None
-    events.close()
+def test_a_job_over_its_time_is_ended_and_its_log_says_where_it_was(executor, tmp_path):
+    running = executor.run(be_stubborn, tmp_path / "log", Limits(seconds=5))
+    with pytest.raises(JobFailed, match="longer than its limit of 5 s"), running:
+        list(running)
+    assert " in be_stubborn\n" in (tmp_path / "log").read_text()
+
+
+def test_a_job_over_its_memory_is_ended(executor, tmp_path):
+    running = executor.run(wait, tmp_path / "log", Limits(memory=2**20))
+    with pytest.raises(JobFailed, match="of memory, over its limit of"), running:
+        list(running)
+
+
+@pytest.mark.parametrize("job", [wait, be_stubborn])
+def test_a_caller_that_leaves_ends_the_process(executor, tmp_path, job):
+    with executor.run(job, tmp_path / "log") as running:
+        pid = next(iter(running))["value"]
+    assert ends(pid)
+
+
+def test_who_leaves_pre_empted_gives_the_job_time_to_save(executor, tmp_path):
+    running = executor.run(partial(save_first, tmp_path), tmp_path / "log")
+    with contextlib.suppress(Preempted), running:
+        next(iter(running))
+        raise Preempted
+    assert (tmp_path / "saved").exists()
+
+
+def test_what_a_job_started_ends_with_it(executor, tmp_path):
+    running = executor.run(leave_a_child, tmp_path / "log")
+    pids = []
+    with pytest.raises(JobFailed, match="SIGKILL"), running:
+        pids.extend(event["value"] for event in running)
+    assert ends(pids[0])
+
+
+ORPHAN = """
+import sys
+from pathlib import Path
+from dyt_bench.executors.local import LocalExecutor
+from tests.dyt_bench.test_local import wait
+with LocalExecutor([]).run(wait, Path(sys.argv[1])) as running:
+    print(next(iter(running))["value"], flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_job_whose_parent_is_killed_ends(tmp_path):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, tmp_path / "log"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with parent:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    assert ends(pid)
+
+
+CRASHING = """
+import sys
+from functools import partial
+from pathlib import Path
+from dyt_bench.executors.local import LocalExecutor
+from tests.dyt_bench.test_local import echo
+for _ in range(2):
+    with LocalExecutor(["crashes"]).run(partial(echo, 1), Path("log")) as running:
+        print(list(running)[-1]["value"])
+"""
+
+
+@pytest.mark.parametrize("fault", ["raise SystemExit", "import os; os.abort()"])
+def test_a_module_that_breaks_on_import_does_not_stop_the_others(tmp_path, fault):
+    (tmp_path / "crashes.py").write_text(fault)
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.getcwd()}"}
+    run = subprocess.run(
+        [sys.executable, "-c", CRASHING],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout == "2\n2\n", run.stderr

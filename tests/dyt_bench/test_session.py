@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+import time
 
 import pytest
 from mlflow import MlflowClient
@@ -106,28 +106,37 @@ def test_report_can_be_written_anew_elsewhere(ran):
     assert (folder / "elsewhere" / "README.md").exists()
 
 
-def test_interrupted_it_stops_and_the_same_command_continues(tmp_path):
-    (tmp_path / "suite.yaml").write_text("name: s\nnorms: [dyt]\ntasks:\n- domain: vision\n")
-    command = [sys.executable, "-m", "dyt_bench", "run", "suite.yaml", "--steps"]
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "pre-empted")],
+)
+def test_told_to_stop_it_keeps_a_checkpoint_and_says_so(tiny, tmp_path, number, status, word):
+    (tmp_path / "suite.yaml").write_text(
+        "name: s\nnorms: [dyt]\ntasks:\n- {domain: tiny, models: [slow]}\n"
+    )
+    command = [sys.executable, "-m", "dyt_bench", "run", "suite.yaml", "--steps", "100000"]
     # As a shell starts a background job: with SIGINT ignored.
     ignored = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
     process = subprocess.Popen(
-        [*ignored, *command, "100000"],
+        [*ignored, *command],
         cwd=tmp_path,
+        env=tiny,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    for line in process.stderr:
-        if "step     0" in line:  # training has begun
-            break
-    os.killpg(process.pid, signal.SIGINT)
-    _, rest = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "interrupted with 0 of 1 cells done" in rest
-    (record,) = (tmp_path / ".dyt-bench" / "cells").iterdir()
+    cells = tmp_path / ".dyt-bench" / "cells"
+    while not any("train/loss" in rows.read_text() for rows in cells.glob("*/rows.jsonl")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    os.killpg(process.pid, number)  # the whole group, as a terminal and a scheduler do
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status, said
+    assert f"{word} with 0 of 1 cells done; the same command continues" in said
+    (record,) = cells.iterdir()
+    assert (record / "checkpoint").exists()
     assert not (record / "result.json").exists()
-    assert not Path(tmp_path / "results").exists()
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_failing_cell_is_reported_and_the_rest_goes_on(tmp_path):

@@ -217,3 +217,12 @@ def test_a_seed_is_through_before_the_next_begins(load):
         ("vision", 0),
         ("dna", 0),
     ]
+
+
+def test_limits_of_cells_come_from_the_suite_or_the_command_line(load):
+    text = "name: s\ncell_timeout: 90m\ncell_memory: 8GiB\ntasks:\n- domain: dna\n"
+    suite = load(text)
+    assert (suite.cell_timeout, suite.cell_memory) == (5400, 2**33)
+    assert load(text, cell_timeout=60.0).cell_timeout == 60
+    with pytest.raises(UserError, match=r"suite.yaml:2: cell_timeout: expected a duration such"):
+        load(text.replace("90m", "soon"))

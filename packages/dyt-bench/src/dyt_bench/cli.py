@@ -12,6 +12,7 @@ import click
 
 from dyt_bench import workspace as workspaces
 from dyt_bench.errors import UserError
+from dyt_bench.quantities import seconds, size
 from dyt_bench.registry import Discovery, discover, norm_names, unknown
 from dyt_bench.workspace import Workspace
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dyt_bench.fetch import Fetch
     from dyt_bench.suite import Suite
 
+_MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
 DEFAULT_SUITE = Path("benchmarks/default.yaml")
 EXPERIMENT_PREFIX = "dyt-bench/"
 
@@ -33,6 +35,21 @@ class _Group(click.Group):
         except UserError as error:
             click.echo(f"dyt-bench: {error}", err=True)
             ctx.exit(2)
+
+
+class _Quantity(click.ParamType):
+    """A duration or a size, as a suite file has them too."""
+
+    name = "quantity"
+
+    def __init__(self, parse: Callable[[Any], float]) -> None:
+        self.parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            self.fail(f"{error}, got {value!r}", param, ctx)
 
 
 _suite = click.argument("suite", type=click.Path(path_type=Path), default=DEFAULT_SUITE)
@@ -77,6 +94,7 @@ def main() -> None:
       dyt-bench run benchmarks/default.yaml    train, time, log, report
       dyt-bench ui                             look at the runs in MLflow
       dyt-bench convert timm:convnext_atto     a model's norms, and what a swap makes of them
+      dyt-bench doctor                         whether a run would work here
     """
 
 
@@ -132,6 +150,15 @@ def plan(
 @_selection
 @click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
 @click.option("--fresh", is_flag=True, help="Run again what is done already.")
+@click.option("--cell-timeout", type=_Quantity(seconds), help="Most time of a cell: 90s, 30m, 2h.")
+@click.option("--cell-memory", type=_Quantity(size), help="Most memory of a cell: 800MB, 8GiB.")
+@click.option(
+    "--checkpoint-every",
+    type=_Quantity(seconds),
+    default="30s",
+    show_default=True,
+    help="How much training a killed cell may lose.",
+)
 @_json
 @_workspace
 @_out
@@ -142,6 +169,9 @@ def run(
     steps: int | None,
     tracking_uri: str | None,
     fresh: bool,
+    cell_timeout: float | None,
+    cell_memory: int | None,
+    checkpoint_every: float,
     as_json: bool,
     workspace: Path,
     out: Path,
@@ -149,23 +179,35 @@ def run(
     """Train every cell of SUITE, time its norms, log to MLflow, write the report.
 
     Cells done before, with the same code, data and options, are not run again: after an
-    interruption the same command continues. Exit status 1 if a cell failed.
+    interruption the same command continues, in the middle of a cell too. Exit status 1 if a cell
+    failed, 130 after Ctrl-C, 143 after SIGTERM.
     """
+    from dyt_bench.executors.local import preempt
     from dyt_bench.session import run_suite
     from dyt_bench.suite import Selection, load_suite
 
     found = discover()
-    loaded = load_suite(suite, found, Selection(domains, seeds, steps))
+    selection = Selection(domains, seeds, steps, cell_timeout, cell_memory)
+    loaded = load_suite(suite, found, selection)
     _end_as_by_ctrl_c()
     if loaded.kind == "efficiency":
         from dyt_bench.timing import time_suite
 
-        lines = time_suite(loaded, found, Workspace(workspace), tracking_uri, out / loaded.name)
+        space = Workspace(workspace)
+        with space.opened():
+            lines = time_suite(loaded, found, space, tracking_uri, out / loaded.name)
         if as_json:
             click.echo(json.dumps([asdict(line) for line in lines], indent=1))
         return
+    signal.signal(signal.SIGTERM, preempt)
     session = run_suite(
-        loaded, found, Workspace(workspace), tracking_uri=tracking_uri, fresh=fresh, out=out
+        loaded,
+        found,
+        Workspace(workspace),
+        tracking_uri=tracking_uri,
+        fresh=fresh,
+        out=out,
+        checkpoint_every_s=checkpoint_every,
     )
     if as_json:
         click.echo(json.dumps(session.summary(), indent=1))
@@ -261,6 +303,31 @@ def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -
         click.echo(json.dumps(conversion.plain(), indent=1))
     else:
         print_conversion(conversion)
+
+
+@main.command()
+@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@_json
+@_workspace
+def doctor(tracking_uri: str | None, as_json: bool, workspace: Path) -> None:
+    """Say what is installed, what works, what does not and why, and what would slow a run down.
+
+    Exit status 1 if something does not work.
+    """
+    from dyt_bench.doctor import examine, is_healthy
+
+    findings = examine(discover(), Workspace(workspace), tracking_uri)
+    healthy = is_healthy(findings)
+    if as_json:
+        plain = {name: [vars(each) for each in section] for name, section in findings.items()}
+        click.echo(json.dumps({"healthy": healthy, "findings": plain}, indent=1))
+    else:
+        for name, section in findings.items():
+            click.echo(click.style(name, bold=True))
+            for each in section:
+                mark, colour = _MARKS[each.state]
+                click.echo(f"  {click.style(mark, fg=colour)} {each.subject:<16} {each.text}")
+    sys.exit(0 if healthy else 1)
 
 
 def _end_as_by_ctrl_c() -> None:

@@ -130,6 +130,7 @@ class Domain(ABC):
         metric; randomness it needs is its own and fixed, so that passes compare.
         ``configure_optimizers`` reads ``task.learning_rate``, ``task.steps`` and
         ``self.training(task)``, and returns one optimiser, alone or under "optimizer".
+        Batches come from `build_data` epoch after epoch, but to Lightning the budget is one epoch.
 
         The module has an integer attribute ``units_per_sample``: how many of the domain's units
         one sample holds (tokens in a sequence; 1 for an image). Norms are swapped by the

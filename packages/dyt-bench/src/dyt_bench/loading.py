@@ -1,11 +1,12 @@
 """A data module for plugins that hold map-style data sets: same batches for every norm."""
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterator, Sized
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from dyt_bench.errors import DataError
 
@@ -19,11 +20,38 @@ def at_most(samples: Dataset[Any], count: int | None) -> Dataset[Any]:
     return Subset(samples, chosen.sort().values.tolist())
 
 
+class ShuffledBatches(Sampler[list[int]]):
+    """Indices of full batches in an order that seed and epoch decide, and nothing else.
+
+    So any batch of any epoch is found at once, and training that was cut off in the middle of
+    one goes on there. Each pass is an epoch; `seek` chooses which one the next pass is.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+        self.epoch, self.first = 0, 0
+
+    def seek(self, epoch: int, first: int) -> None:
+        """Let the next pass be ``epoch``, from its batch number ``first`` on; both from 0."""
+        self.epoch, self.first = epoch, first
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return self.samples // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.samples)
+        first = self.first
+        self.seek(self.epoch + 1, 0)
+        for number in range(first, len(self)):
+            yield order[number * self.batch_size : (number + 1) * self.batch_size].tolist()
+
+
 class SeededDataModule(LightningDataModule):
     """Serves a train and a validation data set in an order that only the seed decides.
 
-    Train batches are shuffled anew each epoch and always full; validation batches come in the
-    data set's order, the last one as small as it is.
+    Train batches are shuffled anew each epoch and always full (`ShuffledBatches`); validation
+    batches come in the data set's order, the last one as small as it is.
 
     Raises:
         DataError: the train set holds less than one batch.
@@ -50,12 +78,13 @@ class SeededDataModule(LightningDataModule):
         self.num_workers = num_workers
 
     def train_dataloader(self) -> DataLoader[Any]:
+        samples = len(cast(Sized, self.train))
         return DataLoader(
             self.train,
-            self.batch_size,
-            shuffle=True,
-            drop_last=True,
-            generator=torch.Generator().manual_seed(self.seed),
+            batch_sampler=ShuffledBatches(samples, self.batch_size, self.seed),
+            # A loader draws a seed at each pass: from here, so that where training begins a pass
+            # does not move the global generator that it draws noise and masks from.
+            generator=torch.Generator(),
             collate_fn=self.collate_fn,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
@@ -65,9 +94,7 @@ class SeededDataModule(LightningDataModule):
         return DataLoader(
             self.val,
             self.batch_size,
-            # A loader draws a seed at each pass: from here, so that validating more or less
-            # often does not move the global generator that training draws noise and masks from.
-            generator=torch.Generator(),
+            generator=torch.Generator(),  # as above: validating more or less often changes nothing
             collate_fn=self.collate_fn,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

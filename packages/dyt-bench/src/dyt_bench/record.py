@@ -5,20 +5,30 @@
 ``result.json``  how it ended, written last and at once: a folder without it did not end
 ``log.txt``      what the process printed, tracebacks included
 ``artifacts/``   pictures that the domain made at the end
+``checkpoint``   where training stood a while ago; there only until the cell has ended
+
+A cell that was cut off goes on from its checkpoint, or from the start. It then computes again
+what it had computed since, to the bit; rows that are there already are not written twice.
 """
 
+import errno
 import json
+import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from dyt_bench.cell import Cell
+from dyt_bench.errors import CannotWrite
 from dyt_bench.files import read_json, write_json
 
 Status = Literal["finished", "diverged", "failed"]
+CHECKPOINT_EVERY_S = 30.0  # at most so much training is lost when a cell's process is killed
+_LOCK_S = 30.0  # how long a process may take to end whose parent was killed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +55,8 @@ class Record:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.appended = 0  # rows so far, those from before an interruption included
+        self._there = 0  # rows in the file that were written before an interruption
 
     @property
     def rows_path(self) -> Path:
@@ -59,10 +71,22 @@ class Record:
     def log_path(self) -> Path:
         return self.folder / "log.txt"
 
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.folder / "checkpoint"
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on with, or to read."""
+        return (self.folder / "cell.json").exists() and self.rows_path.exists()
+
     def begin(self, cell: Cell, environment: Mapping[str, str]) -> None:
-        """Start the folder afresh; what an earlier, unfinished run left is removed."""
+        """Start the folder afresh; what an earlier run left is removed."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        try:
+            self.folder.mkdir(parents=True)
+        except OSError as error:
+            raise CannotWrite(self.folder, error) from error
         about = {
             "identity": cell.identity,
             "task_identity": cell.task.identity,
@@ -72,18 +96,67 @@ class Record:
             "digests": {"data": cell.task.data_digest, "code": cell.task.code_digest},
             "environment": dict(environment),
         }
-        write_json(self.folder / "cell.json", about)
         self.rows_path.touch()
+        write_json(self.folder / "cell.json", about)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the one process that writes; waits for one whose parent was killed to end."""
+        from filelock import FileLock
+
+        with FileLock(self.folder / "lock", timeout=_LOCK_S):
+            yield
+
+    def reopen(self) -> None:
+        """Go on with a run that was cut off or failed: its rows and its checkpoint stay."""
+        (self.folder / "result.json").unlink(missing_ok=True)
+
+    def resume(self, appended: int) -> bool:
+        """Let the next row be number ``appended``; what is there from it on stays as it is.
+
+        A last line that was cut off in the middle is removed. False, and nothing is changed, if
+        the file does not hold that many rows.
+        """
+        content = self.rows_path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        there = whole.count(b"\n")
+        if there < appended:
+            return False
+        if whole != content:
+            os.truncate(self.rows_path, len(whole))
+        self.appended, self._there = appended, there
+        return True
 
     def append(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Add a row and flush it. ``step`` counts optimiser steps done."""
+        """Add a row and flush it. ``step`` counts optimiser steps done.
+
+        Raises:
+            CannotWrite: the disk takes no more; no part of the row is left behind.
+        """
+        self.appended += 1
+        if self.appended <= self._there:
+            return
         row = {"step": step, "time": time.time(), **metrics}
-        with self.rows_path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        line = (json.dumps(row) + "\n").encode()
+        with self.rows_path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                file.truncate(end)
+                raise CannotWrite(self.rows_path, error) from error
+
+    def flush(self) -> None:
+        """Have the rows on the disk, where a loss of power does not reach them."""
+        with self.rows_path.open("rb") as file:
+            os.fsync(file.fileno())
 
     def finish(self, result: Result) -> None:
-        """Write the result, whole or not at all."""
+        """Write the result, whole or not at all; a cell that has ended needs no checkpoint."""
         write_json(self.folder / "result.json", asdict(result))
+        if result.status != "failed":
+            self.checkpoint_path.unlink(missing_ok=True)
 
     def about(self) -> dict[str, Any]:
         """What `begin` wrote."""

@@ -4,14 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.environment import fingerprint
-from dyt_bench.executors.local import JobFailed, LocalExecutor
+from dyt_bench.executors.local import Job, JobFailed, Limits, LocalExecutor
 from dyt_bench.files import read_json, write_json
 from dyt_bench.progress import Board
-from dyt_bench.record import Record, Result
+from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
 from dyt_bench.registry import Discovery
 from dyt_bench.statistics import step_time_ratios
 from dyt_bench.suite import Suite
@@ -31,12 +32,16 @@ class Runner:
     board: Board
     found: Discovery
     fresh: bool = False  # run again what is done already
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
     def run(self) -> Iterator[Result]:
         """Run what is not done yet; results in the suite's order.
 
         A cell that diverges or fails is recorded as such and the rest goes on. Interrupted,
-        the finished cells stay finished and the same call continues.
+        the finished cells stay finished and the same call goes on where this one was.
+
+        Raises:
+            CannotWrite: the disk is full; what was recorded until then is whole.
         """
         environment = fingerprint()
         domains = dict.fromkeys(cell.task.domain for cell in self.suite.cells)
@@ -64,12 +69,16 @@ class Runner:
             self.tracker.follow(record)
             self.board.finish(cell, result, reused=True)
             return result
-        record.begin(cell, environment)
+        if self.fresh or not record.begun:
+            record.begin(cell, environment)
+        else:
+            record.reopen()
         self.tracker.follow(record)
         self.board.start(cell)
         started = time.time()
         try:
-            result = self._follow(executor, cell, record)
+            job = partial(_train, cell, record, self.checkpoint_every_s)
+            result = self._follow(executor, cell, job, record.log_path)
             result = replace(result, summary={**result.summary, **ratios})
         except JobFailed as failure:
             result = Result(
@@ -82,17 +91,18 @@ class Runner:
         self.board.finish(cell, result, reused=False)
         return result
 
-    def _follow(self, executor: LocalExecutor, cell: Cell, record: Record) -> Result:
-        outcome: Result | None = None
-        for event in executor.run(partial(_train, cell, record), record.log_path):
-            match event:
-                case {"event": "row", "step": step, "metrics": metrics}:
-                    self.board.row(cell, step, metrics)
-                case {"event": "outcome", "value": outcome}:
-                    pass
-        if outcome is None:
-            raise JobFailed("its process ended without a result")
-        return outcome
+    def _follow(self, executor: LocalExecutor, cell: Cell, job: Job, log: Path) -> Result:
+        limits = Limits(self.suite.cell_timeout, self.suite.cell_memory)
+        with executor.run(job, log, limits) as running:
+            for event in running:
+                match event:
+                    case {"event": "row", "step": step, "metrics": metrics}:
+                        self.board.row(cell, step, metrics)
+                    case {"event": "resumed", "step": step}:
+                        self.board.resumed(cell, step)
+                    case {"event": "outcome", "value": Result() as result}:
+                        return result
+        raise AssertionError("a job that ends without an outcome has failed")
 
     def _timing(
         self, executor: LocalExecutor, task: Task, norms: list[Norm]
@@ -103,10 +113,12 @@ class Runner:
         if seconds is not None:
             return seconds
         self.board.note(f"timing {task.label}, {len(norms)} norms in turn")
+        limits = Limits(self.suite.cell_timeout, self.suite.cell_memory)
+        log = path.with_suffix(".log")
         try:
-            for event in executor.run(partial(_time, task, norms), path.with_suffix(".log")):
-                if event is not None and event["event"] == "outcome":
-                    seconds = event["value"]
+            with executor.run(partial(_time, task, norms), log, limits) as running:
+                for event in running:
+                    seconds = event["value"]  # a timing tells nothing but its outcome
         except JobFailed as failure:
             self.board.note(f"timing {task.label} failed: {failure}")
         if seconds is None:
@@ -119,10 +131,12 @@ class Runner:
 # Jobs import torch in their own process; this one stays light.
 
 
-def _train(cell: Cell, record: Record, tell: Callable[[dict[str, Any]], None]) -> Result:
+def _train(
+    cell: Cell, record: Record, checkpoint_every_s: float, tell: Callable[[dict[str, Any]], None]
+) -> Result:
     from dyt_bench.worker import run_cell
 
-    return run_cell(cell, record, tell)
+    return run_cell(cell, record, tell, checkpoint_every_s=checkpoint_every_s)
 
 
 def _time(

@@ -1,17 +1,19 @@
 """One `dyt-bench run`, from plan to printed leaderboard."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from dyt_bench.errors import UserError
+from dyt_bench.errors import CannotWrite, UserError
+from dyt_bench.executors.local import Preempted
 from dyt_bench.files import read_json, write_json
 from dyt_bench.progress import Board
-from dyt_bench.record import Record, Result
+from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
 from dyt_bench.registry import Discovery
 from dyt_bench.report.tables import Standing
 from dyt_bench.runner import Runner
@@ -19,6 +21,8 @@ from dyt_bench.suite import Suite
 from dyt_bench.tracking import Tracker
 from dyt_bench.workspace import Workspace
 
+Stopped = Literal["", "interrupted", "pre-empted"]  # by nothing, by Ctrl-C, by SIGTERM
+_HURRY_S = 1.5  # for MLflow when someone waits; what it lacks, the next run sends
 # Everything for people goes to stderr, so that --json has stdout to itself.
 _console = Console(stderr=True)
 
@@ -32,13 +36,13 @@ class Session:
     tracking_uri: str
     experiment_id: str
     out: Path
-    interrupted: bool = False
+    stopped: Stopped = ""
 
     @property
     def exit_status(self) -> int:
-        """0 if every cell ended by itself, 1 if one failed, 130 if interrupted."""
-        if self.interrupted:
-            return 130
+        """0 if every cell ended by itself, 1 if one failed, 130 by Ctrl-C, 143 by SIGTERM."""
+        if self.stopped:
+            return {"interrupted": 130, "pre-empted": 143}[self.stopped]
         return 1 if any(result.status == "failed" for result in self.results) else 0
 
     def summary(self) -> dict[str, Any]:
@@ -48,7 +52,7 @@ class Session:
             "tracking_uri": self.tracking_uri,
             "experiment_id": self.experiment_id,
             "report": str(self.out / "README.md"),
-            "interrupted": self.interrupted,
+            "stopped": self.stopped,
             "cells": [
                 {
                     "identity": cell.identity,
@@ -71,30 +75,42 @@ def run_suite(
     tracking_uri: str | None,
     fresh: bool,
     out: Path,
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
 ) -> Session:
     """Run, mirror to MLflow, report and print.
 
     Raises:
-        UserError: the tracking store does not answer, or a folder cannot be written; nothing
-            has been run or written then.
+        UserError: the tracking store does not answer, a folder cannot be written, or another
+            run works in the workspace; nothing has been run or written then.
+        CannotWrite: the disk is full; what was recorded until then is whole.
     """
     uri = tracking_uri or workspace.tracking_uri
     tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace.artifacts)
-    if tracking_uri is None:
-        workspace.create()
-    with _console.status("starting MLflow and the workers"):
-        tracker.connect()
-    workspace.create()
-    metrics = {name: domain.metric.name for name, domain in found.domains.items()}
-    results: list[Result] = []
-    interrupted = False
-    with Board(_console, suite.cells, metrics) as board:
-        runner = Runner(suite, workspace, tracker, board, found, fresh)
-        try:
-            for result in runner.run():
-                results.append(result)
-        except KeyboardInterrupt:
-            interrupted = True
+    with ExitStack() as stack:
+        if tracking_uri is None:  # the store lies in the workspace
+            stack.enter_context(workspace.opened())
+        with _console.status("starting MLflow and the workers"):
+            tracker.connect()
+        if tracking_uri is not None:
+            stack.enter_context(workspace.opened())
+        session = _train(
+            suite, found, workspace, tracker, fresh=fresh, out=out, every_s=checkpoint_every_s
+        )
+        _conclude(session, tracker, found, workspace)
+    return session
+
+
+def _train(
+    suite: Suite,
+    found: Discovery,
+    workspace: Workspace,
+    tracker: Tracker,
+    *,
+    fresh: bool,
+    out: Path,
+    every_s: float,
+) -> Session:
+    """Run the cells, and send the last of them to MLflow."""
     write_json(
         workspace.suite_path(suite.name),
         {
@@ -103,10 +119,24 @@ def run_suite(
             "expected": {key: asdict(value) for key, value in suite.expected.items()},
         },
     )
-    tracker.close()
-    session = Session(suite, results, uri, tracker.experiment_id, out, interrupted)
-    _conclude(session, tracker, found, workspace)
-    return session
+    metrics = {name: domain.metric.name for name, domain in found.domains.items()}
+    results: list[Result] = []
+    stopped: Stopped = ""
+    with Board(_console, suite.cells, metrics) as board:
+        runner = Runner(suite, workspace, tracker, board, found, fresh, every_s)
+        try:
+            for result in runner.run():
+                results.append(result)
+        except KeyboardInterrupt as interruption:
+            stopped = "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
+        except CannotWrite:
+            tracker.close(_HURRY_S)
+            raise
+    if stopped:
+        tracker.close(_HURRY_S)
+    else:
+        tracker.close()
+    return Session(suite, results, tracker.uri, tracker.experiment_id, out, stopped)
 
 
 def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -> list[Standing]:
@@ -151,13 +181,17 @@ def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: W
     for cell, result in zip(suite.cells, results, strict=False):
         if result.status != "finished":
             _print(f"{cell.label}: {result.status}: {result.reason}")
-    if session.interrupted:
+    failed = sum(result.status == "failed" for result in results)
+    if failed:
+        _print(f"{failed} of {len(suite.cells)} cells failed; the same command tries them again")
+    if session.stopped:
         _print(
-            f"interrupted with {len(results)} of {len(suite.cells)} cells done; "
+            f"{session.stopped} with {len(results)} of {len(suite.cells)} cells done; "
             "the same command continues"
         )
         return
-    if any(result.last for result in results):
+    is_reported = any(result.last for result in results)
+    if is_reported:
         print_leaderboard(report_suite(suite.name, found, workspace, session.out))
     if tracker.problem:
         _print(
@@ -166,7 +200,8 @@ def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: W
         )
     is_default = session.tracking_uri == workspace.tracking_uri
     option = "" if is_default else f" --tracking-uri {session.tracking_uri}"
-    _print(f"report      {session.out / 'README.md'}")
+    if is_reported:
+        _print(f"report      {session.out / 'README.md'}")
     _print(f"MLflow      experiment dyt-bench/{suite.name} in {session.tracking_uri}")
     _print(f"to look     dyt-bench ui{option}    (in this repository: nox -s ui)")
 

@@ -16,11 +16,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from dyt_bench.cell import NATIVE, Cell, Norm, Task
 from dyt_bench.domain import Domain, Model
 from dyt_bench.errors import DataError, UserError
+from dyt_bench.quantities import seconds, size
 from dyt_bench.registry import Discovery, norm_names, recipe_names, unknown
 from dyt_bench.sources import digest_files
 
@@ -77,6 +85,8 @@ class SuiteFile(_Strict):
     ]
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = [0]
     steps: Positive | None = None  # for every task that does not say otherwise
+    cell_timeout: Annotated[float, BeforeValidator(seconds)] | None = None  # "2h"; None: no limit
+    cell_memory: Annotated[int, BeforeValidator(size)] | None = None  # "8GiB"; None: no limit
     tasks: Annotated[list[TaskEntry], Field(min_length=1)]
 
 
@@ -101,6 +111,8 @@ class Suite:
     title: str
     kind: Literal["training", "efficiency"]
     cells: tuple[Cell, ...]
+    cell_timeout: float | None = None  # seconds that one cell may take; None: no limit
+    cell_memory: int | None = None  # bytes that one cell may hold; None: no limit
     # "domain/model/dataset" -> what a paper reports there
     expected: Mapping[str, Expected] = field(default_factory=dict)
 
@@ -119,6 +131,8 @@ class Selection:
     domains: tuple[str, ...] = ()  # empty: all
     seeds: int | None = None  # 0, 1, ... in place of the suite's
     steps: int | None = None  # for every task
+    cell_timeout: float | None = None  # seconds
+    cell_memory: int | None = None  # bytes
 
 
 def load_suite(path: Path, found: Discovery, selection: Selection = Selection()) -> Suite:
@@ -156,7 +170,15 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
                 expected[task.question] = Expected(entry.expected, metric, entry.source)
     _check_distinct(path, cells)
     cells.sort(key=lambda cell: seeds.index(cell.task.seed))  # stable
-    return Suite(file.name, file.title or file.name, file.kind, tuple(cells), expected)
+    return Suite(
+        file.name,
+        file.title or file.name,
+        file.kind,
+        tuple(cells),
+        cell_timeout=selection.cell_timeout or file.cell_timeout,
+        cell_memory=selection.cell_memory or file.cell_memory,
+        expected=expected,
+    )
 
 
 def _read(path: Path) -> str:
@@ -202,7 +224,8 @@ class _Document:
             where = list(first["loc"])
             if first["type"] == "extra_forbidden":
                 raise self.error(where, unknown("key", where[-1], self._keys(where))) from None
-            message = first["msg"][0].lower() + first["msg"][1:]
+            said = first["msg"].removeprefix("Value error, ")
+            message = said[0].lower() + said[1:]
             got = "" if first["type"] == "missing" else f", got {first['input']!r}"
             raise self.error(where, f"{message}{got}") from None
 

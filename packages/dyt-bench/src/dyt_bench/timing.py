@@ -11,7 +11,7 @@ from rich.table import Table
 from dyt_bench.cell import Norm, Task
 from dyt_bench.environment import fingerprint
 from dyt_bench.errors import UserError
-from dyt_bench.executors.local import JobFailed, LocalExecutor
+from dyt_bench.executors.local import JobFailed, Limits, LocalExecutor
 from dyt_bench.registry import Discovery
 from dyt_bench.report.efficiency import Line, lines, row, sentence, write_page
 from dyt_bench.suite import Suite
@@ -44,13 +44,14 @@ def time_suite(
     domains = dict.fromkeys(task.domain for task in suite.tasks)
     preload = [module for name in domains for module in found.domains[name].preload]
     executor = LocalExecutor(["dyt_bench.efficiency", *preload])
+    limits = Limits(suite.cell_timeout, suite.cell_memory)
     measured: list[Line] = []
     for task in suite.tasks:
         norms, name = suite.norms_of(task), f"{task.domain}/{task.model}"
         log = workspace.timing_path(task, norms).with_suffix(".log")
         with _console.status(f"{name}: {', '.join(norm.label for norm in norms)}, in turn"):
             try:
-                seconds = _measure(executor, task, norms, log)
+                seconds = _measure(executor, task, norms, log, limits)
             except JobFailed as failure:
                 raise UserError(f"{name} could not be measured: {failure} (see {log})") from None
         of_task = lines(name, seconds)
@@ -72,13 +73,12 @@ def time_suite(
     return measured
 
 
-def _measure(executor: LocalExecutor, task: Task, norms: list[Norm], log: Path) -> "Seconds":
-    seconds: Seconds | None = None
-    for event in executor.run(partial(_job, task, norms), log):
-        if event is not None and event["event"] == "outcome":
-            seconds = event["value"]
-    if seconds is None:
-        raise JobFailed("its process ended without a result")
+def _measure(
+    executor: LocalExecutor, task: Task, norms: list[Norm], log: Path, limits: Limits
+) -> "Seconds":
+    with executor.run(partial(_job, task, norms), log, limits) as running:
+        *_, outcome = running  # no other news
+    seconds: Seconds = outcome["value"]
     return seconds
 
 

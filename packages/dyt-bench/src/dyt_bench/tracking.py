@@ -105,10 +105,10 @@ class Tracker:
         self._client.log_batch(run_id, metrics=points, params=parameters)
         self._client.set_terminated(run_id, "FINISHED")
 
-    def close(self) -> None:
+    def close(self, patience_s: float = _CLOSE_S) -> None:
         """Send what is left; runs without a result are marked as killed."""
         self._closing.set()
-        self._thread.join(_CLOSE_S)
+        self._thread.join(patience_s)
         if self._thread.is_alive():
             self.problem = self.problem or "the store is too slow"
 

@@ -1,20 +1,16 @@
 """Run one cell, or time one task: build, swap, train, validate, measure. Needs torch."""
 
 import hashlib
-import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch import seed_everything as seed_all
-from lightning.pytorch.callbacks import EMAWeightAveraging
-from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -22,47 +18,60 @@ import dyt
 from dyt.embedding import ScaledEmbedding
 from dyt.probe import alphas
 from dyt_bench.cell import Cell, Norm, Task
-from dyt_bench.domain import Domain, Metric, Training
-from dyt_bench.measure import interleave, now, peak_memory_mib, quartiles
-from dyt_bench.record import Record, Result
+from dyt_bench.checkpoint import Checkpoints, Stop
+from dyt_bench.domain import Domain
+from dyt_bench.executors.local import trace_crashes
+from dyt_bench.measure import interleave, now, peak_memory_mib
+from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
 from dyt_bench.registry import discover, load_norm, load_recipe
 from dyt_bench.statistics import AA
+from dyt_bench.trainer import Diverged, Emit, Trace, Watch, as_bytes, make_trainer
 
-# The first steps pay for allocation and caches: they train, but do not count as time.
-WARMUP_STEPS = 5
 TIMED_BATCHES = 4  # kept in memory and taken in turn, so that loading is not timed
 
-Emit = Callable[[dict[str, Any]], None]
 
-
-class Diverged(Exception):
-    """The loss of a step is not finite."""
-
-    def __init__(self, step: int, loss: float) -> None:
-        super().__init__(f"the loss became {loss} at step {step}")
-
-
-def run_cell(cell: Cell, record: Record, emit: Emit) -> Result:
+def run_cell(
+    cell: Cell, record: Record, emit: Emit, *, checkpoint_every_s: float = CHECKPOINT_EVERY_S
+) -> Result:
     """Train ``cell`` in this process; rows go to ``record``, news to ``emit``.
 
-    The record has begun; its result is returned, not yet written.
+    The record has begun; its result is returned, not yet written. Where the record has a
+    checkpoint, training goes on from it.
+
+    Raises:
+        JobStopped: SIGTERM came; a checkpoint holds what was trained.
+        CannotWrite: the record takes no more rows.
     """
+    with Stop() as stop, record.lock():
+        return _run(cell, record, emit, Checkpoints(record, stop, checkpoint_every_s))
+
+
+def _run(cell: Cell, record: Record, emit: Emit, checkpoints: Checkpoints) -> Result:
     started = time.time()
-    domain = discover().domain(cell.task.domain)
+    task = cell.task
+    domain = discover().domain(task.domain)
     data, module, norms = build(cell, domain)
-    trace = _Trace(module, domain.metric, record, emit)
-    watch = _Watch(cell.task)
-    trainer = _trainer(cell.task, domain.training(cell.task), trace, watch)
+    trace = Trace(task, module, domain.metric, record, emit)
+    watch = Watch(task, trace)
+    trainer = make_trainer(task, domain.training(task), trace, watch, checkpoints)
     weights = weights_digest(module, norms)
     reason = ""
     once: dict[str, float] = {}
     try:
-        trainer.validate(module, datamodule=data, verbose=False)
-        seed_all(cell.task.seed, verbose=False)
-        trainer.fit(module, datamodule=data)
-        once = _evaluate(cell.task, domain, module, data, record.artifacts)
+        done = checkpoints.find()
+        if done is None:
+            trainer.validate(module, datamodule=data, verbose=False)
+        else:
+            emit({"event": "resumed", "step": done})
+        seed_all(task.seed, verbose=False)
+        checkpoint = None if done is None else record.checkpoint_path
+        with checkpoints.streaming(data, task.steps, watch.waited):
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        trace_crashes()
+        once = _evaluate(task, domain, module, data, record.artifacts)
     except Diverged as divergence:
         reason = str(divergence)
+    facts = {"resumed": ", ".join(map(str, checkpoints.resumed))} if checkpoints.resumed else {}
     return Result(
         status="diverged" if reason else "finished",
         reason=reason,
@@ -80,9 +89,10 @@ def run_cell(cell: Cell, record: Record, emit: Emit) -> Result:
         },
         facts={
             "weights": weights,
-            "batches": watch.batches.hexdigest()[:12],
+            "batches": watch.batches.hex()[:12],
             "device": _device_name(module.device),
             "threads": str(torch.get_num_threads()),
+            **facts,
         },
         alpha=alphas(module),
         saturation=watch.saturation,
@@ -168,37 +178,13 @@ def weights_digest(module: nn.Module, norms: list[str]) -> str:
     for name, value in module.state_dict().items():
         if name not in added and name.rpartition(".")[0] not in norms:
             total.update(name.encode())
-            total.update(_bytes(value))
+            total.update(as_bytes(value))
     return total.hexdigest()[:12]
 
 
 def _native_norms(module: nn.Module, norms: list[str]) -> int:
     """How many of ``norms`` are still there."""
     return sum(site.name in norms for site in dyt.audit(module))
-
-
-def _trainer(task: Task, training: Training, trace: Logger, watch: Callback) -> Trainer:
-    callbacks = [watch]
-    if training.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=training.ema_decay, use_buffers=False))
-    return Trainer(
-        precision=training.precision,
-        gradient_clip_val=training.clip_norm,
-        max_steps=task.steps,
-        val_check_interval=task.val_every,
-        check_val_every_n_epoch=None,  # steps are the budget; epochs mean nothing here
-        num_sanity_val_steps=0,
-        log_every_n_steps=max(1, task.steps // 200),
-        logger=trace,
-        callbacks=callbacks,
-        devices=1,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        deterministic=True,
-        # Validating before fitting would leave inference tensors in metrics that training reuses.
-        inference_mode=False,
-    )
 
 
 def _stepper(module: LightningModule, data: LightningDataModule) -> Callable[[], float]:
@@ -244,121 +230,3 @@ def _device() -> torch.device:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-class _Trace(Logger):
-    """What the module logs: into the record, and as news; remembers the validations."""
-
-    def __init__(self, module: LightningModule, metric: Metric, record: Record, emit: Emit) -> None:
-        super().__init__()
-        self.module, self.metric, self.record, self.emit = module, metric, record, emit
-        self.first: dict[str, float] = {}
-        self.best: dict[str, float] = {}
-        self.last: dict[str, float] = {}
-
-    @property
-    def name(self) -> str:
-        return "dyt-bench"
-
-    @property
-    def version(self) -> str:
-        return self.record.folder.name
-
-    def log_hyperparams(self, *_: object, **__: object) -> None:
-        """The cell's parameters are in the record already."""
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        # Lightning numbers a validation by the batch before it; here steps are those done.
-        done = self.module.global_step
-        metrics = {
-            key: value for key, value in metrics.items() if key != "epoch" and math.isfinite(value)
-        }
-        self.record.append(done, metrics)
-        self.emit({"event": "row", "step": done, "metrics": metrics})
-        judged = self.metric.name
-        if judged in metrics:
-            values = {"step": float(done), **metrics}
-            self.first = self.first or values
-            if not self.best or self.metric.better(values[judged], self.best[judged]):
-                self.best = values
-            self.last = values
-
-
-class _Watch(Callback):
-    """Times steps, hashes batches, stops at divergence, counts saturation at the end."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.batches = hashlib.sha256()
-        self.seconds: list[float] = []  # of each step, loading left out
-        self.saturation: dict[str, float] = {}  # layer -> share of its inputs
-        self.waited: list[float] = []  # seconds until each batch was there
-        self._start = 0.0
-        self._end: float | None = None  # of the step before, if a batch followed it at once
-        self._units = 0
-        self._last_validation = ExitStack()
-        self._probe: dyt.Probe | None = None
-
-    def on_train_batch_start(
-        self, trainer: Trainer, module: LightningModule, batch: Any, index: int
-    ) -> None:
-        if self._end is not None:
-            self.waited.append(time.perf_counter() - self._end)
-        for tensor in _tensors(batch):
-            self.batches.update(_bytes(tensor))
-        self._start = now(module.device)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
-        self.seconds.append(now(module.device) - self._start)
-        loss = outputs["loss"].item()
-        if not math.isfinite(loss):
-            raise Diverged(trainer.global_step, loss)
-        module.log("time/step_ms", self.seconds[-1] * 1e3)
-        self._end = time.perf_counter()
-
-    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self._units = int(module.units_per_sample) * self.task.batch_size  # type: ignore[arg-type]
-
-    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self._end = None
-        if trainer.global_step == self.task.steps:
-            self._probe = self._last_validation.enter_context(dyt.probe(module, every=1))
-
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self._last_validation.close()
-        if self._probe is not None:
-            self.saturation = self._probe.shares()
-
-    def summary(self) -> dict[str, float]:
-        """Step time in ms (median and quartiles) and units a second; empty if nothing ran."""
-        timed = self.seconds[WARMUP_STEPS:] or self.seconds
-        if not timed:
-            return {}
-        low, middle, high = quartiles(timed)
-        return {
-            "time/step_ms_median": middle * 1e3,
-            "time/step_ms_q1": low * 1e3,
-            "time/step_ms_q3": high * 1e3,
-            "time/units_per_s": self._units / middle,
-            "time/train_s": sum(self.seconds),
-            "time/load_ms_median": quartiles(self.waited or [0.0])[1] * 1e3,
-            "time/load_share": sum(self.waited) / (sum(self.waited) + sum(self.seconds)),
-        }
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-
-
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    """Every tensor of a nested batch, in order."""
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, dict):
-        for value in batch.values():
-            yield from _tensors(value)
-    elif isinstance(batch, list | tuple):
-        for value in batch:
-            yield from _tensors(value)

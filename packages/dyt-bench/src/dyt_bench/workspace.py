@@ -1,9 +1,13 @@
 """The folder a benchmark works in: records, timings, and the default MLflow store."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dyt_bench.cell import Cell, Norm, Task, digest
 from dyt_bench.errors import UserError
+from dyt_bench.files import read_json, write_json
 from dyt_bench.record import Record
 
 DEFAULT = Path(".dyt-bench")
@@ -29,6 +33,29 @@ class Workspace:
             raise UserError(
                 f"cannot write to the workspace {self.folder}: {error.strerror}; "
                 "name another folder with --workspace"
+            ) from None
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Make the folder, and be the one run that works in it; a dead process holds no lock.
+
+        Raises:
+            UserError: the folder cannot be written, or another run works in it.
+        """
+        from filelock import FileLock, Timeout
+
+        self.create()
+        owner = self.folder / "running.json"
+        try:
+            with FileLock(self.folder / "lock", timeout=0):
+                write_json(owner, {"pid": os.getpid()})
+                yield
+                owner.unlink(missing_ok=True)
+        except Timeout:
+            process = (read_json(owner) or {}).get("pid", "unknown")
+            raise UserError(
+                f"another run, process {process}, works in {self.folder}: wait for it, or name "
+                "another folder with --workspace"
             ) from None
 
     @property

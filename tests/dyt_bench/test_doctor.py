@@ -1,0 +1,88 @@
+"""The doctor says what works and, of what does not, why."""
+
+import json
+import sqlite3
+from importlib.metadata import EntryPoint
+
+import pytest
+from click.testing import CliRunner
+
+from dyt_bench import doctor
+from dyt_bench.cli import main
+from dyt_bench.doctor import Finding, examine, is_healthy
+from dyt_bench.registry import Discovery
+from dyt_bench.workspace import Workspace
+from dyt_tiny import Tiny, domain
+
+
+class Crooked(Tiny):
+    name = "crooked"
+    preload = ("dyt_tiny.broken",)
+
+
+@pytest.fixture(scope="module")
+def findings(tiny, tmp_path_factory):
+    point = EntryPoint("tiny", "dyt_tiny:domain", "dyt_bench.domains")
+    found = Discovery(
+        domains={"tiny": domain, "crooked": Crooked()},
+        points={"tiny": point, "crooked": point},
+        broken={"bad": "importing bad raised ImportError: no module named 'worse'"},
+    )
+    workspace = Workspace(tmp_path_factory.mktemp("doctor") / "not" / "there")
+    sections = examine(found, workspace, None)
+    assert not workspace.folder.exists()
+    return sections
+
+
+def by_subject(section):
+    return {finding.subject: finding for finding in section}
+
+
+def test_plugins_are_imported_as_a_run_would(findings):
+    plugins = by_subject(findings["plugins"])
+    assert plugins["domain tiny"] == Finding("domain tiny", "dyt_tiny:domain")
+    assert plugins["domain bad"].state == "problem"
+    assert plugins["domain crooked"].text == "RuntimeError: this module is broken"
+    assert plugins["norms"].text == "derf, dyt"
+    assert not is_healthy(findings)
+
+
+def test_kernels_work_or_say_why_not(findings):
+    kernels = by_subject(findings["kernels"])
+    assert kernels["eager"].text == "works"
+    assert set(kernels) == {"eager", "native", "triton"}
+    assert all(finding.text for finding in kernels.values())
+
+
+def test_the_machine_is_described(findings):
+    machine = by_subject(findings["machine"])
+    assert {"device", "threads", "memory", "disk", "others"} <= set(machine)
+    assert "usable cores" in machine["threads"].text
+    assert by_subject(findings["software"])["torch"].text
+
+
+def test_the_tracking_store_answers_or_not(tmp_path, findings):
+    assert "the first run makes it" in findings["tracking"][0].text
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        connection.execute("CREATE TABLE runs (run_uuid)")
+        connection.execute("INSERT INTO runs VALUES ('a')")
+    connection.close()
+    workspace = Workspace(tmp_path)
+    assert doctor._tracking(None, workspace).text.endswith("mlflow.db holds 1 runs")
+    dead = doctor._tracking("http://127.0.0.1:9", workspace)
+    assert dead.state == "problem"
+    assert "does not answer" in dead.text
+
+
+def test_the_command_prints_and_tells_by_its_status(monkeypatch):
+    well = {"kernels": [Finding("native", "works")]}
+    ill = {"kernels": [Finding("native", "not compiled", "problem")]}
+    monkeypatch.setattr(doctor, "examine", lambda *_: well)
+    result = CliRunner().invoke(main, ["doctor"])
+    assert (result.exit_code, result.stdout) == (0, "kernels\n  ✓ native           works\n")
+    monkeypatch.setattr(doctor, "examine", lambda *_: ill)
+    result = CliRunner().invoke(main, ["doctor", "--json"])
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert told["findings"]["kernels"][0]["text"] == "not compiled"
+    assert told["healthy"] is False

@@ -1,0 +1,88 @@
+"""Thirty SIGKILLs at random moments of the smoke suite leave what an undisturbed run leaves."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from dyt_bench.record import Record
+from dyt_bench.tracking import IDENTITY_TAG
+
+SMOKE = Path(__file__).parents[2] / "benchmarks" / "smoke.yaml"
+KILLS = 30
+
+
+def start(folder):
+    """`dyt-bench run` of the smoke suite, with a checkpoint after each step."""
+    command = [sys.executable, "-m", "dyt_bench", "run", SMOKE, "--checkpoint-every", "1ms"]
+    output = (folder / "output").open("a")
+    with output:
+        return subprocess.Popen(
+            [*command, "--json"], cwd=folder, stdout=subprocess.PIPE, stderr=output
+        )
+
+
+def records(folder):
+    return {path.name: Record(path) for path in (folder / ".dyt-bench" / "cells").iterdir()}
+
+
+def untimed(values):
+    return {key: value for key, value in values.items() if not key.startswith("time")}
+
+
+def numbers(record):
+    """All that does not depend on the clock."""
+    result = record.result()
+    parts = [untimed(getattr(result, part)) for part in ("first", "best", "last", "alpha")]
+    return result.status, result.facts["batches"], [untimed(row) for row in record.rows()], parts
+
+
+def kill(process):
+    """The run itself, or one of the processes it started, so that both are met."""
+    family = [process, *process.children(recursive=True)]
+    victim = random.choice(family)
+    victim.kill()
+    return victim is process
+
+
+@pytest.mark.slow
+def test_thirty_kills_change_nothing(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+    began = time.monotonic()
+    with start(whole) as undisturbed:
+        summary = json.load(undisturbed.stdout)
+    assert {cell["status"] for cell in summary["cells"]} == {"finished"}
+    within_s = (time.monotonic() - began) / 4
+
+    left = KILLS
+    while True:
+        with start(killed) as run:
+            process = psutil.Process(run.pid)
+            while left and run.poll() is None:
+                time.sleep(random.uniform(0, within_s))
+                if run.poll() is None and process.is_running():
+                    left -= 1
+                    if kill(process):
+                        break
+            output = run.stdout.read()
+        if not left and run.returncode == 0:
+            break
+    summary = json.loads(output)
+
+    there, expected = records(killed), records(whole)
+    assert there.keys() == expected.keys()
+    for name, record in there.items():
+        assert numbers(record) == numbers(expected[name]), name
+    client = MlflowClient(tracking_uri=summary["tracking_uri"])
+    runs = client.search_runs([summary["experiment_id"]])
+    runs = [each for each in runs if IDENTITY_TAG in each.data.tags]
+    assert len(runs) == len(there)
+    assert {each.info.status for each in runs} == {"FINISHED"}
