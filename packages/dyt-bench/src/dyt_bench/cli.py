@@ -108,10 +108,11 @@ def domains(as_json: bool) -> None:
     else:
         for name, domain in found.domains.items():
             click.echo(f"{click.style(name, bold=True)}: {domain.summary} ({domain.metric.name})")
+            width = max(map(len, (*domain.models, *domain.datasets)))
             for key, model in domain.models.items():
-                click.echo(f"  model  {key:<13} {model.summary}; {model.library}")
+                click.echo(f"  model  {key:<{width}}  {model.summary}; {model.library}")
             for key, dataset in domain.datasets.items():
-                click.echo(f"  data   {key:<13} {dataset.summary}")
+                click.echo(f"  data   {key:<{width}}  {dataset.summary}")
         click.echo(f"{click.style('norms', bold=True)}: {', '.join(norm_names())}")
     for name, problem in found.broken.items():
         click.echo(f"dyt-bench: domain {name!r} is broken: {problem}", err=True)

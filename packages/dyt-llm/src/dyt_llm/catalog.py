@@ -30,6 +30,15 @@ TRAININGS = {
         precision="bf16-mixed",
         options={"micro_batch": 1},
     ),
+    "llama-bf16": Training(
+        summary="the same with weights and optimiser in bfloat16, as 7B is timed on one GPU",
+        source="arXiv 2503.10622, efficiency",
+        weight_decay=0.1,
+        warmup=_WARMUP_STEPS / _LLAMA_STEPS,
+        clip_norm=1.0,
+        final_rate=0.1,
+        precision="bf16-true",
+    ),
     "gpt2": Training(
         summary="nanoGPT's of GPT-2 124M: AdamW, 2,000 steps of warm-up, cosine to 10 %, clipping "
         "at 1, no dropout, bfloat16; biases and the vocabulary of 50,257 are GPT-2's",
