@@ -242,7 +242,8 @@ class _Calibrator:
 
     def _tied(self, embedding: nn.Embedding) -> bool:
         """Whether something else computes with the embedding's weight too: an output layer."""
-        with _Reads(embedding.weight) as reads:
+        reads = _Reads(embedding.weight)
+        with reads:
             self.run(self.model, self.batches[0])
         return reads.seen
 
