@@ -5,7 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import dyt
 from dyt_bench.cell import Cell, Task
 from dyt_bench.registry import discover
 from dyt_bench.suite import Selection, load_suite
-from dyt_bench.worker import Diverged, build
+from dyt_bench.worker import Diverged, build, trainer_of
 
 SUITE = Path(__file__).parents[1] / "default.yaml"
 
@@ -42,9 +42,10 @@ class Row:
 
 
 def tasks(seeds: int, steps: int | None) -> list[Task]:
-    """The tasks of the default suite, seed by seed."""
+    """The tasks of the default suite, seed by seed, validated once."""
     suite = load_suite(SUITE, discover(), Selection((), seeds, steps))
-    return sorted(suite.tasks, key=lambda task: task.seed)
+    at_the_end = [replace(task, val_every=task.steps) for task in suite.tasks]
+    return sorted(at_the_end, key=lambda task: task.seed)
 
 
 def run(task: Task, name: str, threads: int) -> Row:
@@ -58,7 +59,7 @@ def run(task: Task, name: str, threads: int) -> Row:
         dyt.convert(module, "dyt", exclude=domain.models[task.model].exclude)
         variant.start(module, data)
     watch = Watch(task.steps, variant.alpha_rate)
-    trainer = _trainer(task, watch)
+    trainer = trainer_of(task, domain.training(task), False, watch)
     seed_everything(task.seed, verbose=False)
     value: float | None = None
     metrics: dict[str, float] = {}
@@ -127,23 +128,6 @@ class Watch(Callback):
             self._probe.__exit__(None, None, None)
             shares = self._seen.shares().values()
             self.saturation = _rounded(sum(shares) / len(shares))
-
-
-def _trainer(task: Task, watch: Callback) -> Trainer:
-    return Trainer(
-        max_steps=task.steps,
-        val_check_interval=task.steps,  # once, at the end
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        logger=False,
-        callbacks=[watch],
-        devices=1,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        deterministic=True,
-        inference_mode=False,
-    )
 
 
 def _twentieths(values: Sequence[float]) -> list[Sequence[float]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
@@ -52,7 +52,7 @@ def run_cell(cell: Cell, record: Record, emit: Emit) -> Result:
     data, module, norms = build(cell, domain)
     trace = _Trace(module, domain.metric, record, emit)
     watch = _Watch(cell.task)
-    trainer = _trainer(cell.task, domain.training(cell.task), trace, watch)
+    trainer = trainer_of(cell.task, domain.training(cell.task), trace, watch)
     weights = weights_digest(module, norms)
     reason = ""
     once: dict[str, float] = {}
@@ -177,7 +177,10 @@ def _native_norms(module: nn.Module, norms: list[str]) -> int:
     return sum(site.name in norms for site in dyt.audit(module))
 
 
-def _trainer(task: Task, training: Training, trace: Logger, watch: Callback) -> Trainer:
+def trainer_of(
+    task: Task, training: Training, trace: Logger | Literal[False], watch: Callback
+) -> Trainer:
+    """A Trainer for the task's budget and recipe, the same for every norm; quiet, on one device."""
     callbacks = [watch]
     if training.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=training.ema_decay, use_buffers=False))
