@@ -54,7 +54,7 @@ class Names(click.ParamType):
 
 def read(path: Path) -> dict[Key, Row]:
     """Rows of earlier runs, the latest of each kind; a line that was cut off is left out."""
-    rows = {}
+    rows: dict[Key, Row] = {}
     for line in path.read_text().splitlines() if path.exists() else ():
         try:
             row = Row(**json.loads(line))
@@ -69,19 +69,23 @@ def key(row: Row) -> Key:
 
 
 def compute(cells: Sequence[tuple[Task, str]], jobs: int) -> Iterator[Row]:
-    """Train the cells in ``jobs`` processes; rows as they come, each written down first."""
-    ROWS.parent.mkdir(parents=True, exist_ok=True)
+    """Train the cells, in processes if ``jobs`` is more than one; rows as they come."""
     threads = max(1, torch.get_num_threads() // jobs)
+    if jobs == 1:
+        yield from (run(task, name, threads) for task, name in cells)
+        return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting = [pool.submit(run, task, name, threads) for task, name in cells]
         try:
-            for done in as_completed(waiting):
-                row = done.result()
-                with ROWS.open("a") as file:
-                    file.write(json.dumps(asdict(row)) + "\n")
-                yield row
+            yield from (done.result() for done in as_completed(waiting))
         finally:  # at an error or Ctrl-C: what runs ends, what waits does not begin
             pool.shutdown(cancel_futures=True)
+
+
+def keep(row: Row, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(asdict(row)) + "\n")
 
 
 DEFAULT = tasks(1, None)
@@ -122,6 +126,7 @@ def main(
     cells = [cell for k, cell in wanted.items() if fresh or k not in rows]
     console = Console(stderr=True)
     for count, row in enumerate(compute(cells, jobs), 1):
+        keep(row, ROWS)
         rows[key(row)] = row
         value = "diverged" if row.value is None else f"{row.value:.4f}"
         console.print(

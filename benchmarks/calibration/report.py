@@ -194,7 +194,7 @@ def plot(results: Results, path: Path) -> None:
             axes.set_xscale("symlog", linthresh=1)
             axes.xaxis.set_major_formatter("{x:+g}")
         grid[0][0].set_yticks(range(len(variants)), variants)
-        grid[0][0].set_ylim(len(variants) - 0.5, -0.5)
+        grid[0][0].set_ylim(max(1, len(variants)) - 0.5, -0.5)
         figure.supxlabel("change of the metric from the native norm, %; better to the right")
         figure.savefig(path)
 
