@@ -1,9 +1,9 @@
 """The rows as a table, a page and a figure."""
 
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from rich.table import Table
@@ -85,21 +85,21 @@ def spread(values: Sequence[float | None]) -> str:
         return ""
     if len(some) < len(values):
         return f"diverged ({len(values) - len(some)} of {len(values)})"
-    deviation = f" ± {statistics.stdev(some):.4f}" if len(some) > 1 else ""
-    return f"{statistics.fmean(some):.4f}{deviation} ({len(some)})"
+    deviation = f" ± {stdev(some):.4f}" if len(some) > 1 else ""
+    return f"{fmean(some):.4f}{deviation} ({len(some)})"
 
 
 def table(rows: Sequence[Row]) -> Table:
     """For the terminal."""
     results = Results(rows)
     made = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("model", "metric", "variant", "value", "against native"):
+    for column in ("model", "variant", "mean ± sd (seeds)", "against native"):
         made.add_column(column, no_wrap=True)
     for model in results.models:
         for variant in VARIANTS:
             if results.of(model, variant):
-                value, verdict = results.value(model, variant), results.verdict(model, variant)
-                made.add_row(model, _title(results.metrics[model]), variant, value, verdict)
+                verdict = "" if variant == "native" else results.verdict(model, variant)
+                made.add_row(model, variant, results.value(model, variant), verdict)
     return made
 
 
@@ -149,14 +149,12 @@ def training_row(results: Results, model: str) -> dict[str, str]:
     row = {"model": model}
     for arm in ARMS:
         rows = results.of(model, arm)
-        if not rows:
-            continue
-        highest = statistics.fmean(max(r.gradient) for r in rows)
-        last = statistics.fmean(r.gradient[-1] for r in rows)
-        row[f"{arm}: gradient"] = f"{highest:.3g}, {last:.2g}"
+        highest = [max(r.gradient) for r in rows]
+        last = [r.gradient[-1] for r in rows]
         shares = [r.saturation for r in rows if r.saturation is not None]
-        if shares:
-            row[f"{arm}: saturated"] = f"{statistics.fmean(shares):.1%}"
+        row[f"{arm}: gradient"] = f"{fmean(highest):.3g}, {fmean(last):.2g}" if rows else ""
+        if arm != "native":
+            row[f"{arm}: saturated"] = f"{fmean(shares):.1%}" if shares else ""
     return row
 
 
@@ -182,16 +180,21 @@ def plot(results: Results, path: Path) -> None:
         height = 1.0 + 0.2 * len(variants)
         figure = Figure(figsize=(8.4, 2 * height), layout="constrained")
         grid = figure.subplots(2, 3, sharey=True)
+        for axes in grid.flat[len(results.models) :]:
+            axes.remove()
         for axes, model in zip(grid.flat, results.models, strict=False):
+            ends = [0.0]
             for row, variant in enumerate(variants):
                 gains = results.gains(model, variant)
                 shade = colour.get(variant, "#888888")
                 axes.plot(gains, [row] * len(gains), "o", color=shade, markersize=3, alpha=0.5)
+                ends += gains
                 if gains:
-                    axes.plot(statistics.fmean(gains), row, "|", color=shade, markersize=11)
+                    axes.plot(fmean(gains), row, "|", color=shade, markersize=11)
             axes.axvline(0, color=colour["native"], linewidth=1)
             axes.set_title(model)
             axes.set_xscale("symlog", linthresh=1)
+            axes.set_xlim(1.6 * min(*ends, -1), 1.6 * max(*ends, 1))
             axes.xaxis.set_major_formatter("{x:+g}")
         grid[0][0].set_yticks(range(len(variants)), variants)
         grid[0][0].set_ylim(max(1, len(variants)) - 0.5, -0.5)
