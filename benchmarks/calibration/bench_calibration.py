@@ -121,6 +121,7 @@ def main(
         (f"{task.domain}/{task.model}", name, task.seed, task.steps): (task, name)
         for task in chosen
         for name in variants
+        if task.model in (VARIANTS[name].models or models)
     }
     rows = read(ROWS)
     cells = [cell for k, cell in wanted.items() if fresh or k not in rows]

@@ -25,8 +25,9 @@ Mean ± standard deviation over seeds at the end of the budget. The verdict is p
 against the native norm, with a 95 % interval: *better* or *worse* where it clears zero,
 *equivalent* where it stays within the metric's margin, *undetermined* otherwise."""
 _PARTS = """\
-Each line is `calibrated` with one thing done otherwise. Over the seeds that the line has: a
-difference from the line `calibrated` counts only beside the spread of both."""
+Each line is `calibrated` with one thing done otherwise: percent by which the metric is better (+)
+or worse (-) than with `calibrated` and the same seed, mean ± standard deviation (seeds). Empty:
+the model has nothing that the line changes, or was not run."""
 _TRAINING = """\
 Means over seeds. Gradient: the largest norm of the gradient in all of training, and in its last
 twentieth. Saturated: the share of inputs of DyT layers that lie where the function has reached
@@ -68,25 +69,26 @@ class Results:
         judged = compare([native[s] for s in seeds], [arm[s] for s in seeds], self.metrics[model])
         return f"{judged.verdict} (n={judged.seeds})"
 
-    def gains(self, model: str, variant: str) -> list[float]:
-        """Percent by which the variant is better than the native norm, by seed."""
-        native = {row.seed: row.value for row in self.of(model, "native")}
+    def gains(self, model: str, variant: str, base: str) -> list[float]:
+        """Percent by which the variant is better than ``base``, by seed."""
+        values = {row.seed: row.value for row in self.of(model, base)}
         sign = 1 if self.metrics[model].mode == "max" else -1
         return [
-            100 * sign * (row.value - native[row.seed]) / abs(native[row.seed])
+            100 * sign * (row.value - values[row.seed]) / abs(values[row.seed])
             for row in self.of(model, variant)
-            if row.value is not None and native.get(row.seed) is not None
+            if row.value is not None and values.get(row.seed) is not None
         ]
 
 
-def spread(values: Sequence[float | None]) -> str:
+def spread(values: Sequence[float | None], form: str = ".4f") -> str:
+    """``mean ± standard deviation (seeds)``; None stands for a run that diverged."""
     some = [value for value in values if value is not None]
     if not values:
         return ""
     if len(some) < len(values):
         return f"diverged ({len(values) - len(some)} of {len(values)})"
-    deviation = f" ± {stdev(some):.4f}" if len(some) > 1 else ""
-    return f"{fmean(some):.4f}{deviation} ({len(some)})"
+    deviation = f" ± {stdev(some):{form.lstrip('+')}}" if len(some) > 1 else ""
+    return f"{fmean(some):{form}}{deviation} ({len(some)})"
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -125,7 +127,7 @@ def page(results: Results, trained: Sequence[dict[str, Any]]) -> str:
     ]
     variants = [v for v in VARIANTS if v not in ARMS and any(r.variant == v for r in results.rows)]
     if variants:
-        lines = [parts_row(results, variant) for variant in ("native", "calibrated", *variants)]
+        lines = [parts_row(results, variant) for variant in ("native", "plain", *variants)]
         parts += ["## What matters in the start", markdown_table(lines), _PARTS]
     lines = [training_row(results, model) for model in results.models]
     parts += ["## While training", markdown_table(lines), _TRAINING]
@@ -142,7 +144,11 @@ def arms_row(results: Results, model: str) -> dict[str, str]:
 
 def parts_row(results: Results, variant: str) -> dict[str, str]:
     row = {"variant": variant, "what": VARIANTS[variant].what}
-    return row | {model: results.value(model, variant) for model in results.models}
+    for model in results.models:
+        gains = spread(results.gains(model, variant, "calibrated"), "+.2f")
+        diverged = any(run.value is None for run in results.of(model, variant))
+        row[model] = results.value(model, variant) if diverged else gains
+    return row
 
 
 def training_row(results: Results, model: str) -> dict[str, str]:
@@ -185,7 +191,7 @@ def plot(results: Results, path: Path) -> None:
         for axes, model in zip(grid.flat, results.models, strict=False):
             ends = [0.0]
             for row, variant in enumerate(variants):
-                gains = results.gains(model, variant)
+                gains = results.gains(model, variant, "native")
                 shade = colour.get(variant, "#888888")
                 axes.plot(gains, [row] * len(gains), "o", color=shade, markersize=3, alpha=0.5)
                 ends += gains

@@ -118,18 +118,28 @@ class Variant:
     # Starts a module with DyT swapped in plainly; None: the norm above is all there is to it.
     start: Callable[[LightningModule, LightningDataModule], None] | None = None
     alpha_rate: float = 1.0  # alpha's learning rate, in units of the others'
+    models: tuple[str, ...] = ()  # the ones that have what is changed; empty: all
 
 
+BIASED = ("vit", "convnext", "wav2vec2", "hyena")  # their norms have weight and bias
 VARIANTS = {
     "native": Variant("the model's own norms"),
     "plain": Variant("DyT, alpha 0.5, nothing else", PLAIN),
     "calibrated": Variant("DyT, started by `dyt.calibrate`", CALIBRATED),
-    "embedding-as-is": Variant("embeddings are not scaled", start=Start(embedding=False)),
-    "signs-as-are": Variant("embeddings scaled, no sign turned", start=Start(signs=False)),
+    "embedding-as-is": Variant(
+        "embeddings are not scaled", start=Start(embedding=False), models=("hyena", "llama")
+    ),
+    "signs-as-are": Variant(
+        "embeddings scaled, no sign turned", start=Start(signs=False), models=("hyena",)
+    ),
     "alpha-as-is": Variant("alpha stays 0.5", start=Start(alpha=False)),
-    "weight-as-is": Variant("weight stays 1, bias 0", start=Start(weight=False)),
-    "no-offset": Variant("bias stays 0", start=Start(offset="none")),
-    "channel-offset": Variant("a bias for each channel", start=Start(offset="channel")),
+    "weight-as-is": Variant(
+        "weight stays 1, bias 0", start=Start(weight=False), models=(*BIASED, "llama")
+    ),
+    "no-offset": Variant("bias stays 0", start=Start(offset="none"), models=BIASED),
+    "channel-offset": Variant(
+        "a bias for each channel", start=Start(offset="channel"), models=BIASED
+    ),
     "one-pass": Variant("all layers from one pass", start=Start(in_order=False)),
     "target-0.25": Variant("alpha 0.25 / rms", start=Start(target=0.25)),
     "target-1": Variant("alpha 1 / rms", start=Start(target=1.0)),

@@ -52,7 +52,7 @@ class Calibration:
     """What `calibrate` did: the fits in the order in which the layers run."""
 
     fits: tuple[Fit, ...]
-    embedding_scale: float | None  # what the embedding was multiplied by, where it was
+    embedding_scale: float | None  # size of the factor that embeddings got; None if none did
 
     @property
     def worst(self) -> Fit:
