@@ -72,6 +72,20 @@ def kernels(session: nox.Session) -> None:
 
 
 @nox.session
+def calibration(session: nox.Session) -> None:
+    """Compare ways to start a model with DyT; after --: --variants all, --seeds 5, --jobs 2."""
+    install_packages(session)
+    session.run("python", "benchmarks/calibration/bench_calibration.py", *session.posargs)
+
+
+@nox.session
+def pretrained(session: nox.Session) -> None:
+    """Swap the norms of trained models and fine-tune them; after --: --seeds 3, --out FILE."""
+    install_packages(session)
+    session.run("python", "benchmarks/pretrained/bench_pretrained.py", *session.posargs)
+
+
+@nox.session
 def census(session: nox.Session) -> None:
     """Swap the norms of every architecture of three libraries and run it: half an hour and more."""
     install_packages(session)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 import dyt
 from dyt_bench.cell import Cell
+from dyt_bench.files import write_json
 from dyt_bench.optim import adamw
 from dyt_bench.registry import discover
 from dyt_bench.suite import Selection, load_suite
@@ -97,12 +98,20 @@ def validate(module: LightningModule, data: LightningDataModule) -> float:
 @click.option("--tune", type=click.IntRange(1), default=100, show_default=True, help="Fine-tuning.")
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print rows, for programs.")
-def main(steps: int, tune: int, seeds: int, as_json: bool) -> None:
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File for the rows; results/calibration/pretrained.json is for that page.",
+)
+def main(steps: int, tune: int, seeds: int, as_json: bool, out: Path | None) -> None:
     cells = load_suite(SUITE, discover(), Selection((), seeds, steps)).cells
     rows = []
     for cell in cells:
         torch.manual_seed(cell.task.seed)
         rows += list(bench(cell, steps, tune))
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out, rows)
     if as_json:
         print(json.dumps(rows, indent=1))
         return

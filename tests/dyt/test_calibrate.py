@@ -1,6 +1,7 @@
 """Fitting the layers to their norms, before training and after."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -77,14 +78,36 @@ def test_at_the_start_each_layer_hands_on_what_its_norm_would(norm):
         assert fit.r2 > 0.9
 
 
-def test_the_scalar_is_that_of_least_squares():
-    model = dyt.convert(Tiny(depth=0), "dyt")
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
+def test_the_scalars_are_those_of_least_squares(norm):
+    model = Tiny(depth=0, norm=norm)
+    with torch.no_grad():
+        model.embed.weight.add_(0.03)  # a common part, which a LayerNorm takes away
+    dyt.convert(model, "dyt")
     dyt.calibrate(model, [batch()], goal="start")
     ((x, y),) = seen_by(model, batch()).values()
-    f, target = torch.tanh(model.norm.alpha * x), functional.layer_norm(x, (24,), eps=1e-5)
-    best = ((f * target).sum() / f.square().sum()).item()
-    assert model.norm.weight[0].item() == pytest.approx(best, rel=1e-4)
-    torch.testing.assert_close(y, best * f, rtol=1e-4, atol=1e-5)
+    layer = model.norm
+    f, target = torch.tanh(layer.alpha * x), norm(24)(x)
+    columns = [f.flatten()] if layer.bias is None else [f.flatten(), torch.ones(f.numel())]
+    columns = torch.stack(columns, 1).double()
+    best = torch.linalg.lstsq(columns, target.detach().flatten()[:, None].double()).solution
+    assert layer.weight[0].item() == pytest.approx(best[0].item(), rel=1e-4)
+    assert layer.weight.unique().numel() == 1
+    torch.testing.assert_close(y.flatten().double(), (columns @ best)[:, 0], rtol=1e-4, atol=1e-5)
+    if layer.bias is not None:
+        assert layer.bias.unique().numel() == 1
+        assert y.mean().item() == pytest.approx(0, abs=1e-4)
+
+
+def test_an_input_that_does_not_vary_leaves_the_layer_usable():
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    nn.init.zeros_(model[0].weight)
+    nn.init.zeros_(model[0].bias)
+    dyt.convert(model, "dyt")
+    dyt.calibrate(model, [torch.randn(8, 4)], goal="start")
+    assert model[1].alpha.item() == 0.5
+    assert torch.equal(model[1].weight, torch.ones(4))
+    assert torch.equal(model[1].bias, torch.zeros(4))
 
 
 @pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
@@ -185,6 +208,44 @@ def test_an_embedding_of_a_condition_is_left_alone():
     dyt.calibrate(model, [(batch(), torch.zeros(8, dtype=torch.long))], goal="start")
     assert isinstance(model.embed, ScaledEmbedding)
     assert type(model.label) is nn.Embedding
+
+
+class Tied(Tiny):
+    """Its output layer is its embedding."""
+
+    def __init__(self, through):
+        super().__init__()
+        self.through = through
+        if through == "module":
+            self.head.weight = self.embed.weight
+
+    def forward(self, ids):
+        x = self.embed(ids)
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        return self.head(x) if self.through == "module" else x @ self.embed.weight.T
+
+
+@pytest.mark.parametrize("through", ["module", "function"])
+def test_a_tied_head_does_not_read_the_token_back(through):
+    model = dyt.convert(Tied(through), "dyt")
+    found = dyt.calibrate(model, [batch()], goal="start")
+    assert model.embed.scale.abs().unique().item() == pytest.approx(found.embedding_scale)
+    assert model.embed.scale.sum().item() == pytest.approx(0, abs=1e-3)
+    ids = batch()
+    own = model.eval()(ids).log_softmax(-1).gather(-1, ids[..., None]).mean().item()
+    assert own == pytest.approx(-math.log(50), abs=0.5)
+    before = model.embed.scale.detach().clone()
+    dyt.calibrate(model, [batch()], goal="start")  # again: the signs stay
+    torch.testing.assert_close(model.embed.scale.detach(), before, rtol=1e-3, atol=0)
+
+
+def test_an_untied_embedding_keeps_its_signs():
+    model = dyt.convert(Tiny(), "dyt")
+    dyt.calibrate(model, [batch()], goal="start")
+    assert model.embed.scale.shape == (1,)
+    assert model.embed.scale.item() > 0
 
 
 def test_revert_brings_the_norms_and_the_embedding_back():

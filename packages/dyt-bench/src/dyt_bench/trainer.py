@@ -2,9 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
@@ -15,7 +15,7 @@ from torch import Tensor
 
 import dyt
 from dyt_bench.cell import Task
-from dyt_bench.checkpoint import Checkpoints, WholeCheckpointIO
+from dyt_bench.checkpoint import WholeCheckpointIO
 from dyt_bench.domain import Metric, Training
 from dyt_bench.measure import now, quartiles
 from dyt_bench.record import Record
@@ -35,10 +35,10 @@ class Diverged(Exception):
 
 
 def make_trainer(
-    task: Task, training: Training, trace: "Trace", watch: "Watch", checkpoints: Checkpoints
+    task: Task, training: Training, logger: Logger | Literal[False], listeners: Sequence[Callback]
 ) -> Trainer:
-    """A Trainer that trains ``task`` by its recipe, on one device."""
-    callbacks: list[Callback] = [watch, checkpoints]
+    """A Trainer that trains ``task`` by its recipe, on one device; ``listeners`` only watch."""
+    callbacks = list(listeners)
     if training.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=training.ema_decay, use_buffers=False))
     return Trainer(
@@ -49,7 +49,7 @@ def make_trainer(
         check_val_every_n_epoch=None,  # steps are the budget; epochs mean nothing here
         num_sanity_val_steps=0,
         log_every_n_steps=1,  # the trace chooses
-        logger=trace,
+        logger=logger,
         callbacks=callbacks,
         devices=1,
         # One process, whatever scheduler's job it is a part of.

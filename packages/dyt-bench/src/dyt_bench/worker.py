@@ -53,7 +53,7 @@ def _run(cell: Cell, record: Record, emit: Emit, checkpoints: Checkpoints) -> Re
     data, module, norms = build(cell, domain)
     trace = Trace(task, module, domain.metric, record, emit)
     watch = Watch(task, trace)
-    trainer = make_trainer(task, domain.training(task), trace, watch, checkpoints)
+    trainer = make_trainer(task, domain.training(task), trace, [watch, checkpoints])
     weights = weights_digest(module, norms)
     reason = ""
     once: dict[str, float] = {}

@@ -1,10 +1,10 @@
 """Fit the layers that `convert` put in to the norms they replace, on a few batches.
 
-Two uses of one mechanism. Before training, goal "start": each layer gets the alpha and the one
-scalar weight with which it hands on what the norm would have, and a stream that an embedding
-starts too small or too large is brought to unit variance. On a trained model, goal "norm": each
-layer gets the alpha, weight and bias that come closest to its norm, channel by channel, so that
-the model survives the swap and can be fine-tuned.
+Two uses of one mechanism. Before training, goal "start": each layer gets the alpha, and one scalar
+each for weight and bias, with which it hands on what the norm would have, and a stream that an
+embedding starts too small or too large is brought to unit variance. On a trained model, goal
+"norm": each layer gets the alpha, weight and bias that come closest to its norm, channel by
+channel, so that the model survives the swap and can be fine-tuned.
 
 Layers are fitted from the model's input to its output, each with all before it fitted already:
 one pass of the batches for each, which ends at that layer. What is kept is sums, not activations.
@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from dyt.audit import audit
 from dyt.convert import original, put_in
@@ -51,7 +52,7 @@ class Calibration:
     """What `calibrate` did: the fits in the order in which the layers run."""
 
     fits: tuple[Fit, ...]
-    embedding_scale: float | None  # what the embedding was multiplied by, where it was
+    embedding_scale: float | None  # size of the factor that embeddings got; None if none did
 
     @property
     def worst(self) -> Fit:
@@ -76,9 +77,11 @@ def calibrate(
     Args:
         model: a converted model, on a real device.
         batches: a few batches; kept, as each layer needs them all. Goal "start" needs one.
-        goal: "start", before training: ``alpha = 0.5 / rms(x)``, and ``weight`` times the scalar
-            that best maps f to the normalized input. "norm", for a trained model: the alpha of
-            `CHOICES`, weight and bias with the least squared error to the norm's output.
+        goal: "start", before training: ``alpha = 0.5 / rms(x)``, and for ``weight`` and ``bias``
+            the one scalar each that best map f to the normalized input; embeddings that start
+            the stream get a factor that brings it to unit variance (see `ScaledEmbedding`).
+            "norm", for a trained model: the alpha of `CHOICES`, weight and bias with the least
+            squared error to the norm's output, channel by channel.
         run: how to run the model on a batch. By default a tensor is its argument, a tuple or
             list its arguments, a mapping its keyword arguments.
 
@@ -229,15 +232,54 @@ class _Calibrator:
             return None
         scale = math.sqrt(count / squares)
         for embedding in starts:
-            _scale(self.model, embedding, scale)
+            if isinstance(embedding, ScaledEmbedding):
+                embedding.scale.mul_(scale)
+                continue
+            factor = scale * _signs(embedding) if self._tied(embedding) else scale
+            new = ScaledEmbedding(embedding, factor).train(embedding.training)
+            put_in(self.model, {embedding: new})
         return scale
 
+    def _tied(self, embedding: nn.Embedding) -> bool:
+        """Whether something else computes with the embedding's weight too: an output layer."""
+        reads = _Reads(embedding.weight)
+        with reads:
+            self.run(self.model, self.batches[0])
+        return reads.seen
 
-def _scale(model: nn.Module, embedding: nn.Embedding, scale: float) -> None:
-    if isinstance(embedding, ScaledEmbedding):
-        embedding.scale.mul_(scale)
-        return
-    put_in(model, {embedding: ScaledEmbedding(embedding, scale).train(embedding.training)})
+
+class _Reads(TorchFunctionMode):
+    """Sees whether anything but a look-up computes a tensor from ``weight``."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight, self.seen = weight, False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        given = (*args, *(kwargs or {}).values())
+        if any(one is self.weight for one in given) and func not in _LOOK_UPS:
+            self.seen = self.seen or isinstance(made, Tensor)
+        return made
+
+
+_LOOK_UPS = (nn.functional.embedding, torch.embedding)
+
+
+def _signs(embedding: nn.Embedding) -> Tensor:
+    """1, -1, 1, ...: one a channel.
+
+    An output layer tied to the embedding reads from the stream what the embedding wrote: before
+    training, that the next token is the present one. Where embeddings start small the branches
+    drown that; at unit variance it is what training has to undo first, by branches that outgrow
+    the stream and saturate every layer. With half of the signs turned the two are orthogonal, but
+    for chance.
+    """
+    signs = torch.ones_like(embedding.weight[0])
+    signs[1::2] = -1
+    return signs
 
 
 class _Sums:
@@ -261,8 +303,8 @@ class _Sums:
         wide, target = (self._channels(v) for v in (wide, target))
         if self.alphas is None:
             # The first batch sets the scale; the choices are close enough to do without the rest.
-            rms = wide.square().mean().sqrt().clamp(min=1e-12)
-            self.alphas = self.choices.to(wide.device) / rms
+            rms = wide.square().mean().sqrt()
+            self.alphas = self.choices.to(wide.device) / (rms if rms > 0 else 1.0)
         f = lookup(self.layer.function).f
         shift = 0.0 if self.layer.shift is None else self.layer.shift.double()
         self.rows += wide.shape[0]
@@ -283,35 +325,46 @@ class _Sums:
 
     def solve(self, goal: Goal) -> float:
         """Set the layer's parameters; returns R2 against the norm without weight and bias."""
-        layer, n = self.layer, self.rows
+        layer = self.layer
         assert self.alphas is not None
-        if layer.weight is None:
-            slope, offset = torch.ones_like(self.f), torch.zeros_like(self.f)
-        elif goal == "start":
-            slope = (self.ft.sum(1) / self.ff.sum(1))[:, None].expand_as(self.f)
-            offset = torch.zeros_like(self.f)
-        elif layer.bias is None:
-            slope, offset = self.ft / self.ff.clamp(min=1e-300), torch.zeros_like(self.f)
-        else:
-            variance = (self.ff - self.f.square() / n).clamp(min=1e-300)
-            slope = (self.ft - self.f * self.t / n) / variance
-            offset = (self.t - slope * self.f) / n
+        slope, offset = self._line(pooled=goal == "start")
         # sum (slope f + offset - t)^2, multiplied out
         error = (
-            slope.square() * self.ff + 2 * slope * offset * self.f + n * offset.square()
+            slope.square() * self.ff + 2 * slope * offset * self.f + self.rows * offset.square()
             - 2 * slope * self.ft - 2 * offset * self.t + self.tt
         ).sum(1)  # fmt: skip
         best = int(error.argmin())
         layer.alpha.fill_(float(self.alphas[best]))
         gamma, beta = self.site.gamma, self.site.bias
         if layer.weight is not None:
-            unit = torch.ones_like(slope[best]) if gamma is None else gamma.double().flatten()
+            unit = torch.ones_like(self.t) if gamma is None else gamma.double().flatten()
             layer.weight.copy_((slope[best] * unit.to(slope)).view_as(layer.weight))
             if layer.bias is not None:
                 start = 0.0 if beta is None else beta.detach().double().flatten().to(slope)
                 layer.bias.copy_((offset[best] * unit.to(slope) + start).view_as(layer.bias))
-        total = (self.tt - self.t.square() / n).sum()
+        total = (self.tt - self.t.square() / self.rows).sum()
         return float(1 - error[best] / total) if total else math.nan
+
+    def _line(self, pooled: bool) -> tuple[Tensor, Tensor]:
+        """Slope and offset of least squares, [choices, channels]; pooled: one for all channels.
+
+        Only what the layer has parameters for: no offset without a bias, no slope without a weight.
+        """
+        n, f, ff, ft, t = self.rows, self.f, self.ff, self.ft, self.t
+        if pooled:
+            n *= t.numel()
+            f, ff, ft, t = (v.sum(-1, keepdim=True) for v in (f, ff, ft, t))
+        if self.layer.weight is None:
+            return torch.ones_like(f), torch.zeros_like(f)
+        if self.layer.bias is None:
+            return _slope(ft, ff, ff), torch.zeros_like(f)
+        slope = _slope(ft - f * t / n, ff - f.square() / n, ff)
+        return slope, (t - slope * f) / n
+
+
+def _slope(products: Tensor, squares: Tensor, of: Tensor) -> Tensor:
+    """products / squares; 1 where squares is nothing beside ``of``: f did not vary."""
+    return torch.where(squares > 1e-12 * of, products / squares, 1.0)
 
 
 def _normalized(site: NormSite, x: Tensor) -> Tensor:

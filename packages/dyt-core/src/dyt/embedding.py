@@ -1,11 +1,11 @@
-"""The learnable scalar that LLaMA gets after its embedding when the norms are gone."""
+"""The learnable factor that a model gets after its embedding when the norms are gone."""
 
 import torch
 from torch import Tensor, nn
 
 
 class ScaledEmbedding(nn.Embedding):
-    """``y = scale * weight[ids]``: an embedding with one learnable scalar.
+    """``y = scale * weight[ids]``: an embedding with a learnable factor, of shape [1] or [D].
 
     A norm lifts whatever the embedding gives to unit variance; a point-wise layer does not, so
     the embedding does it itself. It shares ``weight`` with the embedding it stands for, so an
@@ -13,14 +13,15 @@ class ScaledEmbedding(nn.Embedding):
 
     Args:
         embedding: the embedding to stand for.
-        scale_init_value: the scalar at the start.
+        scale_init_value: the factor at the start: a number, or a tensor of shape [D] for one a
+            channel.
 
     Shapes: ids of any shape -> ``(*ids.shape, D)``, in the weight's dtype.
 
     Source: arXiv 2503.10622, LLaMA: one scalar after the embedding, started at sqrt(D).
     """
 
-    def __init__(self, embedding: nn.Embedding, scale_init_value: float) -> None:
+    def __init__(self, embedding: nn.Embedding, scale_init_value: float | Tensor) -> None:
         weight = embedding.weight
         super().__init__(
             embedding.num_embeddings,
@@ -33,8 +34,8 @@ class ScaledEmbedding(nn.Embedding):
             _weight=weight,
         )
         self.weight = weight  # the very parameter, with its requires_grad
-        start = torch.full((1,), scale_init_value, device=weight.device, dtype=weight.dtype)
-        self.scale = nn.Parameter(start, requires_grad=weight.requires_grad)
+        start = torch.as_tensor(scale_init_value, device=weight.device, dtype=weight.dtype)
+        self.scale = nn.Parameter(start.clone().view(-1), requires_grad=weight.requires_grad)
 
     def forward(self, input: Tensor) -> Tensor:
         return self.scale * super().forward(input)

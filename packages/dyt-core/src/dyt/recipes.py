@@ -161,8 +161,8 @@ SWAP_ONLY = Recipe("swap-only", _half, "arXiv 2503.10622: 0.5 everywhere but in 
 CALIBRATED = Recipe(
     "calibrated",
     _half,
-    "this project: alpha and one scalar of the weight from one batch, so that each layer hands on "
-    "what its norm would; embeddings brought to unit variance",
+    "this project: alpha and one scalar each for weight and bias from one batch, so that each "
+    "layer hands on what its norm would; embeddings brought to unit variance",
     calibrated=True,
 )
 LLAMA = Recipe(
