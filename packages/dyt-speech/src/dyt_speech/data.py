@@ -8,11 +8,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from dyt_bench.cell import Task
 from dyt_bench.domain import DataError, Training
-from dyt_bench.loading import SeededDataModule, at_most
+from dyt_bench.loading import SeededDataModule, ShuffledBatches, at_most
 from dyt_speech.audio import SAMPLE_RATE, Decoded, Recording, Samples, decode_all
 from dyt_speech.corpora import CORPORA, recordings_of
 
@@ -69,12 +69,12 @@ class Crops(Dataset[Tensor]):
         return waveform(self.samples, *crop)
 
 
-class CropBatches(Sampler[list[tuple[int, int]]]):
+class CropBatches(ShuffledBatches):
     """Batches of crops of one length, one of each recording: those of like length together.
 
     A crop is as long as its batch's shortest recording and at most ``longest`` samples. With a
-    generator it starts anywhere and batches come in a new order each epoch, the last recordings
-    that fill no batch left out; without one it starts where the recording does.
+    seed it starts anywhere and batches come in a new order each epoch, the last recordings that
+    fill no batch left out; without one it starts where the recording does.
     """
 
     def __init__(
@@ -82,36 +82,38 @@ class CropBatches(Sampler[list[tuple[int, int]]]):
         recordings: Sequence[Recording],
         batch_size: int,
         longest: int,
-        generator: torch.Generator | None = None,
+        seed: int | None = None,
     ) -> None:
-        self.recordings, self.batch_size, self.longest = recordings, batch_size, longest
-        self.generator = generator
+        super().__init__(len(recordings), batch_size, seed or 0)
+        self.recordings, self.longest, self.shuffled = recordings, longest, seed is not None
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.recordings), self.batch_size)
-        return whole + (rest > 0 and self.generator is None)
+        whole, rest = divmod(self.samples, self.batch_size)
+        return whole + (rest > 0 and not self.shuffled)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:  # type: ignore[override]
+        random = np.random.default_rng([self.seed, self.epoch])
+        first = self.first
+        self.seek(self.epoch + 1, 0)
+        everything, batches = np.arange(self.samples), np.arange(len(self))
+        starts = np.zeros(self.samples)  # share of the room that a recording leaves
+        if self.shuffled:
+            random.shuffle(everything)
+            random.shuffle(batches)
+            starts = random.random(self.samples)
         # Sorting keeps the order of equals: those longer than a crop stay shuffled.
-        order = sorted(self._order(len(self.recordings)), key=self._most)
-        for number in self._order(len(self)):
-            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
-            length = min(map(self._most, batch))
-            yield [(self._start(self.recordings[index], length), length) for index in batch]
+        order = sorted(everything.tolist(), key=self._most)
+        for number in batches[first:].tolist():
+            chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
+            length = min(map(self._most, chosen))
+            yield [(self._start(index, length, starts[index]), length) for index in chosen]
 
     def _most(self, index: int) -> int:
         return min(self.recordings[index].length, self.longest)
 
-    def _order(self, count: int) -> list[int]:
-        if self.generator is None:
-            return list(range(count))
-        return cast(list[int], torch.randperm(count, generator=self.generator).tolist())
-
-    def _start(self, recording: Recording, length: int) -> int:
-        if self.generator is None:
-            return recording.first
-        room = recording.length - length
-        return recording.first + int(torch.randint(room + 1, (), generator=self.generator))
+    def _start(self, index: int, length: int, share: float) -> int:
+        recording = self.recordings[index]
+        return recording.first + int(share * (recording.length - length + 1))
 
 
 class SpeechData(SeededDataModule):
@@ -185,19 +187,17 @@ class SpeechData(SeededDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         if not self.cropped:
             return super().train_dataloader()
-        return self._crop_loader(self.train, torch.Generator().manual_seed(self.seed))
+        return self._crop_loader(self.train, self.seed)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self._crop_loader(self.val) if self.cropped else super().val_dataloader()
 
-    def _crop_loader(
-        self, crops: Dataset[Any], generator: torch.Generator | None = None
-    ) -> DataLoader[Any]:
+    def _crop_loader(self, crops: Dataset[Any], seed: int | None = None) -> DataLoader[Any]:
         recordings = cast(Crops, crops).recordings
         longest = round(self.seconds * SAMPLE_RATE)
         return DataLoader(
             crops,
-            batch_sampler=CropBatches(recordings, self.batch_size, longest, generator),
+            batch_sampler=CropBatches(recordings, self.batch_size, longest, seed),
             generator=torch.Generator(),  # never the global one, which training draws masks from
         )
 
