@@ -56,9 +56,11 @@ def _chain_loss(data: TextData, order: int) -> float:
 def _draw(accuracy: dict[str, float], nats: Tensor, file: Path) -> None:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    places = torch.arange(1, len(nats) + 1)
-    left.plot(places, nats, linewidth=1)
-    left.set(xscale="log", xlabel="place in the window", ylabel="loss (nats/token)")
+    # A place alone is noise: means over places 1, 2 to 3, 4 to 7, ...
+    starts = [2**n for n in range(len(nats).bit_length())]
+    left.plot(starts, [nats[start - 1 : 2 * start - 1].mean() for start in starts], marker="o")
+    left.set_xscale("log", base=2)
+    left.set(xlabel="place in the window, and on to the next point", ylabel="loss (nats/token)")
     left.set_title("Loss by length of context", fontsize=10)
     for task in dict.fromkeys(name.rpartition("_")[0] for name in accuracy):
         right.plot(SHOTS, [accuracy[f"{task}_{n}shot"] for n in SHOTS], marker="o", label=task)
