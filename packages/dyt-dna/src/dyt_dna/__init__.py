@@ -31,8 +31,8 @@ class DNA(Domain):
         mode="min",
         title="loss (nats/base)",
         margin=0.005,
-        baseline=f"a Markov chain of order {ORDER}; of masked bases, their frequencies; of classes, "
-        "the GC content",
+        baseline=f"a Markov chain of order {ORDER}; of masked bases, their frequencies; "
+        "of classes, the GC content",
     )
     preload = ("dyt_dna.evaluation",)
     models = MODELS
