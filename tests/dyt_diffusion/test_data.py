@@ -170,7 +170,7 @@ def cifar(tmp_path):
 
 
 def test_cifar_is_read_by_torchvision(task, cifar, monkeypatch):
-    given = task(dataset="cifar-10", path=cifar)
+    given = task(dataset="cifar10", path=cifar)
     with pytest.raises(DataError, match="does not hold CIFAR-10 as it was published"):
         domain.build_data(given)  # these are not the published bytes, and so not unpickled
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
@@ -179,10 +179,10 @@ def test_cifar_is_read_by_torchvision(task, cifar, monkeypatch):
     image, label = data.val[0]
     assert image.mean((1, 2)).tolist() == pytest.approx([-1, 1 / 255, 1], abs=1e-5)
     assert label == 5
-    assert len(domain.datasets["cifar-10"].files(cifar)) == 7
+    assert len(domain.datasets["cifar10"].files(cifar)) == 7
 
 
-@pytest.mark.parametrize("name", ["mnist-5k", "fashion-mnist", "cifar-10"])
+@pytest.mark.parametrize("name", ["mnist-5k", "fashion-mnist", "cifar10"])
 def test_what_is_not_there_is_to_be_fetched(task, name, tmp_path, monkeypatch):
     monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path / "empty"))
     monkeypatch.setattr("dyt_diffusion.catalog.FASHION_INSTALLED", tmp_path)
@@ -196,7 +196,7 @@ def test_a_download_without_a_network_is_one_sentence(tmp_path, monkeypatch):
 
     monkeypatch.setattr("torchvision.datasets.CIFAR10.download", unreachable)
     with pytest.raises(DataError, match="could not be fetched: no route to the host; is there"):
-        domain.datasets["cifar-10"].fetch.load(tmp_path)
+        domain.datasets["cifar10"].fetch.load(tmp_path)
 
 
 def test_a_folder_without_classes_is_named(task, tmp_path):

@@ -30,6 +30,16 @@ def built(tmp_path_factory):
     return domain.build_module(task, data).eval(), data
 
 
+@pytest.fixture(autouse=True)
+def a_short_training(monkeypatch):
+    monkeypatch.setattr("dyt_diffusion.classifier._STEPS", 150)
+
+
+@pytest.fixture
+def hardly_trained(monkeypatch, a_short_training):
+    monkeypatch.setattr("dyt_diffusion.classifier._STEPS", 5)
+
+
 @pytest.fixture
 def recipe():
     return replace(domain.trainings["default"], options={"samples": 60, "sampling_steps": 2})
@@ -40,7 +50,7 @@ def test_a_fresh_model_is_measured_and_shown(built, recipe, tmp_path):
     before = torch.get_rng_state()
     metrics = evaluation.evaluate(module, data, tmp_path, recipe)
     assert torch.equal(torch.get_rng_state(), before)
-    assert metrics["classifier_accuracy"] > 0.95
+    assert metrics["classifier_accuracy"] > 0.9
     assert metrics["label_accuracy"] < 0.4  # it draws noise
     assert 0 < metrics["frechet_classifier_real"] < metrics["frechet_classifier"] / 5
     with Image.open(tmp_path / "samples.png") as picture:
@@ -64,7 +74,7 @@ def test_real_images_for_samples_come_close(built, recipe, tmp_path):
         metrics = evaluation.evaluate(module, data, tmp_path, recipe)
     finally:
         module.__class__ = honest
-    assert metrics["label_accuracy"] > 0.95
+    assert metrics["label_accuracy"] > 0.9
     assert metrics["frechet_classifier"] < 3 * metrics["frechet_classifier_real"]
 
 
@@ -77,6 +87,7 @@ def test_the_classifier_is_trained_once(built, monkeypatch):
     assert list(derived_folder().glob(f"classifier-{data.key}-*.pt"))
 
 
+@pytest.mark.usefixtures("hardly_trained")
 def test_more_classes_than_samples_still_make_a_picture(task, tmp_path, save_images, recipe):
     for number in range(12):
         save_images(tmp_path / "images" / f"{number:02}", 5, (20 * number, 0, 0))
@@ -91,6 +102,7 @@ def test_more_classes_than_samples_still_make_a_picture(task, tmp_path, save_ima
     assert (tmp_path / "out" / "samples.png").is_file()
 
 
+@pytest.mark.usefixtures("hardly_trained")
 def test_latents_are_shown_as_pictures(task, imagenet, recipe, tmp_path):
     given = task(dataset="imagenet", path=imagenet, batch_size=4)
     data = domain.build_data(given)

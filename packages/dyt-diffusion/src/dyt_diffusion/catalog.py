@@ -56,13 +56,13 @@ def _fashion(path: Path | None) -> list[Path]:
 
 def cifar_root(path: Path | None) -> Path:
     """The folder that holds ``cifar-10-batches-py``: the user's, or the fetched one."""
-    return fetched_folder("diffusion/cifar-10") if path is None else path
+    return fetched_folder("diffusion/cifar10") if path is None else path
 
 
 def _cifar(path: Path | None) -> list[Path]:
     patterns = [f"{_CIFAR_FOLDER}/*_batch*", f"{_CIFAR_FOLDER}/batches.meta"]
     if path is None:
-        return need("diffusion/cifar-10", patterns)
+        return need("diffusion/cifar10", patterns)
     files = sorted(file for pattern in patterns for file in path.glob(pattern))
     if not files:
         raise DataError(f"{path} holds no {_CIFAR_FOLDER}: unpack CIFAR-10's Python version there")
@@ -77,7 +77,7 @@ def _download_cifar(folder: Path) -> None:
     # Of the network it is an OSError, of a file that is not what was expected a RuntimeError.
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"diffusion/cifar-10 could not be fetched: {error}; is there a network? "
+            f"diffusion/cifar10 could not be fetched: {error}; is there a network? "
             "The same command tries again"
         ) from None
 
@@ -148,7 +148,7 @@ DATASETS = {
             },
         ),
     ),
-    "cifar-10": Dataset(
+    "cifar10": Dataset(
         summary="60,000 photographs, 32x32, 10 classes",
         source="torchvision, CIFAR10; path: the folder that holds cifar-10-batches-py",
         licence="not stated by its authors",

@@ -233,7 +233,7 @@ _READERS: dict[str, Callable[[Task, list[Path], str, float], ImageData]] = {
     "digits": _digits,
     "mnist-5k": _mnist,
     "fashion-mnist": _fashion,
-    "cifar-10": _cifar,
+    "cifar10": _cifar,
     "folder": _folder,
     "imagenet": _imagenet,
 }
