@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -258,7 +258,7 @@ def _epochs(loader: Iterable[Any]) -> Iterator[Any]:
 def _random_states() -> dict[str, Any]:
     """The states of every global generator, as plain values and tensors."""
     version, words, gauss = random.getstate()
-    name, keys, *rest = np.random.get_state(legacy=True)
+    name, keys, *rest = cast("tuple[Any, ...]", np.random.get_state(legacy=True))
     states = {
         "python": [version, list(words), gauss],
         "numpy": [name, keys.tolist(), *rest],

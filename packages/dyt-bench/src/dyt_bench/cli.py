@@ -37,7 +37,7 @@ class _Group(click.Group):
             ctx.exit(2)
 
 
-class _Quantity(click.ParamType):
+class _Quantity(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
     """A duration or a size, as a suite file has them too."""
 
     name = "quantity"
