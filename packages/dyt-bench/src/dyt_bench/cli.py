@@ -155,10 +155,10 @@ def plan(
 @click.option("--cell-memory", type=_Quantity(size), help="Most memory of a cell: 800MB, 8GiB.")
 @click.option(
     "--checkpoint-every",
-    type=_Quantity(seconds),
+    type=_Quantity(lambda text: 0.0 if text == "0" else seconds(text)),
     default="30s",
     show_default=True,
-    help="How much training a killed cell may lose.",
+    help="How much training a killed cell may lose; 0: a step.",
 )
 @_json
 @_workspace
