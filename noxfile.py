@@ -11,6 +11,8 @@ nox.options.sessions = ["tests", "lint", "types"]
 
 PACKAGES = sorted(str(path) for path in Path("packages").iterdir() if path.is_dir())
 CONSTRAINTS = ".ci/constraints.txt"
+# A file's tests stay in one process, for the fixtures they share.
+PARALLEL = ["--numprocesses", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
 DOMAINS = ["vision", "diffusion", "speech", "dna", "llm"]
 
 
@@ -94,9 +96,10 @@ def census(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments after -- go to pytest."""
-    install_packages(session, "pytest", "hypothesis")
-    session.run("pytest", *session.posargs)
+    """Run the tests, a process a core; arguments after -- go to pytest."""
+    install_packages(session, "pytest", "pytest-xdist", "hypothesis")
+    session.env["OMP_NUM_THREADS"] = "1"  # the processes share the cores already
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
