@@ -130,7 +130,7 @@ def test_the_bootstrap_is_given_where_it_covers():
     low, high = compare([0.0] * 20, gains, ACCURACY).bootstrap
     assert low < np.mean(gains) < high
     assert compare([0.0] * 5, gains[:5], ACCURACY).bootstrap is None
-    assert compare([0.0] * 12, [0.5] * 12, ACCURACY).bootstrap == (0.5, 0.5)
+    assert compare([0.0] * 12, [0.5] * 12, ACCURACY).bootstrap is None
 
 
 def rounds(rng, noise, effect=0.0, count=11):

@@ -15,7 +15,7 @@ from dyt_bench.files import read_json, write_json
 from dyt_bench.progress import Board
 from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
 from dyt_bench.registry import Discovery
-from dyt_bench.report.tables import Standing
+from dyt_bench.report.standings import Standing
 from dyt_bench.runner import Runner
 from dyt_bench.suite import Suite
 from dyt_bench.tracking import Tracker
@@ -154,7 +154,7 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
             f"there are {', '.join(workspace.suites()) or 'none'}"
         )
     records = [Record(workspace.cells / folder) for folder in about["cells"]]
-    return write_report(about["title"], records, found, out)
+    return write_report(about["title"], records, found, out, workspace.timings(records))
 
 
 def print_leaderboard(standings: Sequence[Standing]) -> None:
@@ -169,7 +169,7 @@ def print_leaderboard(standings: Sequence[Standing]) -> None:
             f"{standing.native:.4f}",
             f"{standing.arm:.4f}",
             standing.comparison.verdict,
-            f"x{standing.time['time/step_ratio']:.2f} {standing.speed}" if standing.time else "",
+            f"x{standing.speed.ratio.middle:.2f} {standing.speed.word}" if standing.speed else "",
         )
     if standings:
         _console.print(table)

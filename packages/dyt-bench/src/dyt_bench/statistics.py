@@ -197,20 +197,23 @@ def _sign_flip_p(gains: Sequence[float]) -> float:
 
 
 def _bootstrap(gains: Sequence[float]) -> tuple[float, float] | None:
+    import warnings
+
     import numpy as np
     from scipy.stats import bootstrap
 
-    if len(set(gains)) == 1:
-        return gains[0], gains[0]
-    found = bootstrap(
-        (np.asarray(gains),),
-        np.mean,
-        confidence_level=CONFIDENCE,
-        n_resamples=1999,
-        method="BCa",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # gains that are all alike have no acceleration: NaN below
+        found = bootstrap(
+            (np.asarray(gains),),
+            np.mean,
+            confidence_level=CONFIDENCE,
+            n_resamples=1999,
+            method="BCa",
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+    low, high = float(found.low), float(found.high)
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def _seeds_needed(gains: Sequence[float], margin: float) -> int | None:
