@@ -154,7 +154,9 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
             f"there are {', '.join(workspace.suites()) or 'none'}"
         )
     records = [Record(workspace.cells / folder) for folder in about["cells"]]
-    return write_report(about["title"], records, found, out, workspace.timings(records))
+    return write_report(
+        about["title"], records, found, out, workspace.timings(records), about["expected"]
+    )
 
 
 def print_leaderboard(standings: Sequence[Standing]) -> None:

@@ -34,6 +34,8 @@ RUN_FIELDS = {
     "steps": "optimiser steps, the budget",
     "batch_size": "samples a step",
     "learning_rate": "peak, after warm-up",
+    "training": "training recipe, as its domain names it",
+    "train_samples": "at most so many to train on; empty: all",
     "val_every": "steps between two validations",
     "alpha_init_value": "alpha at the start, where a suite sets it",
     "recipe": "how the norm was swapped and started",
@@ -61,6 +63,8 @@ RUN_FIELDS = {
     "time/step_ratio_*": "ends of its 95 % interval",
     "time/aa_ratio": "the native norm's step time over that of a copy of itself",
     "time/aa_ratio_*": "ends of its 95 % interval",
+    "time/load_ms_median": "wait for a batch; ms",
+    "time/load_share": "share of training's time spent waiting for batches",
     "baseline/*": "what a trivial predictor reaches in the metric",
     "eval/*": "further metrics, taken once at the end",
 }

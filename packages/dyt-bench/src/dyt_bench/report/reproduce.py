@@ -28,14 +28,15 @@ def suite_text(name: str, subject: Subject, runs: Sequence[Run]) -> str:
         "domain": subject.domain,
         "models": [subject.model],
         "datasets": [subject.dataset],
-        "path": subject.path,
+        "path": subject.path or None,
         "steps": subject.steps,
         "batch_size": subject.batch_size,
         "learning_rate": subject.learning_rate,
+        "training": subject.training,
+        "train_samples": subject.train_samples,
         "val_every": subject.val_every,
     }
-    if not subject.path:
-        del task["path"]
+    task = {key: value for key, value in task.items() if value is not None}
     arms = {run.norm: _norm(run.parameters) for run in runs}
     seeds = sorted({run.seed for run in runs})
     suite = {"name": name, "norms": list(arms.values()), "seeds": seeds, "tasks": [task]}

@@ -23,7 +23,14 @@ class Subject:
     steps: int
     batch_size: int
     learning_rate: float
+    training: str
+    train_samples: int | None
     val_every: int
+
+    @property
+    def question(self) -> str:
+        """As a suite's `expected` names it."""
+        return f"{self.domain}/{self.model}/{self.dataset}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class Run:
             steps=int(p["steps"]),
             batch_size=int(p["batch_size"]),
             learning_rate=float(p["learning_rate"]),
+            training=str(p.get("training", "default")),
+            train_samples=p.get("train_samples"),
             val_every=int(p["val_every"]),
         )
 
@@ -83,6 +92,8 @@ class Evidence:
     title: str
     runs: list[Run]
     timings: Mapping[str, Timing] = field(default_factory=dict)  # task identity -> seconds
+    # domain/model/dataset -> {"values": norm -> value, "source": whose they are}
+    expected: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_runs(records: Sequence[Record]) -> list[Run]:
@@ -91,7 +102,7 @@ def load_runs(records: Sequence[Record]) -> list[Run]:
     for record in records:
         result = record.result()
         if result is not None:
-            pictures = tuple(sorted((record.folder / "artifacts").glob("*.png")))
+            pictures = tuple(sorted(record.artifacts.glob("*.png")))
             runs.append(Run(record.about(), result, record.rows(), pictures))
     return _mark(runs)
 
@@ -108,6 +119,8 @@ def subject_names(subjects: Iterable[Subject]) -> dict[Subject, str]:
             "steps": f"{subject.steps} steps",
             "batch_size": f"batch {subject.batch_size}",
             "learning_rate": f"lr {subject.learning_rate:g}",
+            "training": subject.training,
+            "train_samples": f"{subject.train_samples or 'all'} samples",
             "val_every": f"validated every {subject.val_every}",
         }
         extra = [

@@ -172,7 +172,7 @@ def _standing(
         for (own, other), target in zip(pairs, native, strict=True)
     ]
     timings = task_timings([run for _, run in pairs], evidence.timings, norm)
-    expected = pairs[0][1].about.get("expected") or {}
+    expected = evidence.expected.get(subject.question, {})
     return Standing(
         subject=subject,
         name=name,

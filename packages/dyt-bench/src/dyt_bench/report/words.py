@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dyt_bench.cell import NATIVE
 from dyt_bench.registry import Discovery
 from dyt_bench.report.runs import Run, Subject
 from dyt_bench.report.standings import Overall, Standing, by_subject
@@ -114,10 +115,10 @@ def quality(standing: Standing) -> str:
 
 
 def expected(standing: Standing) -> str:
-    """What a source reports, native norm first."""
-    if not standing.expected:
+    """What a source reports of the native norm and this one."""
+    if not standing.expected or not standing.expected.keys() & {NATIVE, standing.norm}:
         return ""
-    values = (standing.expected.get(norm) for norm in ("native", standing.norm.partition(" ")[0]))
+    values = (standing.expected.get(norm) for norm in (NATIVE, standing.norm))
     source = f" ({standing.source})" if standing.source else ""
     return " → ".join(number(value, "g") or "?" for value in values) + source
 
@@ -210,7 +211,7 @@ def subject_text(subject: Subject, runs: Sequence[Run], found: Discovery) -> str
     return (
         f"{about.summary}, from {about.library}, native norm {about.native_norm}, "
         f"{max(sizes):,.0f} parameters; {subject.steps} steps of {subject.batch_size}, "
-        f"learning rate {subject.learning_rate:g}. Data {subject.dataset}: {data.summary}; "
+        f"learning rate {subject.learning_rate:g}, recipe {subject.training}. Data {subject.dataset}: {data.summary}; "
         f"{data.source}; {data.licence}."
     )
 

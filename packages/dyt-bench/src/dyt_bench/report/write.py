@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from dyt_bench.errors import UserError
 from dyt_bench.record import Record
@@ -23,16 +24,18 @@ def write_report(
     found: Discovery,
     out: Path,
     timings: Mapping[str, Timing] = {},
+    expected: Mapping[str, Any] = {},
 ) -> list[Standing]:
     """Write ``README.md``, ``report.html``, data, ``figures/`` and ``suites/`` into ``out``.
 
     Args:
         timings: task identity -> norm label -> seconds of interleaved steps.
+        expected: domain/model/dataset -> what a source reports, as `Evidence.expected` has it.
 
     Raises:
         UserError: none of the records has ended.
     """
-    evidence = Evidence(title, load_runs(records), timings)
+    evidence = Evidence(title, load_runs(records), timings, expected)
     if not evidence.runs:
         raise UserError("there is nothing to report: no cell of the suite has ended yet")
     standings = leaderboard(evidence, found)
