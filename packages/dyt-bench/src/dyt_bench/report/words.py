@@ -211,8 +211,8 @@ def subject_text(subject: Subject, runs: Sequence[Run], found: Discovery) -> str
     return (
         f"{about.summary}, from {about.library}, native norm {about.native_norm}, "
         f"{max(sizes):,.0f} parameters; {subject.steps} steps of {subject.batch_size}, "
-        f"learning rate {subject.learning_rate:g}, recipe {subject.training}. Data {subject.dataset}: {data.summary}; "
-        f"{data.source}; {data.licence}."
+        f"learning rate {subject.learning_rate:g}, recipe {subject.training}. "
+        f"Data {subject.dataset}: {data.summary}; {data.source}; {data.licence}."
     )
 
 
