@@ -129,6 +129,16 @@ def test_steps_to_the_native_quality_are_read_off_the_line(record, found):
     assert steps_to(run, metric, 0.95) == math.inf
 
 
+def test_a_native_norm_that_learned_nothing_sets_no_pace(record, found, tmp_path):
+    records = [record("native", 0, [0.9, 0.5]), record("dyt", 0, [0.1, 0.6])]
+    seconds = {"native": [1.0, 1.1] * 5, "dyt": [1.2, 1.3] * 5, AA: [1.0, 1.1] * 5}
+    timings = {str(r.about()["task_identity"]): seconds for r in records}
+    (standing,) = standings_of(records, found, timings)
+    assert standing.time_to_quality is None
+    write_report("t", records, found, tmp_path / "out", timings)
+    assert "native learned nothing" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_a_diverged_seed_forbids_praise(record, found):
     records = [record("native", seed, [0.1, 0.8]) for seed in range(4)]
     records += [record("dyt", seed, [0.1, 0.9 + seed / 1000]) for seed in range(3)]
@@ -341,6 +351,7 @@ def test_a_report_over_2000_runs_takes_less_than_ten_seconds(tmp_path, found):
     for domain in ("vision", "llm", "dna", "speech"):
         metric = found.domain(domain).metric
         model = next(iter(found.domain(domain).models))
+        sign = -1 if metric.mode == "max" else 1
         for seed in range(100):
             task = Task(
                 domain=domain,
@@ -355,7 +366,7 @@ def test_a_report_over_2000_runs_takes_less_than_ten_seconds(tmp_path, found):
             arms = [Norm(name=n, **o) for n, o in zip(norms, options, strict=True)]
             timings[task.identity] = {**{norm.label: seconds for norm in arms}, AA: seconds}
             for i, norm in enumerate(arms):
-                values = [1 / (1 + step) + seed / 1e3 + i / 100 for step in range(101)]
+                values = [sign / (1 + step) + seed / 1e3 + i / 100 for step in range(101)]
                 cell = Cell(task=task, norm=norm)
                 records.append(make_record(tmp_path, cell, metric, values))
     assert len(records) == 2000

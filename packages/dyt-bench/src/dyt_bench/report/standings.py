@@ -44,9 +44,10 @@ class Standing:
 
     @property
     def time_to_quality(self) -> float | None:
-        """Time to the native norm's final value over its own; inf if not reached, None if
-        not timed. Steps are counted in training, the time of one is taken in turn."""
-        if self.speed is None:
+        """Time to the native norm's final value over its own: steps counted in training, the
+        time of one taken in turn. inf if not reached; None if not timed, or if the native norm
+        itself ends no better than it starts."""
+        if self.speed is None or not self.native_steps:
             return None
         return self.arm_steps / self.native_steps * self.speed.ratio.middle
 

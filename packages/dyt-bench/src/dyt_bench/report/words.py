@@ -107,6 +107,8 @@ def verdict(judged: Comparison, diverged: int = 0) -> str:
 
 
 def quality(standing: Standing) -> str:
+    if not standing.native_steps:
+        return "native learned nothing"
     if not math.isfinite(standing.arm_steps):
         return "not reached"
     time = standing.time_to_quality
