@@ -124,10 +124,10 @@ def write_data(
             "verdicts": VERDICT_FIELDS,
         },
         "title": title,
-        "verdicts": [verdict(standing) for standing in standings],
-        "runs": [{**run_fields(run), "curves": _curves(run)} for run in runs],
+        "verdicts": [_plain(verdict(standing)) for standing in standings],
+        "runs": [{**_plain(run_fields(run)), "curves": _curves(run)} for run in runs],
     }
-    text = json.dumps(_plain(content), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     # A line a run: differences between two results can be read.
     (folder / "results.json").write_text(text.replace(',{"identity"', ',\n{"identity"') + "\n")
 
@@ -235,14 +235,13 @@ def _points(runs: Sequence[Run]) -> "pa.Table":
     )
 
 
-def _curves(run: Run) -> dict[str, dict[str, list[float]]]:
-    curves: dict[str, dict[str, list[float]]] = {}
-    for row in run.rows:
-        for metric, value in row.items():
-            if metric not in ("step", "time"):
-                curve = curves.setdefault(metric, {"steps": [], "values": []})
-                curve["steps"].append(int(row["step"]))
-                curve["values"].append(value)
+def _curves(run: Run) -> dict[str, dict[str, list[float] | list[int]]]:
+    names = dict.fromkeys(name for row in run.rows for name in row if name not in ("step", "time"))
+    curves: dict[str, dict[str, list[float] | list[int]]] = {}
+    for name in names:
+        points = run.curve(name)
+        steps = [int(step) for step, _ in points]
+        curves[name] = {"steps": steps, "values": [float(f"{value:.6g}") for _, value in points]}
     return curves
 
 
