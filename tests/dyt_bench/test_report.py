@@ -221,7 +221,7 @@ def reported(record, found, tmp_path):
     timings = {str(r.about()["task_identity"]): seconds for r in records}
     out = tmp_path / "out"
     paper = {"values": {"native": 82.3, "dyt": 82.5}, "source": "paper <i>"}
-    expected = {"vision/vit/digits": paper}
+    expected = {"vision/vit/digits": {**paper, "metric": "eval/top1"}}
     write_report("A <script>title</script>", records, found, out, timings, expected)
     return out
 
@@ -278,7 +278,7 @@ def test_the_page_is_one_file_well_formed_and_escaped(reported):
 def test_what_a_suite_adds_is_shown(reported):
     for name in ("README.md", "report.html"):
         text = (reported / name).read_text()
-        assert "82.3 → 82.5 (paper &lt;i>" in text.replace("&gt;", ">")
+        assert "eval/top1 82.3 → 82.5 (paper &lt;i>" in text.replace("&gt;", ">")
         assert "0.03" in text
         assert "ece" in text
 

@@ -97,7 +97,7 @@ VERDICT_FIELDS = {
     "time_to_quality": "time to that value over the native norm's; null: not reached or not timed",
     "speed": "step time over the native norm's: ratio with 95 % interval, the same of the native "
     "norm to itself (aa), the floor below which nothing is claimed, rounds, and the word",
-    "expected": "norm -> what a source reports, and the source; null where none is given",
+    "expected": "norm -> what a source reports, of which metric, and the source; or null",
     "baseline": "what a trivial predictor reaches",
 }
 
@@ -187,7 +187,11 @@ def verdict(standing: Standing) -> dict[str, Any]:
         "time_to_quality": standing.time_to_quality,
         "speed": None if standing.speed is None else _speed(standing.speed),
         "expected": standing.expected
-        and {"values": dict(standing.expected), "source": standing.source},
+        and {
+            "values": dict(standing.expected),
+            "metric": standing.expected_metric or metric.name,
+            "source": standing.source,
+        },
         "baseline": standing.baseline,
     }
 

@@ -92,7 +92,7 @@ class Evidence:
     title: str
     runs: list[Run]
     timings: Mapping[str, Timing] = field(default_factory=dict)  # task identity -> seconds
-    # domain/model/dataset -> {"values": norm -> value, "source": whose they are}
+    # domain/model/dataset -> {"values": norm -> value, "metric": of what, "source": whose}
     expected: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -39,6 +39,7 @@ class Standing:
     speed: SpeedComparison | None  # None if not timed
     diverged: int = 0  # seeds at which the native norm finished and this one did not
     expected: Mapping[str, float] | None = None  # norm -> what its source reports
+    expected_metric: str = ""  # what `expected` is of; empty: the domain's metric
     source: str = ""  # of `expected`
     baseline: float | None = None  # what a trivial predictor reaches
 
@@ -190,6 +191,7 @@ def _standing(
         arm_steps=statistics.median(own for _, own in steps),
         speed=compare_speed(timings, norm) if timings else None,
         expected=expected.get("values"),
+        expected_metric=str(expected.get("metric", "")),
         source=str(expected.get("source", "")),
         baseline=pairs[0][0].result.summary.get(f"baseline/{key}"),
     )

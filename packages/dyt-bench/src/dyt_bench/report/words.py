@@ -121,8 +121,10 @@ def expected(standing: Standing) -> str:
     if not standing.expected or not standing.expected.keys() & {NATIVE, standing.norm}:
         return ""
     values = (standing.expected.get(norm) for norm in (NATIVE, standing.norm))
+    name = standing.expected_metric
+    metric = f"{name} " if name not in ("", standing.metric.name) else ""
     source = f" ({standing.source})" if standing.source else ""
-    return " → ".join(number(value, "g") or "?" for value in values) + source
+    return metric + " → ".join(number(value, "g") or "?" for value in values) + source
 
 
 def ratio(interval: Interval) -> str:
