@@ -10,7 +10,7 @@ import pytest
 
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.errors import UserError
-from dyt_bench.forecast import PROBE_STEPS, Forecast, Line, describe, forecast, key, prune
+from dyt_bench.forecast import Forecast, Line, describe, forecast, key, prune
 from dyt_bench.record import Record, Result
 from dyt_bench.suite import Suite
 from dyt_bench.workspace import Workspace
@@ -53,6 +53,10 @@ def run_of(folder, cell, *, step_s=0.1, memory=500.0, start=1000.0):
     )
 
 
+def suite_of(*cells):
+    return Suite(name="s", title="", kind="training", cells=cells)
+
+
 @pytest.fixture
 def space(tmp_path):
     space = Workspace(tmp_path / "ws")
@@ -63,7 +67,7 @@ def space(tmp_path):
 def test_an_earlier_run_foretells_one_of_another_length(space):
     run_of(space.cells / "earlier", Cell(task=make_task(steps=100)))
     longer = Cell(task=make_task(steps=400, seed=7))
-    (line,) = forecast(Suite("s", "", (longer,)), space).lines
+    (line,) = forecast(suite_of(longer), space).lines
     assert line.seconds == pytest.approx(3 + 400 * 0.1 + 2 * 0.5, rel=0.02)
     assert (line.memory_mib, line.source) == (500.0, "earlier run")
     assert line.disk_bytes > 0
@@ -75,14 +79,14 @@ def test_a_run_counts_for_more_than_a_probe(space):
     (space.folder / "probes").mkdir()
     run_of(space.folder / "probes" / "p", Cell(task=make_task(steps=8)), step_s=9.0, start=9e9)
     run_of(space.cells / "c", Cell(task=make_task(seed=1)))
-    (line,) = forecast(Suite("s", "", (cell,)), space).lines
+    (line,) = forecast(suite_of(cell), space).lines
     assert line.source == "earlier run"
 
 
 def test_what_is_done_costs_nothing_and_what_is_new_is_not_known(space):
     done, new = Cell(task=make_task()), Cell(task=make_task(), norm=Norm(name="dyt"))
     run_of(space.record(done).folder, done)
-    found = forecast(Suite("s", "", (done, new)), space)
+    found = forecast(suite_of(done, new), space)
     assert [(line.done, line.seconds) for line in found.lines] == [(True, 0.0), (False, None)]
     assert found.unknown == [new]
     assert "nothing is known yet of 1 cells: --probe" in describe(found)
@@ -93,14 +97,14 @@ def test_timing_norms_in_turn_is_counted_once_a_task(space):
     pair = (Cell(task=task), Cell(task=task, norm=Norm(name="dyt")))
     for i, cell in enumerate(pair):
         run_of(space.cells / str(i), replace(cell, task=make_task(seed=9)))
-    alone = forecast(Suite("s", "", pair[:1]), space).seconds
-    both = forecast(Suite("s", "", pair), space).seconds
+    alone = forecast(suite_of(*pair[:1]), space).seconds
+    both = forecast(suite_of(*pair), space).seconds
     assert both == pytest.approx(2 * alone + 2 * 3 + 13 * 0.3, rel=0.02)
 
 
 def test_what_does_not_fit_this_machine_is_said(space):
     run_of(space.cells / "c", Cell(task=make_task(seed=1)), memory=1e9)
-    (line,) = forecast(Suite("s", "", (Cell(task=make_task()),)), space).lines
+    (line,) = forecast(suite_of(Cell(task=make_task())), space).lines
     assert line.problem.startswith("does not fit: it takes 1,000,000,000 MiB of memory")
 
 
@@ -168,5 +172,3 @@ assert not {"torch", "lightning", "numpy"} & set(sys.modules)
         assert cell["samples"] == 40 * cell["batch_size"]
         assert cell["state"] == "waiting"
         assert cell["fits_budget"]
-    (tmp_path / "again.yaml").write_text((tmp_path / "suite.yaml").read_text())
-    assert PROBE_STEPS < 40
