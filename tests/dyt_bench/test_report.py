@@ -343,7 +343,8 @@ def test_markdown_cells_are_escaped():
 
 
 def test_a_report_over_2000_runs_takes_less_than_ten_seconds(tmp_path, found):
-    """Of processor time, as other processes may use this machine: four subjects, 500 runs each."""
+    """Four subjects of 500 runs each. Processor time, and more of it where other processes slow
+    the machine: a loop that takes 0.3 s on a quiet one says how much."""
     records, timings = [], {}
     seconds = [1.0, 1.1, 1.05] * 4
     norms = ["native", "dyt", "derf", "dyt", "dyt"]
@@ -372,6 +373,11 @@ def test_a_report_over_2000_runs_takes_less_than_ten_seconds(tmp_path, found):
     assert len(records) == 2000
     write_report("warm-up: imports", records[:5], found, tmp_path / "few")
     start = time.process_time()
+    total = 0
+    for i in range(5_000_000):
+        total += i
+    slowed = max(1.0, (time.process_time() - start) / 0.3)
+    start = time.process_time()
     standings = write_report("many", records, found, tmp_path / "many", timings)
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 10 * slowed
     assert len(standings) == 16

@@ -10,6 +10,7 @@ it. Parquet files carry it and the fields' meaning in their metadata.
 
 import json
 import math
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,25 +216,29 @@ def _table(runs: Sequence[Run]) -> "pa.Table":
 
 
 def _points(runs: Sequence[Run]) -> "pa.Table":
+    """Long form; identities and metrics by number, as half a million strings would take long."""
     import pyarrow as pa
 
-    identities: list[str] = []
-    steps: list[int] = []
-    metrics: list[str] = []
-    values: list[float] = []
-    for run in runs:
+    numbers: dict[str, int] = {}  # of metrics, by order of appearance
+    identities, steps, metrics, values = array("i"), array("q"), array("i"), array("d")
+    for index, run in enumerate(runs):
         for row in run.rows:
             for metric, value in row.items():
                 if metric not in ("step", "time"):
-                    identities.append(run.identity)
+                    identities.append(index)
                     steps.append(int(row["step"]))
-                    metrics.append(metric)
+                    metrics.append(numbers.setdefault(metric, len(numbers)))
                     values.append(value)
+    named = [run.identity for run in runs]
     return pa.table(
         {
-            "identity": pa.array(identities).dictionary_encode(),
+            "identity": pa.DictionaryArray.from_arrays(
+                pa.array(identities, pa.int32()), pa.array(named, pa.string())
+            ),
             "step": pa.array(steps, pa.int64()),
-            "metric": pa.array(metrics).dictionary_encode(),
+            "metric": pa.DictionaryArray.from_arrays(
+                pa.array(metrics, pa.int32()), pa.array(list(numbers), pa.string())
+            ),
             "value": pa.array(values, pa.float64()),
         }
     )
