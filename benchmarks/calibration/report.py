@@ -14,8 +14,8 @@ from dyt_bench.domain import Metric
 from dyt_bench.environment import fingerprint
 from dyt_bench.files import read_json, write_json
 from dyt_bench.registry import discover
+from dyt_bench.report.figures.style import LIGHT, looks
 from dyt_bench.report.page import markdown_table
-from dyt_bench.report.plots import colours
 from dyt_bench.statistics import compare
 
 ARMS = ("native", "plain", "calibrated")
@@ -181,7 +181,7 @@ def plot(results: Results, path: Path) -> None:
     from matplotlib.figure import Figure
 
     variants = [v for v in VARIANTS if v != "native" and any(r.variant == v for r in results.rows)]
-    colour = colours(ARMS)
+    colour = {norm: look.colour for norm, look in looks(ARMS, LIGHT).items()}
     with matplotlib.rc_context({"font.size": 8, "axes.spines.top": False}):
         height = 1.0 + 0.2 * len(variants)
         figure = Figure(figsize=(8.4, 2 * height), layout="constrained")

@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,14 @@ import click
 
 from dyt_bench import workspace as workspaces
 from dyt_bench.errors import UserError
-from dyt_bench.quantities import seconds, size
+from dyt_bench.quantities import in_words, seconds, size
 from dyt_bench.registry import Discovery, discover, norm_names, unknown
 from dyt_bench.workspace import Workspace
 
 if TYPE_CHECKING:
     from dyt_bench.domain import Dataset
     from dyt_bench.fetch import Fetch
+    from dyt_bench.forecast import Forecast, Pruned
     from dyt_bench.suite import Suite
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
@@ -67,6 +68,11 @@ _out = click.option(
     default=Path("results"),
     show_default=True,
     help="Folder for the report.",
+)
+
+
+_budget = click.option(
+    "--budget", type=_Quantity(seconds), help="Most time for the suite: 90s, 30m, 2h."
 )
 
 
@@ -121,6 +127,8 @@ def domains(as_json: bool) -> None:
 @main.command()
 @_suite
 @_selection
+@click.option("--probe", "probing", is_flag=True, help="Train a few steps to find out.")
+@_budget
 @_json
 @_workspace
 def plan(
@@ -128,22 +136,49 @@ def plan(
     domains: tuple[str, ...],
     seeds: int | None,
     steps: int | None,
+    probing: bool,
+    budget: float | None,
     as_json: bool,
     workspace: Path,
 ) -> None:
-    """List the cells SUITE would run, and which are done already."""
+    """List the cells SUITE would run, which are done already, and what the rest would take.
+
+    Time, memory and disk are known from earlier runs in the workspace, or from --probe. With
+    --budget, say what of the suite fits into it.
+    """
+    from dyt_bench.forecast import describe, forecast, line_text, probe, prune
     from dyt_bench.suite import Selection, load_suite
 
-    loaded = load_suite(suite, discover(), Selection(domains, seeds, steps))
+    found = discover()
+    loaded = load_suite(suite, found, Selection(domains, seeds, steps))
     space = Workspace(workspace)
+    problems = {}
+    if probing:
+        with space.opened():
+            problems = probe(loaded, found, space, lambda text: click.echo(text, err=True))
+    expected = forecast(loaded, space, problems)
+    pruned = None if budget is None else prune(expected, budget)
     if as_json:
-        click.echo(json.dumps(_describe_plan(loaded, space), indent=1))
+        click.echo(json.dumps(_describe_plan(loaded, space, expected, pruned), indent=1))
         return
-    for cell in loaded.cells:
-        result = space.record(cell).result()
-        done = f"  {result.status}" if result is not None else ""
-        click.echo(f"{cell.identity}  {cell.label:<40} {cell.task.steps:>6} steps{done}")
-    click.echo(f"{len(loaded.cells)} cells, {sum(c.task.steps for c in loaded.cells):,} steps")
+    for line in expected.lines:
+        task = line.cell.task
+        samples = task.steps * task.batch_size
+        click.echo(
+            f"{line.cell.identity}  {line.cell.label:<40} {task.steps:>6} steps "
+            f"{samples:>9,} samples  {line_text(line)}".rstrip()
+        )
+    total = sum(cell.task.steps * cell.task.batch_size for cell in loaded.cells)
+    steps_in_all = sum(cell.task.steps for cell in loaded.cells)
+    click.echo(f"{len(loaded.cells)} cells, {steps_in_all:,} steps, {total:,} samples")
+    click.echo(describe(expected))
+    if pruned is not None:
+        for dropped in pruned.dropped:
+            click.echo(f"left out: {dropped}")
+        click.echo(
+            f"{len(pruned.cells)} cells fit the budget, about {in_words(pruned.seconds)}; "
+            "run takes the same --budget"
+        )
 
 
 @main.command()
@@ -151,6 +186,12 @@ def plan(
 @_selection
 @click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
 @click.option("--fresh", is_flag=True, help="Run again what is done already.")
+@_budget
+@click.option(
+    "--until",
+    type=click.Choice(["decided"]),
+    help="Add seeds until every verdict stands, or --budget is spent.",
+)
 @click.option("--cell-timeout", type=_Quantity(seconds), help="Most time of a cell: 90s, 30m, 2h.")
 @click.option("--cell-memory", type=_Quantity(size), help="Most memory of a cell: 800MB, 8GiB.")
 @click.option(
@@ -170,6 +211,8 @@ def run(
     steps: int | None,
     tracking_uri: str | None,
     fresh: bool,
+    budget: float | None,
+    until: str | None,
     cell_timeout: float | None,
     cell_memory: int | None,
     checkpoint_every: float,
@@ -181,15 +224,17 @@ def run(
 
     Cells done before, with the same code, data and options, are not run again: after an
     interruption the same command continues, in the middle of a cell too. Exit status 1 if a cell
-    failed, 130 after Ctrl-C, 143 after SIGTERM.
+    failed, 130 after Ctrl-C, 143 after SIGTERM. With --budget alone, only what `plan` says fits.
     """
     from dyt_bench.executors.local import preempt
-    from dyt_bench.session import run_suite
+    from dyt_bench.session import Until, run_suite
     from dyt_bench.suite import Selection, load_suite
 
     found = discover()
     selection = Selection(domains, seeds, steps, cell_timeout, cell_memory)
     loaded = load_suite(suite, found, selection)
+    if budget is not None and until is None:
+        loaded = _within(loaded, Workspace(workspace), budget)
     _end_as_by_ctrl_c()
     if loaded.kind == "efficiency":
         from dyt_bench.timing import time_suite
@@ -209,6 +254,7 @@ def run(
         fresh=fresh,
         out=out,
         checkpoint_every_s=checkpoint_every,
+        until=None if until is None else Until(budget),
     )
     if as_json:
         click.echo(json.dumps(session.summary(), indent=1))
@@ -379,16 +425,37 @@ def _describe(found: Discovery) -> dict[str, Any]:
     }
 
 
-def _describe_plan(suite: "Suite", space: Workspace) -> dict[str, Any]:
+def _within(suite: "Suite", space: Workspace, budget: float) -> "Suite":
+    """What of the suite fits the budget; what does not is said."""
+    from dyt_bench.forecast import forecast, prune
+
+    pruned = prune(forecast(suite, space), budget)
+    for dropped in pruned.dropped:
+        click.echo(f"left out: {dropped}", err=True)
+    return replace(suite, cells=pruned.cells)
+
+
+def _describe_plan(
+    suite: "Suite", space: Workspace, expected: "Forecast", pruned: "Pruned | None"
+) -> dict[str, Any]:
     cells = []
-    for cell in suite.cells:
+    for line in expected.lines:
+        cell = line.cell
         result = space.record(cell).result()
         cells.append(
             {
                 "identity": cell.identity,
                 "label": cell.label,
                 **cell.parameters(),
+                "samples": cell.task.steps * cell.task.batch_size,
                 "state": "waiting" if result is None else result.status,
+                "seconds": line.seconds,
+                "memory_mib": line.memory_mib,
+                "disk_bytes": line.disk_bytes,
+                "source": line.source,
+                "problem": line.problem,
+                "fits_budget": None if pruned is None else cell in pruned.cells,
             }
         )
-    return {"suite": suite.name, "title": suite.title, "cells": cells}
+    dropped = [] if pruned is None else list(pruned.dropped)
+    return {"suite": suite.name, "title": suite.title, "dropped": dropped, "cells": cells}

@@ -1,21 +1,25 @@
 """One `dyt-bench run`, from plan to printed leaderboard."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
+from dyt_bench.cell import Cell
+from dyt_bench.deciding import Outcome, next_cells
+from dyt_bench.domain import Metric
 from dyt_bench.errors import CannotWrite, UserError
 from dyt_bench.executors.local import Preempted
 from dyt_bench.files import read_json, write_json
 from dyt_bench.progress import Board
 from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
 from dyt_bench.registry import Discovery
-from dyt_bench.report.tables import Standing
+from dyt_bench.report.standings import Standing
 from dyt_bench.runner import Runner
 from dyt_bench.suite import Suite
 from dyt_bench.tracking import Tracker
@@ -25,6 +29,13 @@ Stopped = Literal["", "interrupted", "pre-empted"]  # by nothing, by Ctrl-C, by 
 _HURRY_S = 1.5  # for MLflow when someone waits; what it lacks, the next run sends
 # Everything for people goes to stderr, so that --json has stdout to itself.
 _console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Until:
+    """Seeds are added until every verdict stands, or the budget is spent."""
+
+    budget_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,7 @@ def run_suite(
     fresh: bool,
     out: Path,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+    until: Until | None = None,
 ) -> Session:
     """Run, mirror to MLflow, report and print.
 
@@ -94,7 +106,14 @@ def run_suite(
         if tracking_uri is not None:
             stack.enter_context(workspace.opened())
         session = _train(
-            suite, found, workspace, tracker, fresh=fresh, out=out, every_s=checkpoint_every_s
+            suite,
+            found,
+            workspace,
+            tracker,
+            fresh=fresh,
+            out=out,
+            every_s=checkpoint_every_s,
+            until=until,
         )
         _conclude(session, tracker, found, workspace)
     return session
@@ -109,8 +128,45 @@ def _train(
     fresh: bool,
     out: Path,
     every_s: float,
+    until: Until | None,
 ) -> Session:
-    """Run the cells, and send the last of them to MLflow."""
+    """Run the cells, add seeds if asked to, and send the last of them to MLflow."""
+    metrics = {name: domain.metric for name, domain in found.domains.items()}
+    results: list[Result] = []
+    stopped: Stopped = ""
+    new: tuple[Cell, ...] = suite.cells
+    started = time.monotonic()
+    while new and not stopped:
+        _list_cells(suite, workspace)
+        names = {name: metric.name for name, metric in metrics.items()}
+        with Board(_console, new, names) as board:
+            some = replace(suite, cells=new)
+            runner = Runner(some, workspace, tracker, board, found, fresh, every_s)
+            try:
+                for result in runner.run():
+                    results.append(result)
+            except KeyboardInterrupt as interruption:
+                stopped = "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
+            except CannotWrite:
+                tracker.close(_HURRY_S)
+                raise
+        new = ()
+        if until is not None and not stopped:
+            spent = time.monotonic() - started
+            left = None if until.budget_s is None else until.budget_s - spent
+            decision = next_cells(suite.cells, _outcomes(suite, results, metrics), metrics, left)
+            new = decision.cells
+            suite = replace(suite, cells=(*suite.cells, *new))
+            _print(f"{len(new)} cells more: {decision.why}" if new else f"done: {decision.why}")
+    if stopped:
+        tracker.close(_HURRY_S)
+    else:
+        tracker.close()
+    return Session(suite, results, tracker.uri, tracker.experiment_id, out, stopped)
+
+
+def _list_cells(suite: Suite, workspace: Workspace) -> None:
+    """Write down what the suite consists of, for `report_suite`."""
     write_json(
         workspace.suite_path(suite.name),
         {
@@ -119,24 +175,17 @@ def _train(
             "expected": {key: asdict(value) for key, value in suite.expected.items()},
         },
     )
-    metrics = {name: domain.metric.name for name, domain in found.domains.items()}
-    results: list[Result] = []
-    stopped: Stopped = ""
-    with Board(_console, suite.cells, metrics) as board:
-        runner = Runner(suite, workspace, tracker, board, found, fresh, every_s)
-        try:
-            for result in runner.run():
-                results.append(result)
-        except KeyboardInterrupt as interruption:
-            stopped = "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
-        except CannotWrite:
-            tracker.close(_HURRY_S)
-            raise
-    if stopped:
-        tracker.close(_HURRY_S)
-    else:
-        tracker.close()
-    return Session(suite, results, tracker.uri, tracker.experiment_id, out, stopped)
+
+
+def _outcomes(
+    suite: Suite, results: Sequence[Result], metrics: Mapping[str, Metric]
+) -> dict[str, Outcome]:
+    outcomes = {}
+    for cell, result in zip(suite.cells, results, strict=True):
+        finished = result.status == "finished"
+        value = result.last[metrics[cell.task.domain].name] if finished else None
+        outcomes[cell.identity] = Outcome(value, result.ended - result.started)
+    return outcomes
 
 
 def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -> list[Standing]:
@@ -154,7 +203,9 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
             f"there are {', '.join(workspace.suites()) or 'none'}"
         )
     records = [Record(workspace.cells / folder) for folder in about["cells"]]
-    return write_report(about["title"], records, found, out)
+    return write_report(
+        about["title"], records, found, out, workspace.timings(records), about["expected"]
+    )
 
 
 def print_leaderboard(standings: Sequence[Standing]) -> None:
@@ -169,7 +220,7 @@ def print_leaderboard(standings: Sequence[Standing]) -> None:
             f"{standing.native:.4f}",
             f"{standing.arm:.4f}",
             standing.comparison.verdict,
-            f"x{standing.time['time/step_ratio']:.2f} {standing.speed}" if standing.time else "",
+            f"x{standing.speed.ratio.middle:.2f} {standing.speed.word}" if standing.speed else "",
         )
     if standings:
         _console.print(table)
@@ -178,7 +229,7 @@ def print_leaderboard(standings: Sequence[Standing]) -> None:
 def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: Workspace) -> None:
     """Print how it went and where to look."""
     suite, results = session.suite, session.results
-    for cell, result in zip(suite.cells, results, strict=False):
+    for cell, result in zip(session.suite.cells, results, strict=False):
         if result.status != "finished":
             _print(f"{cell.label}: {result.status}: {result.reason}")
     failed = sum(result.status == "failed" for result in results)

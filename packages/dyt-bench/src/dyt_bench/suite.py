@@ -151,6 +151,7 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
     shared = [document.norm(["norms", index], norm) for index, norm in enumerate(file.norms)]
     seeds = file.seeds if selection.seeds is None else list(range(selection.seeds))
     cells: list[Cell] = []
+    entries: list[int] = []  # of each cell, its place among the tasks
     expected: dict[str, Expected] = {}
     for index, entry in enumerate(file.tasks):
         if wanted and entry.domain not in wanted:
@@ -165,10 +166,11 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
             document.check_known(where, "norm", label, [norm.label for norm in norms])
         for task in _expand(document, index, entry, found, seeds, steps):
             cells += [Cell(task=task, norm=norm) for norm in norms]
+            entries += [index] * len(norms)
             if entry.expected:
                 metric = entry.expected_metric or found.domain(task.domain).metric.name
                 expected[task.question] = Expected(entry.expected, metric, entry.source)
-    _check_distinct(path, cells)
+    _check_distinct(document, cells, entries, shared, seeds)
     cells.sort(key=lambda cell: seeds.index(cell.task.seed))  # stable
     return Suite(
         file.name,
@@ -203,6 +205,13 @@ class _Document:
         except yaml.MarkedYAMLError as error:
             line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
             raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
+        except yaml.reader.ReaderError as error:
+            number = text.count("\n", 0, error.position) + 1
+            found = f"the character {chr(error.character)!r}"
+            raise UserError(f"{path}:{number}: not valid YAML: {found} is not allowed") from None
+        except (ValueError, AttributeError):  # a tag, or a date, that its value does not fit
+            number = _unfit(self.node)
+            raise UserError(f"{path}:{number}: not valid YAML: no such value") from None
         if not isinstance(self.content, dict):
             keys = ", ".join(SuiteFile.model_fields)
             what = "is empty" if self.content is None else "is not a mapping"
@@ -283,6 +292,28 @@ class _Document:
                     raise UserError(f"{self.path}:{line}: key {key.value!r} is given twice")
                 seen.add(key.value)
                 self._refuse_repeated_keys(value)
+
+
+def _unfit(node: yaml.Node | None) -> int:
+    """The line of the scalar that cannot be made into a value, counted from 1."""
+    for part in _scalars(node):
+        try:
+            yaml.SafeLoader("").construct_object(part)
+        except (ValueError, AttributeError):
+            return int(part.start_mark.line) + 1
+    return 1
+
+
+def _scalars(node: yaml.Node | None) -> Iterable[yaml.Node]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _scalars(item)
+    elif isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            for item in pair:
+                yield from _scalars(item)
 
 
 def _expand(
@@ -368,9 +399,16 @@ def _data(
         raise document.error(where, f"data set {name!r}: {error}") from None
 
 
-def _check_distinct(path: Path, cells: list[Cell]) -> None:
+def _check_distinct(
+    document: _Document, cells: list[Cell], entries: list[int], norms: list[Norm], seeds: list[int]
+) -> None:
     seen: set[str] = set()
-    for cell in cells:
+    for cell, entry in zip(cells, entries, strict=True):
         if cell.identity in seen:
-            raise UserError(f"{path}: the cell {cell.label} is listed twice")
+            where: list[str | int] = ["tasks", entry]
+            for name, values in (("norms", norms), ("seeds", seeds)):
+                again = [i for i, value in enumerate(values) if value in values[:i]]
+                if again:
+                    where = [name, again[0]]
+            raise document.error(where, f"the cell {cell.label} is listed twice")
         seen.add(cell.identity)

@@ -1,7 +1,7 @@
 """The folder a benchmark works in: records, timings, and the default MLflow store."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -93,5 +93,20 @@ class Workspace:
 
     def timing_path(self, task: Task, norms: list[Norm]) -> Path:
         """Where the seconds of a task's interleaved steps are kept."""
-        identity = digest(task.identity, [norm.label for norm in norms])
-        return self.folder / "timings" / f"{task.domain}-{task.model}-{identity}.json"
+        labels = [norm.label for norm in norms]
+        return self._timing_path(task.domain, task.model, task.identity, labels)
+
+    def timings(self, records: Iterable[Record]) -> dict[str, dict[str, list[float]]]:
+        """Of every task among the records that was timed: identity -> norm -> seconds by round."""
+        labels: dict[tuple[str, str, str], list[str]] = {}
+        for record in records:
+            about = record.about()
+            if about:
+                p = about["parameters"]
+                task = (p["domain"], p["model"], about["task_identity"])
+                labels.setdefault(task, []).append(p["norm"])
+        found = {task: read_json(self._timing_path(*task, own)) for task, own in labels.items()}
+        return {task[2]: seconds for task, seconds in found.items() if seconds}
+
+    def _timing_path(self, domain: str, model: str, task: str, labels: list[str]) -> Path:
+        return self.folder / "timings" / f"{domain}-{model}-{digest(task, labels)}.json"

@@ -1,0 +1,131 @@
+"""Learning curves: the mean over seeds with a band from the least to the most."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dyt_bench.domain import Metric
+from dyt_bench.report.figures.style import Look, Theme, looks, new_figure
+from dyt_bench.report.runs import Run, Subject
+from dyt_bench.report.standings import by_subject
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TRAIN_LOSS = "train/loss"
+_SMOOTHING = 0.9  # of the training loss, an exponential mean over the rows
+
+
+def training(runs: Sequence[Run], look: Mapping[str, Look], theme: Theme) -> "Figure":
+    """Training loss of one subject, smoothed."""
+    figure = new_figure(4.2, 2.4)
+    axes = figure.subplots()
+    draw(axes, runs, TRAIN_LOSS, look, smooth=True)
+    axes.set_xlabel("step")
+    axes.set_ylabel(TRAIN_LOSS)
+    axes.grid(axis="y", color=theme.band, linewidth=0.8)
+    return figure
+
+
+def validation(
+    runs: Sequence[Run],
+    metric: Metric,
+    look: Mapping[str, Look],
+    theme: Theme,
+    *,
+    baseline: float | None = None,
+) -> "Figure":
+    """The domain's metric of one subject, with what a trivial predictor reaches."""
+    figure = new_figure(4.2, 2.4)
+    axes = figure.subplots()
+    draw(axes, runs, metric.name, look, smooth=False)
+    if baseline is not None:
+        axes.axhline(baseline, color=theme.faint, linestyle=":", linewidth=1.2)
+        axes.annotate(
+            "trivial predictor",
+            (1, baseline),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            color=theme.faint,
+            fontsize=8,
+        )
+    axes.set_xlabel("step")
+    axes.set_ylabel(metric.name)
+    axes.grid(axis="y", color=theme.band, linewidth=0.8)
+    return figure
+
+
+def sheet(
+    runs: Sequence[Run], names: Mapping[Subject, str], metrics: Mapping[str, Metric], theme: Theme
+) -> "Figure":
+    """Training and validation of every subject, a pair of panels each.
+
+    Args:
+        names: subject -> its name.
+        metrics: domain -> its validation metric.
+    """
+    subjects = by_subject(runs)
+    look = looks([run.norm for run in runs], theme)
+    height = 0.85 + 1.9 * len(subjects)
+    figure = new_figure(8.4, height, left=0.4, top=0.5, bottom=0.42)
+    grid = figure.subplots(len(subjects), 2, squeeze=False, gridspec_kw={"hspace": 0.42})
+    for (left, right), (subject, own) in zip(grid, subjects.items(), strict=True):
+        metric = metrics[subject.domain]
+        left.set_title(f"{names[subject]}: {TRAIN_LOSS}")
+        right.set_title(f"{names[subject]}: {metric.name}")
+        draw(left, own, TRAIN_LOSS, look, smooth=True)
+        draw(right, own, metric.name, look, smooth=False)
+    for axes in grid[-1]:
+        axes.set_xlabel("step")
+    handles = [
+        grid[0][0].plot([], [], look[n].marker, linestyle="-", color=look[n].colour, label=n)[0]
+        for n in look
+    ]
+    figure.legend(handles, list(look), loc="upper right", frameon=False, ncols=len(look))
+    return figure
+
+
+def draw(
+    axes: "Axes", runs: Sequence[Run], metric: str, look: Mapping[str, Look], *, smooth: bool
+) -> None:
+    """A line and a band for every norm among ``runs``, which are of one subject."""
+    if not any(run.curve(metric) for run in runs):
+        axes.text(0.5, 0.5, "nothing was logged", transform=axes.transAxes, ha="center")
+    axes.locator_params(nbins=5)
+    for norm, own in look.items():
+        curves = [run.curve(metric) for run in runs if run.norm == norm]
+        curves = [smoothed(curve) if smooth else curve for curve in curves if curve]
+        if not curves:
+            continue
+        steps, middle, low, high = band(curves)
+        if len(curves) > 1:
+            axes.fill_between(steps, low, high, color=own.colour, alpha=0.18, linewidth=0)
+        marker = "" if smooth else own.marker
+        axes.plot(steps, middle, marker=marker, color=own.colour, linewidth=1.4, ms=3.5)
+
+
+def band(
+    curves: Sequence[Sequence[tuple[float, float]]],
+) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Steps, and over the curves that have a value there: mean, least, most."""
+    values: dict[float, list[float]] = {}
+    for curve in curves:
+        for step, value in curve:
+            values.setdefault(step, []).append(value)
+    steps = sorted(values)
+    columns = [values[step] for step in steps]
+    return (
+        steps,
+        [sum(column) / len(column) for column in columns],
+        [min(column) for column in columns],
+        [max(column) for column in columns],
+    )
+
+
+def smoothed(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    running, out = curve[0][1], []
+    for step, value in curve:
+        running = _SMOOTHING * running + (1 - _SMOOTHING) * value
+        out.append((step, running))
+    return out

@@ -1,0 +1,150 @@
+"""How the report's figures look: colours by norm, a theme for paper and one for a web page."""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+from dyt_bench.cell import NATIVE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MARKERS = ("o", "s", "D", "^", "v", "P")  # told apart without colour
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours that depend on what is behind them."""
+
+    ink: str  # text and the native norm, which is always the neutral one
+    faint: str  # axes, ticks, grid
+    band: str  # floors and margins
+    paper: str
+    arms: tuple[str, ...]  # the other norms, in turn
+
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+LIGHT = Theme(
+    ink="#333333",
+    faint="#8a8a8a",
+    band="#e4e4e4",
+    paper="#ffffff",
+    arms=("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
+)
+# On a web page the style sheet decides: these stand for its variables until `svg` puts them in.
+WEB = Theme(
+    ink="#010203",
+    faint="#040506",
+    band="#070809",
+    paper="#0a0b0c",
+    arms=tuple(f"#0d0e{i:02x}" for i in range(len(LIGHT.arms))),
+)
+VARIABLES = {
+    WEB.ink: "var(--ink)",
+    WEB.faint: "var(--faint)",
+    WEB.band: "var(--band)",
+    WEB.paper: "var(--paper)",
+    **{colour: f"var(--arm-{i})" for i, colour in enumerate(WEB.arms)},
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """A norm's colour and marker."""
+
+    colour: str
+    marker: str
+
+
+def looks(norms: Sequence[str], theme: Theme) -> dict[str, Look]:
+    """Norm label -> look, by order of appearance."""
+    others = [norm for norm in dict.fromkeys(norms) if norm != NATIVE]
+    picked = zip(others, cycle(theme.arms), cycle(MARKERS), strict=False)
+    return {NATIVE: Look(theme.ink, "o"), **{norm: Look(c, m) for norm, c, m in picked}}
+
+
+@contextmanager
+def drawn(theme: Theme) -> Iterator[None]:
+    """Figures made inside have the report's look."""
+    import matplotlib
+
+    style: dict[Any, Any] = {
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 10,
+        "axes.titlelocation": "left",
+        "axes.edgecolor": theme.faint,
+        "axes.facecolor": "none",
+        "axes.labelcolor": theme.ink,
+        "axes.titlecolor": theme.ink,
+        "axes.linewidth": 0.8,
+        "text.color": theme.ink,
+        "xtick.color": theme.faint,
+        "ytick.color": theme.faint,
+        "xtick.labelcolor": theme.ink,
+        "ytick.labelcolor": theme.ink,
+        "figure.dpi": 130,
+        "figure.facecolor": "none" if theme is WEB else theme.paper,
+        "svg.fonttype": "none",  # text stays text: it scales, is found and is read aloud
+        "svg.hashsalt": "dyt-bench",  # the same figure, the same file
+    }
+    with matplotlib.rc_context(style):
+        yield
+
+
+def new_figure(
+    width: float,
+    height: float,
+    *,
+    left: float = 0.62,
+    right: float = 0.08,
+    top: float = 0.1,
+    bottom: float = 0.48,
+) -> "Figure":
+    """A figure of ``width`` by ``height`` inches with these margins, off any screen.
+
+    Fixed margins cost nothing; finding tight ones would draw every figure twice.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        top=1 - top / height,
+        bottom=bottom / height,
+        wspace=0.12,
+    )
+    return figure
+
+
+def room_for(labels: Sequence[str]) -> float:
+    """Inches that tick labels at the left take."""
+    return 0.12 + 0.068 * max(len(label) for label in labels)
+
+
+def svg(figure: "Figure", label: str) -> str:
+    """The figure as an <svg> element for a page whose style sheet has the theme's variables.
+
+    ``label`` is what a screen reader says; it must be escaped already.
+    """
+    buffer = io.StringIO()
+    nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, variable)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.S)
+    # Ids repeat from figure to figure; only those that something points at are of use, and
+    # equal ones of these are equal drawings.
+    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', text))
+    text = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
+    text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

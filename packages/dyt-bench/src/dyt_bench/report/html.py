@@ -1,0 +1,193 @@
+"""``report.html``: one file with everything in it, which asks the network for nothing."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from dyt_bench.cell import NATIVE
+from dyt_bench.registry import Discovery
+from dyt_bench.report import words
+from dyt_bench.report.figures import cost, curves, effects, layers
+from dyt_bench.report.figures.style import VARIABLES, WEB, drawn, looks, svg
+from dyt_bench.report.runs import Evidence, Run, Subject
+from dyt_bench.report.standings import (
+    Standing,
+    by_subject,
+    overall,
+    performance_profile,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+_PROFILED_FROM = 3  # models; of fewer a profile says no more than the table
+_PICTURES_PER_CELL = 4
+_LARGEST_PICTURE = 512 * 2**10  # bytes
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing or picture with its caption; ``drawing`` is markup of ours, ``picture`` base64."""
+
+    caption: str
+    drawing: str = ""
+    picture: str = ""
+
+
+def html_page(
+    evidence: Evidence,
+    standings: Sequence[Standing],
+    names: Mapping[Subject, str],
+    suites: Mapping[str, str],
+    suite_texts: Mapping[str, str],
+    found: Discovery,
+    conditions: str,
+) -> str:
+    """The page. Whatever comes from records is escaped by the template.
+
+    Args:
+        suites: subject name -> the suite file that makes its rows again.
+        suite_texts: the same files' content, by subject name.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(
+        files("dyt_bench.report").joinpath("report.html.jinja").read_text()
+    )
+    with drawn(WEB):
+        sections = _sections(evidence, standings, names, found)
+    look = looks([run.norm for run in evidence.runs], WEB)
+    return template.render(
+        title=evidence.title,
+        conditions=conditions,
+        standings=[
+            {"row": row, "verdict": standing.comparison.verdict}
+            for row, standing in zip(
+                words.filled([words.compact_row(standing) for standing in standings]),
+                standings,
+                strict=True,
+            )
+        ],
+        reading=words.READING,
+        overall=[words.overall_row(one) for one in overall(standings)],
+        legend=[{"norm": norm, "colour": VARIABLES[own.colour]} for norm, own in look.items()],
+        sections=sections,
+        arms=words.filled(words.arm_rows(evidence.runs, names, found)),
+        runs=words.filled(words.run_rows(evidence.runs, names, found)),
+        environment=words.environment_rows(evidence.runs),
+        subjects=[
+            {
+                "name": names[subject],
+                "text": words.subject_text(subject, own, found),
+                "suite": suites[names[subject]],
+                "yaml": suite_texts[names[subject]],
+            }
+            for subject, own in by_subject(evidence.runs).items()
+        ],
+    )
+
+
+def _sections(
+    evidence: Evidence,
+    standings: Sequence[Standing],
+    names: Mapping[Subject, str],
+    found: Discovery,
+) -> list[dict[str, object]]:
+    """Title, note and figures of each section that has any."""
+    runs = evidence.runs
+    look = looks([run.norm for run in runs], WEB)
+    subjects = by_subject(runs)
+    baselines = {standing.subject: standing.baseline for standing in standings}
+
+    effect: list[Figure] = []
+    validated: list[Figure] = []
+    trained: list[Figure] = []
+    costs: list[Figure] = []
+    alphas: list[Figure] = []
+    saturations: list[Figure] = []
+    for domain in dict.fromkeys(standing.subject.domain for standing in standings):
+        own_standings = [s for s in standings if s.subject.domain == domain]
+        effect.append(_figure(domain, effects.forest(own_standings, look, WEB)))
+    profile = performance_profile(standings)
+    if len(profile[NATIVE]) >= _PROFILED_FROM:
+        caption = "all models: performance profile"
+        effect.append(_figure(caption, effects.profile(profile, look, WEB)))
+    for subject, own in subjects.items():
+        name, metric = names[subject], found.domain(subject.domain).metric
+        ended = [run for run in own if run.is_judged]
+        baseline = baselines.get(subject)
+        drawing = curves.validation(ended, metric, look, WEB, baseline=baseline)
+        validated.append(_figure(f"{name}: {metric.title}", drawing))
+        trained.append(_figure(f"{name}: training loss", curves.training(ended, look, WEB)))
+        costs.append(_figure(name, cost.bars(cost.costs(ended, evidence.timings), look, WEB)))
+        for kept, what, inner in (
+            (alphas, "alpha", layers.alpha(ended, look, WEB)),
+            (saturations, "saturation", layers.saturation(ended, look, WEB)),
+        ):
+            if inner is not None:
+                kept.append(_figure(f"{name}: {what} at the end", inner))
+    return [
+        {
+            "title": title,
+            "note": note,
+            "figures": figures,
+            "broad": title in ("Effects", "Cost"),
+        }
+        for title, note, figures in (
+            (
+                "Effects",
+                "Gain over the native norm with its 95 % interval: filled at the end of the "
+                "budget, hollow at each run's best validation. Shaded: the margin within which "
+                "models count as equivalent. An arrow: the interval goes on.",
+                effect,
+            ),
+            (
+                "Learning",
+                "Mean over seeds; the band reaches from the least to the most. Training loss is "
+                "smoothed.",
+                [*validated, *trained],
+            ),
+            (
+                "Cost",
+                "Step time, steps taken in turn in one process, with the 95 % interval of the "
+                "ratio, and peak memory. Dashed: the native norm's.",
+                costs,
+            ),
+            (
+                "Inside the layers",
+                "Alpha and the share of saturated inputs (|f| over 95 % of its bound) at the end "
+                "of training; mean over seeds, a bar from the least to the most.",
+                [*alphas, *saturations],
+            ),
+            ("Pictures", "Left by the cells; the first seed of each norm.", _pictures(runs, names)),
+        )
+        if figures
+    ]
+
+
+def _figure(caption: str, drawing: "Drawing") -> Figure:
+    return Figure(caption, drawing=svg(drawing, escape(caption, quote=True)))
+
+
+def _pictures(runs: Sequence[Run], names: Mapping[Subject, str]) -> list[Figure]:
+    """PNG files of the first seed of every norm; large ones are named, not shown."""
+    found = []
+    seen: set[tuple[Subject, str]] = set()
+    for run in runs:
+        if not run.artifacts or (run.subject, run.norm) in seen:
+            continue
+        seen.add((run.subject, run.norm))
+        for file in run.artifacts[:_PICTURES_PER_CELL]:
+            caption = f"{names[run.subject]} {run.norm}: {file.stem}"
+            if file.stat().st_size > _LARGEST_PICTURE:
+                found.append(Figure(f"{caption} (too large to show here: {file})"))
+            else:
+                picture = base64.b64encode(file.read_bytes()).decode()
+                found.append(Figure(caption, picture=picture))
+    return found

@@ -1,0 +1,260 @@
+"""Standings and runs as text for any table: a mapping from column to cell."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dyt_bench.cell import NATIVE
+from dyt_bench.registry import Discovery
+from dyt_bench.report.runs import Run, Subject
+from dyt_bench.report.standings import Overall, Standing, by_subject
+from dyt_bench.statistics import Comparison, Interval
+
+Row = dict[str, str]
+
+READING = (
+    (
+        "native, value",
+        "means over seeds of the validation metric at the end of the budget.",
+    ),
+    (
+        "gain",
+        "mean over seeds of the difference paired by seed, positive where the norm is better, "
+        "with its 95 % t-interval. Two bars of a figure: filled at the end of the budget, hollow "
+        "at each run's own best validation.",
+    ),
+    (
+        "verdict",
+        "better or worse where the interval clears zero, and from six seeds on an exact sign-flip "
+        "test agrees; equivalent where the interval stays within the domain's margin (shaded in "
+        "figures); undetermined otherwise, and always with one seed. How many seeds would decide "
+        "is a rough guide from the spread seen so far. At 95 %, one verdict in twenty of better "
+        "or worse is to be expected where nothing differs.",
+    ),
+    ("at best", "gain and verdict by each run's own best validation in place of its last."),
+    (
+        "to native's quality",
+        "median steps until validation is as good as the native norm ends, read off the line "
+        "between validations, against the native norm's own; and time: these steps times the "
+        "step-time ratio.",
+    ),
+    (
+        "step time",
+        "ratio to the native norm of training steps taken in turn in one process, the rounds of "
+        "all seeds together, with its 95 % interval. The floor is what the native norm differs by "
+        "from itself, 2 % at least: faster or slower is said only where the whole interval lies "
+        "beyond it.",
+    ),
+)
+
+
+def standing_row(standing: Standing) -> Row:
+    """One line of the leaderboard."""
+    speed = standing.speed
+    return {
+        "model": standing.name,
+        "metric": f"{standing.metric.title} {'↑' if standing.metric.mode == 'max' else '↓'}",
+        "native": f"{standing.native:.4f}",
+        "norm": standing.norm,
+        "value": f"{standing.arm:.4f}",
+        "gain": gain(standing.comparison),
+        "verdict": verdict(standing.comparison, standing.diverged),
+        "at best": f"{standing.best.gain:+.4f} {standing.best.verdict}",
+        "to native's quality": quality(standing),
+        "step time": f"{ratio(speed.ratio)} {speed.word}" if speed else "not timed",
+        "reported": expected(standing),
+        "trivial": number(standing.baseline, ".4f"),
+    }
+
+
+def compact_row(standing: Standing) -> Row:
+    """The same in fewer columns, the verdict early."""
+    row = standing_row(standing)
+    return {
+        "model": standing.name,
+        "norm": standing.norm,
+        "verdict": row["verdict"],
+        "native → norm": f"{row['native']} → {row['value']}",
+        "gain": row["gain"],
+        "at best": row["at best"],
+        "to native's quality": row["to native's quality"],
+        "step time": row["step time"],
+        "reported": row["reported"],
+        "trivial": row["trivial"],
+    }
+
+
+def gain(judged: Comparison) -> str:
+    if judged.interval is None:
+        return f"{judged.gain:+.4f}"
+    low, high = judged.interval
+    return f"{judged.gain:+.4f} [{low:+.3g}, {high:+.3g}]"
+
+
+def verdict(judged: Comparison, diverged: int = 0) -> str:
+    """``undetermined (n=3; about 9 seeds would decide)``."""
+    notes = [f"n={judged.seeds}"]
+    if judged.p is not None:
+        notes.append(f"p={judged.p:.2g}")
+    if judged.verdict == "undetermined" and judged.seeds_needed is not None:
+        notes.append(f"about {judged.seeds_needed} seeds would decide")
+    elif judged.verdict == "undetermined" and judged.seeds > 1 and not diverged:
+        notes.append("more than 200 seeds would be needed")
+    if diverged:
+        notes.append(f"diverged at {diverged} more")
+    return f"{judged.verdict} ({'; '.join(notes)})"
+
+
+def quality(standing: Standing) -> str:
+    if not standing.native_steps:
+        return "native learned nothing"
+    if not math.isfinite(standing.arm_steps):
+        return "not reached"
+    time = standing.time_to_quality
+    steps = f"{standing.arm_steps:.0f} of {standing.native_steps:.0f} steps"
+    return steps if time is None else f"{steps}, time ×{time:.2f}"
+
+
+def expected(standing: Standing) -> str:
+    """What a source reports of the native norm and this one."""
+    if not standing.expected or not standing.expected.keys() & {NATIVE, standing.norm}:
+        return ""
+    values = (standing.expected.get(norm) for norm in (NATIVE, standing.norm))
+    name = standing.expected_metric
+    metric = f"{name} " if name not in ("", standing.metric.name) else ""
+    source = f" ({standing.source})" if standing.source else ""
+    return metric + " → ".join(number(value, "g") or "?" for value in values) + source
+
+
+def ratio(interval: Interval) -> str:
+    """``1.03 [0.99, 1.07]``."""
+    middle, low, high = interval
+    return f"{middle:.2f}" if math.isnan(low) else f"{middle:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def overall_row(one: Overall) -> Row:
+    return {
+        "norm": one.norm,
+        "models": str(one.subjects),
+        "step time, geometric mean": ratio(one.step_time),
+        "comes to native's quality": f"{one.reached} of {one.subjects}",
+        "verdicts": ", ".join(f"{count} {word}" for word, count in one.verdicts.items()),
+    }
+
+
+def arm_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery) -> list[Row]:
+    """A line for each subject and norm: means over seeds, failures counted."""
+    rows = []
+    for subject, own in by_subject(runs).items():
+        domain = found.domain(subject.domain)
+        metric = domain.metric.name
+        for norm in dict.fromkeys(run.norm for run in own):
+            arm = [run for run in own if run.norm == norm]
+            ended = [run for run in arm if run.result.status == "finished"]
+            summary = _means([run.result.summary for run in ended])
+            alphas = [value for run in ended for value in run.result.alpha.values()]
+            saturations = [value for run in ended for value in run.result.saturation.values()]
+            first = _means([run.result.first for run in ended]).get(metric)
+            last = _means([run.result.last for run in ended]).get(metric)
+            rows.append(
+                {
+                    "model": names[subject],
+                    "norm": norm,
+                    "runs": f"{len(ended)} of {len(arm)}"
+                    if len(ended) < len(arm)
+                    else str(len(arm)),
+                    "metric, first → last": f"{number(first, '.4f')} → {number(last, '.4f')}",
+                    "step, ms": number(summary.get("time/step_ms_median"), ".0f"),
+                    "throughput": number(summary.get("time/units_per_s"), ",.0f")
+                    + f" {domain.unit}s/s",
+                    "peak, MiB": number(summary.get("memory/peak_mib"), ",.0f"),
+                    "norms replaced": number(summary.get("model/norms_replaced"), ".0f"),
+                    "alpha at the end": _span(alphas, ".3f"),
+                    "saturated, most": f"{max(saturations):.1%}" if saturations else "",
+                    **{
+                        key.removeprefix("eval/"): f"{value:.4g}"
+                        for key, value in summary.items()
+                        if key.startswith("eval/")
+                    },
+                }
+            )
+    return rows
+
+
+def run_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery) -> list[Row]:
+    rows = []
+    for run in runs:
+        result = run.result
+        metric = found.domain(run.subject.domain).metric.name
+        reason = run.not_comparable and f"not comparable: {run.not_comparable}"
+        status = f"{result.status}: {result.reason}" if result.reason else result.status
+        rows.append(
+            {
+                "model": names[run.subject],
+                "norm": run.norm,
+                "seed": str(run.seed),
+                "status": reason or status,
+                "first → last": f"{number(result.first.get(metric), '.4f')} → "
+                f"{number(result.last.get(metric), '.4f')}",
+                "step, ms": number(result.summary.get("time/step_ms_median"), ".0f"),
+                "weights": result.facts.get("weights", ""),
+                "batches": result.facts.get("batches", ""),
+                "code": str(run.about["digests"].get("code", "")),
+                "cell": run.identity,
+            }
+        )
+    return rows
+
+
+def subject_text(subject: Subject, runs: Sequence[Run], found: Discovery) -> str:
+    """Model, size, budget and data of a subject."""
+    domain = found.domain(subject.domain)
+    about, data = domain.models[subject.model], domain.datasets[subject.dataset]
+    sizes = [run.result.summary.get("model/parameters", 0) for run in runs]
+    return (
+        f"{about.summary}, from {about.library}, native norm {about.native_norm}, "
+        f"{max(sizes):,.0f} parameters; {subject.steps} steps of {subject.batch_size}, "
+        f"learning rate {subject.learning_rate:g}, recipe {subject.training}. "
+        f"Data {subject.dataset}: {data.summary}; {data.source}; {data.licence}."
+    )
+
+
+def environment_rows(runs: Sequence[Run]) -> list[Row]:
+    """What the runs were made with; where runs differ, every value."""
+    values: dict[str, dict[str, None]] = {}
+    for run in runs:
+        facts: dict[str, Any] = {
+            **run.about["environment"],
+            **{
+                key: run.result.facts[key]
+                for key in ("device", "threads")
+                if key in run.result.facts
+            },
+        }
+        for key, value in facts.items():
+            values.setdefault(key, {})[str(value)] = None
+    return [{"what": key, "value": "; ".join(found)} for key, found in values.items()]
+
+
+def filled(rows: Sequence[Row]) -> list[Row]:
+    """The rows with the columns that any of them fills, the same in every row."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = [name for name in names if any(row.get(name) for row in rows)]
+    return [{name: row.get(name, "") for name in names} for row in rows]
+
+
+def number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _means(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for summary in summaries for name in summary)
+    return {
+        name: statistics.fmean(summary[name] for summary in summaries if name in summary)
+        for name in names
+    }
+
+
+def _span(values: Sequence[float], form: str) -> str:
+    return f"{min(values):{form}} to {max(values):{form}}" if values else ""

@@ -1,0 +1,91 @@
+"""One report: both pages, the figures, the data and the suites that make it again."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dyt_bench.errors import UserError
+from dyt_bench.record import Record
+from dyt_bench.registry import Discovery
+from dyt_bench.report.export import write_data
+from dyt_bench.report.figures import curves, effects
+from dyt_bench.report.figures.style import LIGHT, drawn
+from dyt_bench.report.html import html_page
+from dyt_bench.report.page import page
+from dyt_bench.report.reproduce import write_suites
+from dyt_bench.report.runs import Evidence, Run, Timing, load_runs, subject_names
+from dyt_bench.report.standings import Standing, leaderboard
+
+
+def write_report(
+    title: str,
+    records: Sequence[Record],
+    found: Discovery,
+    out: Path,
+    timings: Mapping[str, Timing] = {},
+    expected: Mapping[str, Any] = {},
+) -> list[Standing]:
+    """Write ``README.md``, ``report.html``, data, ``figures/`` and ``suites/`` into ``out``.
+
+    Args:
+        timings: task identity -> norm label -> seconds of interleaved steps.
+        expected: domain/model/dataset -> what a source reports, as `Evidence.expected` has it.
+
+    Raises:
+        UserError: none of the records has ended.
+    """
+    evidence = Evidence(title, load_runs(records), timings, expected)
+    if not evidence.runs:
+        raise UserError("there is nothing to report: no cell of the suite has ended yet")
+    standings = leaderboard(evidence, found)
+    names = subject_names(run.subject for run in evidence.runs)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    _draw(evidence, standings, found, out / "figures")
+    write_data(title, evidence.runs, standings, out)
+    suites = write_suites(evidence.runs, names, out / "suites")
+    texts = {name: (out / "suites" / file).read_text() for name, file in suites.items()}
+    about = _conditions(evidence.runs, found)
+    (out / "README.md").write_text(page(evidence, standings, names, suites, found, about))
+    (out / "report.html").write_text(
+        html_page(evidence, standings, names, suites, texts, found, about)
+    )
+    return standings
+
+
+def _draw(
+    evidence: Evidence, standings: Sequence[Standing], found: Discovery, folder: Path
+) -> None:
+    runs = [run for run in evidence.runs if run.is_judged] or evidence.runs
+    names = subject_names(run.subject for run in evidence.runs)
+    metrics = {run.subject.domain: found.domain(run.subject.domain).metric for run in runs}
+    with drawn(LIGHT):
+        curves.sheet(runs, names, metrics, LIGHT).savefig(folder / "curves.png")
+        if standings:
+            effects.summary(standings, LIGHT).savefig(folder / "summary.png")
+
+
+def _conditions(runs: Sequence[Run], found: Discovery) -> str:
+    """When, where and with what; and whether the installed code is still what made the runs."""
+    newest = max(runs, key=lambda run: run.result.ended)
+    environment = newest.about["environment"]
+    ended = datetime.fromtimestamp(newest.result.ended, UTC)
+    text = (
+        f"{len(runs)} runs, the last ended {ended:%Y-%m-%d %H:%M} UTC; {environment['cpu']}, "
+        f"{environment['cores']} cores, {environment['memory_gib']} GiB; "
+        f"Python {environment['python']}, torch {environment['torch']}; "
+        f"commit {environment['commit']}."
+    )
+    stale = sorted(
+        {
+            run.subject.domain
+            for run in runs
+            if run.about["digests"].get("code") != found.code_digest(run.subject.domain)
+        }
+    )
+    if stale:
+        text += (
+            f" Made by another workload version than the one installed ({', '.join(stale)}): "
+            "not comparable with runs made now."
+        )
+    return text
