@@ -30,7 +30,7 @@ def test_domains_lists_what_is_installed_for_programs(cli):
     for domain in listing["domains"].values():
         assert domain["models"]
         assert "folder" in domain["datasets"]
-    assert listing["norms"] == ["native", "derf", "dyt"]
+    assert listing["norms"] == ["native", "derf", "dyt", "identity"]
 
 
 def test_plan_lists_the_cells_for_programs(cli):

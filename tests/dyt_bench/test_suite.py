@@ -32,7 +32,25 @@ def load(tmp_path, found):
 def test_the_default_suite_covers_five_domains(found):
     suite = load_suite(ROOT / "benchmarks" / "default.yaml", found)
     assert {task.domain for task in suite.tasks} == set(found.domains)
-    assert {cell.norm.name for cell in suite.cells} == {"native", "dyt"}
+    assert {task.seed for task in suite.tasks} == {0, 1, 2}
+    for task in suite.tasks:
+        labels = [norm.label for norm in suite.norms_of(task)]
+        assert [label for label in labels if label != "dyt paper"] == [
+            "native",
+            "dyt",
+            "dyt calibrated",
+            "derf",
+        ]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_suite_is_valid_but_for_data_that_users_bring(found, file):
+    message = ""
+    try:
+        load_suite(file, found)
+    except UserError as error:
+        message = str(error)
+    assert not message or re.search("does not exist|is not on this machine", message)
 
 
 def test_models_seeds_and_norms_multiply(load):
