@@ -9,7 +9,7 @@ Source: arXiv 2503.10622, the section on efficiency.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,10 +25,10 @@ from dyt_bench.domain import Domain, Training
 from dyt_bench.measure import interleave, now
 from dyt_bench.registry import discover, load_norm
 from dyt_bench.statistics import AA
+from dyt_bench.worker import autocast, device_to_use, discard
 
 Part = Literal["norms, inference", "norms, training", "forward", "step"]
 PARTS: tuple[Part, ...] = ("norms, inference", "norms, training", "forward", "step")
-_DTYPES = {"bf16-true": torch.bfloat16, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 Seconds = dict[str, dict[str, list[float]]]  # part -> norm label or A/A -> seconds by round
 
@@ -59,14 +59,12 @@ class _Bench:
     """One model, one batch, and for every arm the layers at the model's norm sites."""
 
     def __init__(self, task: Task, norms: list[Norm], domain: Domain) -> None:
-        self.device = torch.accelerator.current_accelerator(check_available=True) or torch.device(
-            "cpu"
-        )
+        self.device = device_to_use()
         recipe = domain.training(task)
         seed_all(task.seed, workers=True, verbose=False)
         data = domain.build_data(task)
         self.module = _module(task, domain, data, recipe, self.device)
-        self.autocast = _autocast(recipe, self.device)
+        self.autocast = autocast(recipe, self.device)
         data.prepare_data()
         data.setup("fit")
         batch = next(iter(data.train_dataloader()))
@@ -159,8 +157,8 @@ def _module(
         with torch.device(device):
             module = domain.build_module(task, data)
         module.to(device).train()
-    module.log = _discard  # type: ignore[method-assign]  # there is no trainer to log to
-    module.log_dict = _discard  # type: ignore[method-assign]
+    module.log = discard  # type: ignore[method-assign]  # there is no trainer to log to
+    module.log_dict = discard  # type: ignore[method-assign]
     return module
 
 
@@ -172,14 +170,6 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-def _autocast(
-    recipe: Training, device: torch.device
-) -> Callable[[], AbstractContextManager[object]]:
-    if not recipe.precision.endswith("mixed"):
-        return nullcontext
-    return lambda: torch.autocast(device.type, _DTYPES[recipe.precision])
 
 
 def _arms(
@@ -201,7 +191,3 @@ def _arms(
 def _parameters(layers: Mapping[str, nn.Module]) -> Iterator[nn.Parameter]:
     for layer in layers.values():
         yield from layer.parameters()
-
-
-def _discard(*_: object, **__: object) -> None:
-    pass

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from dyt.embedding import ScaledEmbedding
 from dyt.probe import alphas
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.checkpoint import Checkpoints, Stop
-from dyt_bench.domain import Domain
+from dyt_bench.domain import Domain, Training
 from dyt_bench.executors.local import trace_crashes
 from dyt_bench.measure import interleave, now, peak_memory_mib
 from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
@@ -104,7 +105,7 @@ def _evaluate(
 ) -> dict[str, float]:
     """What the domain measures once, after training, and what its trivial predictor reaches."""
     folder.mkdir(exist_ok=True)
-    module.to(_device()).eval()
+    module.to(device_to_use()).eval()
     metrics = domain.evaluate(task, module, data, folder)
     once = {f"eval/{name}": float(value) for name, value in metrics.items()}
     baseline = domain.baseline(task, data)
@@ -120,9 +121,10 @@ def time_task(task: Task, norms: list[Norm], *, rounds: int) -> dict[str, list[f
     domain = discover().domain(task.domain)
     arms: dict[str, Callable[[], float]] = {}
     for norm in norms:
-        data, module, _ = build(Cell(task=task, norm=norm), domain)
-        arms[norm.label] = _stepper(module, data)
-        arms.setdefault(AA, arms[norm.label])
+        for label in (norm.label,) if arms else (norm.label, AA):
+            # A/A is built anew, too: copies of one model differ in where they lie in memory.
+            data, module, _ = build(Cell(task=task, norm=norm), domain)
+            arms[label] = _stepper(module, data, domain.training(task))
     interleave(arms, rounds=2)  # warm up
     return interleave(arms, rounds=rounds)
 
@@ -155,7 +157,7 @@ def _calibrate(module: LightningModule, data: LightningDataModule) -> None:
     data.prepare_data()
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
-    module.log = _discard  # type: ignore[method-assign]  # there is no trainer to log to
+    module.log = discard  # type: ignore[method-assign]  # there is no trainer to log to
 
     def step(model: nn.Module, batch: Any) -> object:
         return module.training_step(batch, 0)
@@ -187,11 +189,14 @@ def _native_norms(module: nn.Module, norms: list[str]) -> int:
     return sum(site.name in norms for site in dyt.audit(module))
 
 
-def _stepper(module: LightningModule, data: LightningDataModule) -> Callable[[], float]:
+def _stepper(
+    module: LightningModule, data: LightningDataModule, recipe: Training
+) -> Callable[[], float]:
     """A call that trains ``module`` for one step, without a Trainer, and returns its seconds."""
-    device = _device()
+    device = device_to_use()
     module.to(device).train()
-    module.log = _discard  # type: ignore[method-assign]  # there is no trainer to log to
+    module.log = discard  # type: ignore[method-assign]  # there is no trainer to log to
+    in_precision = autocast(recipe, device)
     optimizer = _optimizer(module)
     data.prepare_data()
     data.setup("fit")
@@ -201,14 +206,27 @@ def _stepper(module: LightningModule, data: LightningDataModule) -> Callable[[],
     def step() -> float:
         batch = next(turn)
         start = now(device)
-        loss = module.training_step(batch, 0)
+        with in_precision():
+            loss = module.training_step(batch, 0)
         assert isinstance(loss, Tensor)  # the contract
         loss.backward()  # type: ignore[no-untyped-call]
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(module.parameters(), recipe.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
         return now(device) - start
 
     return step
+
+
+def autocast(
+    recipe: Training, device: torch.device
+) -> Callable[[], AbstractContextManager[object]]:
+    """What a forward pass runs in, to be of the recipe's precision."""
+    dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    if recipe.precision not in dtypes:
+        return nullcontext
+    return lambda: torch.autocast(device.type, dtypes[recipe.precision])
 
 
 def _optimizer(module: LightningModule) -> Optimizer:
@@ -219,11 +237,11 @@ def _optimizer(module: LightningModule) -> Optimizer:
     return optimizer
 
 
-def _discard(*_: object, **__: object) -> None:
+def discard(*_: object, **__: object) -> None:
     pass
 
 
-def _device() -> torch.device:
+def device_to_use() -> torch.device:
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return accelerator or torch.device("cpu")
 
