@@ -110,6 +110,19 @@ def tests_slow(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_browser(session: nox.Session) -> None:
+    """Look at MLflow's pages in Chromium, and use PostgreSQL: apt-get install chromium postgresql.
+
+    Screenshots go to .dyt-bench/screenshots.
+    """
+    install_packages(session, "pytest", "hypothesis", "playwright", "psycopg[binary]")
+    session.env.setdefault("DYT_BENCH_SCREENSHOTS", str(Path(".dyt-bench/screenshots").resolve()))
+    tests = ["test_browser.py", "test_postgres.py"]
+    paths = [f"tests/dyt_bench/tracking/{name}" for name in tests]
+    session.run("pytest", "-m", "slow or not slow", *paths, *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting with ruff."""
     install(session, "ruff")

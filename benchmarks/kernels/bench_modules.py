@@ -216,7 +216,7 @@ def log(rows: Sequence[Row], device: torch.device, uri: str) -> None:
     from dyt_bench.environment import fingerprint
     from dyt_bench.tracking import Tracker
 
-    tracker = Tracker(uri, "dyt-bench/kernels", Workspace(WORKSPACE).artifacts)
+    tracker = Tracker(uri, "dyt-bench/kernels", Workspace(WORKSPACE))
     tracker.connect()
     try:
         tags = {f"env.{key}": value for key, value in fingerprint().items()}

@@ -68,7 +68,8 @@ assert not heavy, heavy
     [
         (["run", "nowhere.yaml"], "there is no suite file nowhere.yaml"),
         (["plan", SUITE, "--domain", "dnaa"], "unknown domain 'dnaa'"),
-        (["run", SUITE, "--tracking-uri", "http://127.0.0.1:9"], "no MLflow store answers"),
+        (["run", SUITE, "--tracking-uri", "ftp://nowhere"], "no MLflow store answers"),
+        (["sync", "default"], "no suite called 'default' has run"),
         (["report", "default"], "no suite called 'default' has run"),
         (["ui"], "there is no store"),
         (["convert", "timm"], "write SOURCE:NAME"),

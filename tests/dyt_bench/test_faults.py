@@ -33,7 +33,7 @@ def records(folder):
 
 
 def untimed(values):
-    return {key: value for key, value in values.items() if not key.startswith("time")}
+    return {key: value for key, value in values.items() if not key.startswith(("time", "system/"))}
 
 
 def numbers(record):

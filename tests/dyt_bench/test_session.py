@@ -48,7 +48,7 @@ def test_mlflow_has_every_run_with_its_curves(ran):
     _, run = ran
     summary = json.loads(run.stdout)
     client = MlflowClient(tracking_uri=summary["tracking_uri"])
-    runs = client.search_runs([summary["experiment_id"]])
+    runs = client.search_runs([summary["experiment_id"]], "tags.kind = 'cell'")
     assert len(runs) == 10
     assert {r.info.status for r in runs} == {"FINISHED"}
     assert {r.data.params["domain"] for r in runs} == {
@@ -94,7 +94,7 @@ def test_running_again_runs_nothing_and_adds_nothing(ran):
     summary = json.loads(again.stdout)
     assert summary["cells"] == json.loads(first.stdout)["cells"]
     client = MlflowClient(tracking_uri=summary["tracking_uri"])
-    assert len(client.search_runs([summary["experiment_id"]])) == 10
+    assert len(client.search_runs([summary["experiment_id"]], "tags.kind = 'cell'")) == 10
 
 
 def test_report_can_be_written_anew_elsewhere(ran):

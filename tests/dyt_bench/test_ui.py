@@ -11,6 +11,8 @@ import urllib.request
 import pytest
 from mlflow import MlflowClient
 
+from dyt_bench import ui
+
 
 def free_port():
     with socket.socket() as probe:
@@ -19,7 +21,8 @@ def free_port():
 
 
 def command(folder, port):
-    return [sys.executable, "-m", "dyt_bench", "ui", "--port", str(port)], {"cwd": folder}
+    arguments = ["-m", "dyt_bench", "ui", "--no-browser", "--port", str(port)]
+    return [sys.executable, *arguments], {"cwd": folder}
 
 
 @pytest.fixture
@@ -38,6 +41,7 @@ def test_the_ui_serves_the_runs_until_interrupted(workspace):
     )
     address = next(found for line in server.stdout if (found := re.search(r"http\S+", line)))
     assert address[0].startswith(f"http://127.0.0.1:{port}/#/experiments/1/runs?")
+    assert not (workspace / "mlruns").exists()
     assert "workflowType=machine_learning" in address[0]
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as page:
         assert "MLflow" in page.read().decode()
@@ -56,3 +60,20 @@ def test_a_taken_port_is_one_sentence(workspace):
         run = subprocess.run(arguments, **options, capture_output=True, text=True)
     assert run.returncode == 2
     assert run.stderr == f"dyt-bench: port {port} is taken: name another with --port\n"
+
+
+def test_another_port_is_taken_when_the_usual_one_is(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(ui, "PORT", taken.getsockname()[1])
+        free = ui._free_port(None)
+    assert free not in (0, ui.PORT)
+
+
+def test_an_unknown_suite_is_one_sentence(workspace):
+    arguments, options = command(workspace, free_port())
+    run = subprocess.run([*arguments, "mine"], **options, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr.startswith("dyt-bench: no suite called 'mine' is in sqlite://")
+    assert run.stderr.count("\n") == 1

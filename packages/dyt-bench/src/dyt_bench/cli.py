@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
 DEFAULT_SUITE = Path("benchmarks/default.yaml")
-EXPERIMENT_PREFIX = "dyt-bench/"
 
 
 class _Group(click.Group):
@@ -99,6 +98,7 @@ def main() -> None:
       dyt-bench plan benchmarks/default.yaml   what a suite would run
       dyt-bench run benchmarks/default.yaml    train, time, log, report
       dyt-bench ui                             look at the runs in MLflow
+      dyt-bench sync                           send them to another MLflow server
       dyt-bench convert timm:convnext_atto     a model's norms, and what a swap makes of them
       dyt-bench doctor                         whether a run would work here
     """
@@ -275,18 +275,47 @@ def report(name: str, workspace: Path, out: Path) -> None:
 
 
 @main.command()
+@click.argument("names", metavar="[SUITE]...", nargs=-1)
 @click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 @_workspace
-def ui(tracking_uri: str | None, port: int, workspace: Path) -> None:
-    """Serve MLflow's UI for the runs, on this machine only, until Ctrl-C."""
+def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> None:
+    """Send to MLflow what the suites called SUITE last ran; by default every suite's.
+
+    The store may be new, or have some of it or all of it: nothing is there twice afterwards.
+    Runs that a killed process left running are marked as killed.
+    """
+    from dyt_bench.tracking.sync import sync_suites
+
+    space = Workspace(workspace)
+    uri = tracking_uri or space.tracking_uri
+    for synced in sync_suites(names, space, uri, discover()):
+        click.echo(
+            f"dyt-bench/{synced.suite}: {synced.cells} cells, {synced.new} of them new to {uri}"
+            + (f"; {synced.repaired} left running, now marked as killed" * bool(synced.repaired))
+        )
+
+
+@main.command()
+@click.argument("name", metavar="[SUITE]", required=False)
+@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@click.option("--port", type=click.IntRange(1, 65535), help="By default 5000, or one that is free.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@_workspace
+def ui(
+    name: str | None, tracking_uri: str | None, port: int | None, no_browser: bool, workspace: Path
+) -> None:
+    """Open MLflow's comparison of SUITE, by default the last that ran; until Ctrl-C.
+
+    MLflow is served on this machine only, 127.0.0.1. A server given by --tracking-uri is not
+    started, only opened.
+    """
     from dyt_bench.ui import serve
 
     space = Workspace(workspace)
     if tracking_uri is None and not space.database.exists():
         raise UserError(f"there is no store {space.database} yet: run a suite first")
     _end_as_by_ctrl_c()
-    serve(tracking_uri or space.tracking_uri, port, EXPERIMENT_PREFIX)
+    serve(space, tracking_uri or space.tracking_uri, name, port=port, browser=not no_browser)
 
 
 @main.group()

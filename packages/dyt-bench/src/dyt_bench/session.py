@@ -97,12 +97,17 @@ def run_suite(
         CannotWrite: the disk is full; what was recorded until then is whole.
     """
     uri = tracking_uri or workspace.tracking_uri
-    tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace.artifacts)
+    tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace)
     with ExitStack() as stack:
         if tracking_uri is None:  # the store lies in the workspace
             stack.enter_context(workspace.opened())
         with _console.status("starting MLflow and the workers"):
             tracker.connect()
+        if tracker.problem:
+            _print(
+                f"MLflow at {uri} does not answer ({tracker.problem}): training goes on without "
+                "it, and it is sent everything once it does"
+            )
         if tracking_uri is not None:
             stack.enter_context(workspace.opened())
         session = _train(
@@ -161,6 +166,7 @@ def _train(
     if stopped:
         tracker.close(_HURRY_S)
     else:
+        tracker.summarize(suite.title, [workspace.record(cell) for cell in suite.cells], found)
         tracker.close()
     return Session(suite, results, tracker.uri, tracker.experiment_id, out, stopped)
 
@@ -244,13 +250,13 @@ def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: W
     is_reported = any(result.last for result in results)
     if is_reported:
         print_leaderboard(report_suite(suite.name, found, workspace, session.out))
-    if tracker.problem:
-        _print(
-            f"MLflow did not take everything ({tracker.problem}); the records are whole: "
-            "run the same command again to send the rest"
-        )
     is_default = session.tracking_uri == workspace.tracking_uri
     option = "" if is_default else f" --tracking-uri {session.tracking_uri}"
+    if tracker.problem:
+        _print(
+            f"MLflow did not take everything ({tracker.problem}); the records are whole, and "
+            f"this sends the rest: dyt-bench sync {suite.name}{option}"
+        )
     if is_reported:
         _print(f"report      {session.out / 'README.md'}")
     _print(f"MLflow      experiment dyt-bench/{suite.name} in {session.tracking_uri}")

@@ -35,9 +35,8 @@ def time_suite(
         UserError: the tracking store does not answer, or a task could not be measured.
     """
     workspace.create()
-    tracker = Tracker(
-        tracking_uri or workspace.tracking_uri, f"dyt-bench/{suite.name}", workspace.artifacts
-    )
+    uri = tracking_uri or workspace.tracking_uri
+    tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace)
     with _console.status("starting MLflow and the workers"):
         tracker.connect()
     environment = fingerprint()

@@ -19,6 +19,7 @@ from dyt_bench.checkpoint import WholeCheckpointIO
 from dyt_bench.domain import Metric, Training
 from dyt_bench.measure import now, quartiles
 from dyt_bench.record import Record
+from dyt_bench.system import SystemMetrics
 
 # The first steps pay for allocation and caches: they train, but do not count as time.
 WARMUP_STEPS = 5
@@ -71,6 +72,7 @@ class Trace(Logger):
     ) -> None:
         super().__init__()
         self.module, self.metric, self.record, self.emit = module, metric, record, emit
+        self.system = SystemMetrics()
         self.every = max(1, task.steps // ROWS)  # steps between two rows of training
         self.first: dict[str, float] = {}
         self.best: dict[str, float] = {}
@@ -95,7 +97,7 @@ class Trace(Logger):
         metrics = {
             key: value for key, value in metrics.items() if key != "epoch" and math.isfinite(value)
         }
-        self.record.append(done, metrics)
+        self.record.append(done, metrics | self.system.due())
         self.emit({"event": "row", "step": done, "metrics": metrics})
         judged = self.metric.name
         if judged in metrics:

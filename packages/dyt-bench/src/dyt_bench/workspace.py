@@ -1,6 +1,7 @@
 """The folder a benchmark works in: records, timings, and the default MLflow store."""
 
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,26 @@ class Workspace:
             ) from None
 
     @property
+    def identity(self) -> str:
+        """A name that this folder keeps wherever it moves: trackers know by it whose a run is."""
+        path = self.folder / "id"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(uuid.uuid4().hex[:12])
+        return path.read_text()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run works here now: it holds the lock, which ends with its process."""
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self.folder / "lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    @property
     def database(self) -> Path:
         """MLflow's store when nobody names another."""
         return self.folder / "mlflow.db"
@@ -90,6 +111,11 @@ class Workspace:
     def suites(self) -> list[str]:
         """Names of the suites that have run here."""
         return sorted(path.stem for path in (self.folder / "suites").glob("*.json"))
+
+    def suites_by_age(self) -> list[str]:
+        """Names of the suites that have run here, the last one last."""
+        paths = sorted((self.folder / "suites").glob("*.json"), key=lambda p: p.stat().st_mtime)
+        return [path.stem for path in paths]
 
     def timing_path(self, task: Task, norms: list[Norm]) -> Path:
         """Where the seconds of a task's interleaved steps are kept."""

@@ -1,0 +1,262 @@
+"""Summary runs: one for each domain, model and norm, with what its seeds come to together.
+
+What is logged is named ``section/subject metric``, and a subject's metrics are its own: charts
+of all summaries, grouped by norm, then never average one model with another.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from dyt_bench.cell import digest
+from dyt_bench.record import Record
+from dyt_bench.registry import Discovery
+from dyt_bench.tracking.mirror import arm, by_layer, log_start, run_key
+from dyt_bench.tracking.store import KIND_TAG, NOTE_TAG, WORKSPACE_TAG, Store, points
+from dyt_bench.tracking.view import SUBJECT_TAG, Subject, publish
+from dyt_bench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dyt_bench.report import runs as report
+    from dyt_bench.report.runs import Run
+    from dyt_bench.report.standings import Standing
+
+RESULT, CURVES, COST, DIAGNOSTICS = "result", "curves", "cost", "diagnostics"
+_GROUP_TAG = "dyt_bench.summary_of"  # subject and norm: what there is one summary of
+# In a cell's summary, and as a chart names it.
+_COSTS = {
+    "time/step_ms_median": "step time ms",
+    "memory/peak_mib": "peak memory MiB",
+    "time/units_per_s": "throughput units per s",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What one summary run is made of."""
+
+    key: str
+    subject: "report.Subject"
+    group: str
+    name: str
+    params: dict[str, Any]
+    tags: dict[str, str]
+    rows: list[dict[str, float]]
+    ended: float  # seconds since the epoch
+
+
+class Summaries:
+    """All summary runs of a suite, and the views that show them."""
+
+    def __init__(
+        self, title: str, records: Sequence[Record], found: Discovery, workspace: Workspace
+    ) -> None:
+        self.title, self.records, self.found = title, records, found
+        self.workspace, self.workspace_id = workspace, workspace.identity
+
+    def send(self, store: Store, *, last: bool) -> bool:
+        """Make the runs that are missing, remove those they replace, publish the views."""
+        from dyt_bench.report.runs import Evidence, load_runs
+        from dyt_bench.report.standings import leaderboard
+
+        runs = load_runs(self.records)
+        timings = self.workspace.timings(self.records)
+        standings = leaderboard(Evidence(self.title, runs, timings), self.found)
+        made = summarize(runs, standings, self.found)
+        with tempfile.TemporaryDirectory() as folder:
+            drawn: dict[report.Subject, Path] = {}  # subject -> its figures
+            for summary in made:
+                known = store.runs.get(summary.key)
+                if known is None or known.status != "FINISHED":
+                    if summary.subject not in drawn:
+                        drawn[summary.subject] = Path(folder) / str(len(drawn))
+                        _draw(summary.subject, runs, standings, self.found, drawn[summary.subject])
+                    self._make(store, summary, drawn[summary.subject])
+                for key, other in list(store.runs.items()):
+                    if other.tags.get(_GROUP_TAG) == summary.group and key != summary.key:
+                        store.delete(key)
+        named = subjects(runs, self.found)
+        self._sort(store, {run_key(run.about): named.get(run.subject) for run in runs})
+        if made:
+            publish(store, self.title, list(named.values()), standings)
+        return True
+
+    def _make(self, store: Store, summary: Summary, figures: Path) -> None:
+        tags = {**summary.tags, WORKSPACE_TAG: self.workspace_id}
+        store.enter(summary.key, name=summary.name, started=summary.ended, tags=tags)
+        known = store.runs[summary.key]
+        log_start(store, known.run_id, summary.params, summary.tags["digest.data"])
+        store.log_points(known.run_id, [point for row in summary.rows for point in points(row)])
+        store.client.log_artifacts(known.run_id, str(figures), "figures")
+        store.terminate(known, "FINISHED", summary.ended)
+
+    def _sort(self, store: Store, subjects: "dict[str, Subject | None]") -> None:
+        """Say of which subject a cell is; one that the suite no longer has leaves its charts."""
+        begun = {run_key(record.about()) for record in self.records if record.about()}
+        for key, known in store.runs.items():
+            ours = known.tags.get(WORKSPACE_TAG) == self.workspace_id
+            if ours and known.tags.get(KIND_TAG) == "cell" and key not in begun:
+                store.set_tags(known, {KIND_TAG: "earlier cell"})
+            elif (subject := subjects.get(key)) is not None:
+                store.set_tags(known, {SUBJECT_TAG: subject.name})
+
+
+def subjects(runs: "Sequence[Run]", found: Discovery) -> "dict[report.Subject, Subject]":
+    """What the finished runs compare, each with the names of its own metrics."""
+    from dyt_bench.report.runs import subject_names
+
+    names = subject_names(run.subject for run in runs if run.is_judged)
+    models = [key.model for key in names]
+    return {
+        key: Subject(
+            name=name,
+            short=key.model if models.count(key.model) == 1 else name,
+            metric=found.domain(key.domain).metric,
+        )
+        for key, name in names.items()
+    }
+
+
+def summarize(
+    runs: "Sequence[Run]", standings: "Sequence[Standing]", found: Discovery
+) -> list[Summary]:
+    """One summary for each subject and norm that has a finished run, in the order of the runs."""
+    summaries = []
+    for key, subject in subjects(runs, found).items():
+        own = [run for run in runs if run.subject == key and run.is_judged]
+        for norm in dict.fromkeys(run.norm for run in own):
+            standing = [s for s in standings if (s.subject, s.norm) == (key, norm)]
+            seeds = [run for run in own if run.norm == norm]
+            summaries.append(_summarize(subject, norm, seeds, standing[0] if standing else None))
+    return summaries
+
+
+def _summarize(
+    subject: Subject, norm: str, runs: "Sequence[Run]", standing: "Standing | None"
+) -> Summary:
+    metric = subject.metric.name
+    ended = max(run.result.ended for run in runs)
+    values = [run.result.last[metric] for run in runs]
+    ends = {
+        subject.key(RESULT, metric): fmean(values),
+        subject.key(RESULT, f"{metric} at best"): fmean(r.result.best[metric] for r in runs),
+        "summary/mean": fmean(values),
+        "summary/least": min(values),
+        "summary/most": max(values),
+        "summary/seeds": len(values),
+    }
+    for name, title in _COSTS.items():
+        measured = [r.result.summary[name] for r in runs if name in r.result.summary]
+        if measured:
+            ends[subject.key(COST, title)] = fmean(measured)
+    verdict = "the reference"
+    if standing is not None:
+        verdict = standing.comparison.verdict
+        ends["summary/gain"] = standing.comparison.gain
+        if standing.comparison.interval is not None:
+            ends["summary/gain_low"], ends["summary/gain_high"] = standing.comparison.interval
+        if standing.speed is not None:
+            ratio = standing.speed.ratio.middle
+            ends[subject.key(COST, "step time ratio")] = ends["summary/step_ratio"] = ratio
+    curves = {
+        subject.key(CURVES, metric): _mean_curve(runs, metric),
+        subject.key(CURVES, "train/loss"): _mean_curve(runs, "train/loss"),
+        subject.key(DIAGNOSTICS, "alpha by layer"): by_layer([r.result.alpha for r in runs]),
+        subject.key(DIAGNOSTICS, "saturated share by layer"): by_layer(
+            [r.result.saturation for r in runs]
+        ),
+    }
+    rows: list[dict[str, float]] = [{"step": 0, "time": ended, **ends}]
+    rows += [
+        {"step": step, "time": ended, name: value}
+        for name, curve in curves.items()
+        for step, value in curve.items()
+    ]
+    parameters = runs[0].parameters
+    shared = ("norm", "domain", "model", "dataset", "steps", "batch_size", "learning_rate")
+    numbers = sorted(int(run.parameters["seed"]) for run in runs)
+    about = [(run.about["identity"], run.about["started"], run.result.ended) for run in runs]
+    group = f"{subject.name} {norm}"
+    tags = {
+        KIND_TAG: "summary",
+        _GROUP_TAG: group,
+        "arm": arm(parameters),
+        "verdict": verdict,
+        "seeds": str(len(runs)),
+        "digest.data": runs[0].about["digests"]["data"],
+        "mlflow.source.name": "dyt-bench",
+        NOTE_TAG: _note(subject, norm, runs, standing),
+    }
+    return Summary(
+        key=f"summary {digest(group, about, ends)}",
+        subject=runs[0].subject,
+        group=group,
+        name=f"{subject.name} {norm}",
+        params={
+            **{name: parameters[name] for name in shared},
+            "seeds": ", ".join(map(str, numbers)),
+        },
+        tags=tags,
+        rows=rows,
+        ended=ended,
+    )
+
+
+def _mean_curve(runs: "Sequence[Run]", metric: str) -> dict[int, float]:
+    """Step -> mean over those runs that logged the metric at it."""
+    values: dict[int, list[float]] = {}
+    for run in runs:
+        for row in run.rows:
+            if metric in row:
+                values.setdefault(int(row["step"]), []).append(row[metric])
+    return {step: fmean(found) for step, found in sorted(values.items())}
+
+
+def _note(subject: Subject, norm: str, runs: "Sequence[Run]", standing: "Standing | None") -> str:
+    """The description, in Markdown: the verdict, and the seeds it comes from."""
+    metric = subject.metric
+    mean = fmean(run.result.last[metric.name] for run in runs)
+    lines = [f"**{subject.name}, {norm}**: {metric.title} {mean:.4g}, mean of {len(runs)} seeds."]
+    if standing is not None:
+        comparison = standing.comparison
+        bounds = ""
+        if comparison.interval is not None:
+            low, high = comparison.interval
+            bounds = f" (95 % interval {low:+.4g} to {high:+.4g})"
+        lines += [
+            "",
+            f"Against the native norm, paired by seed: **{comparison.verdict}**, "
+            f"gain {comparison.gain:+.4g}{bounds}; positive is better.",
+        ]
+    lines += ["", "| seed | last | best |", "|---|---|---|"]
+    lines += [
+        f"| {run.parameters['seed']} | {run.result.last[metric.name]:.4g} "
+        f"| {run.result.best[metric.name]:.4g} |"
+        for run in runs
+    ]
+    return "\n".join(lines)
+
+
+def _draw(
+    subject: "report.Subject",
+    runs: "Sequence[Run]",
+    standings: "Sequence[Standing]",
+    found: Discovery,
+    folder: Path,
+) -> None:
+    """The report's figures, of one subject alone."""
+    from dyt_bench.report.figures import curves, effects
+    from dyt_bench.report.figures.style import LIGHT, drawn
+    from dyt_bench.report.runs import subject_names
+
+    folder.mkdir()
+    own = [run for run in runs if run.subject == subject and run.is_judged]
+    names = subject_names(run.subject for run in runs)
+    metrics = {subject.domain: found.domain(subject.domain).metric}
+    with drawn(LIGHT):
+        curves.sheet(own, names, metrics, LIGHT).savefig(folder / "curves.png")
+        if compared := [standing for standing in standings if standing.subject == subject]:
+            effects.summary(compared, LIGHT).savefig(folder / "summary.png")

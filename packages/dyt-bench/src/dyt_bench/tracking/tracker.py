@@ -1,0 +1,172 @@
+"""Fill MLflow while a suite runs, without ever making training wait.
+
+One thread reads the records and sends what is new. A server that is away is asked again, ever
+more rarely; what it missed is in the records, and goes out when it is back.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from dyt_bench.record import Record
+from dyt_bench.registry import Discovery
+from dyt_bench.tracking.mirror import Mirror
+from dyt_bench.tracking.repair import repair
+from dyt_bench.tracking.store import KIND_TAG, Store, is_remote, outage, points, prepare
+from dyt_bench.tracking.summary import Summaries
+from dyt_bench.workspace import Workspace
+
+SEND_EVERY_S = 2.0
+ASK_AGAIN_S = 30.0  # the longest pause while a server is away
+CLOSE_S = 60.0  # how long to wait at the end for a store that takes what it is sent
+
+
+class _Item(Protocol):
+    """Something to be sent; True once nothing more will come."""
+
+    def send(self, store: Store, *, last: bool) -> bool: ...
+
+
+class Tracker:
+    """Mirrors records into one MLflow experiment."""
+
+    def __init__(self, uri: str, experiment: str, workspace: Workspace) -> None:
+        self.uri = uri
+        self.workspace = workspace
+        self.problem: str | None = None  # why some run is not all there, if so
+        self._store = Store(uri, experiment, workspace.artifacts)
+        self._current = False  # whether the store is open and what it has is known
+        self._repaired = False
+        self._followed: list[_Item] = []
+        self._new: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+
+    @property
+    def experiment_id(self) -> str:
+        """Empty until the store has answered."""
+        return self._store.experiment_id
+
+    def connect(self) -> None:
+        """Open the store and start sending; a server that is away is waited for elsewhere.
+
+        `problem` tells afterwards whether a server answered.
+
+        Raises:
+            UserError: the store can never be used: no such kind, no MLflow, not writable.
+        """
+        prepare()
+        if is_remote(self.uri):
+            self.problem = outage(self.uri)
+        else:
+            self._open()
+        self._thread.start()
+
+    def follow(self, record: Record) -> None:
+        """Mirror the record from now on, until it has a result or the tracker closes."""
+        self._new.put(Mirror(record, self.workspace.identity))
+
+    def log_run(
+        self,
+        name: str,
+        params: Mapping[str, str],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+    ) -> None:
+        """A finished run of something measured at once, which has no record."""
+        self._new.put(_Measurement(name, params, metrics, tags))
+
+    def summarize(self, title: str, records: Sequence[Record], found: Discovery) -> None:
+        """Summary runs and views of a suite, once its cells are through."""
+        self._new.put(Summaries(title, records, found, self.workspace))
+
+    def close(self, patience_s: float = CLOSE_S) -> None:
+        """Send what is left; runs without a result are marked as killed.
+
+        Args:
+            patience_s: how long to wait for that. A server that does not answer is not waited
+                for.
+        """
+        self._closing.set()
+        self._thread.join(patience_s)
+        if self._thread.is_alive():
+            self.problem = self.problem or "the store is too slow"
+
+    def _work(self) -> None:
+        pause = 0.0
+        while True:
+            closing = self._closing.wait(pause)
+            while not self._new.empty():
+                self._followed.append(self._new.get())
+            pause = SEND_EVERY_S if self._send(last=closing) else min(2 * pause + 1, ASK_AGAIN_S)
+            if closing:
+                return
+
+    def _send(self, *, last: bool) -> bool:
+        """One round over everything; False if not all of it could be sent."""
+        failure: str | None = None
+        followed = list(self._followed)
+        for item in followed:
+            try:
+                self._open()
+                if item.send(self._store, last=last):
+                    self._followed.remove(item)
+            except Exception as error:  # a tracker's outage must not reach training
+                self._current = False
+                failure = f"{type(error).__name__}: {error}".splitlines()[0]
+                if (away := self._outage()) is not None:
+                    failure = away
+                    break
+        if followed:
+            self.problem = failure
+        return failure is None
+
+    def _open(self) -> None:
+        """Know what the store has; anew after every failure, since then that is uncertain."""
+        if self._current:
+            return
+        if (away := self._outage()) is not None:
+            raise ConnectionError(away)
+        if self.experiment_id:
+            self._store.load()
+        else:
+            self._store.open()
+        if not self._repaired:  # nothing of this workspace runs yet but what this run follows
+            repair(self._store, self.workspace.identity)
+            self._repaired = True
+        self._current = True
+
+    def _outage(self) -> str | None:
+        try:
+            return outage(self.uri)
+        except ValueError as error:  # something else has taken the server's place
+            return str(error)
+
+
+class _Measurement:
+    """A run that is complete when it is made."""
+
+    def __init__(
+        self,
+        name: str,
+        params: Mapping[str, str],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+    ) -> None:
+        self.name, self.params, self.metrics, self.tags = name, params, metrics, tags
+        self.time = time.time()
+
+    def send(self, store: Store, *, last: bool) -> bool:
+        from mlflow.entities import Param
+
+        key = f"{self.name}@{self.time}"
+        tags = {**self.tags, KIND_TAG: "measurement"}
+        store.enter(key, name=self.name, started=self.time, tags=tags)
+        known = store.runs[key]
+        params = [Param(name, value) for name, value in self.params.items()]
+        store.client.log_batch(known.run_id, params=params)
+        store.log_points(known.run_id, points({**self.metrics, "step": 0, "time": self.time}))
+        store.terminate(known, "FINISHED", self.time)
+        return True

@@ -1,0 +1,221 @@
+"""What MLflow's page shows of a suite: views, and the links to them.
+
+A view is an experiment tag that MLflow's page reads its state from. The tag's format is not
+documented: the tests open the page in a browser and look whether the charts are there.
+"""
+
+import base64
+import json
+import re
+import time
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dyt_bench.domain import Metric
+from dyt_bench.tracking.store import KIND_TAG, NOTE_TAG, Store, mended
+
+if TYPE_CHECKING:
+    from dyt_bench.report.standings import Standing
+
+OVERVIEW = "overview"
+SUBJECT_TAG = "subject"  # of a cell: what its norms are compared on
+# What the views group by: the norm. MLflow colours a group by a hash of the parameter's name and
+# value, and under the name "norm" it makes native and dyt two greys.
+GROUP_PARAM = "normalization"
+_TAG = "mlflow.sharedViewState."
+_SECTIONS = ("result", "learning curves", "cost", "diagnostics")
+_TAG_LIMIT = 20_000  # characters, MLflow's
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model on a data set, under whatever norm."""
+
+    name: str  # "vision/vit", with what tells it from the suite's others
+    short: str  # "vit", where that is enough: charts have narrow titles
+    metric: Metric
+
+    def key(self, section: str, metric: str) -> str:
+        """A metric's name in a summary: what stands before its only slash is the section."""
+        name = f"{self.short} {metric}".replace("/", " ")
+        return f"{section}/{mended(name)}"
+
+    @property
+    def view(self) -> str:
+        """The name of the view of its cells."""
+        return re.sub(r"[^a-z0-9.]+", "-", self.name.lower())
+
+
+def address(base: str, experiment_id: str, view: str | None) -> str:
+    """Where a browser finds the view of a server at ``base``; without a view, all charts."""
+    query = "workflowType=machine_learning&compareRunsMode=CHART"
+    if view is not None:
+        query += f"&viewStateShareKey={view}"
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
+
+
+def publish(
+    store: Store,
+    title: str,
+    subjects: Sequence[Subject],
+    standings: "Sequence[Standing]",
+) -> None:
+    """Write the views of a suite, and the experiment's description that leads to them."""
+    views = {OVERVIEW: _overview(subjects)}
+    views |= {subject.view: _cells(subject) for subject in subjects}
+    tags = {f"{_TAG}{name}": _pack(name, state) for name, state in views.items()}
+    tags[NOTE_TAG] = _note(title, store.experiment_id, subjects, standings)
+    # Without it MLflow opens the page that it made for language model applications.
+    tags["mlflow.experimentKind"] = "custom_model_development"
+    for key, value in tags.items():
+        if len(value) <= _TAG_LIMIT:
+            store.client.set_experiment_tag(store.experiment_id, key, value)
+
+
+def has_overview(tags: Mapping[str, str]) -> bool:
+    """Whether an experiment with these tags has the view that `publish` writes."""
+    return f"{_TAG}{OVERVIEW}" in tags
+
+
+def _overview(subjects: Sequence[Subject]) -> dict[str, Any]:
+    """Summaries grouped by norm: a chart a subject in every section."""
+    # One kind of chart for every subject, then the next kind.
+    charts = [_bar(s.key("result", s.metric.name), "result") for s in subjects]
+    charts += [_line(s.key("curves", s.metric.name), "learning curves") for s in subjects]
+    charts += [_line(s.key("curves", "train/loss"), "learning curves", smooth=40) for s in subjects]
+    charts += [_bar(s.key("cost", "step time ratio"), "cost") for s in subjects]
+    charts += [_bar(s.key("cost", "peak memory MiB"), "cost") for s in subjects]
+    charts += [_line(s.key("diagnostics", "alpha by layer"), "diagnostics") for s in subjects]
+    charts += [
+        _line(s.key("diagnostics", "saturated share by layer"), "diagnostics") for s in subjects
+    ]
+    hidden = [f"summary/{name}" for name in _PROGRAMS]
+    for s in subjects:
+        hidden += [s.key("result", f"{s.metric.name} at best")]
+        hidden += [s.key("cost", name) for name in ("step time ms", "throughput units per s")]
+    charts += [{**_bar(name, "result"), "deleted": True} for name in hidden]
+    return _state(f"tags.{KIND_TAG} = 'summary'", charts)
+
+
+# Of every summary under one name, for programs and for the table.
+_PROGRAMS = ("mean", "least", "most", "seeds", "gain", "gain_low", "gain_high", "step_ratio")
+
+
+def _cells(subject: Subject) -> dict[str, Any]:
+    """One subject's cells grouped by norm: lines are means over seeds."""
+    metric = subject.metric.name
+    charts = [
+        _bar(metric, "result"),
+        _bar(f"best/{metric}", "result"),
+        _line(metric, "learning curves"),
+        _line("train/loss", "learning curves", smooth=40),
+        _bar("time/step_ratio", "cost"),
+        _bar("time/step_ms_median", "cost"),
+        _bar("memory/peak_mib", "cost"),
+        _line("diagnostics/alpha by layer", "diagnostics"),
+        _line("diagnostics/saturated share by layer", "diagnostics"),
+        _line("system/cpu_utilization_percentage", "diagnostics"),
+    ]
+    search = f"tags.{KIND_TAG} = 'cell' and tags.{SUBJECT_TAG} = '{subject.name}'"
+    return _state(search, charts)
+
+
+def _state(search: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The page's whole state; what it is not told it takes from the reader's last visit."""
+    return {
+        "searchFilter": search,
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": True,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": ["params.`normalization`", "tags.`verdict`", "attributes.`Dataset`"],
+        "runsHiddenMode": "SHOW_ALL",
+        "runsVisibilityMap": {},
+        "runsPinned": [],
+        "runsHidden": [],
+        "runsExpanded": {},
+        "groupsExpanded": {},
+        "groupBy": {
+            "aggregateFunction": "average",
+            "groupByKeys": [{"mode": "param", "groupByData": GROUP_PARAM}],
+        },
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "isAccordionReordered": True,
+        "autoRefreshEnabled": True,
+        "chartsSearchFilter": "",
+        "compareRunSections": [
+            {
+                "uuid": name,
+                "name": name,
+                "display": True,
+                "isReordered": True,
+                "deleted": False,
+                "isGenerated": False,
+                "columns": 3,
+                "cardHeight": 300,
+            }
+            for name in _SECTIONS
+        ],
+        "compareRunCharts": charts,
+    }
+
+
+def _bar(metric: str, section: str) -> dict[str, Any]:
+    return {
+        "uuid": f"{section} {metric} bar",
+        "type": "BAR",
+        "metricKey": metric,
+        "metricSectionId": section,
+        "runsCountToCompare": 10,
+        "deleted": False,
+        "isGenerated": False,
+    }
+
+
+def _line(metric: str, section: str, *, smooth: int = 0) -> dict[str, Any]:
+    return {
+        **_bar(metric, section),
+        "uuid": f"{section} {metric} line",
+        "type": "LINE",
+        "selectedMetricKeys": [metric],
+        "xAxisKey": "step",
+        "selectedXAxisMetricKey": "",
+        "xAxisScaleType": "linear",
+        "scaleType": "linear",
+        "lineSmoothness": smooth,
+        "useGlobalLineSmoothing": False,
+        "useGlobalXaxisKey": False,
+        "range": {},
+    }
+
+
+def _pack(name: str, state: Mapping[str, Any]) -> str:
+    now = round(time.time() * 1e3)
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
+    return json.dumps(
+        {"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
+    )
+
+
+def _note(
+    title: str, experiment_id: str, subjects: Iterable[Subject], standings: "Sequence[Standing]"
+) -> str:
+    """The experiment's description, in Markdown: the leaderboard and the way to every view."""
+    from dyt_bench.report.page import markdown_table
+    from dyt_bench.report.words import compact_row
+
+    links = [f"[{s.name}]({address('', experiment_id, s.view)[1:]})" for s in subjects]
+    overview = address("", experiment_id, OVERVIEW)[1:]
+    parts = [
+        f"**{title}**",
+        f"[Overview: norms compared, means over seeds]({overview})",
+        f"Seed by seed: {', '.join(links)}",
+    ]
+    if standings:
+        parts.append(markdown_table([compact_row(standing) for standing in standings]))
+    return "\n\n".join(parts)

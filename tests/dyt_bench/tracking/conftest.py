@@ -1,0 +1,198 @@
+"""Records made up, and MLflow stores and servers for them."""
+
+import shutil
+import socket
+import threading
+import warnings
+from contextlib import contextmanager
+
+import pytest
+from mlflow import MlflowClient
+
+from dyt_bench.cell import Cell, Norm, Task
+from dyt_bench.files import write_json
+from dyt_bench.record import Result
+from dyt_bench.tracking import store as stores
+from dyt_bench.tracking import tracker as trackers
+from dyt_bench.workspace import Workspace
+
+STEPS = 40
+
+
+def a_cell(norm="native", seed=0, model="vit", domain="vision", dataset="digits"):
+    return Cell(
+        task=Task(
+            domain=domain,
+            model=model,
+            dataset=dataset,
+            seed=seed,
+            steps=STEPS,
+            batch_size=1,
+            learning_rate=1e-3,
+            val_every=20,
+            data_digest="abc",
+        ),
+        norm=Norm(name=norm),
+    )
+
+
+def train(record, first=1, last=STEPS, rate=20.0):
+    """Rows as a worker writes them."""
+    for step in range(first, last + 1):
+        record.append(step, {"train/loss": 3 - step / rate})
+        if step % 20 == 0:
+            record.append(step, {"val/acc": step / 100, "val/loss": 1.0})
+
+
+def result(cell, started=1000.0, value=0.4):
+    swapped = not cell.norm.is_native
+    return Result(
+        status="finished",
+        started=started,
+        ended=started + 10.0,
+        first={"step": 0.0, "val/acc": 0.1, "val/loss": 3.0},
+        best={"step": 40.0, "val/acc": value, "val/loss": 1.0},
+        last={"step": 40.0, "val/acc": value, "val/loss": 1.0},
+        summary={"time/step_ms_median": 12.0, "memory/peak_mib": 300.0},
+        facts={"weights": "w", "batches": "b"},
+        alpha={f"blocks.{i}.norm": 0.5 + i / 10 for i in range(4)} if swapped else {},
+        saturation={f"blocks.{i}.norm": i / 50 for i in range(4)} if swapped else {},
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    space = Workspace(tmp_path / "work")
+    space.create()
+    return space
+
+
+@pytest.fixture
+def begin(workspace):
+    """Begin the record of a cell."""
+
+    def begun(cell):
+        record = workspace.record(cell)
+        record.begin(cell, {"cpu": "abacus", "commit": "none"})
+        return record
+
+    return begun
+
+
+@pytest.fixture
+def suite(workspace, begin):
+    """A suite that has run: two norms, two seeds, of one model; its records."""
+    records = []
+    for seed in (0, 1):
+        for norm, value in (("native", 0.4), ("dyt", 0.6)):
+            cell = a_cell(norm, seed)
+            records.append(begin(cell))
+            train(records[-1])
+            records[-1].finish(result(cell, value=value + seed / 100))
+    remember(workspace, "made-up", records)
+    return records
+
+
+def remember(workspace, name, records):
+    """What a run leaves of its suite."""
+    about = {"title": "Made up", "cells": [record.folder.name for record in records]}
+    write_json(workspace.suite_path(name), about)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """An SQLite file with MLflow's tables: making them takes seconds, copying them nothing."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    stores.prepare()
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def uri(tmp_path, empty_store):
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Seconds become hundredths: tests wait for what happens, not for the clock."""
+    monkeypatch.setattr(trackers, "SEND_EVERY_S", 0.02)
+    monkeypatch.setattr(trackers, "ASK_AGAIN_S", 0.1)
+    monkeypatch.setattr(stores, "PROBE_S", 0.5)
+
+
+class Server:
+    """MLflow's server in a thread of this process: it starts at once, and dies at once."""
+
+    def __init__(self, app):
+        self.app = app
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._server = None
+
+    def start(self):
+        from werkzeug.serving import make_server
+
+        self._server = make_server("127.0.0.1", self.port, self.app, threaded=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def kill(self):
+        if self._server is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+            self._server = None
+
+    @contextmanager
+    def frozen(self):
+        """The port takes connections and never answers."""
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            deaf.bind(("127.0.0.1", self.port))
+            deaf.listen()
+            yield
+
+
+@pytest.fixture
+def server(uri, tmp_path, monkeypatch):
+    """A server, not started yet, whose store is the one at ``uri``."""
+    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", uri)
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", "mlflow-artifacts:/")
+    monkeypatch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")
+    artifacts = (tmp_path / "served").as_uri()
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", artifacts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's server imports what its libraries deprecate
+        import starlette.middleware.wsgi  # noqa: F401  # else in the midst of the first search
+        from mlflow.server import app, handlers
+
+    monkeypatch.setattr(handlers, "_tracking_store", None)
+    monkeypatch.setattr(handlers, "_artifact_repo", None)
+    served = Server(app)
+    yield served
+    served.kill()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def curves(uri, run):
+    """Metric -> its points (step, value) as the store at ``uri`` has them."""
+    client = MlflowClient(uri)
+    return {
+        name: [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, name)]
+        for name in run.data.metrics
+    }
+
+
+def runs_of(uri, kind="cell", experiment="dyt-bench/made-up"):
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return []
+    return client.search_runs([found.experiment_id], f"tags.kind = '{kind}'")

@@ -1,0 +1,91 @@
+"""What a reader sees: MLflow's page of a suite, in a real browser.
+
+The views are written in a format that MLflow does not document, so only its page can say whether
+they are right. Screenshots go to the folder that DYT_BENCH_SCREENSHOTS names.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dyt_bench.registry import discover
+from dyt_bench.tracking.sync import sync_suites
+
+CHROMIUM = shutil.which("chromium")
+PATIENCE_MS = 240_000  # a page of MLflow's is 27 MB of script
+HOW = "needs a browser: apt-get install chromium; pip install playwright (nox -s tests_browser)"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason=HOW),
+]
+
+
+@pytest.fixture
+def page(tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api", reason=HOW)
+    with playwright.sync_playwright() as running:
+        # As root, in a container, Chromium's sandbox does not start.
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1600, "height": 2000})
+        page.set_default_timeout(PATIENCE_MS)
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def shoot(page, tmp_path):
+    folder = Path(os.environ.get("DYT_BENCH_SCREENSHOTS", tmp_path / "screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda name: page.screenshot(path=folder / f"{name}.png", timeout=PATIENCE_MS)
+
+
+@contextmanager
+def ui(workspace):
+    """`dyt-bench ui`; the address that it prints."""
+    command = [sys.executable, "-m", "dyt_bench", "ui", "--no-browser"]
+    command += ["--workspace", str(workspace.folder)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as server:
+        try:
+            yield next(found[0] for line in server.stdout if (found := re.search(r"http\S+", line)))
+        finally:
+            os.killpg(server.pid, signal.SIGINT)
+
+
+def test_a_reader_sees_norms_compared_at_once(workspace, suite, page, shoot):
+    sync_suites([], workspace, workspace.tracking_uri, discover())
+    with ui(workspace) as address:
+        page.goto(address)
+        curve = page.locator(".js-plotly-plot .scatterlayer .trace")
+        curve.first.wait_for()
+        for section in ("result (1)", "learning curves (2)", "cost (1)", "diagnostics (2)"):
+            page.get_by_text(section, exact=True).wait_for()
+        for title in ("result/vit val acc", "curves/vit train loss", "cost/vit peak memory MiB"):
+            page.get_by_text(title, exact=True).first.wait_for()
+        text = page.inner_text("body")
+        assert "Group: native" in text
+        assert "Group: dyt" in text
+        assert "Made up" in text
+        # Both norms are drawn, each with its own curve, and with a bar.
+        plot = page.locator(".js-plotly-plot", has=page.locator(".scatterlayer")).first
+        assert plot.locator(".scatterlayer .trace").count() >= 2
+        assert page.locator(".js-plotly-plot .barlayer .bars .point").count() >= 2
+        shoot("overview")
+
+        page.goto("about:blank")  # the same page with another hash would not load anew
+        page.goto(address.replace("=overview", "=vision-vit"))
+        curve.first.wait_for()
+        page.get_by_text("train/loss", exact=True).first.wait_for()
+        text = page.inner_text("body")
+        assert "vision/vit/digits/s0 dyt" in text
+        assert "Group: native\n2" in text
+        shoot("seed-by-seed")

@@ -1,0 +1,157 @@
+"""Filling a store from the folders: all of it, once, whatever the store has already."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from filelock import FileLock
+from mlflow import MlflowClient
+
+from dyt_bench.errors import UserError
+from dyt_bench.registry import discover
+from dyt_bench.tracking import summary as summaries
+from dyt_bench.tracking.sync import sync_suites
+from dyt_bench.tracking.view import GROUP_PARAM
+
+from .conftest import STEPS, a_cell, curves, remember, result, runs_of, train
+
+
+@pytest.fixture(autouse=True)
+def unpainted(request, monkeypatch):
+    """Figures take most of a sync's time; one test looks at them."""
+    if "server" not in request.fixturenames:
+        monkeypatch.setattr(summaries, "_draw", lambda *arguments: arguments[-1].mkdir())
+
+
+@pytest.fixture
+def sync(uri, workspace):
+    def synced(*names, to=uri):
+        return sync_suites(names, workspace, to, discover())
+
+    return synced
+
+
+def everything(uri):
+    """All that a store has, as plain data that compares."""
+    return sorted(
+        (run.info.run_name, run.info.status, run.data.params, run.data.tags, curves(uri, run))
+        for kind in ("cell", "summary")
+        for run in runs_of(uri, kind)
+    )
+
+
+def test_a_new_store_gets_everything_and_twice_is_once(uri, suite, sync):
+    (first,) = sync()
+    assert (first.cells, first.new, first.repaired) == (4, 4, 0)
+    before = everything(uri)
+    assert len(before) == 4 + 2
+    for run in runs_of(uri):
+        assert run.info.status == "FINISHED"
+        assert len(curves(uri, run)["train/loss"]) == STEPS
+    (again,) = sync()
+    assert again.new == 0
+    assert everything(uri) == before
+
+
+def test_a_server_is_filled_as_a_file_is(uri, suite, sync, server):
+    server.start()
+    sync(to=server.uri)
+    assert len(runs_of(uri)) == 4
+    native, dyt = sorted(runs_of(uri, "summary"), key=lambda run: run.data.params["norm"])[::-1]
+    client = MlflowClient(server.uri)
+    for run in (native, dyt):
+        names = [file.path for file in client.list_artifacts(run.info.run_id, "figures")]
+        assert names == ["figures/curves.png", "figures/summary.png"]
+
+
+def test_a_summary_has_mean_bounds_number_and_verdict(uri, suite, sync):
+    sync()
+    by_norm = {run.data.params["norm"]: run for run in runs_of(uri, "summary")}
+    assert set(by_norm) == {"native", "dyt"}
+    dyt = by_norm["dyt"]
+    assert dyt.info.run_name == "vision/vit dyt"
+    assert dyt.data.tags["arm"] == "vision/vit dyt"
+    assert dyt.data.params["seeds"] == "0, 1"
+    metrics = dyt.data.metrics
+    assert metrics["summary/mean"] == metrics["result/vit val acc"] == pytest.approx(0.605)
+    assert (metrics["summary/least"], metrics["summary/most"]) == (0.6, 0.61)
+    assert metrics["summary/seeds"] == 2
+    assert metrics["summary/gain"] == pytest.approx(0.2)
+    assert dyt.data.tags["verdict"] == "better"
+    assert by_norm["native"].data.tags["verdict"] == "the reference"
+    assert "**better**" in dyt.data.tags["mlflow.note.content"]
+    found = curves(uri, dyt)
+    assert len(found["curves/vit train loss"]) == STEPS
+    assert [step for step, _ in found["diagnostics/vit alpha by layer"]] == [0, 1, 2, 3]
+
+
+def test_another_seed_replaces_the_summaries(uri, suite, workspace, begin, sync):
+    sync()
+    for norm, value in (("native", 0.4), ("dyt", 0.6)):
+        cell = a_cell(norm, seed=2)
+        suite.append(begin(cell))
+        train(suite[-1])
+        suite[-1].finish(result(cell, value=value))
+    remember(workspace, "made-up", suite)
+    sync()
+    summaries = runs_of(uri, "summary")
+    assert sorted(run.data.params["norm"] for run in summaries) == ["dyt", "native"]
+    assert {run.data.metrics["summary/seeds"] for run in summaries} == {3}
+
+
+def test_cells_that_the_suite_no_longer_has_leave_its_charts(uri, suite, workspace, sync):
+    sync()
+    remember(workspace, "made-up", suite[:2])
+    sync()
+    assert len(runs_of(uri)) == 2
+    assert len(runs_of(uri, "earlier cell")) == 2
+    remember(workspace, "made-up", suite)
+    sync()
+    assert len(runs_of(uri)) == 4
+
+
+def test_what_was_cut_off_is_killed_unless_it_still_runs(uri, workspace, begin, suite, sync):
+    cut = begin(a_cell("dyt", seed=5))
+    train(cut, last=7)
+    remember(workspace, "made-up", [*suite, cut])
+    with FileLock(workspace.folder / "lock"):  # as a run holds it
+        sync()
+    states = {run.data.params["seed"]: run.info for run in runs_of(uri)}
+    assert states["5"].status == "RUNNING"
+    (synced,) = sync()
+    assert synced.repaired == 1
+    states = {run.data.params["seed"]: run.info for run in runs_of(uri)}
+    assert states["5"].status == "KILLED"
+    assert states["5"].end_time == round(cut.rows()[-1]["time"] * 1e3)
+
+
+def test_the_views_are_there_and_group_by_norm(uri, suite, sync):
+    (synced,) = sync()
+    tags = MlflowClient(uri).get_experiment(synced.experiment_id).tags
+    assert set(tags) >= {"mlflow.sharedViewState.overview", "mlflow.sharedViewState.vision-vit"}
+    assert json.loads(tags["mlflow.sharedViewState.overview"])["state"].startswith("deflate;")
+    assert "viewStateShareKey=overview" in tags["mlflow.note.content"]
+    for run in runs_of(uri) + runs_of(uri, "summary"):
+        assert run.data.params[GROUP_PARAM] == run.data.params["norm"]
+
+
+@pytest.mark.parametrize(
+    ("names", "to", "message"),
+    [
+        (["mine"], "sqlite:///unused.db", "no suite called 'mine' has run in"),
+        ([], "http://127.0.0.1:9", "no MLflow store answers at http://127.0.0.1:9"),
+    ],
+)
+def test_a_mistake_is_one_sentence(names, to, message, suite, sync):
+    with pytest.raises(UserError, match=message) as caught:
+        sync(*names, to=to)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_says_what_it_sent(uri, suite, workspace):
+    command = [sys.executable, "-m", "dyt_bench", "sync", "--workspace", str(workspace.folder)]
+    run = subprocess.run(
+        [*command, "--tracking-uri", uri], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == f"dyt-bench/made-up: 4 cells, 4 of them new to {uri}\n"
