@@ -152,6 +152,12 @@ def plan(
     found = discover()
     loaded = load_suite(suite, found, Selection(domains, seeds, steps))
     space = Workspace(workspace)
+    if loaded.kind == "efficiency" and not as_json:
+        for task in loaded.tasks:
+            norms = ", ".join(norm.label for norm in loaded.norms_of(task))
+            click.echo(f"{task.question}: {norms}, in turn; batches of {task.batch_size}")
+        click.echo("nothing is trained: each norm is timed alone, in a forward pass and in a step")
+        return
     problems = {}
     if probing:
         with space.opened():
