@@ -42,7 +42,7 @@ def test_cut_off_it_is_continued(rows):
 
 def test_a_full_disk_is_named_before_anything_is_made(rows, monkeypatch):
     monkeypatch.setattr(derived.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**30))
-    with pytest.raises(DataError, match=r"room for 1\.0 GiB, and 2\.0 GiB are needed"):
+    with pytest.raises(DataError, match=r"room for 1\.0 GiB, and 4\.0 GiB are needed"):
         derived_array("large", (2**21, 2**10), "int16", rows)
     assert not rows.calls
 
