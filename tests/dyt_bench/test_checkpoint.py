@@ -1,10 +1,12 @@
 """Wherever a cell is cut off, going on gives the bits of the cell that was not."""
 
+import signal
 from dataclasses import replace
 
 import pytest
 
 from dyt_bench.cell import Cell, Norm, Task
+from dyt_bench.executors.local import JobStopped
 from dyt_bench.record import Record
 from dyt_bench.worker import run_cell
 from dyt_tiny import domain
@@ -97,3 +99,21 @@ def test_a_checkpoint_that_cannot_be_read_means_to_start_anew(run, tmp_path, cap
     assert "cannot be read, so training starts anew" in capsys.readouterr().out
     assert record.rows() == rows
     assert_same((record, result), (record, again))
+
+
+@pytest.mark.parametrize(("at_step", "resumed"), [(0, None), (4, "4"), (6, "6")])
+def test_told_to_stop_it_saves_first(tiny, tmp_path, at_step, resumed):
+    """Before training, in a validation, between two."""
+    cell = Cell(task=TASK)
+    record = Record(tmp_path / "cell")
+    record.begin(cell, {})
+
+    def tell(event):
+        if event["step"] == at_step:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(JobStopped, match=f"did after step {at_step};"):
+        run_cell(cell, record, tell)
+    result = run_cell(cell, Record(record.folder), lambda event: None)
+    assert result.facts.get("resumed") == resumed
+    assert record.checkpoint_path.exists() == (resumed is not None)

@@ -140,14 +140,20 @@ class Checkpoints(Callback):
                 "the same command goes on from there"
             )
 
+    def _replace_handlers(self) -> None:
+        # Lightning's own would end training between a step and its checkpoint.
+        signal.signal(signal.SIGTERM, self.stop.ask)
+        trace_crashes()
+
     # Lightning's hooks
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.trainer = trainer
-        # Lightning's own handler would end training between a step and its checkpoint.
-        signal.signal(signal.SIGTERM, self.stop.ask)
-        trace_crashes()
+        self._replace_handlers()
         self._last = time.monotonic()
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self._replace_handlers()
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
