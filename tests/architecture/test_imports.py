@@ -16,7 +16,16 @@ FILES = [file for folder in PACKAGES.values() for file in sorted(folder.rglob("*
 HEAVY = {"torch", "lightning", "mlflow", "pandas", "matplotlib", "scipy", "numpy"}
 # Read by `--help`, `domains` and `plan`, which answer without torch.
 LIGHT = ["cli", "cell", "domain", "errors", "environment", "files", "record", "registry"]
-LIGHT += ["runner", "sources", "suite", "workspace", "progress", "session", "tracking", "ui"]
+LIGHT += [
+    "runner",
+    "sources",
+    "suite",
+    "workspace",
+    "progress",
+    "session",
+    "tracking/__init__",
+    "ui",
+]
 LIGHT += ["statistics"]
 
 

@@ -43,7 +43,7 @@ def test_plugins_are_imported_as_a_run_would(findings):
     assert plugins["domain tiny"] == Finding("domain tiny", "dyt_tiny:domain")
     assert plugins["domain bad"].state == "problem"
     assert plugins["domain crooked"].text == "RuntimeError: this module is broken"
-    assert plugins["norms"].text == "derf, dyt"
+    assert plugins["norms"].text == "derf, dyt, identity"
     assert not is_healthy(findings)
 
 

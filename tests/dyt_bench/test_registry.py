@@ -59,7 +59,7 @@ def test_our_five_domains_are_found_like_a_strangers():
 
 
 def test_norms_are_listed_without_loading_them():
-    assert registry.norm_names() == ["native", "derf", "dyt"]
+    assert registry.norm_names() == ["native", "derf", "dyt", "identity"]
 
 
 def test_norm_is_loaded_by_name():

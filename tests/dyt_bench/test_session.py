@@ -152,5 +152,5 @@ def test_a_failing_cell_is_reported_and_the_rest_goes_on(tmp_path):
     assert run.returncode == 1
     failed, finished = json.loads(run.stdout)["cells"]
     assert (failed["status"], finished["status"]) == ("failed", "finished")
-    assert "UnidentifiedImageError" in failed["reason"]
+    assert "images/a/0.png cannot be read as an image" in failed["reason"]
     assert "log.txt" in failed["reason"]

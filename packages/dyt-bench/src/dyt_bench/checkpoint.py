@@ -152,6 +152,9 @@ class Checkpoints(Callback):
         self._replace_handlers()
         self._last = time.monotonic()
 
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self._replace_handlers()  # Lightning sets its own between the two hooks
+
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._replace_handlers()
 

@@ -121,6 +121,8 @@ def _sections(
     for subject, own in subjects.items():
         name, metric = names[subject], found.domain(subject.domain).metric
         ended = [run for run in own if run.is_judged]
+        if not ended:  # every run failed: the table says so
+            continue
         baseline = baselines.get(subject)
         drawing = curves.validation(ended, metric, look, WEB, baseline=baseline)
         validated.append(_figure(f"{name}: {metric.title}", drawing))
