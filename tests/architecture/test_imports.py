@@ -26,7 +26,7 @@ LIGHT += [
     "tracking/__init__",
     "ui",
 ]
-LIGHT += ["statistics"]
+LIGHT += ["statistics", "tracking/__init__"]
 
 
 def imports(file, *, top_level_only=False):
