@@ -125,7 +125,7 @@ def new_figure(
 
 def room_for(labels: Sequence[str]) -> float:
     """Inches that tick labels at the left take."""
-    return 0.12 + 0.068 * max(len(label) for label in labels)
+    return 0.12 + 0.085 * max(len(label) for label in labels)
 
 
 def svg(figure: "Figure", label: str) -> str:
