@@ -114,7 +114,7 @@ def _fashion_mnist(path: Path | None) -> list[Path]:
 def _cifar10(path: Path | None) -> list[Path]:
     patterns = ["cifar-10-batches-py/*_batch*"]
     if path is None:
-        return need("vision/cifar-10", patterns)
+        return need("vision/cifar10", patterns)
     files = sorted(path.glob(patterns[0]))
     if not files:
         raise DataError(f"{path} holds no cifar-10-batches-py: expected torchvision's CIFAR-10")
@@ -183,7 +183,7 @@ DATASETS = {
             },
         ),
     ),
-    "cifar-10": Dataset(
+    "cifar10": Dataset(
         summary="50,000 + 10,000 photographs, 32x32 in colour, 10 classes",
         source="Krizhevsky 2009, by torchvision's CIFAR10; path: the folder it was fetched to",
         licence="not stated",

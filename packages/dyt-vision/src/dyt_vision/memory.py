@@ -94,7 +94,7 @@ READERS: Mapping[str, Callable[[list[Path], int], Images]] = {
     "digits": _digits,
     "mnist-5k": _mnist_5k,
     "fashion-mnist": _fashion_mnist,
-    "cifar-10": _cifar10,
+    "cifar10": _cifar10,
 }
 
 
