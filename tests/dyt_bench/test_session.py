@@ -113,6 +113,7 @@ def test_told_to_stop_it_keeps_a_checkpoint_and_says_so(tiny, tmp_path, number, 
         "name: s\nnorms: [dyt]\ntasks:\n- {domain: tiny, models: [slow]}\n"
     )
     command = [sys.executable, "-m", "dyt_bench", "run", "suite.yaml", "--steps", "100000"]
+    command += ["--checkpoint-every", "1h"]  # but when it is told to stop
     # As a shell starts a background job: with SIGINT ignored.
     ignored = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
     process = subprocess.Popen(
