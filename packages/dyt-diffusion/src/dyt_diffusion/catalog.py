@@ -32,7 +32,7 @@ MODELS = {
         summary="DiT, 4 layers of 128, at most 64 tokens",
         library="diffusers",
         native_norm="LayerNorm",
-        steps=160,
+        steps=320,
         batch_size=16,
         learning_rate=4e-3,
     ),

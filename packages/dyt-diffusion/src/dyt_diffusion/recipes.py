@@ -7,12 +7,12 @@ from dyt_bench.domain import Training
 TRAININGS = {
     "default": Training(
         summary="DiT's for few steps: with warm-up, a larger rate and a moving average over "
-        "ten steps; evaluated on 100 samples of 20 steps",
+        "33 steps; evaluated on 100 samples of 20 steps",
         source="arXiv 2212.09748, section 4",
         betas=(0.9, 0.999),
         weight_decay=0.0,
         schedule="constant",
-        ema_decay=0.9,
+        ema_decay=0.97,
         options={"flip": 0.5, "samples": 100, "sampling_steps": 20},
     ),
     "dit": Training(

@@ -14,7 +14,7 @@ from torch.nn.functional import gelu, linear, pad
 
 from dyt_dna.bases import BASES
 
-STD = 0.02  # of weights at the start
+FILTER_STD = 0.02  # of the filters' weights at the start
 
 
 def causal_convolution(signal: Tensor, kernel: Tensor) -> Tensor:
@@ -145,9 +145,12 @@ class HyenaDNA(nn.Module):
         depth: blocks.
         length: the length trained at; it sets the time scale of the filters.
         dropout: share of the embedding's channels dropped in training.
+        std: of all weights at the start, but the filters'; as released by default.
     """
 
-    def __init__(self, width: int, depth: int, length: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, width: int, depth: int, length: int, dropout: float = 0.0, std: float = 0.02
+    ) -> None:
         super().__init__()
         self.width = width
         self.embedding = nn.Embedding(len(BASES), width)
@@ -157,10 +160,11 @@ class HyenaDNA(nn.Module):
         self.norm = nn.LayerNorm(width)
         # GPT-2's rule, for the filters' MLPs too, as released. The two branches of each block
         # start smaller, so that the residual stream's variance does not grow with depth.
-        self.apply(_initialize)
+        _initialize(self, std)
         for block in blocks:
+            _initialize(block.hyena.filter, FILTER_STD)
             for end in (block.hyena.out, block.contract):
-                nn.init.normal_(end.weight, std=STD / math.sqrt(2 * depth))
+                nn.init.normal_(end.weight, std=std / math.sqrt(2 * depth))
 
     def features(self, tokens: Tensor) -> tuple[Tensor, ...]:
         """(B, L) int64 -> (B, L, D) of the one strand read."""
@@ -179,8 +183,9 @@ class HyenaDNA(nn.Module):
                 yield from module.parameters()
 
 
-def _initialize(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=STD)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)
+def _initialize(parent: nn.Module, std: float) -> None:
+    for module in parent.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=std)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)

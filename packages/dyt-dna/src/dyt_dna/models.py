@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from dyt_dna.bases import UNKNOWN
 from dyt_dna.caduceus import Caduceus
-from dyt_dna.catalog import ARCHITECTURES
-from dyt_dna.hyena import STD, HyenaDNA
+from dyt_dna.catalog import ARCHITECTURES, STD
+from dyt_dna.hyena import HyenaDNA
 
 Backbone = HyenaDNA | Caduceus
 
@@ -20,7 +20,8 @@ def build(name: str, options: Mapping[str, float | str]) -> Backbone:
     """
     size = ARCHITECTURES[name]
     if size.family == "hyena":
-        return HyenaDNA(size.width, size.depth, size.length, float(options.get("dropout", 0.0)))
+        dropout = float(options.get("dropout", 0.0))
+        return HyenaDNA(size.width, size.depth, size.length, dropout, size.std)
     return Caduceus(size.width, size.depth, "ps" if size.family == "caduceus-ps" else "ph")
 
 

@@ -19,11 +19,25 @@ class Shape:
     more: Mapping[str, object] = field(default_factory=dict)  # of the family's configuration
 
 
+def _start(width: int) -> dict[str, object]:
+    """Weights of a small model start with a standard deviation of 1 / sqrt(width).
+
+    The libraries' 0.02 is that of a model 2,500 wide. In one of 128 it takes a layer's output to
+    a quarter of its input, which a norm undoes and DyT does not.
+    """
+    return {"initializer_range": width**-0.5}
+
+
 def _llama(width: int) -> Shape:
     """Small: heads of 32, a feed-forward part of 8/3 of the width, rounded up to eights."""
     feed_forward = -(-8 * width // 3 // 8) * 8
     return Shape(
-        family="llama", width=width, feed_forward=feed_forward, layers=4, heads=width // 32
+        family="llama",
+        width=width,
+        feed_forward=feed_forward,
+        layers=4,
+        heads=width // 32,
+        more=_start(width),
     )
 
 
@@ -42,7 +56,7 @@ SHAPES: dict[str, Shape] = {
         layers=4,
         heads=4,
         kv_heads=1,
-        more={"sliding_window": 64},
+        more={"sliding_window": 64, **_start(128)},
     ),
     # As in ERNIE 4.5 0.3B: an eighth of the heads for keys and values, heads wider than width /
     # heads, tied embeddings.
@@ -53,9 +67,11 @@ SHAPES: dict[str, Shape] = {
         layers=4,
         heads=4,
         kv_heads=1,
-        more={"head_dim": 64, "tie_word_embeddings": True},
+        more={"head_dim": 64, "tie_word_embeddings": True, **_start(128)},
     ),
-    "gpt2": Shape(family="gpt2", width=128, feed_forward=512, layers=4, heads=4),
+    "gpt2": Shape(
+        family="gpt2", width=128, feed_forward=512, layers=4, heads=4, more=_start(128)
+    ),
     # arXiv 2302.13971, table 2, and arXiv 2307.09288, appendix A.1: LLaMA 2's context.
     "llama-7b": Shape(
         family="llama",
