@@ -44,6 +44,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     # The released models' 0.02 takes a layer's output to a quarter of its input at this width. A
     # norm undoes that and DyT does not; the native norm's loss is the same with either.
     "hyena": Architecture(family="hyena", width=128, depth=2, length=1024, std=128**-0.5),
+    "hyena-std02": Architecture(family="hyena", width=128, depth=2, length=1024),
     "caduceus": Architecture(family="caduceus-ph", width=64, depth=2, length=256),
     "caduceus-ps": Architecture(family="caduceus-ps", width=64, depth=2, length=256),
     "hyena-tiny-1k": Architecture(family="hyena", width=128, depth=2, length=1024),
@@ -97,15 +98,20 @@ def _small_caduceus(summary: str) -> Model:
     )
 
 
-MODELS: Mapping[str, Model] = {
-    "hyena": Model(
-        summary="HyenaDNA, 2 layers of 128, 1,024 bases",
+def _small_hyena(summary: str) -> Model:
+    return Model(
+        summary=summary,
         library="dyt-dna",
         native_norm="LayerNorm",
         steps=200,
         batch_size=2,
         learning_rate=2e-3,
-    ),
+    )
+
+
+MODELS: Mapping[str, Model] = {
+    "hyena": _small_hyena("HyenaDNA, 2 layers of 128, 1,024 bases"),
+    "hyena-std02": _small_hyena("HyenaDNA, 2 layers of 128, started with weights of 0.02"),
     "caduceus": _small_caduceus("Caduceus-Ph, 2 layers of 64, 256 bases"),
     "caduceus-ps": _small_caduceus("Caduceus-PS, 2 layers of 64, 256 bases, both strands at once"),
     "hyena-tiny-1k": _hyena("hyena-tiny-1k", "0.44 M"),

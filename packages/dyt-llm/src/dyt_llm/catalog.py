@@ -79,6 +79,7 @@ def _large(summary: str, learning_rate: float) -> Model:
 
 MODELS = {
     "llama": _small("LLaMA, 4 layers of 128, 4 heads"),
+    "llama-std02": _small("LLaMA, 4 layers of 128, started with weights of 0.02"),
     "llama-w64": _small("LLaMA, 4 layers of 64, 2 heads"),
     "llama-w256": _small("LLaMA, 4 layers of 256, 8 heads"),
     "mistral": _small("Mistral, 4 layers of 128, 4 heads on 1 of keys, window of 64"),

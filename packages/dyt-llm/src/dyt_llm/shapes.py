@@ -1,7 +1,7 @@
 """The architectures as numbers: the suite's small ones, and the published ones of the papers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 
@@ -45,6 +45,7 @@ _LLAMA_2 = {"rms_norm_eps": 1e-5}
 
 SHAPES: dict[str, Shape] = {
     "llama": _llama(128),
+    "llama-std02": replace(_llama(128), more={}),  # transformers' initializer_range
     "llama-w64": _llama(64),
     "llama-w256": _llama(256),
     # As in Mistral: a feed-forward part of 3.5 times the width, a quarter of the heads for keys
