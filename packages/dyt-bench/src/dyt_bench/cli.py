@@ -100,6 +100,7 @@ def main() -> None:
       dyt-bench ui                             look at the runs in MLflow
       dyt-bench sync                           send them to another MLflow server
       dyt-bench convert timm:convnext_atto     a model's norms, and what a swap makes of them
+      dyt-bench check vision                   whether a domain does what every domain must
       dyt-bench doctor                         whether a run would work here
     """
 
@@ -385,6 +386,28 @@ def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -
         click.echo(json.dumps(conversion.plain(), indent=1))
     else:
         print_conversion(conversion)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--model", "models", multiple=True, help="By default the first; repeatable.")
+@click.option("--dataset", help="By default the first.")
+@click.option("--path", type=click.Path(path_type=Path), help="Of the data set, if it takes one.")
+@_json
+def check(
+    name: str, models: tuple[str, ...], dataset: str | None, path: Path | None, as_json: bool
+) -> None:
+    """Say whether the domain NAME does what every domain must, rule by rule.
+
+    NAME is an installed domain, or MODULE.PATH:OBJECT of one that need not be. Exit status 1 if
+    a rule is broken.
+    """
+    from dyt_bench.testing.check import check, is_kept, plain
+
+    verdicts = check(name, discover(), models=models, dataset=dataset, path=path)
+    if as_json:
+        click.echo(json.dumps(plain(verdicts), indent=1))
+    sys.exit(0 if is_kept(verdicts) else 1)
 
 
 @main.command()

@@ -78,6 +78,9 @@ class Model:
     learning_rate: float  # peak, after warm-up
     training: str = "default"  # its recipe, one of the domain's `trainings`
     exclude: tuple[str, ...] = ()  # glob patterns of norms the paper leaves as they are
+    # What `dyt-bench check` holds the model to, with its native norm:
+    step_s: float = 10.0  # the most seconds that a training step takes on two cores
+    baseline_steps: int | None = None  # steps that beat `Domain.baseline`; None: all of ``steps``
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,6 +75,24 @@ def load_recipe(name: str) -> Any:
     return _load_named(RECIPE_GROUP, "recipe", name)
 
 
+def flaw(domain: object) -> str | None:
+    """Why an object cannot be used as a domain, as the rest of a sentence; None if it can."""
+    if not isinstance(domain, Domain):
+        return f"is a {type(domain).__name__}, not a dyt_bench.domain.Domain object"
+    if domain.api_version != API_VERSION:
+        return f"is made for contract version {domain.api_version}; this is version {API_VERSION}"
+    missing = [
+        attribute
+        for attribute in ("name", "summary", "unit", "metric", "models", "datasets")
+        if not getattr(domain, attribute, None)
+    ]
+    if missing:
+        return f"lacks {', '.join(missing)}"
+    if not _NAME.fullmatch(domain.name):
+        return f"has the name {domain.name!r}: it must be lower-case letters, digits and hyphens"
+    return None
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """One sentence: what was not known, what was expected, and the nearest match."""
     known = list(known)
@@ -99,19 +117,9 @@ def _load(point: EntryPoint, found: Discovery) -> str | None:
         domain = point.load()
     except Exception as error:  # whatever a stranger's import raises, the others still load
         return f"importing {point.value} raised {type(error).__name__}: {error}"
-    if not isinstance(domain, Domain):
-        return f"{point.value} is a {type(domain).__name__}, not a dyt_bench.domain.Domain object"
-    if domain.api_version != API_VERSION:
-        return f"made for contract version {domain.api_version}; this is version {API_VERSION}"
-    missing = [
-        attribute
-        for attribute in ("name", "summary", "unit", "metric", "models", "datasets")
-        if not getattr(domain, attribute, None)
-    ]
-    if missing:
-        return f"{point.value} lacks {', '.join(missing)}"
-    if not _NAME.fullmatch(domain.name):
-        return f"name {domain.name!r} must be lower-case letters, digits and hyphens"
+    problem = flaw(domain)
+    if problem is not None:
+        return f"{point.value} {problem}"
     if domain.name != point.name:
         return f"is called {domain.name!r} but registered as {point.name!r}"
     if domain.name in found.domains:

@@ -32,29 +32,48 @@ TIMED_BATCHES = 4  # kept in memory and taken in turn, so that loading is not ti
 
 
 def run_cell(
-    cell: Cell, record: Record, emit: Emit, *, checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    cell: Cell,
+    record: Record,
+    emit: Emit,
+    *,
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+    domain: Domain | None = None,
+    accelerator: str = "auto",
 ) -> Result:
     """Train ``cell`` in this process; rows go to ``record``, news to ``emit``.
 
     The record has begun; its result is returned, not yet written. Where the record has a
     checkpoint, training goes on from it.
 
+    Args:
+        domain: by default the installed one of the task's name.
+        accelerator: as Lightning's Trainer takes it.
+
     Raises:
         JobStopped: SIGTERM came; a checkpoint holds what was trained.
         CannotWrite: the record takes no more rows.
     """
     with Stop() as stop, record.lock():
-        return _run(cell, record, emit, Checkpoints(record, stop, checkpoint_every_s))
+        checkpoints = Checkpoints(record, stop, checkpoint_every_s)
+        domain = domain or discover().domain(cell.task.domain)
+        return _run(cell, domain, record, emit, checkpoints, accelerator)
 
 
-def _run(cell: Cell, record: Record, emit: Emit, checkpoints: Checkpoints) -> Result:
+def _run(
+    cell: Cell,
+    domain: Domain,
+    record: Record,
+    emit: Emit,
+    checkpoints: Checkpoints,
+    accelerator: str,
+) -> Result:
     started = time.time()
     task = cell.task
-    domain = discover().domain(task.domain)
     data, module, norms = build(cell, domain)
     trace = Trace(task, module, domain.metric, record, emit)
     watch = Watch(task, trace)
-    trainer = make_trainer(task, domain.training(task), trace, [watch, checkpoints])
+    listeners = [watch, checkpoints]
+    trainer = make_trainer(task, domain.training(task), trace, listeners, accelerator)
     weights = weights_digest(module, norms)
     reason = ""
     once: dict[str, float] = {}
@@ -69,6 +88,7 @@ def _run(cell: Cell, record: Record, emit: Emit, checkpoints: Checkpoints) -> Re
         with checkpoints.streaming(data, task.steps, watch.waited):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         trace_crashes()
+        module.to(trainer.strategy.root_device)  # fitting ends on the CPU
         once = _evaluate(task, domain, module, data, record.artifacts)
     except Diverged as divergence:
         reason = str(divergence)
@@ -105,20 +125,22 @@ def _evaluate(
 ) -> dict[str, float]:
     """What the domain measures once, after training, and what its trivial predictor reaches."""
     folder.mkdir(exist_ok=True)
-    module.to(device_to_use()).eval()
+    module.eval()
     metrics = domain.evaluate(task, module, data, folder)
     once = {f"eval/{name}": float(value) for name, value in metrics.items()}
     baseline = domain.baseline(task, data)
     return once if baseline is None else {**once, f"baseline/{domain.metric.name}": baseline}
 
 
-def time_task(task: Task, norms: list[Norm], *, rounds: int) -> dict[str, list[float]]:
+def time_task(
+    task: Task, norms: list[Norm], *, rounds: int, domain: Domain | None = None
+) -> dict[str, list[float]]:
     """Training steps of a task's norms in turn: norm label -> seconds of a step, by round.
 
     The first norm is timed once more under the name "A/A": how far the two differ is what this
-    machine makes of no difference at all.
+    machine makes of no difference at all. ``domain`` is by default the installed one.
     """
-    domain = discover().domain(task.domain)
+    domain = domain or discover().domain(task.domain)
     arms: dict[str, Callable[[], float]] = {}
     for norm in norms:
         for label in (norm.label,) if arms else (norm.label, AA):

@@ -1,0 +1,72 @@
+"""What is said of a user's data that is not what a data set needs."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from dyt_bench.errors import UserError
+from dyt_bench.testing.rule import Broken, Remark, rule
+from dyt_bench.testing.subject import Subject
+
+# What a data set may look for: junk that is passed over for its name is not read.
+_SUFFIXES = ["", ".bin", ".csv", ".fa", ".flac", ".gz", ".h5", ".jpg", ".json", ".npy", ".npz"]
+_SUFFIXES += [".parquet", ".pdb", ".pt", ".png", ".smi", ".tsv", ".txt", ".wav", ".zip"]
+
+
+@rule(
+    says="A path that is not there, an empty folder or a file of junk raises a DataError that "
+    "names the path.",
+    why="People name their own data wrongly every day, and one sentence is to tell them how.",
+    needs=("parts",),
+)
+def bad_data(subject: Subject) -> None:
+    datasets = subject.domain.datasets
+    names = [name for name, dataset in datasets.items() if dataset.takes_path]
+    if not names:
+        raise Remark("No data set takes a path.")
+    for what, path in _bad(subject.folder / "bad"):
+        for name in names:
+            _check(subject, name, what, path)
+
+
+def _bad(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What is wrong, and where."""
+    yield "a path that is not there", folder / "nowhere"
+    empty = folder / "empty"
+    empty.mkdir(parents=True)
+    yield "an empty folder", empty
+    junk = random.Random(0).randbytes(4096)
+    for suffix in _SUFFIXES:
+        below = folder / f"junk{suffix.replace('.', '-')}" / "some"
+        below.mkdir(parents=True)
+        file = below / f"junk{suffix}"
+        file.write_bytes(junk)
+        yield f"a file of junk ending in {suffix!r}", file
+        yield f"a folder with a file of junk ending in {suffix!r}", below.parent
+
+
+def _check(subject: Subject, name: str, what: str, path: Path) -> None:
+    change = (
+        "Raise DataError in Dataset.files or build_data, saying what was found in that path and "
+        "what was expected; dyt_bench.sources.files_below does it for files by their suffix."
+    )
+    task = subject.task(dataset=name, path=path)
+    try:
+        list(subject.domain.datasets[name].files(path))
+        data = subject.domain.build_data(task)
+        data.prepare_data()
+        data.setup("fit")
+        for loader in (data.train_dataloader(), data.val_dataloader()):
+            next(iter(loader), None)
+    except UserError as error:
+        if path.name not in str(error):
+            raise Broken(f"{name}, given {what}, said: {error}.", change) from None
+    except Exception as error:
+        raise Broken(
+            f"{name}, given {what}, raised {type(error).__name__}: {error} "
+            f"({subject.place(error)}).",
+            change,
+        ) from error
+    else:
+        if not path.exists() or path.name == "empty":
+            raise Broken(f"{name} took {what} without a word.", change)
