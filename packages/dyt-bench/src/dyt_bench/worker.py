@@ -39,6 +39,7 @@ def run_cell(
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     domain: Domain | None = None,
     accelerator: str = "auto",
+    evaluate: bool = True,
 ) -> Result:
     """Train ``cell`` in this process; rows go to ``record``, news to ``emit``.
 
@@ -48,6 +49,7 @@ def run_cell(
     Args:
         domain: by default the installed one of the task's name.
         accelerator: as Lightning's Trainer takes it.
+        evaluate: whether to measure, at the end, what is worth its time only once.
 
     Raises:
         JobStopped: SIGTERM came; a checkpoint holds what was trained.
@@ -56,7 +58,7 @@ def run_cell(
     with Stop() as stop, record.lock():
         checkpoints = Checkpoints(record, stop, checkpoint_every_s)
         domain = domain or discover().domain(cell.task.domain)
-        return _run(cell, domain, record, emit, checkpoints, accelerator)
+        return _run(cell, domain, record, emit, checkpoints, accelerator, evaluate)
 
 
 def _run(
@@ -66,6 +68,7 @@ def _run(
     emit: Emit,
     checkpoints: Checkpoints,
     accelerator: str,
+    evaluate: bool,
 ) -> Result:
     started = time.time()
     task = cell.task
@@ -88,8 +91,9 @@ def _run(
         with checkpoints.streaming(data, task.steps, watch.waited):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         trace_crashes()
-        module.to(trainer.strategy.root_device)  # fitting ends on the CPU
-        once = _evaluate(task, domain, module, data, record.artifacts)
+        if evaluate:
+            module.to(trainer.strategy.root_device)  # fitting ends on the CPU
+            once = _evaluate(task, domain, module, data, record.artifacts)
     except Diverged as divergence:
         reason = str(divergence)
     facts = {"resumed": ", ".join(map(str, checkpoints.resumed))} if checkpoints.resumed else {}

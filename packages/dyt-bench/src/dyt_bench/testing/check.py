@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 
 from dyt_bench.domain import Domain
 from dyt_bench.errors import UserError
@@ -58,7 +58,7 @@ def check(
             seconds = f"{time.monotonic() - start:.1f} s"
             _console.print(f"  {_MARKS[verdict.state]} {rule.name:<16}[dim]{seconds:>7}[/]")
             if verdict.state != "kept":
-                _console.print(Padding(str(verdict), (0, 0, 0, 4)), markup=False)
+                _console.print(indent(str(verdict), " " * 4), markup=False, soft_wrap=True)
     return verdicts
 
 

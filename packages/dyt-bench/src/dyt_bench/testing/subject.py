@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
@@ -23,7 +25,7 @@ from dyt_bench.testing.rule import Broken, Rule, Verdict
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule
 
-STEPS = 6  # of a training that only has to run; validated before, in the middle and at the end
+STEPS = 4  # of a training that only has to run; validated before, in the middle and at the end
 LOG = "log.txt"
 NATIVE_NORM = Norm()
 
@@ -77,11 +79,12 @@ class Subject:
         if rule.name not in self._verdicts:
             needed = [self.verdict(other) for other in RULES if other.name in rule.needs]
             missing = [other for other in needed if other.state in ("broken", "skipped")]
-            self._verdicts[rule.name] = (
-                Verdict(rule, "skipped", f"Not examined: {missing[0].rule.name} does not hold.")
-                if missing
-                else rule.verdict(self)
-            )
+            if missing:
+                seen = f"Not examined: {missing[0].rule.name} does not hold."
+                self._verdicts[rule.name] = Verdict(rule, "skipped", seen)
+            else:
+                with _quiet():
+                    self._verdicts[rule.name] = rule.verdict(self)
         return self._verdicts[rule.name]
 
     @property
@@ -128,11 +131,15 @@ class Subject:
         return self.build()
 
     def run(self, norm: Norm = NATIVE_NORM, **changes: Any) -> Run:
-        """The task trained in this process; the same one only once."""
+        """The task trained in this process; the same one only once.
+
+        The domain's own measures are taken in the first run alone, which is the native norm's.
+        """
         cell = Cell(task=self.task(**changes), norm=norm)
         if cell not in self._runs:
+            folder, first = self.folder / cell.identity, not self._runs
             with self.calling(f"training with {norm.label}"):
-                self._runs[cell] = train(self.domain, cell, self.folder / cell.identity)
+                self._runs[cell] = train(self.domain, cell, folder, evaluate=first)
         return self._runs[cell]
 
     @cached_property
@@ -190,6 +197,17 @@ class Subject:
         return f"{frame.f_code.co_filename}:{line}"
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Lightning says of every Trainer would hide what the rules say."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def train(
     domain: Domain,
     cell: Cell,
@@ -197,6 +215,7 @@ def train(
     tell: Callable[[Mapping[str, Any]], None] = lambda event: None,
     *,
     again: bool = False,
+    evaluate: bool = False,
 ) -> Run:
     """Train ``cell`` on the CPU, where equal means equal to the bit; ``again`` goes on with it."""
     from dyt_bench.worker import run_cell
@@ -205,7 +224,7 @@ def train(
     if not again:
         record.begin(cell, {})
     with record.log_path.open("a") as log, redirect_stdout(log):
-        result = run_cell(cell, record, tell, domain=domain, accelerator="cpu")
+        result = run_cell(cell, record, tell, domain=domain, accelerator="cpu", evaluate=evaluate)
     said = record.log_path.read_text().splitlines()
     return Run(result, record.rows(), said[-1] if said else "")
 

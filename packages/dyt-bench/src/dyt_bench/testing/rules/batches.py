@@ -20,7 +20,7 @@ _EPOCHS = 2  # full batches leave some samples of an epoch out
     needs=("parts",),
 )
 def leak(subject: Subject) -> None:
-    data, _, _ = subject.build()
+    data, _, _ = subject.parts
     with subject.calling("the data"):
         data.prepare_data()
         data.setup("fit")
@@ -59,9 +59,10 @@ def _samples(loader: Iterable[Any], epochs: int = 1) -> Iterator[str]:
     needs=("parts",),
 )
 def pickles(subject: Subject) -> None:
+    loader = _loader(subject)
     for part in ("dataset", "collate_fn", "worker_init_fn"):
         try:
-            pickle.dumps(getattr(_loader(subject), part))
+            pickle.dumps(getattr(loader, part))
         except Exception as error:  # pickle raises whatever an object's own code does
             raise Broken(
                 f"The training loader's {part} does not pickle: {error}.",
@@ -73,7 +74,8 @@ def pickles(subject: Subject) -> None:
 @rule(
     says=f"A loader gives the same batches with 0 and with {WORKERS} worker processes.",
     why="Loading faster on a larger machine must not make another experiment of it.",
-    needs=("pickles", "seeds"),
+    # The processes come from the server that `process` starts with the libraries imported.
+    needs=("pickles", "seeds", "process"),
 )
 def loader_workers(subject: Subject) -> None:
     from dyt_bench.testing.hashes import digest
