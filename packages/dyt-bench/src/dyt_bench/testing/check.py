@@ -17,6 +17,7 @@ from dyt_bench.errors import UserError
 from dyt_bench.registry import Discovery
 from dyt_bench.testing.rule import Verdict
 from dyt_bench.testing.rules import RULES
+from dyt_bench.testing.rules.declared import contract
 from dyt_bench.testing.subject import subjects
 
 _MARKS = {
@@ -47,8 +48,9 @@ def check(
     domain = _find(name, found)
     verdicts: dict[str, list[Verdict]] = {}
     for subject in subjects(domain, models=models, dataset=dataset, path=path):
-        domain.datasets[subject.dataset].files(path)  # what is not here is the user's to get
-        _console.print(f"[bold]{domain.name}[/]: {subject.model} on {subject.dataset}")
+        if subject.verdict(contract).state == "kept":
+            list(domain.datasets[subject.dataset].files(path))  # what is missing is not its fault
+        _console.print(f"[bold]{name}[/]: {subject.model} on {subject.dataset}")
         verdicts[subject.model] = []
         for rule in RULES:
             with _console.status(rule.name):

@@ -19,7 +19,7 @@ from dyt_bench.domain import Domain
 from dyt_bench.errors import UserError
 from dyt_bench.executors.local import JobStopped, LocalExecutor
 from dyt_bench.record import Record, Result
-from dyt_bench.registry import unknown
+from dyt_bench.registry import flaw, unknown
 from dyt_bench.testing.rule import Broken, Rule, Verdict
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ class Subject:
         dataset: str | None = None,
         path: Path | None = None,
     ) -> None:
-        self.domain, self._model, self._dataset, self.path = domain, model, dataset, path
+        usable = flaw(domain) is None  # the first rule says so if not
+        self.domain, self.path = domain, path
+        self.model = model or (str(next(iter(domain.models))) if usable else "")
+        self.dataset = dataset or (str(next(iter(domain.datasets))) if usable else "")
         self._verdicts: dict[str, Verdict] = {}
         self._runs: dict[Cell, Run] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="dyt-bench-check-")
@@ -91,14 +94,6 @@ class Subject:
     def folder(self) -> Path:
         """A folder for what examining leaves; goes with this object."""
         return Path(self._scratch.name)
-
-    @property
-    def model(self) -> str:
-        return self._model or next(iter(self.domain.models))
-
-    @property
-    def dataset(self) -> str:
-        return self._dataset or next(iter(self.domain.datasets))
 
     def task(self, **changes: Any) -> Task:
         """A few steps of the model, with its own batch size and rate."""
@@ -244,13 +239,14 @@ def subjects(
     Raises:
         UserError: the domain has no such model or data set, or the data set takes no path.
     """
-    for model in models:
+    usable = flaw(domain) is None
+    for model in models if usable else ():
         if model not in domain.models:
             raise UserError(unknown("model", model, domain.models))
-    if dataset is not None and dataset not in domain.datasets:
+    if usable and dataset is not None and dataset not in domain.datasets:
         raise UserError(unknown("data set", dataset, domain.datasets))
-    if path is not None:
-        name = dataset or next(iter(domain.datasets))
-        if not domain.datasets[name].takes_path:
-            raise UserError(f"data set {name!r} takes no path")
-    return [Subject(domain, model=model, dataset=dataset, path=path) for model in models or [None]]
+    found = [Subject(domain, model=model, dataset=dataset, path=path) for model in models or [None]]
+    chosen = found[0].dataset
+    if usable and path is not None and not domain.datasets[chosen].takes_path:
+        raise UserError(f"data set {chosen!r} takes no path")
+    return found
