@@ -1,6 +1,7 @@
 """`dyt-bench check`: a line a rule on stderr, JSON for programs, 0, 1 or 2."""
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -37,6 +38,22 @@ def test_a_broken_rule_is_explained_and_ends_with_1(cli):
     assert "✗ import" in result.stderr
     for said in ("rule:   Importing the domain", "why:    ", "seen:   With", "change: Import and"):
         assert said in result.stderr
+
+
+def test_a_domain_need_not_be_installed(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "uninstalled.py").write_text(
+        "import dyt_defects\n\n\nclass Mine(dyt_defects.Healthy):\n    pass\n\n\ndomain = Mine()\n"
+    )
+    assert cli("uninstalled:domain").exit_code == 0
+
+
+def test_what_is_no_domain_breaks_the_contract(cli):
+    result = cli("json:dumps")
+    assert result.exit_code == 1
+    assert "The object is a function, not a dyt_bench.domain.Domain object." in result.stderr
 
 
 def test_models_are_checked_one_by_one(cli):

@@ -91,8 +91,9 @@ def _find(name: str, found: Discovery) -> Domain:
     module, colon, attribute = name.partition(":")
     if not colon:
         return found.domain(name)
-    # Where the author works; a console script has its own folder there instead.
-    sys.path.insert(0, "")
+    # Where the author works, with the package there or in src; a script sees its own folder only.
+    here = Path.cwd()
+    sys.path[:0] = [str(here), str(here / "src")]
     try:
         domain = getattr(importlib.import_module(module), attribute, None)
     except Exception as error:  # whatever a stranger's import raises
