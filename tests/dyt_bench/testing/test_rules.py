@@ -36,6 +36,13 @@ def by_name(pair):
     return pair.__name__ if isinstance(pair, type) else None
 
 
+def test_what_a_rule_needs_is_examined_before_it():
+    names = [rule.name for rule in RULES]
+    assert len(NAMED) == len(names)
+    for number, rule in enumerate(RULES):
+        assert set(rule.needs) <= set(names[:number])
+
+
 def test_a_healthy_domain_keeps_every_rule():
     subject = Subject(dyt_defects.domain)
     assert {rule.name: subject.verdict(rule).seen for rule in RULES} == dict.fromkeys(NAMED, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def conformance(
     def keeps(subject: Subject, rule: Rule) -> None:
         verdict = subject.verdict(rule)
         if verdict.state == "broken":
+            if verdict.cause is not None:
+                traceback.print_exception(verdict.cause)
             pytest.fail(str(verdict), pytrace=False)
         if verdict.state != "kept":
             pytest.skip(str(verdict))

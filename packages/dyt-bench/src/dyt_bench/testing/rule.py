@@ -45,7 +45,7 @@ class Rule:
         try:
             self.examine(subject)
         except Broken as broken:
-            return Verdict(self, "broken", broken.seen, broken.change)
+            return Verdict(self, "broken", broken.seen, broken.change, broken.__cause__)
         except Remark as remark:
             return Verdict(self, "note", str(remark))
         return Verdict(self, "kept")
@@ -59,6 +59,7 @@ class Verdict:
     state: State
     seen: str = ""  # of a rule not kept: one sentence
     change: str = ""  # of a broken one: one sentence
+    cause: BaseException | None = None  # what the domain raised, if that broke it
 
     def __str__(self) -> str:
         if self.state == "broken":

@@ -73,6 +73,7 @@ class Subject:
         self.dataset = dataset or (str(next(iter(domain.datasets))) if usable else "")
         self._verdicts: dict[str, Verdict] = {}
         self._runs: dict[Cell, Run] = {}
+        self._elsewhere: Run | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="dyt-bench-check-")
 
     def verdict(self, rule: Rule) -> Verdict:
@@ -137,23 +138,23 @@ class Subject:
                 self._runs[cell] = train(self.domain, cell, folder, evaluate=first)
         return self._runs[cell]
 
-    @cached_property
-    def elsewhere(self) -> Run:
-        """What `run` does of the native norm, in a process of the executor's.
+    def run_elsewhere(self) -> Run:
+        """What `run` does of the native norm, in a process of the executor's; only once.
 
         Raises:
             JobFailed: it does not come back with a result.
         """
-        import torch
+        if self._elsewhere is None:
+            import torch
 
-        cell = Cell(task=self.task())
-        threads = torch.get_num_threads()  # the number decides the order of sums
-        job = partial(_job, self.domain, cell, self.folder / "elsewhere", threads)
-        executor = LocalExecutor(["dyt_bench.worker", *self.domain.preload])
-        with executor.run(job, self.folder / LOG) as running:
-            *_, outcome = running
-        run: Run = outcome["value"]
-        return run
+            threads = torch.get_num_threads()  # the number decides the order of sums
+            cell, folder = Cell(task=self.task()), self.folder / "elsewhere"
+            executor = LocalExecutor(["dyt_bench.worker", *self.domain.preload])
+            job = partial(_job, self.domain, cell, folder, threads)
+            with executor.run(job, self.folder / LOG) as running:
+                *_, outcome = running
+            self._elsewhere = outcome["value"]
+        return self._elsewhere
 
     def run_cut_off(self, after: int) -> Run:
         """What `run` does, told to stop after a step and then gone on with."""
@@ -180,7 +181,7 @@ class Subject:
             raise Broken(
                 f"{what[0].upper()}{what[1:]} raised {type(error).__name__}: {said} "
                 f"({self.place(error)}).",
-                "Mend what raised it; in a test of pytest the traceback is in its output.",
+                "Mend what raised it; the test in pytest shows the traceback.",
             ) from error
 
     def place(self, error: BaseException) -> str:

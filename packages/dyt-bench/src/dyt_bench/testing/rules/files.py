@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from dyt_bench.errors import UserError
@@ -24,49 +25,54 @@ def bad_data(subject: Subject) -> None:
     names = [name for name, dataset in datasets.items() if dataset.takes_path]
     if not names:
         raise Remark("No data set takes a path.")
-    for what, path in _bad(subject.folder / "bad"):
+    for bad in _bad(subject.folder / "bad"):
         for name in names:
-            _check(subject, name, what, path)
+            _check(subject, name, bad)
 
 
-def _bad(folder: Path) -> Iterator[tuple[str, Path]]:
-    """What is wrong, and where."""
-    yield "a path that is not there", folder / "nowhere"
+@dataclass(frozen=True)
+class _Bad:
+    what: str
+    path: Path
+    is_nothing: bool = False  # junk may be data to some, nothing is data to nobody
+
+
+def _bad(folder: Path) -> Iterator[_Bad]:
+    yield _Bad("a path that is not there", folder / "nowhere", is_nothing=True)
     empty = folder / "empty"
     empty.mkdir(parents=True)
-    yield "an empty folder", empty
+    yield _Bad("an empty folder", empty, is_nothing=True)
     junk = random.Random(0).randbytes(4096)
     for suffix in _SUFFIXES:
-        below = folder / f"junk{suffix.replace('.', '-')}" / "some"
-        below.mkdir(parents=True)
-        file = below / f"junk{suffix}"
+        file = folder / f"junk{suffix.replace('.', '-')}" / "some" / f"junk{suffix}"
+        file.parent.mkdir(parents=True)
         file.write_bytes(junk)
-        yield f"a file of junk ending in {suffix!r}", file
-        yield f"a folder with a file of junk ending in {suffix!r}", below.parent
+        yield _Bad(f"a file of junk ending in {suffix!r}", file)
+        yield _Bad(f"a folder with a file of junk ending in {suffix!r}", file.parents[1])
 
 
-def _check(subject: Subject, name: str, what: str, path: Path) -> None:
+def _check(subject: Subject, name: str, bad: _Bad) -> None:
     change = (
         "Raise DataError in Dataset.files or build_data, saying what was found in that path and "
         "what was expected; dyt_bench.sources.files_below does it for files by their suffix."
     )
-    task = subject.task(dataset=name, path=path)
+    task = subject.task(dataset=name, path=bad.path)
     try:
-        list(subject.domain.datasets[name].files(path))
+        list(subject.domain.datasets[name].files(bad.path))
         data = subject.domain.build_data(task)
         data.prepare_data()
         data.setup("fit")
         for loader in (data.train_dataloader(), data.val_dataloader()):
             next(iter(loader), None)
     except UserError as error:
-        if path.name not in str(error):
-            raise Broken(f"{name}, given {what}, said: {error}.", change) from None
-    except Exception as error:
+        if bad.path.name not in str(error):
+            raise Broken(f"{name}, given {bad.what}, said: {error}.", change) from None
+    except Exception as error:  # whatever a stranger's reader raises
         raise Broken(
-            f"{name}, given {what}, raised {type(error).__name__}: {error} "
+            f"{name}, given {bad.what}, raised {type(error).__name__}: {error} "
             f"({subject.place(error)}).",
             change,
         ) from error
     else:
-        if not path.exists() or path.name == "empty":
-            raise Broken(f"{name} took {what} without a word.", change)
+        if bad.is_nothing:
+            raise Broken(f"{name} took {bad.what} without a word.", change)
