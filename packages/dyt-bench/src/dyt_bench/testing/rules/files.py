@@ -34,21 +34,24 @@ def bad_data(subject: Subject) -> None:
 class _Bad:
     what: str
     path: Path
+    named: Path  # what is to be said at the least
     is_nothing: bool = False  # junk may be data to some, nothing is data to nobody
 
 
 def _bad(folder: Path) -> Iterator[_Bad]:
-    yield _Bad("a path that is not there", folder / "nowhere", is_nothing=True)
+    yield _Bad("a path that is not there", folder / "nowhere", folder / "nowhere", is_nothing=True)
     empty = folder / "empty"
     empty.mkdir(parents=True)
-    yield _Bad("an empty folder", empty, is_nothing=True)
+    yield _Bad("an empty folder", empty, empty, is_nothing=True)
     junk = random.Random(0).randbytes(4096)
     for suffix in _SUFFIXES:
-        file = folder / f"junk{suffix.replace('.', '-')}" / "some" / f"junk{suffix}"
+        below = folder / f"junk{suffix.replace('.', '-')}"
+        file = below / "some" / f"junk{suffix}"
         file.parent.mkdir(parents=True)
         file.write_bytes(junk)
-        yield _Bad(f"a file of junk ending in {suffix!r}", file)
-        yield _Bad(f"a folder with a file of junk ending in {suffix!r}", file.parents[1])
+        # What a file lacks may be another one beside it: a tokenizer, a table of labels.
+        yield _Bad(f"a file of junk ending in {suffix!r}", file, file.parent)
+        yield _Bad(f"a folder with a file of junk ending in {suffix!r}", below, below)
 
 
 def _check(subject: Subject, name: str, bad: _Bad) -> None:
@@ -65,7 +68,7 @@ def _check(subject: Subject, name: str, bad: _Bad) -> None:
         for loader in (data.train_dataloader(), data.val_dataloader()):
             next(iter(loader), None)
     except UserError as error:
-        if bad.path.name not in str(error):
+        if str(bad.named) not in str(error):
             raise Broken(f"{name}, given {bad.what}, said: {error}.", change) from None
     except Exception as error:  # whatever a stranger's reader raises
         raise Broken(
