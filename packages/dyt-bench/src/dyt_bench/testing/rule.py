@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dyt_bench.testing.subject import Subject
 
 State = Literal["kept", "note", "broken", "skipped"]
-Examine = Callable[["Subject"], str | None]
+Examine = Callable[["Subject"], None]
 
 
 class Broken(Exception):
@@ -37,7 +37,7 @@ class Rule:
     name: str  # "loader-workers"
     says: str  # one sentence: what must hold
     why: str  # one sentence: what goes wrong where it does not
-    examine: Callable[[Subject], None]  # raises Broken, or Remark
+    examine: Examine  # raises Broken, or Remark
     needs: tuple[str, ...] = ()  # rules without which this one cannot be examined
 
     def verdict(self, subject: Subject) -> Verdict:
@@ -73,7 +73,7 @@ class Verdict:
 def rule(*, says: str, why: str, needs: tuple[str, ...] = ()) -> Callable[[Examine], Rule]:
     """A decorator: the function examines the rule that is called as it is."""
 
-    def named(examine: Callable[[Subject], None]) -> Rule:
+    def named(examine: Examine) -> Rule:
         return Rule(examine.__name__.strip("_").replace("_", "-"), says, why, examine, needs)
 
     return named

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import tempfile
 import traceback
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
@@ -74,7 +76,6 @@ class Subject:
         self._verdicts: dict[str, Verdict] = {}
         self._runs: dict[Cell, Run] = {}
         self._elsewhere: Run | None = None
-        self._scratch = tempfile.TemporaryDirectory(prefix="dyt-bench-check-")
 
     def verdict(self, rule: Rule) -> Verdict:
         """Whether the rule is kept; skipped if one that it needs is not. Examined once."""
@@ -91,10 +92,12 @@ class Subject:
                     self._verdicts[rule.name] = rule.verdict(self)
         return self._verdicts[rule.name]
 
-    @property
+    @cached_property
     def folder(self) -> Path:
-        """A folder for what examining leaves; goes with this object."""
-        return Path(self._scratch.name)
+        """A folder for what examining leaves; goes with this object, at the latest at exit."""
+        folder = tempfile.mkdtemp(prefix="dyt-bench-check-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
     def task(self, **changes: Any) -> Task:
         """A few steps of the model, with its own batch size and rate."""
@@ -246,7 +249,8 @@ def subjects(
             raise UserError(unknown("model", model, domain.models))
     if usable and dataset is not None and dataset not in domain.datasets:
         raise UserError(unknown("data set", dataset, domain.datasets))
-    found = [Subject(domain, model=model, dataset=dataset, path=path) for model in models or [None]]
+    named: Sequence[str | None] = models or [None]
+    found = [Subject(domain, model=model, dataset=dataset, path=path) for model in named]
     chosen = found[0].dataset
     if usable and path is not None and not domain.datasets[chosen].takes_path:
         raise UserError(f"data set {chosen!r} takes no path")
