@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -40,14 +40,16 @@ def make_trainer(
     training: Training,
     logger: Logger | Literal[False],
     listeners: Sequence[Callback],
-    accelerator: str = "auto",
+    changes: Mapping[str, Any] = {},
 ) -> Trainer:
-    """A Trainer that trains ``task`` by its recipe, on one device; ``listeners`` only watch."""
+    """A Trainer that trains ``task`` by its recipe, on one device; ``listeners`` only watch.
+
+    ``changes`` are arguments of Lightning's Trainer.
+    """
     callbacks = list(listeners)
     if training.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=training.ema_decay, use_buffers=False))
     return Trainer(
-        accelerator=accelerator,
         precision=training.precision,
         gradient_clip_val=training.clip_norm,
         max_steps=task.steps,
@@ -66,6 +68,7 @@ def make_trainer(
         deterministic=True,
         # Validating before fitting would leave inference tensors in metrics that training reuses.
         inference_mode=False,
+        **changes,
     )
 
 

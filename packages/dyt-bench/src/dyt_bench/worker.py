@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import cycle, islice
 from pathlib import Path
@@ -38,7 +38,7 @@ def run_cell(
     *,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     domain: Domain | None = None,
-    accelerator: str = "auto",
+    trainer: Mapping[str, Any] = {},
     evaluate: bool = True,
 ) -> Result:
     """Train ``cell`` in this process; rows go to ``record``, news to ``emit``.
@@ -48,7 +48,7 @@ def run_cell(
 
     Args:
         domain: by default the installed one of the task's name.
-        accelerator: as Lightning's Trainer takes it.
+        trainer: arguments of Lightning's Trainer in place of what cells are trained with.
         evaluate: whether to measure, at the end, what is worth its time only once.
 
     Raises:
@@ -58,7 +58,7 @@ def run_cell(
     with Stop() as stop, record.lock():
         checkpoints = Checkpoints(record, stop, checkpoint_every_s)
         domain = domain or discover().domain(cell.task.domain)
-        return _run(cell, domain, record, emit, checkpoints, accelerator, evaluate)
+        return _run(cell, domain, record, emit, checkpoints, trainer, evaluate)
 
 
 def _run(
@@ -67,7 +67,7 @@ def _run(
     record: Record,
     emit: Emit,
     checkpoints: Checkpoints,
-    accelerator: str,
+    changes: Mapping[str, Any],
     evaluate: bool,
 ) -> Result:
     started = time.time()
@@ -76,7 +76,7 @@ def _run(
     trace = Trace(task, module, domain.metric, record, emit)
     watch = Watch(task, trace)
     listeners = [watch, checkpoints]
-    trainer = make_trainer(task, domain.training(task), trace, listeners, accelerator)
+    trainer = make_trainer(task, domain.training(task), trace, listeners, changes)
     weights = weights_digest(module, norms)
     reason = ""
     once: dict[str, float] = {}

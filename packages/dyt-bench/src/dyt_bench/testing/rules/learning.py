@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dyt_bench.quantities import in_words
 from dyt_bench.suite import default_val_every
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.subject import NATIVE_NORM, Subject
+from dyt_bench.testing.subject import NATIVE_NORM, Run, Subject
 
 SHORT = 20  # steps, in which every module improves
 _PATIENCE_S = 120.0  # for training until the baseline is beaten
@@ -21,22 +21,23 @@ _ROUNDS = 1  # twice, and after two of warming up
 )
 def logs(subject: Subject) -> None:
     metric = subject.domain.metric.name
-    rows = subject.run().rows
+    rows = _short(subject).rows
     logged = {name for row in rows for name in row if name.startswith("val/")}
     for name in dict.fromkeys((metric, "val/loss")):
         validated = [row["step"] for row in rows if name in row]
-        if validated != (expected := _validated(subject)):
+        if validated != [0, SHORT]:
+            others = ", ".join(sorted(logged)) or "nothing"
             raise Broken(
                 f"{name} was logged, as a finite number, at {_steps(validated)} instead of "
-                f"{_steps(expected)}; what was logged is {', '.join(sorted(logged)) or 'nothing'}.",
+                f"{_steps([0, SHORT])}; what was logged is {others}.",
                 f"Call self.log({name!r}, value) in validation_step or on_validation_epoch_end, "
                 "with a finite value.",
             )
 
 
-def _validated(subject: Subject) -> list[float]:
-    task = subject.task()
-    return list(range(0, task.steps + 1, task.val_every))
+def _short(subject: Subject) -> Run:
+    """The native norm trained for a while, validated before and after on all there is."""
+    return subject.run(steps=SHORT, val_every=SHORT)
 
 
 def _steps(steps: Iterable[float]) -> str:
@@ -51,7 +52,7 @@ def _steps(steps: Iterable[float]) -> str:
 )
 def improves(subject: Subject) -> None:
     metric = subject.domain.metric
-    result = subject.run(steps=SHORT, val_every=SHORT).result
+    result = _short(subject).result
     first, last = (validation[metric.name] for validation in (result.first, result.last))
     if not metric.better(last, first):
         raise Broken(
@@ -77,7 +78,7 @@ def baseline(subject: Subject) -> None:
     if bar is None:
         raise Remark("The domain states no baseline: a model that learns nothing goes unseen.")
     metric, model = domain.metric, domain.models[task.model]
-    short = subject.run(steps=SHORT, val_every=SHORT).result
+    short = _short(subject).result
     if metric.better(short.last[metric.name], bar):
         return
     steps = min(model.baseline_steps or model.steps, model.steps)

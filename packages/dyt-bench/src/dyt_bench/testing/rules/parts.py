@@ -4,7 +4,7 @@ from itertools import islice
 from typing import Any
 
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.subject import STEPS, Subject
+from dyt_bench.testing.subject import BRIEFLY, STEPS, Subject
 
 OTHER_SEED = 1
 
@@ -103,7 +103,7 @@ def validation(subject: Subject) -> None:
 
     data, module, _ = subject.build()
     task = subject.task()
-    trainer = make_trainer(task, subject.domain.training(task), False, [], "cpu")
+    trainer = make_trainer(task, subject.domain.training(task), False, [], BRIEFLY)
     passes: list[dict[str, float]] = []
     with subject.calling("a validation pass"):
         for _ in range(2):
