@@ -123,6 +123,9 @@ def domains(as_json: bool) -> None:
         click.echo(f"{click.style('norms', bold=True)}: {', '.join(norm_names())}")
     for name, problem in found.broken.items():
         click.echo(f"dyt-bench: domain {name!r} is broken: {problem}", err=True)
+    for name, warnings in found.warnings.items():
+        for warning in warnings:
+            click.echo(f"dyt-bench: domain {name!r}: {warning}", err=True)
 
 
 @main.command()
@@ -480,6 +483,7 @@ def _describe(found: Discovery) -> dict[str, Any]:
         },
         "norms": norm_names(),
         "broken": found.broken,
+        "warnings": found.warnings,
     }
 
 
