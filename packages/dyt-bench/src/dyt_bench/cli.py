@@ -102,6 +102,7 @@ def main() -> None:
       dyt-bench convert timm:convnext_atto     a model's norms, and what a swap makes of them
       dyt-bench check vision                   whether a domain does what every domain must
       dyt-bench doctor                         whether a run would work here
+      dyt-bench new-domain weather             a package for a domain of your own
     """
 
 
@@ -389,6 +390,31 @@ def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -
         click.echo(json.dumps(conversion.plain(), indent=1))
     else:
         print_conversion(conversion)
+
+
+@main.command("new-domain")
+@click.argument("name")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("."),
+    help="Folder that takes the package's; by default this one.",
+)
+@_json
+def new_domain(name: str, to: Path, as_json: bool) -> None:
+    """Write a package for a domain of your own, called NAME, that runs as it is.
+
+    It goes into the folder dyt-NAME, which must not be there yet.
+    """
+    from dyt_bench import scaffold
+
+    written = scaffold.new_domain(name, to, discover())
+    if as_json:
+        click.echo(json.dumps(asdict(written), indent=1, default=str))
+        return
+    click.echo(f"{written.folder}: {len(written.files)} files; its README says what to edit\n")
+    for command in written.commands:
+        click.echo(f"    {command}")
 
 
 @main.command()
