@@ -242,6 +242,6 @@ def test_installed_as_a_stranger_does_it_keeps_every_rule_and_runs(weather, tmp_
     subprocess.run([*pip, str(weather)], check=True)
     environment = {**os.environ, "PYTHONPATH": site}
     checked = dyt_bench("check", "weather", folder=tmp_path, environment=environment)
-    assert {verdict["state"] for verdict in checked["transformer"]} == {"kept"}
+    assert {verdict["state"] for verdict in checked["transformer"]} <= {"kept", "note"}
     summary = dyt_bench("run", "dyt-weather/suite.yaml", folder=tmp_path, environment=environment)
     assert [cell["status"] for cell in summary["cells"]] == ["finished", "finished"]
