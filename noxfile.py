@@ -1,5 +1,7 @@
 """The front door: `nox -l` lists what can be done, each session sets itself up."""
 
+import shutil
+import tomllib
 from pathlib import Path
 
 import nox
@@ -13,7 +15,6 @@ PACKAGES = sorted(str(path) for path in Path("packages").iterdir() if path.is_di
 CONSTRAINTS = ".ci/constraints.txt"
 # A file's tests stay in one process, for the fixtures they share.
 PARALLEL = ["--numprocesses", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
-DOMAINS = ["vision", "diffusion", "speech", "dna", "llm"]
 
 
 def install(session: nox.Session, *requirements: str) -> None:
@@ -36,20 +37,29 @@ def bench(session: nox.Session) -> None:
     session.run("dyt-bench", "run", *session.posargs)
 
 
-def bench_domain(domain: str) -> None:
+def domains(package: str) -> list[str]:
+    """Names of the domains that a package offers."""
+    project = tomllib.loads(Path(package, "pyproject.toml").read_text())["project"]
+    return list(project.get("entry-points", {}).get("dyt_bench.domains", {}))
+
+
+def bench_domain(package: str, domain: str) -> None:
     """Add the session that benches one domain, beside the committed results."""
+    own = Path(package, "suite.yaml")  # of a package that `new-domain` wrote
+    suite = [str(own)] if own.exists() else []
 
     @nox.session(name=f"bench(domain='{domain}')")
     def run(session: nox.Session) -> None:
         install_packages(session)
         out = f".dyt-bench/results/{domain}"
-        session.run("dyt-bench", "run", "--domain", domain, "--out", out, *session.posargs)
+        session.run("dyt-bench", "run", *suite, "--domain", domain, "--out", out, *session.posargs)
 
     run.__doc__ = f"The main job, for {domain} alone."
 
 
-for name in DOMAINS:
-    bench_domain(name)
+for package in PACKAGES:
+    for domain in domains(package):
+        bench_domain(package, domain)
 
 
 @nox.session
@@ -64,6 +74,13 @@ def ui(session: nox.Session) -> None:
     """Open MLflow's comparison UI on 127.0.0.1; after --: --port, --tracking-uri."""
     install_packages(session)
     session.run("dyt-bench", "ui", *session.posargs)
+
+
+@nox.session(name="new-domain")
+def new_domain(session: nox.Session) -> None:
+    """Write a package for a domain of your own into packages/; after --: NAME, --to FOLDER."""
+    install_packages(session)
+    session.run("dyt-bench", "new-domain", "--to", "packages", *session.posargs)
 
 
 @nox.session
@@ -97,7 +114,7 @@ def census(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, a process a core; arguments after -- go to pytest."""
-    install_packages(session, "pytest", "pytest-xdist", "hypothesis")
+    install_packages(session, "pytest", "pytest-xdist", "hypothesis", "ruff")
     session.env["OMP_NUM_THREADS"] = "1"  # the processes share the cores already
     session.run("pytest", *PARALLEL, *session.posargs)
 
@@ -132,6 +149,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of dyt and dyt_bench with mypy, strictly."""
+    """Check the types of dyt, dyt_bench and what `new-domain` writes with mypy, strictly."""
     install_packages(session, "mypy", "types-PyYAML", "types-psutil")
-    session.run("mypy", "packages/dyt-core/src", "packages/dyt-bench/src")
+    folder = session.create_tmp()
+    shutil.rmtree(f"{folder}/dyt-example", ignore_errors=True)
+    session.run("dyt-bench", "new-domain", "example", "--to", folder, silent=True)
+    written = f"{folder}/dyt-example/src"
+    session.run("mypy", "packages/dyt-core/src", "packages/dyt-bench/src", written)

@@ -16,6 +16,7 @@ FILES = [file for folder in PACKAGES.values() for file in sorted(folder.rglob("*
 HEAVY = {"torch", "lightning", "mlflow", "pandas", "matplotlib", "scipy", "numpy"}
 # Read by `--help`, `domains` and `plan`, which answer without torch.
 LIGHT = ["cli", "cell", "domain", "errors", "environment", "files", "record", "registry"]
+LIGHT += ["importing", "scaffold/__init__"]
 LIGHT += [
     "runner",
     "sources",

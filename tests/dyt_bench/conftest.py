@@ -1,6 +1,8 @@
 """The tiny plugin of tests/plugins, found as an installed one is, here and in new processes."""
 
+import importlib
 import sys
+from importlib.metadata import EntryPoint, distribution
 
 import pytest
 
@@ -15,3 +17,32 @@ def tiny(tmp_path_factory):
     sys.path.append(str(folder))
     yield environment
     sys.path.remove(str(folder))
+
+
+@pytest.fixture
+def plant(tmp_path, monkeypatch):
+    """Install a plugin of one module, for this test: (module, its source, domain) -> entry point.
+
+    The module ``dyt_odd`` comes from the distribution dyt-odd 1.0.
+    """
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    planted = set()
+
+    def called(module: str, source: str, *, domain: str) -> EntryPoint:
+        (folder / f"{module}.py").write_text(source)
+        name = module.replace("_", "-")
+        metadata = folder / f"{module}-1.0.dist-info"
+        metadata.mkdir(exist_ok=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        entry = f"[dyt_bench.domains]\n{domain} = {module}:domain\n"
+        (metadata / "entry_points.txt").write_text(entry)
+        importlib.invalidate_caches()
+        planted.add(module)
+        (point,) = distribution(name).entry_points
+        return point
+
+    yield called
+    for module in planted:
+        sys.modules.pop(module, None)

@@ -26,10 +26,10 @@ def cli(tmp_path, monkeypatch):
 
 def test_domains_lists_what_is_installed_for_programs(cli):
     listing = json.loads(cli("domains", "--json").stdout)
-    assert set(listing["domains"]) == {"diffusion", "dna", "llm", "speech", "vision"}
+    assert set(listing["domains"]) >= {"diffusion", "dna", "llm", "speech", "vision"}
     for domain in listing["domains"].values():
         assert domain["models"]
-        assert "folder" in domain["datasets"]
+        assert domain["datasets"]
     assert listing["norms"] == ["native", "derf", "dyt", "identity"]
 
 

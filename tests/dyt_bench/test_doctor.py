@@ -2,7 +2,9 @@
 
 import json
 import sqlite3
+import sys
 from importlib.metadata import EntryPoint
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +14,7 @@ from dyt_bench.cli import main
 from dyt_bench.doctor import Finding, examine, is_healthy
 from dyt_bench.registry import Discovery
 from dyt_bench.workspace import Workspace
-from dyt_tiny import Tiny, domain
+from dyt_tiny import Tiny
 
 
 class Crooked(Tiny):
@@ -22,12 +24,15 @@ class Crooked(Tiny):
 
 @pytest.fixture(scope="module")
 def findings(tiny, tmp_path_factory):
-    point = EntryPoint("tiny", "dyt_tiny:domain", "dyt_bench.domains")
+    values = {"tiny": "dyt_tiny:domain", "crooked": "crooked:domain", "bad": "worse:domain"}
     found = Discovery(
-        domains={"tiny": domain, "crooked": Crooked()},
-        points={"tiny": point, "crooked": point},
-        broken={"bad": "importing bad raised ImportError: no module named 'worse'"},
+        EntryPoint(name, value, "dyt_bench.domains") for name, value in values.items()
     )
+    module = ModuleType("crooked")
+    module.domain = Crooked()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "crooked", module)
+        found.plugin("crooked").warnings.append("importing it took 30.0 s")
     workspace = Workspace(tmp_path_factory.mktemp("doctor") / "not" / "there")
     sections = examine(found, workspace, None)
     assert not workspace.folder.exists()
@@ -42,7 +47,13 @@ def test_plugins_are_imported_as_a_run_would(findings):
     plugins = by_subject(findings["plugins"])
     assert plugins["domain tiny"] == Finding("domain tiny", "dyt_tiny:domain")
     assert plugins["domain bad"].state == "problem"
-    assert plugins["domain crooked"].text == "RuntimeError: this module is broken"
+    assert "No module named 'worse'" in plugins["domain bad"].text
+    crooked = [each for each in findings["plugins"] if each.subject == "domain crooked"]
+    assert [each.text for each in crooked] == [
+        "RuntimeError: this module is broken",
+        "importing it took 30.0 s",
+    ]
+    assert [each.state for each in crooked] == ["problem", "note"]
     assert plugins["norms"].text == "derf, dyt, identity"
     assert not is_healthy(findings)
 

@@ -1,14 +1,25 @@
 """Entry points: ours are found, and what is wrong with a stranger's is said."""
 
+import json
 import sys
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
 import pytest
+from click.testing import CliRunner
 
 from dyt_bench import registry
+from dyt_bench.cli import main
 from dyt_bench.domain import ENTRY_POINT_GROUP, Dataset, Domain, Metric, Model
 from dyt_bench.errors import UserError
+
+# A plugin's source, but for what is wrong with it.
+HEALTHY = """
+from dyt_tiny import Tiny
+class Messy(Tiny):
+    name = "messy"
+domain = Messy()
+"""
 
 
 class Good(Domain):
@@ -54,8 +65,16 @@ def install(monkeypatch):
 
 def test_our_five_domains_are_found_like_a_strangers():
     found = registry.discover()
-    assert set(found.domains) == {"diffusion", "dna", "llm", "speech", "vision"}
+    assert set(found.domains) >= {"diffusion", "dna", "llm", "speech", "vision"}
     assert not found.broken
+    assert not found.warnings
+
+
+def test_a_domain_is_imported_when_it_is_asked_for(install):
+    found = install(("bad", {}), ("good", Good()))
+    assert found.names == ["bad", "good"]
+    assert found.domain("good").name == "good"
+    assert list(found._plugins) == ["good"]
 
 
 def test_norms_are_listed_without_loading_them():
@@ -73,10 +92,13 @@ def test_norm_is_loaded_by_name():
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"api_version": 99}, "contract version 99"),
         ({"summary": ""}, "lacks summary"),
         ({"models": {}}, "lacks models"),
-        ({"name": "Bad Name"}, "must be lower-case"),
+        ({"metric": {"name": "val/loss"}}, "must have a Metric as its metric, got a dict"),
+        ({"models": ["m"]}, "must have a mapping from names to Model as its models, got ['m']"),
+        ({"datasets": {"d": "digits"}}, "names to Dataset as its datasets, got {'d': 'digits'}"),
+        ({"summary": property(lambda self: 1 / 0)}, "raised ZeroDivisionError"),
+        ({"name": "Bad Name"}, "it must be lower-case"),
         ({"name": "other"}, "called 'other' but registered as 'bad'"),
     ],
 )
@@ -89,23 +111,76 @@ def test_a_broken_plugin_is_reported_and_the_rest_load(install, change, problem)
         found.domain("bad")
 
 
-def test_a_plugin_that_is_no_domain_is_reported(install):
-    assert "is a dict, not" in install(("bad", {})).broken["bad"]
-
-
-def test_a_plugin_that_raises_on_import_is_reported(monkeypatch):
-    point = EntryPoint("bad", "no_such_module:domain", ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group, **_: [point])
-    assert "ModuleNotFoundError" in registry.discover().broken["bad"]
-
-
-def test_the_same_name_twice_is_reported(install):
-    found = install(("good", Good()), ("good", Good()))
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        (
+            3,
+            "contract version 3, and this dyt-bench knows versions to 2: upgrade dyt-bench",
+        ),
+        (
+            1,
+            "contract version 1, and this dyt-bench takes versions from 2: upgrade the plugin",
+        ),
+        ("2", "must have a whole number as its api_version, got '2'"),
+    ],
+)
+def test_a_plugin_for_another_contract_is_told_what_to_do(install, monkeypatch, version, told):
+    monkeypatch.setattr(registry, "OLDEST_API_VERSION", 2)
+    monkeypatch.setattr(registry, "API_VERSION", 2)
+    bad = type("Bad", (Good,), {"name": "bad", "api_version": version})()
+    good = type("Now", (Good,), {"api_version": 2})()
+    found = install(("bad", bad), ("good", good))
+    assert told in found.broken["bad"]
     assert list(found.domains) == ["good"]
-    assert "declares 'good'" in found.broken["good"]
+
+
+def test_an_older_contract_is_taken_as_long_as_promised(install, monkeypatch):
+    monkeypatch.setattr(registry, "API_VERSION", 2)
+    assert list(install(("good", Good())).domains) == ["good"]  # written for version 1
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [({}, "is a dict, not"), (Good, "is a class: it must be an object of it, Good()")],
+)
+def test_a_plugin_that_is_no_domain_is_reported(install, value, problem):
+    assert problem in install(("bad", value)).broken["bad"]
+
+
+def test_a_name_that_two_distributions_declare_is_neithers(plant):
+    plant("dyt_one", "raise RuntimeError('not imported')", domain="twice")
+    plant("dyt_two", "raise RuntimeError('not imported')", domain="twice")
+    found = registry.discover()
+    told = found.broken["twice"]
+    assert "dyt-one 1.0 (dyt_one:domain)" in told
+    assert "dyt-two 1.0 (dyt_two:domain)" in told
+    assert "vision" in found.domains
+
+
+def test_the_command_lists_the_rest_and_says_what_is_wrong(plant, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    plant("dyt_exits", "import sys\nprint('hello')\nsys.exit(3)", domain="exits")
+    plant("dyt_messy", f"{HEALTHY}\nopen('left.txt', 'w').close()", domain="messy")
+    result = CliRunner().invoke(main, ["domains", "--json"])
+    assert result.exit_code == 0
+    listing = json.loads(result.stdout)
+    assert {"vision", "messy"} <= set(listing["domains"])
+    assert "raised SystemExit: 3" in listing["broken"]["exits"]
+    (warning,) = listing["warnings"]["messy"]
+    assert "wrote to the working directory (left.txt)" in warning
+    assert "domain 'exits' is broken: importing dyt_exits:domain raised" in result.stderr
+    assert "domain 'messy': importing dyt_messy:domain wrote" in result.stderr
 
 
 def test_code_digest_follows_the_code():
     found = registry.discover()
     assert found.code_digest("vision") != found.code_digest("llm")
     assert found.code_digest("vision") == registry.discover().code_digest("vision")
+
+
+def test_code_digest_of_a_plugin_in_one_file(plant):
+    plant("dyt_file", "domain = None", domain="file")
+    digest = registry.discover().code_digest("file")
+    plant("dyt_file", "domain = 0", domain="file")
+    assert digest != registry.discover().code_digest("file")

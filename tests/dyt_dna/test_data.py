@@ -175,6 +175,19 @@ def test_masked_bases(chloroplast: GenomeData) -> None:
     assert not (inputs[~wanted] == MASK).any()
 
 
+def test_masks_are_the_same_when_training_goes_on_in_the_middle() -> None:
+    data = domain.build_data(replace(TASK, model="caduceus", training="caduceus"))
+    *_, expected = islice(data.train_dataloader(), 5)
+    loader = data.train_dataloader()
+    loader.batch_sampler.seek(0, 4)
+    assert torch.equal(next(iter(loader))[0], expected[0])
+    first_of_next_epoch = data.batches()
+    first_of_next_epoch.seek(1, 0)
+    epoch, index = next(iter(first_of_next_epoch))[0]
+    assert epoch == 1
+    assert not torch.equal(data.train[epoch, index][1], data.train[0, index][1])
+
+
 def test_validation_hides_the_same_bases_each_time_and_all_of_them() -> None:
     data = domain.build_data(replace(TASK, model="caduceus", training="caduceus"))
     first, again = (list(data.val_dataloader()) for _ in range(2))

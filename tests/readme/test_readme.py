@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dyt_bench.registry import discover
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "packages").glob("*/README.md"))]
@@ -34,12 +36,12 @@ def sessions():
     """Names of the sessions the noxfile defines, `bench(domain='dna')` and its like included."""
     tree = ast.parse((ROOT / "noxfile.py").read_text())
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    (domains,) = (
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DOMAINS"
-    )
-    return defined | {f"bench(domain='{domain}')" for domain in domains}
+    defined |= {
+        node.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant)
+    }
+    return defined | {f"bench(domain='{domain}')" for domain in discover().names}
 
 
 def test_the_top_level_is_what_it_should_be():
@@ -76,7 +78,6 @@ def test_python_blocks_run(page):
 def test_yaml_blocks_are_suites(tmp_path):
     from PIL import Image
 
-    from dyt_bench.registry import discover
     from dyt_bench.suite import load_suite
 
     for label in ("cats", "dogs"):

@@ -100,7 +100,9 @@ def main() -> None:
       dyt-bench ui                             look at the runs in MLflow
       dyt-bench sync                           send them to another MLflow server
       dyt-bench convert timm:convnext_atto     a model's norms, and what a swap makes of them
+      dyt-bench check vision                   whether a domain does what every domain must
       dyt-bench doctor                         whether a run would work here
+      dyt-bench new-domain weather             a package for a domain of your own
     """
 
 
@@ -122,6 +124,9 @@ def domains(as_json: bool) -> None:
         click.echo(f"{click.style('norms', bold=True)}: {', '.join(norm_names())}")
     for name, problem in found.broken.items():
         click.echo(f"dyt-bench: domain {name!r} is broken: {problem}", err=True)
+    for name, warnings in found.warnings.items():
+        for warning in warnings:
+            click.echo(f"dyt-bench: domain {name!r}: {warning}", err=True)
 
 
 @main.command()
@@ -387,6 +392,53 @@ def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -
         print_conversion(conversion)
 
 
+@main.command("new-domain")
+@click.argument("name")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("."),
+    help="Folder that takes the package's; by default this one.",
+)
+@_json
+def new_domain(name: str, to: Path, as_json: bool) -> None:
+    """Write a package for a domain of your own, called NAME, that runs as it is.
+
+    It goes into the folder dyt-NAME, which must not be there yet.
+    """
+    from dyt_bench import scaffold
+
+    written = scaffold.new_domain(name, to, discover())
+    if as_json:
+        click.echo(json.dumps(asdict(written), indent=1, default=str))
+        return
+    click.echo(f"{written.folder}: {len(written.files)} files; its README says what to edit\n")
+    for command in written.commands:
+        click.echo(f"    {command}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--model", "models", multiple=True, help="By default the first; repeatable.")
+@click.option("--dataset", help="By default the first.")
+@click.option("--path", type=click.Path(path_type=Path), help="Of the data set, if it takes one.")
+@_json
+def check(
+    name: str, models: tuple[str, ...], dataset: str | None, path: Path | None, as_json: bool
+) -> None:
+    """Say whether the domain NAME does what every domain must, rule by rule.
+
+    NAME is an installed domain, or MODULE.PATH:OBJECT of one that need not be. Exit status 1 if
+    a rule is broken.
+    """
+    from dyt_bench.testing.check import check, is_kept, plain
+
+    verdicts = check(name, discover(), models=models, dataset=dataset, path=path)
+    if as_json:
+        click.echo(json.dumps(plain(verdicts), indent=1))
+    sys.exit(0 if is_kept(verdicts) else 1)
+
+
 @main.command()
 @click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
 @_json
@@ -457,6 +509,7 @@ def _describe(found: Discovery) -> dict[str, Any]:
         },
         "norms": norm_names(),
         "broken": found.broken,
+        "warnings": found.warnings,
     }
 
 

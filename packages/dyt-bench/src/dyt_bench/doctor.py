@@ -145,14 +145,14 @@ def _kernels() -> Iterator[Finding]:
 
 def _plugins(found: Discovery) -> Iterator[Finding]:
     """Domains, norms and recipes: what the packages promise is imported as a run would."""
-    for name, problem in found.broken.items():
-        yield Finding(f"domain {name}", problem, "problem")
     executor = LocalExecutor(["dyt_bench.worker"])
-    for name, domain in found.domains.items():
-        point = found.points[name]
-        origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-        problem = _fails(executor, partial(_import_all, domain.preload))
-        yield Finding(f"domain {name}", problem or origin, "problem" if problem else "ok")
+    for name in found.names:
+        subject, plugin = f"domain {name}", found.plugin(name)
+        problem = plugin.problem
+        if plugin.domain is not None:
+            problem = _fails(executor, partial(_import_all, plugin.domain.preload))
+        yield Finding(subject, problem or found.origin(name), "problem" if problem else "ok")
+        yield from (Finding(subject, warning, "note") for warning in plugin.warnings)
     for kind, names, load in (
         ("norm", norm_names()[1:], load_norm),
         ("recipe", recipe_names(), load_recipe),

@@ -64,7 +64,7 @@ def code_digest(package: str, requirements: Iterable[str]) -> str:
     """
     total = hashlib.sha256()
     for name in ("dyt", package):
-        for file in sorted(_folder(name).rglob("*.py")):
+        for file in _sources(name):
             total.update(file.read_bytes())
     for name in _DECISIVE:
         total.update((Path(__file__).parent / name).read_bytes())
@@ -81,11 +81,14 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _folder(package: str) -> Path:
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(f"no package {package!r}")
-    return Path(spec.submodule_search_locations[0])
+def _sources(name: str) -> list[Path]:
+    """The files of a package, or the one of a module."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no package {name!r}")
+    if not spec.submodule_search_locations:
+        return [Path(spec.origin)]
+    return sorted(Path(spec.submodule_search_locations[0]).rglob("*.py"))
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -149,7 +149,7 @@ def probe(
     preload = [
         module
         for name in dict.fromkeys(cell.task.domain for cell in suite.cells)
-        for module in found.domains[name].preload
+        for module in found.domain(name).preload
     ]
     executor = LocalExecutor(["dyt_bench.worker", *preload])
     environment = fingerprint()

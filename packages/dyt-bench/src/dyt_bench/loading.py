@@ -77,11 +77,14 @@ class SeededDataModule(LightningDataModule):
         self.batch_size, self.seed, self.collate_fn = batch_size, seed, collate_fn
         self.num_workers = num_workers
 
+    def batches(self) -> ShuffledBatches:
+        """The order of an epoch's samples; what is drawn anew each epoch may ask for its number."""
+        return ShuffledBatches(len(cast(Sized, self.train)), self.batch_size, self.seed)
+
     def train_dataloader(self) -> DataLoader[Any]:
-        samples = len(cast(Sized, self.train))
         return DataLoader(
             self.train,
-            batch_sampler=ShuffledBatches(samples, self.batch_size, self.seed),
+            batch_sampler=self.batches(),
             # A loader draws a seed at each pass: from here, so that where training begins a pass
             # does not move the global generator that it draws noise and masks from.
             generator=torch.Generator(),

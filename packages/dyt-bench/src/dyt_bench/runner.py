@@ -45,7 +45,7 @@ class Runner:
         """
         environment = fingerprint()
         domains = dict.fromkeys(cell.task.domain for cell in self.suite.cells)
-        preload = [module for name in domains for module in self.found.domains[name].preload]
+        preload = [module for name in domains for module in self.found.domain(name).preload]
         executor = LocalExecutor(["dyt_bench.worker", *preload])
 
         for task in self.suite.tasks:

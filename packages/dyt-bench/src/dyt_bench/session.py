@@ -136,7 +136,8 @@ def _train(
     until: Until | None,
 ) -> Session:
     """Run the cells, add seeds if asked to, and send the last of them to MLflow."""
-    metrics = {name: domain.metric for name, domain in found.domains.items()}
+    domains = dict.fromkeys(cell.task.domain for cell in suite.cells)
+    metrics = {name: found.domain(name).metric for name in domains}
     results: list[Result] = []
     stopped: Stopped = ""
     new: tuple[Cell, ...] = suite.cells

@@ -41,7 +41,7 @@ def time_suite(
         tracker.connect()
     environment = fingerprint()
     domains = dict.fromkeys(task.domain for task in suite.tasks)
-    preload = [module for name in domains for module in found.domains[name].preload]
+    preload = [module for name in domains for module in found.domain(name).preload]
     executor = LocalExecutor(["dyt_bench.efficiency", *preload])
     limits = Limits(suite.cell_timeout, suite.cell_memory)
     measured: list[Line] = []

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -36,9 +36,16 @@ class Diverged(Exception):
 
 
 def make_trainer(
-    task: Task, training: Training, logger: Logger | Literal[False], listeners: Sequence[Callback]
+    task: Task,
+    training: Training,
+    logger: Logger | Literal[False],
+    listeners: Sequence[Callback],
+    changes: Mapping[str, Any] = {},
 ) -> Trainer:
-    """A Trainer that trains ``task`` by its recipe, on one device; ``listeners`` only watch."""
+    """A Trainer that trains ``task`` by its recipe, on one device; ``listeners`` only watch.
+
+    ``changes`` are arguments of Lightning's Trainer.
+    """
     callbacks = list(listeners)
     if training.ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=training.ema_decay, use_buffers=False))
@@ -61,6 +68,7 @@ def make_trainer(
         deterministic=True,
         # Validating before fitting would leave inference tensors in metrics that training reuses.
         inference_mode=False,
+        **changes,
     )
 
 
@@ -126,7 +134,7 @@ class Watch(Callback):
         self, trainer: Trainer, module: LightningModule, batch: Any, index: int
     ) -> None:
         chain = hashlib.sha256(self.batches)
-        for tensor in _tensors(batch):
+        for tensor in tensors(batch):
             chain.update(as_bytes(tensor))
         self.batches = chain.digest()
         self._start = now(module.device)
@@ -189,13 +197,13 @@ def as_bytes(tensor: Tensor) -> Any:
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
 
 
-def _tensors(batch: Any) -> Iterator[Tensor]:
+def tensors(batch: Any) -> Iterator[Tensor]:
     """Every tensor of a nested batch, in order."""
     if isinstance(batch, Tensor):
         yield batch
     elif isinstance(batch, dict):
         for value in batch.values():
-            yield from _tensors(value)
+            yield from tensors(value)
     elif isinstance(batch, list | tuple):
         for value in batch:
-            yield from _tensors(value)
+            yield from tensors(value)

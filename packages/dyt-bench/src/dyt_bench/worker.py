@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import cycle, islice
 from pathlib import Path
@@ -32,29 +32,51 @@ TIMED_BATCHES = 4  # kept in memory and taken in turn, so that loading is not ti
 
 
 def run_cell(
-    cell: Cell, record: Record, emit: Emit, *, checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    cell: Cell,
+    record: Record,
+    emit: Emit,
+    *,
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+    domain: Domain | None = None,
+    trainer: Mapping[str, Any] = {},
+    evaluate: bool = True,
 ) -> Result:
     """Train ``cell`` in this process; rows go to ``record``, news to ``emit``.
 
     The record has begun; its result is returned, not yet written. Where the record has a
     checkpoint, training goes on from it.
 
+    Args:
+        domain: by default the installed one of the task's name.
+        trainer: arguments of Lightning's Trainer in place of what cells are trained with.
+        evaluate: whether to measure, at the end, what is worth its time only once.
+
     Raises:
         JobStopped: SIGTERM came; a checkpoint holds what was trained.
         CannotWrite: the record takes no more rows.
     """
     with Stop() as stop, record.lock():
-        return _run(cell, record, emit, Checkpoints(record, stop, checkpoint_every_s))
+        checkpoints = Checkpoints(record, stop, checkpoint_every_s)
+        domain = domain or discover().domain(cell.task.domain)
+        return _run(cell, domain, record, emit, checkpoints, trainer, evaluate)
 
 
-def _run(cell: Cell, record: Record, emit: Emit, checkpoints: Checkpoints) -> Result:
+def _run(
+    cell: Cell,
+    domain: Domain,
+    record: Record,
+    emit: Emit,
+    checkpoints: Checkpoints,
+    changes: Mapping[str, Any],
+    evaluate: bool,
+) -> Result:
     started = time.time()
     task = cell.task
-    domain = discover().domain(task.domain)
     data, module, norms = build(cell, domain)
     trace = Trace(task, module, domain.metric, record, emit)
     watch = Watch(task, trace)
-    trainer = make_trainer(task, domain.training(task), trace, [watch, checkpoints])
+    listeners = [watch, checkpoints]
+    trainer = make_trainer(task, domain.training(task), trace, listeners, changes)
     weights = weights_digest(module, norms)
     reason = ""
     once: dict[str, float] = {}
@@ -69,7 +91,9 @@ def _run(cell: Cell, record: Record, emit: Emit, checkpoints: Checkpoints) -> Re
         with checkpoints.streaming(data, task.steps, watch.waited):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         trace_crashes()
-        once = _evaluate(task, domain, module, data, record.artifacts)
+        if evaluate:
+            module.to(trainer.strategy.root_device)  # fitting ends on the CPU
+            once = _evaluate(task, domain, module, data, record.artifacts)
     except Diverged as divergence:
         reason = str(divergence)
     facts = {"resumed": ", ".join(map(str, checkpoints.resumed))} if checkpoints.resumed else {}
@@ -105,20 +129,22 @@ def _evaluate(
 ) -> dict[str, float]:
     """What the domain measures once, after training, and what its trivial predictor reaches."""
     folder.mkdir(exist_ok=True)
-    module.to(device_to_use()).eval()
+    module.eval()
     metrics = domain.evaluate(task, module, data, folder)
     once = {f"eval/{name}": float(value) for name, value in metrics.items()}
     baseline = domain.baseline(task, data)
     return once if baseline is None else {**once, f"baseline/{domain.metric.name}": baseline}
 
 
-def time_task(task: Task, norms: list[Norm], *, rounds: int) -> dict[str, list[float]]:
+def time_task(
+    task: Task, norms: list[Norm], *, rounds: int, domain: Domain | None = None
+) -> dict[str, list[float]]:
     """Training steps of a task's norms in turn: norm label -> seconds of a step, by round.
 
     The first norm is timed once more under the name "A/A": how far the two differ is what this
-    machine makes of no difference at all.
+    machine makes of no difference at all. ``domain`` is by default the installed one.
     """
-    domain = discover().domain(task.domain)
+    domain = domain or discover().domain(task.domain)
     arms: dict[str, Callable[[], float]] = {}
     for norm in norms:
         for label in (norm.label,) if arms else (norm.label, AA):

@@ -2,17 +2,17 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from dyt_bench.cell import Task
 from dyt_bench.domain import DataError
-from dyt_bench.loading import SeededDataModule, at_most
+from dyt_bench.loading import SeededDataModule, ShuffledBatches, at_most
 from dyt_dna.bases import MASK, UNKNOWN
 from dyt_dna.catalog import ARCHITECTURES
 from dyt_dna.sequences import Stretch, read_sequences
@@ -57,16 +57,13 @@ class NextBases(Dataset[Example]):
         tokens = window.tokens.long()
         return tokens[:-1], tokens[1:], window.coding[1:]
 
-    def restart(self) -> None:
-        """Nothing here is random."""
-
 
 class MaskedBases(Dataset[Example]):
     """Targets are some bases of a window, chosen at random, and N elsewhere; inputs hide them.
 
     The first base of a window is left out, so that the same bases are targets as for the next
-    base. What is masked follows from the seed and the order of the calls since `restart`; with
-    ``fixed``, from the seed and the index.
+    base. What is masked follows from the seed and the index or, where that comes with the number
+    of an epoch, from all three: neither worker processes nor an interruption change it.
 
     Args:
         options: of a recipe; here ``mask_rate``, ``mask_kept`` and ``mask_random``.
@@ -78,29 +75,27 @@ class MaskedBases(Dataset[Example]):
         options: Mapping[str, float | str],
         *,
         seed: int,
-        fixed: bool = False,
     ) -> None:
-        self.windows, self.seed, self.fixed = windows, seed, fixed
+        self.windows, self.seed = windows, seed
         self.rate, self.kept, self.random = (
             float(options.get(f"mask_{name}", usual))
             for name, usual in {"rate": 0.15, "kept": 0.1, "random": 0.1}.items()
         )
-        self.generator = torch.Generator()
-        self.restart()
-
-    def restart(self) -> None:
-        self.generator.manual_seed(self.seed)
 
     def __len__(self) -> int:
         return len(self.windows)  # type: ignore[arg-type]
 
-    def __getitem__(self, index: int) -> Example:
-        if self.fixed:
-            self.generator.manual_seed(self.seed + index)
+    def __getitem__(self, at: int | tuple[int, int]) -> Example:
+        if isinstance(at, tuple):
+            epoch, index = at
+            seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
+        else:
+            index, seed = at, self.seed + at
+        generator = torch.Generator().manual_seed(seed)
         window = self.windows[index]
         tokens = window.tokens[1:].long()
-        draw, fate = torch.rand(2, len(tokens), generator=self.generator)
-        any_base = torch.randint(4, (len(tokens),), generator=self.generator)
+        draw, fate = torch.rand(2, len(tokens), generator=generator)
+        any_base = torch.randint(4, (len(tokens),), generator=generator)
         target = (draw < self.rate) & (tokens != UNKNOWN)
         shown = torch.where(fate < self.kept + self.random, any_base, MASK)
         shown = torch.where(fate < self.kept, tokens, shown)
@@ -109,6 +104,15 @@ class MaskedBases(Dataset[Example]):
             torch.where(target, tokens, UNKNOWN),
             window.coding[1:],
         )
+
+
+class NumberedBatches(ShuffledBatches):
+    """The same batches, each index with the number of its epoch before it."""
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:  # type: ignore[override]
+        epoch = self.epoch
+        for batch in super().__iter__():
+            yield [(epoch, index) for index in batch]
 
 
 class GenomeData(SeededDataModule):
@@ -156,16 +160,17 @@ class GenomeData(SeededDataModule):
             self.examples = MaskedBases(chosen, options, seed=task.seed)
             # All targets hidden: one that is shown tells itself, which is no knowledge of DNA.
             hidden = {**options, "mask_kept": 0.0, "mask_random": 0.0}
-            val: Dataset[Example] = MaskedBases(self.val_windows, hidden, seed=0, fixed=True)
+            val: Dataset[Example] = MaskedBases(self.val_windows, hidden, seed=0)
         else:
             self.examples = NextBases(chosen)  # type: ignore[assignment]
             val = NextBases(self.val_windows)
         super().__init__(self.examples, val, batch_size=task.batch_size, seed=task.seed)
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """The same batches, masks included, for whoever asks again."""
-        self.examples.restart()
-        return super().train_dataloader()
+    def batches(self) -> ShuffledBatches:
+        """Masks are drawn anew each epoch."""
+        if not isinstance(self.examples, MaskedBases):
+            return super().batches()
+        return NumberedBatches(len(self.examples), self.batch_size, self.seed)
 
 
 def genome_data(

@@ -86,7 +86,7 @@ def _augmented(pixels: int, recipe: Training) -> Any:
 def _folder(root: Path, transform: Any) -> ImageFolder:
     try:
         return ImageFolder(root, transform, loader=_open)
-    except FileNotFoundError as error:  # no class folder, or one without images
+    except (FileNotFoundError, NotADirectoryError) as error:  # no class folder, or an empty one
         raise DataError(
             f"{root}: {error}; put each class's images into a folder of its own"
         ) from None

@@ -1,0 +1,68 @@
+"""The rules as tests of pytest."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from dyt_bench.domain import Domain
+from dyt_bench.errors import UserError
+from dyt_bench.registry import unknown
+from dyt_bench.testing.rule import Rule
+from dyt_bench.testing.rules import RULES
+from dyt_bench.testing.subject import Subject, subjects
+
+
+def conformance(
+    domain: Domain,
+    *,
+    models: Sequence[str] = (),
+    dataset: str | None = None,
+    path: Path | None = None,
+    slow: Collection[str] = (),
+) -> Callable[..., None]:
+    """A test function for pytest, to be called ``test_...``: each rule is a test with its name.
+
+    Args:
+        models: which of the domain's to examine; by default the first.
+        dataset: which of the domain's they train on; by default the first.
+        path: of the data set, where it takes one.
+        slow: names of rules whose tests get the mark ``slow``.
+
+    Raises:
+        UserError: pytest is not installed, or the domain has no such model, data set or rule.
+    """
+    try:
+        import pytest
+    except ModuleNotFoundError:
+        raise UserError(
+            "conformance() makes tests for pytest, which is not installed: pip install pytest"
+        ) from None
+    known = {rule.name: rule for rule in RULES}
+    for name in slow:
+        if name not in known:
+            raise UserError(unknown("rule", name, known))
+    chosen = subjects(domain, models=models, dataset=dataset, path=path)
+    cases = [
+        pytest.param(
+            subject,
+            rule,
+            id=rule.name if len(chosen) == 1 else f"{subject.model}-{rule.name}",
+            marks=[pytest.mark.slow] if rule.name in slow else [],
+        )
+        for subject in chosen
+        for rule in RULES
+    ]
+
+    @pytest.mark.parametrize(("subject", "rule"), cases)
+    def keeps(subject: Subject, rule: Rule) -> None:
+        verdict = subject.verdict(rule)
+        if verdict.state == "broken":
+            if verdict.cause is not None:
+                traceback.print_exception(verdict.cause)
+            pytest.fail(str(verdict), pytrace=False)
+        if verdict.state != "kept":
+            pytest.skip(str(verdict))
+
+    return keeps

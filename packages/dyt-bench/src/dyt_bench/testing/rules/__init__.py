@@ -1,0 +1,31 @@
+"""Every rule, in the order in which they are examined: what others need comes first."""
+
+from dyt_bench.testing.rules.batches import leak, loader_workers, pickles
+from dyt_bench.testing.rules.declared import contract, import_
+from dyt_bench.testing.rules.files import bad_data
+from dyt_bench.testing.rules.learning import baseline, improves, logs, step
+from dyt_bench.testing.rules.parts import parts, seeds, units, validation
+from dyt_bench.testing.rules.training import norms, process, repeat, resume, same_start, trains
+
+RULES = (
+    contract,
+    import_,
+    parts,
+    units,
+    seeds,
+    leak,
+    validation,
+    trains,
+    process,
+    repeat,
+    resume,
+    norms,
+    same_start,
+    pickles,
+    loader_workers,
+    logs,
+    improves,
+    baseline,
+    step,
+    bad_data,
+)

@@ -1,0 +1,142 @@
+"""What a domain says of itself, and what it costs to hear it."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from dyt_bench.domain import Domain, Metric, Model, Training
+from dyt_bench.registry import flaw
+from dyt_bench.testing.rule import Broken, rule
+from dyt_bench.testing.subject import Subject
+
+HEAVY = ("torch", "lightning", "mlflow", "numpy")
+IMPORT_S = 5.0  # generous: ours take a tenth of a second
+_HANGS_S = 60.0
+_KEY = re.compile(r"[a-z0-9][a-z0-9._-]*")  # becomes a folder's name, and a part of a label
+_SCRIPT = """
+import importlib, json, sys, time
+sys.path[:] = {path!r}
+before = time.perf_counter()
+importlib.import_module({module!r})
+seconds = time.perf_counter() - before
+print(json.dumps([seconds, sorted(set({heavy!r}) & set(sys.modules))]))
+"""
+
+
+@rule(
+    says="The object is a Domain whose fields have the types and values of dyt_bench.domain.",
+    why="Suites, reports and MLflow read the fields long before, and long after, anything trains.",
+)
+def contract(subject: Subject) -> None:
+    problem = flaw(subject.domain)
+    if problem is not None:
+        raise Broken(
+            f"The object {problem}.",
+            "Let it be an instance of a subclass of Domain with every field filled in.",
+        )
+    problem = next(_problems(subject.domain), None)
+    if problem is not None:
+        raise Broken(problem, "Give the field what its line in dyt_bench.domain asks for.")
+
+
+@rule(
+    says=f"Importing the domain takes under {IMPORT_S:g} s, imports none of {', '.join(HEAVY)} "
+    "and leaves no file behind.",
+    why="`dyt-bench domains` and `plan` import every domain and are to answer at once.",
+    needs=("contract",),
+)
+def import_(subject: Subject) -> None:
+    module = type(subject.domain).__module__
+    script = _SCRIPT.format(path=sys.path, module=module, heavy=HEAVY)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", script],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=_HANGS_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise Broken(
+                f"After {_HANGS_S:g} s, import {module} had not come to an end.", _LATER
+            ) from None
+        left = os.listdir(folder)
+    if done.returncode:
+        said = (done.stderr.strip() or "nothing").splitlines()[-1]
+        raise Broken(
+            f"In a process of its own, import {module} failed: {said}.",
+            "Let the module be importable by its name alone, without what ran before it.",
+        )
+    seconds, heavy = json.loads(done.stdout.splitlines()[-1])
+    if heavy:
+        raise Broken(f"With {module} came {', '.join(heavy)}.", _LATER)
+    if seconds > IMPORT_S:
+        raise Broken(f"It took {seconds:.1f} s to import {module}.", _LATER)
+    if left:
+        raise Broken(
+            f"In the working directory it left {', '.join(sorted(left))}.",
+            "Write nothing on import.",
+        )
+
+
+_LATER = "Import and compute inside build_data and build_module, not at the top of the module."
+
+
+def _problems(domain: Domain) -> Iterator[str]:
+    """Sentences, the most telling first; only the first is sure to be right."""
+    yield from _wrong_types(domain, Domain, "The domain")
+    yield from _wrong_types(domain.metric, Metric, "Its metric")
+    parts = {
+        "model": domain.models,
+        "data set": domain.datasets,
+        "training": domain.trainings,
+    }
+    for kind, named in parts.items():
+        for key, value in named.items():
+            if not _KEY.fullmatch(key):
+                yield (
+                    f"A {kind} is called {key!r}: lower-case letters, digits, dots, underscores "
+                    "and hyphens are expected."
+                )
+            yield from _wrong_types(value, type(value), f"The {kind} {key!r}")
+    for holder in ("summary", "unit"):
+        if "\n" in getattr(domain, holder):
+            yield f"The domain's {holder} has more than one line."
+    if not (math.isfinite(domain.metric.margin) and domain.metric.margin >= 0):
+        yield f"Its metric has the margin {domain.metric.margin}: at least 0 is expected."
+    for key, model in domain.models.items():
+        yield from _wrong_values(f"The model {key!r}", model, domain.trainings)
+
+
+def _wrong_values(who: str, model: Model, trainings: Mapping[str, Training]) -> Iterator[str]:
+    for field in ("steps", "batch_size", "learning_rate", "step_s", "baseline_steps"):
+        value = getattr(model, field)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            yield f"{who} has {field} {value!r}: a number above 0 is expected."
+    if model.training not in trainings:
+        known = ", ".join(trainings)
+        yield f"{who} names the training {model.training!r}: the domain has {known}."
+
+
+def _wrong_types(owner: object, kind: type, who: str) -> Iterator[str]:
+    """A sentence for each field of ``kind`` whose value in ``owner`` is not of its type."""
+    for field, hint in get_type_hints(kind).items():
+        if get_origin(hint) is ClassVar:
+            (hint,) = get_args(hint)
+        value = getattr(owner, field)
+        try:
+            TypeAdapter(hint).validate_python(value, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            at = "".join(f"[{part!r}]" for part in first["loc"] if part != "function-plain")
+            got = repr(first["input"])
+            yield f"{who} has {field}{at} {got}: {first['msg'][0].lower()}{first['msg'][1:]}."

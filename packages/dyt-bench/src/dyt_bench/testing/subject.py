@@ -1,0 +1,261 @@
+"""The domain that the rules examine: what several of them need is built and trained once."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import tempfile
+import traceback
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dyt_bench.cell import Cell, Norm, Task
+from dyt_bench.domain import Domain
+from dyt_bench.errors import UserError
+from dyt_bench.executors.local import JobStopped, LocalExecutor
+from dyt_bench.record import Record, Result
+from dyt_bench.registry import flaw, unknown
+from dyt_bench.testing.rule import Broken, Rule, Verdict
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningDataModule, LightningModule
+
+STEPS = 4  # of a training that only has to run; validated before, in the middle and at the end
+LOG = "log.txt"
+ON_CPU = {"accelerator": "cpu"}  # where equal means equal to the bit
+# Of so many batches a validation is enough where nobody asks what was learned.
+BRIEFLY = {**ON_CPU, "limit_val_batches": 4}
+NATIVE_NORM = Norm()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A cell that was trained."""
+
+    result: Result
+    rows: list[dict[str, float]]
+    said: str  # what it printed: the last line
+
+    def numbers(self) -> list[dict[str, float]]:
+        """Of every row all that does not depend on the clock and the machine."""
+        return [
+            {
+                name: value
+                for name, value in row.items()
+                if name.partition("/")[0] not in ("time", "system")
+            }
+            for row in self.rows
+        ]
+
+
+class Subject:
+    """One model of a domain on one data set, and what is known of it so far.
+
+    Args:
+        model: by default the domain's first.
+        dataset: by default the domain's first.
+        path: of the data set, where it takes one.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        *,
+        model: str | None = None,
+        dataset: str | None = None,
+        path: Path | None = None,
+    ) -> None:
+        usable = flaw(domain) is None  # the first rule says so if not
+        self.domain, self.path = domain, path
+        self.model = model or (str(next(iter(domain.models))) if usable else "")
+        self.dataset = dataset or (str(next(iter(domain.datasets))) if usable else "")
+        self._verdicts: dict[str, Verdict] = {}
+        self._runs: dict[Cell, Run] = {}
+        self._elsewhere: Run | None = None
+
+    def verdict(self, rule: Rule) -> Verdict:
+        """Whether the rule is kept; skipped if one that it needs is not. Examined once."""
+        from dyt_bench.testing.rules import RULES
+
+        if rule.name not in self._verdicts:
+            needed = [self.verdict(other) for other in RULES if other.name in rule.needs]
+            missing = [other for other in needed if other.state in ("broken", "skipped")]
+            if missing:
+                seen = f"Not examined: {missing[0].rule.name} does not hold."
+                self._verdicts[rule.name] = Verdict(rule, "skipped", seen)
+            else:
+                with _quiet():
+                    self._verdicts[rule.name] = rule.verdict(self)
+        return self._verdicts[rule.name]
+
+    @cached_property
+    def folder(self) -> Path:
+        """A folder for what examining leaves; goes with this object, at the latest at exit."""
+        folder = tempfile.mkdtemp(prefix="dyt-bench-check-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
+
+    def task(self, **changes: Any) -> Task:
+        """A few steps of the model, with its own batch size and rate."""
+        model = self.domain.models[self.model]
+        task = Task(
+            domain=self.domain.name,
+            model=self.model,
+            dataset=self.dataset,
+            path=self.path,
+            steps=STEPS,
+            batch_size=model.batch_size,
+            learning_rate=model.learning_rate,
+            training=model.training,
+            val_every=STEPS // 2,
+        )
+        return replace(task, **changes)
+
+    def build(
+        self, norm: Norm = NATIVE_NORM, **changes: Any
+    ) -> tuple[LightningDataModule, LightningModule, list[str]]:
+        """Data, module and names of norms, as `dyt_bench.worker.build` makes them of `task`."""
+        from dyt_bench.worker import build
+
+        with self.calling(f"building with {norm.label}"):
+            return build(Cell(task=self.task(**changes), norm=norm), self.domain)
+
+    @cached_property
+    def parts(self) -> tuple[LightningDataModule, LightningModule, list[str]]:
+        """What `build` makes of the native norm, once for all who only look."""
+        return self.build()
+
+    def run(self, norm: Norm = NATIVE_NORM, **changes: Any) -> Run:
+        """The task trained in this process; the same one only once.
+
+        The domain's own measures are taken in the first run alone, which is the native norm's.
+        """
+        cell = Cell(task=self.task(**changes), norm=norm)
+        if cell not in self._runs:
+            folder, first = self.folder / cell.identity, not self._runs
+            with self.calling(f"training with {norm.label}"):
+                self._runs[cell] = train(self.domain, cell, folder, evaluate=first)
+        return self._runs[cell]
+
+    def run_elsewhere(self) -> Run:
+        """What `run` does of the native norm, in a process of the executor's; only once.
+
+        Raises:
+            JobFailed: it does not come back with a result.
+        """
+        if self._elsewhere is None:
+            import torch
+
+            threads = torch.get_num_threads()  # the number decides the order of sums
+            cell, folder = Cell(task=self.task()), self.folder / "elsewhere"
+            executor = LocalExecutor(["dyt_bench.worker", *self.domain.preload])
+            job = partial(_job, self.domain, cell, folder, threads)
+            with executor.run(job, self.folder / LOG) as running:
+                *_, outcome = running
+            self._elsewhere = outcome["value"]
+        return self._elsewhere
+
+    def run_cut_off(self, after: int) -> Run:
+        """What `run` does, told to stop after a step and then gone on with."""
+        cell, folder = Cell(task=self.task()), self.folder / "cut-off"
+
+        def stop(event: Mapping[str, Any]) -> None:
+            if event["step"] == after:
+                signal.raise_signal(signal.SIGTERM)
+
+        with self.calling("training that is told to stop and then goes on"):
+            with suppress(JobStopped):
+                train(self.domain, cell, folder, stop)
+            return train(self.domain, cell, folder, again=True)
+
+    @contextmanager
+    def calling(self, what: str) -> Iterator[None]:
+        """Let what the domain raises in here break the rule that is being examined."""
+        try:
+            yield
+        except Broken:
+            raise
+        except (Exception, SystemExit) as error:
+            said = (str(error).splitlines() or [""])[0]
+            raise Broken(
+                f"{what[0].upper()}{what[1:]} raised {type(error).__name__}: {said} "
+                f"({self.place(error)}).",
+                "Mend what raised it; the test in pytest shows the traceback.",
+            ) from error
+
+    def place(self, error: BaseException) -> str:
+        """File and line of the domain's own code that raised, else of whatever did."""
+        package = type(self.domain).__module__.partition(".")[0]
+        frames = list(traceback.walk_tb(error.__traceback__))
+        own = [f for f in frames if f[0].f_globals.get("__name__", "").split(".")[0] == package]
+        frame, line = (own or frames)[-1]
+        return f"{frame.f_code.co_filename}:{line}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Lightning says of every Trainer would hide what the rules say."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def train(
+    domain: Domain,
+    cell: Cell,
+    folder: Path,
+    tell: Callable[[Mapping[str, Any]], None] = lambda event: None,
+    *,
+    again: bool = False,
+    evaluate: bool = False,
+) -> Run:
+    """Train ``cell``; ``again`` goes on with it. Of `STEPS` and fewer, validate `BRIEFLY`."""
+    from dyt_bench.worker import run_cell
+
+    record = Record(folder)
+    if not again:
+        record.begin(cell, {})
+    with record.log_path.open("a") as log, redirect_stdout(log):
+        trainer = BRIEFLY if cell.task.steps <= STEPS else ON_CPU
+        result = run_cell(cell, record, tell, domain=domain, trainer=trainer, evaluate=evaluate)
+    said = record.log_path.read_text().splitlines()
+    return Run(result, record.rows(), said[-1] if said else "")
+
+
+def _job(domain: Domain, cell: Cell, folder: Path, threads: int, tell: Any) -> Run:
+    import torch
+
+    torch.set_num_threads(threads)
+    return train(domain, cell, folder)
+
+
+def subjects(
+    domain: Domain, *, models: Sequence[str], dataset: str | None, path: Path | None
+) -> list[Subject]:
+    """A subject for each of the models, by default for the first alone.
+
+    Raises:
+        UserError: the domain has no such model or data set, or the data set takes no path.
+    """
+    usable = flaw(domain) is None
+    for model in models if usable else ():
+        if model not in domain.models:
+            raise UserError(unknown("model", model, domain.models))
+    if usable and dataset is not None and dataset not in domain.datasets:
+        raise UserError(unknown("data set", dataset, domain.datasets))
+    named: Sequence[str | None] = models or [None]
+    found = [Subject(domain, model=model, dataset=dataset, path=path) for model in named]
+    chosen = found[0].dataset
+    if usable and path is not None and not domain.datasets[chosen].takes_path:
+        raise UserError(f"data set {chosen!r} takes no path")
+    return found

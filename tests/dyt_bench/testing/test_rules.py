@@ -1,0 +1,66 @@
+"""A healthy domain keeps every rule; one with a defect breaks the rule that names it, no other."""
+
+import pytest
+
+import dyt_defects
+from dyt_bench.testing import RULES
+from dyt_bench.testing.subject import Subject
+from dyt_defects.heavy import Heavy
+
+NAMED = {rule.name: rule for rule in RULES}
+DEFECTS = [
+    (dyt_defects.MistypedMode, "contract", "mode 'minimum'"),
+    (Heavy, "import", "With dyt_defects.heavy came numpy"),
+    (dyt_defects.NoLightning, "parts", "build_module returned a Sequential"),
+    (dyt_defects.NoUnits, "units", "units_per_sample is 0.5"),
+    (dyt_defects.ShuffledByTheClock, "seeds", "batches differed between two builds"),
+    (dyt_defects.ShuffledAlwaysTheSame, "seeds", "the same for seed 0 and seed 1"),
+    (dyt_defects.Leaking, "leak", "validation samples were trained on"),
+    (dyt_defects.NoisyValidation, "validation", "val/loss was"),
+    (dyt_defects.Diverging, "trains", "the loss became inf at step 3"),
+    (dyt_defects.NotPicklingItself, "process", "The domain does not pickle"),
+    (dyt_defects.StartedByProcess, "repeat", "weights were others in another process"),
+    (dyt_defects.Forgetful, "resume", "after the interruption"),
+    (dyt_defects.WithoutNorms, "norms", "None of derf, dyt, identity replaced a norm"),
+    (dyt_defects.NotPickling, "pickles", "dataset does not pickle"),
+    (dyt_defects.DrawingInLoaders, "loader-workers", "Batch 0 was another one"),
+    (dyt_defects.NotLogging, "logs", "val/error was logged, as a finite number, at no step"),
+    (dyt_defects.TheWrongWayRound, "improves", "'max' says that more is better"),
+    (dyt_defects.NeverBeatingItsBaseline, "baseline", "the mean reaches 0"),
+    (dyt_defects.Slow, "step", "more than the 1e-06 s of Model.step_s"),
+    (dyt_defects.TrustingItsPath, "bad-data", "raised UnicodeDecodeError"),
+]
+
+
+def by_name(pair):
+    return pair.__name__ if isinstance(pair, type) else None
+
+
+def test_what_a_rule_needs_is_examined_before_it():
+    names = [rule.name for rule in RULES]
+    assert len(NAMED) == len(names)
+    for number, rule in enumerate(RULES):
+        assert set(rule.needs) <= set(names[:number])
+
+
+def test_a_healthy_domain_keeps_every_rule():
+    subject = Subject(dyt_defects.domain)
+    assert {rule.name: subject.verdict(rule).seen for rule in RULES} == dict.fromkeys(NAMED, "")
+
+
+@pytest.mark.parametrize(("defect", "name", "seen"), DEFECTS, ids=by_name)
+def test_a_defect_breaks_the_rule_that_names_it(defect, name, seen):
+    verdict = Subject(defect()).verdict(NAMED[name])
+    assert verdict.state == "broken", verdict.seen
+    assert seen in verdict.seen
+    said = str(verdict).splitlines()
+    assert [line.split(":")[0] for line in said] == ["rule", "why", "seen", "change"]
+    assert all(line.endswith(".") for line in said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("defect", "name", "seen"), DEFECTS, ids=by_name)
+def test_a_defect_breaks_no_other_rule(defect, name, seen):
+    subject = Subject(defect())
+    broken = {rule.name for rule in RULES if subject.verdict(rule).state == "broken"}
+    assert broken == {name}
