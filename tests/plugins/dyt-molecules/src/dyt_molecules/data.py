@@ -16,7 +16,7 @@ from dyt_bench.domain import DataError
 from dyt_bench.loading import SeededDataModule, at_most
 from dyt_molecules.tokens import PAD, START, Vocabulary, split
 
-LONGEST = 96  # tokens of a string; longer molecules are left out
+LONGEST = 64  # tokens of a string; longer molecules are left out
 HELD_OUT = 5  # one structure in so many is validated on
 
 Row = tuple[Chem.Mol, float]  # a molecule and its property

@@ -14,7 +14,7 @@ from dyt_bench.supervised import SupervisedModule
 from dyt_molecules.data import LONGEST, MoleculeData
 from dyt_molecules.tokens import PAD
 
-WIDTH, LAYERS, HEADS = 96, 4, 4
+WIDTH, LAYERS, HEADS = 64, 3, 4
 
 
 class Transformer(nn.Module):
