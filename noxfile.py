@@ -12,6 +12,8 @@ nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["tests", "lint", "types"]
 
 PACKAGES = sorted(str(path) for path in Path("packages").iterdir() if path.is_dir())
+# What strangers would write, installed from its folder as theirs would be.
+PLUGINS = ["tests/plugins/dyt-majority", "tests/plugins/dyt-molecules"]
 CONSTRAINTS = ".ci/constraints.txt"
 # A file's tests stay in one process, for the fixtures they share.
 PARALLEL = ["--numprocesses", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
@@ -24,10 +26,14 @@ def install(session: nox.Session, *requirements: str) -> None:
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
 
 
+def editable(folders: list[str]) -> list[str]:
+    """Arguments of pip that install each folder's package where it lies."""
+    return [argument for folder in folders for argument in ("-e", folder)]
+
+
 def install_packages(session: nox.Session, *requirements: str) -> None:
     """Install this repository's packages, editable, and more."""
-    editable = [argument for package in PACKAGES for argument in ("-e", package)]
-    install(session, *editable, *requirements)
+    install(session, *editable(PACKAGES), *requirements)
 
 
 @nox.session
@@ -114,7 +120,7 @@ def census(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, a process a core; arguments after -- go to pytest."""
-    install_packages(session, "pytest", "pytest-xdist", "hypothesis", "ruff")
+    install_packages(session, *editable(PLUGINS), "pytest", "pytest-xdist", "hypothesis", "ruff")
     session.env["OMP_NUM_THREADS"] = "1"  # the processes share the cores already
     session.run("pytest", *PARALLEL, *session.posargs)
 
@@ -122,7 +128,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def tests_slow(session: nox.Session) -> None:
     """Run the tests that take minutes: thirty kills, and what else a night can bring."""
-    install_packages(session, "pytest", "hypothesis")
+    install_packages(session, *editable(PLUGINS), "pytest", "hypothesis")
     session.run("pytest", "-m", "slow", *session.posargs)
 
 

@@ -8,6 +8,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+__all__ = ["Task", "digest"]
+
 NATIVE = "native"  # the norm's name that means: leave the model as its library builds it
 
 

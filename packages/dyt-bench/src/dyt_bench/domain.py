@@ -24,6 +24,8 @@ from dyt_bench.fetch import Fetch as Fetch
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule
 
+__all__ = ["API_VERSION", "DataError", "Dataset", "Domain", "Fetch", "Metric", "Model", "Training"]
+
 API_VERSION = 1  # of this contract
 OLDEST_API_VERSION = 1  # that a plugin may still be written for
 ENTRY_POINT_GROUP = "dyt_bench.domains"

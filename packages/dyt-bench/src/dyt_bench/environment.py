@@ -22,7 +22,15 @@ _REPORTED = (
     "numpy",
 )
 # What of the harness decides a cell's numbers; the rest may change without rerunning.
-_DECISIVE = ("worker.py", "trainer.py", "checkpoint.py", "measure.py", "loading.py", "optim.py")
+_DECISIVE = (
+    "worker.py",
+    "trainer.py",
+    "checkpoint.py",
+    "measure.py",
+    "loading.py",
+    "optim.py",
+    "supervised.py",
+)
 
 
 def fingerprint() -> dict[str, str]:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from dyt_bench.errors import DataError
 
+__all__ = ["Fetch", "cache", "fetched_folder", "need"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fetch:

@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from dyt_bench.errors import DataError
 
+__all__ = ["SeededDataModule", "ShuffledBatches", "at_most"]
+
 
 def at_most(samples: Dataset[Any], count: int | None) -> Dataset[Any]:
     """``count`` of the samples, the same for every seed; all if there are no more, or for None."""

@@ -13,6 +13,8 @@ from dyt_bench.domain import Training
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
+__all__ = ["adamw"]
+
 
 def adamw(
     module: nn.Module,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from dyt_bench.errors import DataError
 
+__all__ = ["digest_files", "files_below", "package_file"]
+
 
 def package_file(package: str, relative: str) -> Path:
     """A file that an installed package carries; the package is found, not imported."""

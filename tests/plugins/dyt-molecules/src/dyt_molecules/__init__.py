@@ -67,6 +67,7 @@ def _transformer(summary: str, steps: int) -> Model:
 
 
 class Properties(Domain):
+    api_version = 1
     name = "molecules"
     summary = "a property of small molecules, predicted from their SMILES"
     unit = "molecule"
@@ -104,6 +105,7 @@ class Properties(Domain):
 
 
 class Smiles(Domain):
+    api_version = 1
     name = "smiles"
     summary = "the next token of a molecule's SMILES"
     unit = "molecule"

@@ -1,0 +1,7 @@
+"""Both domains do what every domain must."""
+
+from dyt_bench.testing import conformance
+from dyt_molecules import properties, smiles
+
+test_properties = conformance(properties)
+test_smiles = conformance(smiles)

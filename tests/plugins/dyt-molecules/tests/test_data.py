@@ -1,0 +1,118 @@
+"""SMILES as tokens, structures as molecules, and what is said of a table that is not one."""
+
+import pytest
+import torch
+from rdkit import Chem
+
+from dyt_bench.cell import Task
+from dyt_bench.domain import DataError
+from dyt_molecules import properties, smiles
+from dyt_molecules.data import LONGEST, distinct, pad
+from dyt_molecules.tokens import END, PAD, START, UNKNOWN, Vocabulary, split
+
+ALKANES = [f"{'C' * length},{length}" for length in range(1, 21)]
+
+
+def task(**chosen):
+    given = {
+        "domain": "molecules",
+        "model": "encoder",
+        "dataset": "nci",
+        "steps": 2,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "val_every": 1,
+    }
+    return Task(**given | chosen)
+
+
+@pytest.fixture(scope="module")
+def nci():
+    return properties.build_data(task())
+
+
+@pytest.fixture
+def table(tmp_path):
+    def written(*lines):
+        file = tmp_path / "table.csv"
+        file.write_text("\n".join(lines))
+        return task(dataset="table", path=file)
+
+    return written
+
+
+def test_a_string_is_its_tokens():
+    assert split("C[C@H](Cl)Br") == ["C", "[C@H]", "(", "Cl", ")", "Br"]
+    assert split("c1ccccc%10[nH]") == [*"c1ccccc", "%10", "[nH]"]
+
+
+def test_a_token_unseen_in_training_is_unknown():
+    vocabulary = Vocabulary(["CCO"])
+    assert vocabulary.encode("CBr") == [START, vocabulary.numbers["C"], UNKNOWN, END]
+    assert len(vocabulary) == 6
+
+
+def test_one_structure_is_one_molecule():
+    rows = [(Chem.MolFromSmiles(text), value) for text, value in [("OCC", 1), ("CCO", 3)]]
+    assert distinct(rows) == {"CCO": 2.0}
+    assert not distinct([(Chem.MolFromSmiles("C" * (LONGEST + 1)), 0.0)])
+
+
+def test_no_structure_is_on_both_sides(nci):
+    train, val = ({tuple(t.tolist()) for t, _ in side} for side in (nci.train, nci.val))
+    assert len(train) == len(nci.train) > 3 * len(val) > 2000
+    unknown = {tokens for tokens in val if UNKNOWN in tokens}
+    assert not train & (val - unknown)
+
+
+def test_the_split_is_the_same_for_every_seed(nci):
+    again = properties.build_data(task(seed=1))
+    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(nci.val, again.val, strict=True))
+
+
+def test_batches_are_padded_and_properties_are_in_standard_deviations(nci):
+    tokens, values = next(iter(nci.train_dataloader()))
+    assert tokens.dtype == torch.int64
+    assert tokens.shape == (8, tokens.shape[1])
+    assert all(END in row and row[0] == START for row in tokens.tolist())
+    assert values.dtype == torch.float32
+    assert torch.stack([value for _, value in nci.train]).std(correction=0) == pytest.approx(1.0)
+    short, long = torch.tensor([START, END]), torch.tensor([START, 5, END])
+    padded, _ = pad([(short, values[0]), (long, values[1])])
+    assert padded.tolist() == [[START, END, PAD], [START, 5, END]]
+
+
+def test_baselines(nci):
+    assert nci.rmse_of_mean() == pytest.approx(1.0, abs=0.2)
+    assert 2.0 < smiles.baseline(task(), nci) < 3.0
+
+
+def test_a_table_of_ones_own_is_read(table):
+    data = properties.build_data(table("smiles,value", *ALKANES))
+    assert (len(data.train), len(data.val)) == (16, 4)
+    assert properties.build_data(
+        table("id,value,smiles", *(f"x,{i},{'C' * i}O" for i in range(20)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["smiles,logp", "C,1"], "table.csv: no column value"),
+        ([], "table.csv: no column smiles and value"),
+        (["smiles,value", "C,1", "C(,2"], r"table.csv:3: 'C\(' is no SMILES"),
+        (["smiles,value", "C,much"], "table.csv:2: value must be a finite number, got 'much'"),
+        (["smiles,value", "C"], "table.csv:2: value must be a finite number, got ''"),
+        (["smiles,value", "C,1"], "1 molecules of at most 64 tokens are too few"),
+        (["smiles,value", *(f"{'C' * n},7" for n in range(1, 21))], "has the value 7"),
+    ],
+)
+def test_a_table_that_is_none_is_named(table, lines, said):
+    with pytest.raises(DataError, match=said):
+        properties.build_data(table(*lines))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "table.csv").write_bytes(b"smiles,value\n\xff\xfe,1\n")
+    with pytest.raises(DataError, match="is no CSV file in UTF-8"):
+        properties.build_data(task(dataset="table", path=tmp_path / "table.csv"))
