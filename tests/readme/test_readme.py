@@ -1,18 +1,13 @@
 """What the READMEs say can be typed, and what they show is there."""
 
-import ast
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from tests.readme.blocks import PAGES, ROOT, named
 
-from dyt_bench.registry import discover
-
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "packages").glob("*/README.md"))]
+
 TOP_LEVEL = {
     "packages",
     "benchmarks",
@@ -32,27 +27,9 @@ def tracked():
     return listing.stdout.splitlines()
 
 
-def sessions():
-    """Names of the sessions the noxfile defines, `bench(domain='dna')` and its like included."""
-    tree = ast.parse((ROOT / "noxfile.py").read_text())
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    defined |= {
-        node.value.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant)
-    }
-    return defined | {f"bench(domain='{domain}')" for domain in discover().names}
-
-
 def test_the_top_level_is_what_it_should_be():
     names = {path.partition("/")[0] for path in tracked()}
     assert {name for name in names if not name.startswith(".")} == TOP_LEVEL
-
-
-def test_every_session_named_exists():
-    named = set(re.findall(r'nox -s (?:"([^"]+)"|([\w-]+))', README))
-    assert named
-    assert {quoted or plain for quoted, plain in named} <= sessions()
 
 
 def test_the_gate_runs_the_tests_as_the_readme_says():
@@ -62,32 +39,11 @@ def test_the_gate_runs_the_tests_as_the_readme_says():
     assert '"nox[uv]"' in gate
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_python_blocks_run(page):
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-        subprocess.run([sys.executable, "-W", "error", "-c", block], check=True)
-
-
-def test_yaml_blocks_are_suites(tmp_path):
-    from PIL import Image
-
-    from dyt_bench.suite import load_suite
-
-    for label in ("cats", "dogs"):
-        (tmp_path / "photographs" / label).mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(tmp_path / "photographs" / label / "1.png")
-    blocks = [b for page in PAGES for b in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)]
-    assert blocks
-    for block in blocks:
-        (tmp_path / "suite.yaml").write_text(block)
-        assert load_suite(tmp_path / "suite.yaml", discover()).cells
 
 
 def test_the_readme_is_short():

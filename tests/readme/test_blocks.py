@@ -1,0 +1,140 @@
+"""Every block of code in a README runs, or is what the file holds that it is said to be from."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from functools import cache
+
+import click
+import pytest
+from click.testing import CliRunner
+from packaging.requirements import Requirement
+from tests.readme.blocks import PAGES, ROOT, blocks, named, prose
+
+from dyt_bench.cli import main
+
+# Commands of dyt-bench that run here: they train nothing, and need no network.
+RUN = {"domains", "data list", "plan benchmarks/default.yaml"}
+# The others are parsed as the command line would, names and values of options included.
+NOT_RUN = {
+    "check": "trains",
+    "convert": "has tests of its own, and takes a library's import",
+    "data fetch": "needs a network",
+    "doctor": "has tests of its own, and takes every import there is",
+    "new-domain": "has tests of its own, which install and run what it writes",
+    "plan": "needs the reader's suite, or trains with --probe",
+    "report": "needs a suite that has run",
+    "run": "trains",
+    "sync": "needs a server",
+    "ui": "serves until Ctrl-C",
+}
+
+
+@cache
+def sessions():
+    """Names of the sessions the noxfile defines, `bench(domain='dna')` and its like included."""
+    tree = ast.parse((ROOT / "noxfile.py").read_text())
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    (domains,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DOMAINS"
+    )
+    return defined | {f"bench(domain='{domain}')" for domain in domains}
+
+
+def commands(page):
+    """Commands of the page's blocks, and those of dyt-bench and nox in its text."""
+    for block in blocks(page):
+        if block.language == "sh":
+            for line in filter(None, block.code.splitlines()):
+                command = re.split(r"\s{2,}", line)[0]  # what follows says what it does
+                yield from command.split(" && ")
+    yield from re.findall(r"`((?:dyt-bench|nox) -?[a-z][^`]*)`", prose(page))
+
+
+COMMANDS = sorted({command for page in PAGES for command in commands(page)})
+
+
+def cases(language, *, quoted=False):
+    return [
+        pytest.param(block, id=f"{named(page)}-{number}")
+        for page in PAGES
+        for number, block in enumerate(blocks(page))
+        if block.language == language and bool(block.source) == quoted
+    ]
+
+
+def test_every_language_is_tested():
+    for page in PAGES:
+        unknown = {block.language for block in blocks(page)} - {"python", "sh", "toml", "yaml"}
+        assert not unknown, named(page)
+
+
+@pytest.mark.parametrize("block", [*cases("python", quoted=True), *cases("toml", quoted=True)])
+def test_what_is_quoted_stands_in_the_file(block):
+    assert block.code in (ROOT / block.source).read_text()
+
+
+@pytest.mark.parametrize("block", cases("python"))
+def test_python_blocks_run(block):
+    subprocess.run([sys.executable, "-W", "error", "-c", block.code], check=True)
+
+
+@pytest.mark.parametrize("block", [*cases("toml"), *cases("toml", quoted=True)])
+def test_toml_blocks_are_entry_points_that_are_looked_for(block):
+    sources = [file.read_text() for file in (ROOT / "packages/dyt-bench/src").rglob("*.py")]
+    for group in tomllib.loads(block.code)["project"]["entry-points"]:
+        assert any(f'= "{group}"' in source for source in sources), group
+
+
+@pytest.mark.parametrize("block", cases("yaml"))
+def test_yaml_blocks_are_suites(block, tmp_path):
+    from PIL import Image
+
+    from dyt_bench.registry import discover
+    from dyt_bench.suite import load_suite
+
+    for label in ("cats", "dogs"):
+        (tmp_path / "photographs" / label).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "photographs" / label / "1.png")
+    (tmp_path / "suite.yaml").write_text(block.code)
+    assert load_suite(tmp_path / "suite.yaml", discover()).cells
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_such(command):
+    program, *words = shlex.split(command)
+    {"dyt-bench": bench, "nox": nox, "pip": pip, "python": script}[program](words)
+
+
+def bench(words):
+    """Run, or parse as the command line does; a command is in one of the two lists."""
+    if " ".join(words) in RUN:
+        assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 0
+        return
+    command, context, name = main, click.Context(main, info_name="dyt-bench"), []
+    while isinstance(command, click.Group):
+        known, command, words = command.resolve_command(context, words)
+        name.append(known)
+    assert " ".join(name) in NOT_RUN
+    words = [word for word in words if word not in ("[SUITE]", "...")]
+    command.make_context(name[-1], words, parent=context)
+
+
+def nox(words):
+    assert words == ["-l"] or (words[0] == "-s" and words[1] in sessions()), words
+
+
+def pip(words):
+    assert words[0] == "install"
+    for word in words[1:]:
+        if not (word.startswith("-") or word.startswith("dyt-") or (ROOT / word).is_dir()):
+            Requirement(word)
+
+
+def script(words):
+    assert (ROOT / words[0]).is_file()
