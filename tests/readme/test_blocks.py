@@ -1,6 +1,7 @@
 """Every block of code in a README runs, or is what the file holds that it is said to be from."""
 
 import ast
+import contextlib
 import re
 import shlex
 import subprocess
@@ -47,16 +48,21 @@ def sessions():
 
 
 def commands(page):
-    """Commands of the page's blocks, and those of dyt-bench and nox in its text."""
+    """Commands of the page's blocks."""
     for block in blocks(page):
         if block.language == "sh":
             for line in filter(None, block.code.splitlines()):
                 command = re.split(r"\s{2,}", line)[0]  # what follows says what it does
                 yield from command.split(" && ")
+
+
+def mentioned(page):
+    """Commands that the text has, perhaps without what they need."""
     yield from re.findall(r"`((?:dyt-bench|nox) -?[a-z][^`]*)`", prose(page))
 
 
 COMMANDS = sorted({command for page in PAGES for command in commands(page)})
+MENTIONED = sorted({command for page in PAGES for command in mentioned(page)} - {*COMMANDS})
 
 
 def cases(language, *, quoted=False):
@@ -109,6 +115,12 @@ def test_yaml_blocks_are_suites(block, tmp_path):
 def test_commands_are_such(command):
     program, *words = shlex.split(command)
     {"dyt-bench": bench, "nox": nox, "pip": pip, "python": script}[program](words)
+
+
+@pytest.mark.parametrize("command", MENTIONED)
+def test_commands_in_the_text_are_such(command):
+    with contextlib.suppress(click.MissingParameter):
+        test_commands_are_such(command)
 
 
 def bench(words):

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -81,9 +82,14 @@ def says(monkeypatch, tmp_path):
             kept = dict.fromkeys(Domain.__abstractmethods__)
             domain = type("Weather", (Domain,), kept | fields)()
             module = type("module", (), {"domain": domain})
-            monkeypatch.setitem(__import__("sys").modules, "dyt_weather", module)
+            monkeypatch.setitem(sys.modules, "dyt_weather", module)
         point = EntryPoint("weather", value, ENTRY_POINT_GROUP)
-        monkeypatch.setattr(registry, "entry_points", lambda group, **_: [point])
+        others = registry.entry_points
+
+        def points(group, **wanted):
+            return [point] if group == ENTRY_POINT_GROUP else others(group=group, **wanted)
+
+        monkeypatch.setattr(registry, "entry_points", points)
         return registry.discover()
 
     return said

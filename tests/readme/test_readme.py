@@ -39,7 +39,11 @@ def test_the_gate_runs_the_tests_as_the_readme_says():
     assert '"nox[uv]"' in gate
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+# The pages of results link to what each run makes and the repository does not keep.
+WRITTEN = [page for page in PAGES if ROOT / "results" not in page.parents]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=named)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
