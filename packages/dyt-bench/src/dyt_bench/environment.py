@@ -22,7 +22,15 @@ _REPORTED = (
     "numpy",
 )
 # What of the harness decides a cell's numbers; the rest may change without rerunning.
-_DECISIVE = ("worker.py", "trainer.py", "checkpoint.py", "measure.py", "loading.py", "optim.py")
+_DECISIVE = (
+    "worker.py",
+    "trainer.py",
+    "checkpoint.py",
+    "evaluation.py",
+    "measure.py",
+    "loading.py",
+    "optim.py",
+)
 
 
 def fingerprint() -> dict[str, str]:
@@ -64,7 +72,7 @@ def code_digest(package: str, requirements: Iterable[str]) -> str:
     """
     total = hashlib.sha256()
     for name in ("dyt", package):
-        for file in sorted(_folder(name).rglob("*.py")):
+        for file in _sources(name):
             total.update(file.read_bytes())
     for name in _DECISIVE:
         total.update((Path(__file__).parent / name).read_bytes())
@@ -81,11 +89,14 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _folder(package: str) -> Path:
+def _sources(package: str) -> list[Path]:
+    """The files of a package, or of a module that is one file."""
     spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
+    if spec is not None and spec.submodule_search_locations:
+        return sorted(Path(spec.submodule_search_locations[0]).rglob("*.py"))
+    if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"no package {package!r}")
-    return Path(spec.submodule_search_locations[0])
+    return [Path(spec.origin)]
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -1,19 +1,15 @@
-"""Entry points -> domains and norms. A broken plugin is reported, never fatal."""
+"""Entry points -> domains. A broken plugin is reported, never fatal."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
 
-from dyt_bench.cell import NATIVE
 from dyt_bench.domain import API_VERSION, ENTRY_POINT_GROUP, Domain
 from dyt_bench.environment import code_digest
 from dyt_bench.errors import UserError
 
-NORM_GROUP = "dyt_bench.norms"
-RECIPE_GROUP = "dyt_bench.recipes"
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
@@ -55,42 +51,12 @@ def discover() -> Discovery:
     return found
 
 
-def norm_names() -> list[str]:
-    """Norms a suite may use: "native", and whatever packages registered."""
-    return [NATIVE, *_names(NORM_GROUP)]
-
-
-def recipe_names() -> list[str]:
-    """Recipes a suite may use."""
-    return _names(RECIPE_GROUP)
-
-
-def load_norm(name: str) -> Any:
-    """The class registered for a norm's name; imports torch."""
-    return _load_named(NORM_GROUP, "norm", name)
-
-
-def load_recipe(name: str) -> Any:
-    """The recipe registered for a name, as `dyt.convert` takes it; imports torch."""
-    return _load_named(RECIPE_GROUP, "recipe", name)
-
-
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """One sentence: what was not known, what was expected, and the nearest match."""
     known = list(known)
     near = get_close_matches(str(name), known, n=1)
     guess = f"; did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}: expected one of {', '.join(known) or 'none'}{guess}"
-
-
-def _names(group: str) -> list[str]:
-    return sorted({point.name for point in entry_points(group=group)})
-
-
-def _load_named(group: str, kind: str, name: str) -> Any:
-    for point in entry_points(group=group, name=name):
-        return point.load()
-    raise UserError(unknown(kind, name, _names(group)))
 
 
 def _load(point: EntryPoint, found: Discovery) -> str | None:

@@ -4,8 +4,8 @@ import hashlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,11 +20,14 @@ from dyt.embedding import ScaledEmbedding
 from dyt.probe import alphas
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.checkpoint import Checkpoints, Stop
+from dyt_bench.datasets import as_read
 from dyt_bench.domain import Domain, Training
-from dyt_bench.executors.local import trace_crashes
+from dyt_bench.evaluation import evaluate
+from dyt_bench.executors.running import trace_crashes
 from dyt_bench.measure import interleave, now, peak_memory_mib
+from dyt_bench.plugins import NORMS, RECIPES
 from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
-from dyt_bench.registry import discover, load_norm, load_recipe
+from dyt_bench.registry import discover
 from dyt_bench.statistics import AA
 from dyt_bench.trainer import Diverged, Emit, Trace, Watch, as_bytes, make_trainer
 
@@ -49,15 +52,16 @@ def run_cell(
 
 def _run(cell: Cell, record: Record, emit: Emit, checkpoints: Checkpoints) -> Result:
     started = time.time()
-    task = cell.task
-    domain = discover().domain(task.domain)
-    data, module, norms = build(cell, domain)
+    domain = discover().domain(cell.task.domain)
+    task = as_read(cell.task, domain)
+    data, module, norms = build(replace(cell, task=task), domain)
     trace = Trace(task, module, domain.metric, record, emit)
     watch = Watch(task, trace)
     trainer = make_trainer(task, domain.training(task), trace, [watch, checkpoints])
     weights = weights_digest(module, norms)
     reason = ""
     once: dict[str, float] = {}
+    missing: dict[str, str] = {}
     try:
         done = checkpoints.find()
         if done is None:
@@ -69,7 +73,8 @@ def _run(cell: Cell, record: Record, emit: Emit, checkpoints: Checkpoints) -> Re
         with checkpoints.streaming(data, task.steps, watch.waited):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         trace_crashes()
-        once = _evaluate(task, domain, module, data, record.artifacts)
+        module.to(device_to_use()).eval()
+        once, missing = evaluate(task, domain, module, data, record)
     except Diverged as divergence:
         reason = str(divergence)
     facts = {"resumed": ", ".join(map(str, checkpoints.resumed))} if checkpoints.resumed else {}
@@ -94,22 +99,11 @@ def _run(cell: Cell, record: Record, emit: Emit, checkpoints: Checkpoints) -> Re
             "device": _device_name(module.device),
             "threads": str(torch.get_num_threads()),
             **facts,
+            **missing,
         },
         alpha=alphas(module),
         saturation=watch.saturation,
     )
-
-
-def _evaluate(
-    task: Task, domain: Domain, module: LightningModule, data: LightningDataModule, folder: Path
-) -> dict[str, float]:
-    """What the domain measures once, after training, and what its trivial predictor reaches."""
-    folder.mkdir(exist_ok=True)
-    module.to(device_to_use()).eval()
-    metrics = domain.evaluate(task, module, data, folder)
-    once = {f"eval/{name}": float(value) for name, value in metrics.items()}
-    baseline = domain.baseline(task, data)
-    return once if baseline is None else {**once, f"baseline/{domain.metric.name}": baseline}
 
 
 def time_task(task: Task, norms: list[Norm], *, rounds: int) -> dict[str, list[float]]:
@@ -119,6 +113,7 @@ def time_task(task: Task, norms: list[Norm], *, rounds: int) -> dict[str, list[f
     machine makes of no difference at all.
     """
     domain = discover().domain(task.domain)
+    task = as_read(task, domain)
     arms: dict[str, Callable[[], float]] = {}
     for norm in norms:
         for label in (norm.label,) if arms else (norm.label, AA):
@@ -143,9 +138,9 @@ def build(cell: Cell, domain: Domain) -> tuple[LightningDataModule, LightningMod
     exclude = domain.models[task.model].exclude
     sites = dyt.select(module, exclude=exclude)
     if not norm.is_native:
-        recipe = load_recipe(norm.recipe) if norm.recipe else None
+        recipe = RECIPES.load(norm.recipe) if norm.recipe else None
         alpha = norm.alpha_init_value
-        to = load_norm(norm.name)
+        to = NORMS.load(norm.name)
         dyt.convert(module, to, exclude=exclude, alpha_init_value=alpha, recipe=recipe)
         if getattr(recipe, "calibrated", False):
             _calibrate(module, data)
