@@ -58,18 +58,6 @@ def test_our_five_domains_are_found_like_a_strangers():
     assert not found.broken
 
 
-def test_norms_are_listed_without_loading_them():
-    assert registry.norm_names() == ["native", "derf", "dyt", "identity"]
-
-
-def test_norm_is_loaded_by_name():
-    import dyt
-
-    assert registry.load_norm("dyt") is dyt.DynamicTanh
-    with pytest.raises(UserError, match=r"unknown norm 'dty'.*did you mean 'dyt'"):
-        registry.load_norm("dty")
-
-
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

@@ -62,4 +62,4 @@ def seeds(collected):
 class Niced(CommandExecutor):
     """Cells give way to whatever else the machine has to do."""
 
-    prefix = ("nice", "-n", "19")
+    prefix = ("nice", "-n", "5")
