@@ -70,7 +70,7 @@ def test_a_mistake_is_said_when_the_suite_is_read(load, old, new, message):
 
 
 def test_an_executor_of_the_command_line_is_checked_too(load):
-    with pytest.raises(UserError, match="unknown executor 'nicde'.*did you mean 'niced'"):
+    with pytest.raises(UserError, match=r"unknown executor 'nicde'.*did you mean 'niced'"):
         load(SUITE, executor="nicde")
 
 
