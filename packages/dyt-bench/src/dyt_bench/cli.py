@@ -13,15 +13,19 @@ import click
 from dyt_bench import workspace as workspaces
 from dyt_bench.datasets import datasets_of
 from dyt_bench.errors import UserError
-from dyt_bench.plugins import norm_names
+from dyt_bench.inventory import inventory
+from dyt_bench.plugins import DATASETS, norm_names
 from dyt_bench.quantities import in_words, seconds, size
 from dyt_bench.registry import Discovery, discover, unknown
 from dyt_bench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dyt_bench.domain import Dataset
     from dyt_bench.fetch import Fetch
     from dyt_bench.forecast import Forecast, Pruned
+    from dyt_bench.plugins import Plugin
     from dyt_bench.suite import Suite
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
@@ -131,6 +135,7 @@ def domains(as_json: bool) -> None:
         click.echo(f"{click.style('norms', bold=True)}: {', '.join(norm_names())}")
     for name, problem in found.broken.items():
         click.echo(f"dyt-bench: domain {name!r} is broken: {problem}", err=True)
+    _tell_broken(inventory(found, [DATASETS]))
 
 
 @main.command()
@@ -140,8 +145,6 @@ def plugins(as_json: bool) -> None:
 
     Each is imported and checked; what is wrong with one is said on stderr.
     """
-    from dyt_bench.inventory import inventory
-
     listed = list(inventory(discover()))
     if as_json:
         click.echo(json.dumps([asdict(plugin) for plugin in listed], indent=1))
@@ -149,10 +152,7 @@ def plugins(as_json: bool) -> None:
     for plugin in listed:
         if not plugin.problem:
             click.echo(f"{plugin.kind:<9} {plugin.name:<20} {plugin.distribution}: {plugin.value}")
-    for plugin in listed:
-        if plugin.problem:
-            about = f"{plugin.kind} {plugin.name!r} of {plugin.distribution}"
-            click.echo(f"dyt-bench: {about} is broken: {plugin.problem}", err=True)
+    _tell_broken(listed)
 
 
 @main.command()
@@ -445,6 +445,13 @@ def doctor(tracking_uri: str | None, as_json: bool, workspace: Path) -> None:
                 mark, colour = _MARKS[each.state]
                 click.echo(f"  {click.style(mark, fg=colour)} {each.subject:<16} {each.text}")
     sys.exit(0 if healthy else 1)
+
+
+def _tell_broken(plugins: "Iterable[Plugin]") -> None:
+    for plugin in plugins:
+        if plugin.problem:
+            about = f"{plugin.kind} {plugin.name!r} of {plugin.distribution}"
+            click.echo(f"dyt-bench: {about} is broken: {plugin.problem}", err=True)
 
 
 def _end_as_by_ctrl_c() -> None:

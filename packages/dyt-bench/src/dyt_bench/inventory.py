@@ -1,17 +1,20 @@
 """What packages have added, and what is wrong with it: for `dyt-bench plugins` and the doctor."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from dyt_bench.datasets import mismatch
 from dyt_bench.errors import UserError
-from dyt_bench.plugins import DATASETS, METRICS, POINTS, Plugin
+from dyt_bench.plugins import DATASETS, METRICS, POINTS, Plugin, Point
 from dyt_bench.registry import Discovery, unknown
 
 
-def inventory(found: Discovery) -> Iterator[Plugin]:
-    """Every entry point of every kind but domains, imported and checked."""
-    for point in POINTS.values():
+def inventory(
+    found: Discovery, points: Iterable[Point[Any]] = tuple(POINTS.values())
+) -> Iterator[Plugin]:
+    """Every entry point of these kinds, by default all but domains, imported and checked."""
+    for point in points:
         for plugin in point.plugins():
             problem = plugin.problem or _misfit(plugin.kind, plugin.name, found)
             yield replace(plugin, problem=problem)

@@ -70,9 +70,7 @@ SHAPES: dict[str, Shape] = {
         kv_heads=1,
         more={"head_dim": 64, "tie_word_embeddings": True, **_start(128)},
     ),
-    "gpt2": Shape(
-        family="gpt2", width=128, feed_forward=512, layers=4, heads=4, more=_start(128)
-    ),
+    "gpt2": Shape(family="gpt2", width=128, feed_forward=512, layers=4, heads=4, more=_start(128)),
     # arXiv 2302.13971, table 2, and arXiv 2307.09288, appendix A.1: LLaMA 2's context.
     "llama-7b": Shape(
         family="llama",

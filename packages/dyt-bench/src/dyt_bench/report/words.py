@@ -175,7 +175,7 @@ def arm_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery
                     "alpha at the end": _span(alphas, ".3f"),
                     "saturated, most": f"{max(saturations):.1%}" if saturations else "",
                     **{
-                        _evaluated(key): f"{value:.4g}"
+                        _evaluated(key, arm[0]): f"{value:.4g}"
                         for key, value in summary.items()
                         if key.startswith("eval/")
                     },
@@ -184,10 +184,11 @@ def arm_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery
     return rows
 
 
-def _evaluated(key: str) -> str:
+def _evaluated(key: str, run: Run) -> str:
     """A column's title for ``eval/<name>``: as who adds the metric calls it, or the name."""
     name = key.removeprefix("eval/")
-    added = METRICS.get(name) if name in METRICS.names() else None
+    is_added = name in str(run.parameters.get("metrics", "")).split(", ")
+    added = METRICS.get(name) if is_added else None
     return name if added is None else f"{added.title} {'↑' if added.mode == 'max' else '↓'}"
 
 
