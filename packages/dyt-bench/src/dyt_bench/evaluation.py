@@ -2,8 +2,10 @@
 
 import math
 import traceback
+from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor
 
 from dyt_bench.cell import Task
 from dyt_bench.domain import Domain
@@ -44,7 +46,8 @@ def evaluate(
 def _taken(name: str, is_taken: bool, trained: Trained) -> float:
     if is_taken:
         raise ValueError(f"the domain has a metric {name!r} of its own")
-    value = float(METRICS.load(name).compute(trained))
+    taken: Any = METRICS.load(name).compute(trained)
+    value = float(taken.detach() if isinstance(taken, Tensor) else taken)
     if not math.isfinite(value):
         raise ValueError(f"it is {value}")
     return value
