@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dyt_bench.plugins import SECTIONS
 from dyt_bench.points import Collected, Plot, Section
-from dyt_bench.report.figures.style import LIGHT, WEB, Look, drawn, looks, new_figure, svg
+from dyt_bench.report.figures.style import LIGHT, WEB, Look, drawn, looks, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -84,7 +84,9 @@ def _draw(plot: Plot, norms: Sequence[str], file: str, folder: Path) -> Figure:
 
 
 def _figure(plot: Plot, look: Mapping[str, Look]) -> "Drawing":
-    figure = new_figure(*_SIZE)
+    from matplotlib.figure import Figure as Drawing
+
+    figure = Drawing(figsize=_SIZE, layout="constrained")  # whatever labels a stranger's has
     plot.draw(figure.subplots(), look)
     return figure
 
