@@ -1,6 +1,7 @@
 """The plugin dyt_extras, one of each that a package may add, as a suite and its readers meet it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -126,6 +127,18 @@ def test_the_norm_is_timed_where_nothing_is_trained(extras, tiny):
     )
     seconds = measure(task, [Norm(), Norm(name="dysymlog")], rounds=1)
     assert all(set(seconds[part]) == {"native", "dysymlog", "A/A"} for part in PARTS)
+
+
+def niceness(tell):
+    return os.nice(0)
+
+
+def test_what_the_executor_runs_gives_way(tmp_path):
+    from dyt_extras import Niced
+
+    with Niced([]).run(niceness, tmp_path / "log") as running:
+        *_, outcome = running
+    assert outcome["value"] == min(os.nice(0) + 5, 19)
 
 
 def test_all_of_them_in_one_run(extras, tmp_path):
