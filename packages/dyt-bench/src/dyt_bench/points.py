@@ -42,6 +42,17 @@ if TYPE_CHECKING:
     from dyt_bench.report.runs import Run
     from dyt_bench.report.standings import Standing
 
+__all__ = [
+    "AddedDataset",
+    "AddedMetric",
+    "Collected",
+    "MakeSection",
+    "NormClass",
+    "Plot",
+    "Section",
+    "Trained",
+]
+
 
 class NormClass(Protocol):
     """A layer that takes a norm's place: called as `dyt.DynamicTanh` is, it returns the module.
