@@ -27,7 +27,8 @@ LIGHT += [
     "tracking/__init__",
     "ui",
 ]
-LIGHT += ["statistics", "tracking/__init__"]
+LIGHT += ["statistics", "tracking/__init__", "datasets", "inventory", "plugins", "points"]
+LIGHT += ["executors/command", "executors/contract", "executors/local", "executors/running"]
 
 
 def imports(file, *, top_level_only=False):

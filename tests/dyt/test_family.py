@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from dyt.family import FAMILY, lookup
+from dyt import family
+from dyt.family import FAMILY, PointwiseFunction, lookup, register_function
 
 EVERY = pytest.mark.parametrize("name", list(FAMILY))
 # Away from 0 and +-1, where some are not differentiable.
@@ -37,3 +38,17 @@ def test_nan_passes_through(name):
 def test_unknown_function_is_named():
     with pytest.raises(ValueError, match=r"one of tanh, erf.*; got 'tahn'"):
         lookup("tahn")
+
+
+def test_a_registered_function_makes_a_layer(monkeypatch):
+    from dyt import PointwiseNorm
+
+    monkeypatch.setattr(family, "_family", dict(FAMILY))
+    monkeypatch.setattr(family, "FAMILY", family._family)
+    half = PointwiseFunction("half", lambda z: z / 2, lambda z: z * 0 + 0.5, math.inf, "here")
+    assert register_function(half) is half
+    assert register_function(half) is half
+    x = torch.randn(3, 8)
+    torch.testing.assert_close(PointwiseNorm(8, "half", 0.5)(x), x / 4)
+    with pytest.raises(ValueError, match="has a function 'half' already"):
+        register_function(PointwiseFunction("half", torch.tanh, torch.tanh, 1.0, "there"))

@@ -1,12 +1,17 @@
-"""The tiny plugin of tests/plugins, found as an installed one is, here and in new processes."""
+"""The plugins of tests/plugins, found as installed ones are, here and in new processes."""
 
 import importlib
+import os
 import sys
+import tomllib
 from importlib.metadata import EntryPoint, distribution
+from pathlib import Path
 
 import pytest
 
 from dyt_tiny import install
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +21,28 @@ def tiny(tmp_path_factory):
     environment = install(folder)
     sys.path.append(str(folder))
     yield environment
+    sys.path.remove(str(folder))
+
+
+def declare(folder, name, entry_points):
+    """What installing a distribution tells of its entry points: group -> name -> value."""
+    metadata = folder / f"{name.replace('-', '_')}-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    lines = []
+    for group, points in entry_points.items():
+        lines += [f"[{group}]", *(f"{key} = {value}" for key, value in points.items())]
+    (metadata / "entry_points.txt").write_text("\n".join(lines))
+
+
+@pytest.fixture(scope="module")
+def extras(tmp_path_factory):
+    """The plugin dyt_extras is installed; the environment for other processes to find it."""
+    folder = tmp_path_factory.mktemp("site")
+    project = tomllib.loads((PLUGINS / "dyt_extras" / "pyproject.toml").read_text())["project"]
+    declare(folder, project["name"], project["entry-points"])
+    sys.path.append(str(folder))
+    yield {**os.environ, "PYTHONPATH": f"{PLUGINS}{os.pathsep}{folder}"}
     sys.path.remove(str(folder))
 
 

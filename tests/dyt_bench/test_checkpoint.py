@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dyt_bench.cell import Cell, Norm, Task
-from dyt_bench.executors.local import JobStopped
+from dyt_bench.executors.contract import JobStopped
 from dyt_bench.record import Record
 from dyt_bench.worker import run_cell
 from dyt_tiny import domain

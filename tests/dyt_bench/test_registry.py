@@ -77,18 +77,6 @@ def test_a_domain_is_imported_when_it_is_asked_for(install):
     assert list(found._plugins) == ["good"]
 
 
-def test_norms_are_listed_without_loading_them():
-    assert registry.norm_names() == ["native", "derf", "dyt", "identity"]
-
-
-def test_norm_is_loaded_by_name():
-    import dyt
-
-    assert registry.load_norm("dyt") is dyt.DynamicTanh
-    with pytest.raises(UserError, match=r"unknown norm 'dty'.*did you mean 'dyt'"):
-        registry.load_norm("dty")
-
-
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

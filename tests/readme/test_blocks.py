@@ -37,14 +37,16 @@ NOT_RUN = {
 @cache
 def sessions():
     """Names of the sessions the noxfile defines, `bench(domain='dna')` and its like included."""
+    from dyt_bench.registry import discover
+
     tree = ast.parse((ROOT / "noxfile.py").read_text())
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    (domains,) = (
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DOMAINS"
-    )
-    return defined | {f"bench(domain='{domain}')" for domain in domains}
+    defined |= {
+        node.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant)
+    }
+    return defined | {f"bench(domain='{domain}')" for domain in discover().names}
 
 
 def commands(page):

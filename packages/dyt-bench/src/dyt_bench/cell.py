@@ -27,6 +27,7 @@ class Task:
     learning_rate: float  # peak, after warm-up
     training: str = "default"  # the recipe, by its name in the domain's `trainings`
     train_samples: int | None = None  # at most so many to train on, chosen once; None: all
+    metrics: tuple[tuple[str, str], ...] = ()  # that packages add: name, digest of its code
     variant: str = ""  # what the suite chose otherwise than the model: "lr=0.002 n=1000"
     val_every: int  # steps between two validations; divides steps
     data_digest: str = ""  # content of the data set's files
@@ -44,8 +45,12 @@ class Task:
 
     @property
     def identity(self) -> str:
-        """Hash of all that determines the task's data and start; where files lie does not."""
-        return digest({key: value for key, value in asdict(self).items() if key != "path"})
+        """Hash of all that determines the task's data and start; where files lie does not.
+
+        Nor does what is measured of the trained model.
+        """
+        apart = ("path", "metrics")
+        return digest({key: value for key, value in asdict(self).items() if key not in apart})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,7 @@ class Norm:
     name: str = NATIVE
     alpha_init_value: float | None = None  # None: the layer's own default
     recipe: str | None = None  # of `dyt.recipes`: alpha by site, and what changes with the norms
+    code_digest: str = ""  # of a norm or recipe whose code the task's digest does not cover
 
     @property
     def label(self) -> str:
@@ -65,6 +71,11 @@ class Norm:
         if self.recipe is not None:
             options.append(self.recipe)
         return " ".join([self.name, *options])
+
+    @property
+    def key(self) -> str:
+        """The label, told apart from that of other code."""
+        return f"{self.label}@{self.code_digest}" if self.code_digest else self.label
 
     @property
     def is_native(self) -> bool:
@@ -86,12 +97,15 @@ class Cell:
     @property
     def identity(self) -> str:
         """Hash of everything that determines the outcome: resume, skip and compare go by it."""
-        return digest(self.task.identity, asdict(self.norm))
+        norm = {k: v for k, v in asdict(self.norm).items() if k != "code_digest" or v}
+        return digest(self.task.identity, norm, *self.task.metrics)
 
     def parameters(self) -> dict[str, str | int | float]:
         """Flat, for MLflow and tables; options that are not set are left out."""
         flat: dict[str, str | int | float] = {"norm": self.norm.label}
         for key, value in asdict(self.task).items():
+            if key == "metrics":
+                value = ", ".join(name for name, _ in self.task.metrics)
             if value not in (None, ""):
                 flat[key] = str(value) if isinstance(value, Path) else value
         if self.norm.alpha_init_value is not None:

@@ -21,7 +21,8 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dyt_bench.errors import CannotWrite
-from dyt_bench.executors.local import JobStopped, trace_crashes
+from dyt_bench.executors.contract import JobStopped
+from dyt_bench.executors.running import trace_crashes
 from dyt_bench.files import replacing
 from dyt_bench.loading import ShuffledBatches
 from dyt_bench.record import CHECKPOINT_EVERY_S, Record

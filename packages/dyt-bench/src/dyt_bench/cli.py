@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dyt_bench import workspace as workspaces
+from dyt_bench.datasets import datasets_of
 from dyt_bench.errors import UserError
+from dyt_bench.inventory import inventory
+from dyt_bench.plugins import DATASETS, norm_names
 from dyt_bench.quantities import in_words, seconds, size
-from dyt_bench.registry import Discovery, discover, norm_names, unknown
+from dyt_bench.registry import Discovery, discover, unknown
 from dyt_bench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dyt_bench.domain import Dataset
     from dyt_bench.fetch import Fetch
     from dyt_bench.forecast import Forecast, Pruned
+    from dyt_bench.plugins import Plugin
     from dyt_bench.suite import Suite
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
@@ -75,6 +81,11 @@ _budget = click.option(
 )
 
 
+_executor = click.option(
+    "--executor", metavar="NAME", help="Where cells run: local, or a package's (see plugins)."
+)
+
+
 def _selection(command: Callable[..., None]) -> Callable[..., None]:
     """The options that narrow or change a suite."""
     for option in (
@@ -95,6 +106,7 @@ def main() -> None:
 
     \b
       dyt-bench domains                        what can be compared
+      dyt-bench plugins                        what packages add to it
       dyt-bench plan benchmarks/default.yaml   what a suite would run
       dyt-bench run benchmarks/default.yaml    train, time, log, report
       dyt-bench ui                             look at the runs in MLflow
@@ -116,10 +128,11 @@ def domains(as_json: bool) -> None:
     else:
         for name, domain in found.domains.items():
             click.echo(f"{click.style(name, bold=True)}: {domain.summary} ({domain.metric.name})")
-            width = max(map(len, (*domain.models, *domain.datasets)))
+            datasets = datasets_of(domain)
+            width = max(map(len, (*domain.models, *datasets)))
             for key, model in domain.models.items():
                 click.echo(f"  model  {key:<{width}}  {model.summary}; {model.library}")
-            for key, dataset in domain.datasets.items():
+            for key, dataset in datasets.items():
                 click.echo(f"  data   {key:<{width}}  {dataset.summary}")
         click.echo(f"{click.style('norms', bold=True)}: {', '.join(norm_names())}")
     for name, problem in found.broken.items():
@@ -127,12 +140,31 @@ def domains(as_json: bool) -> None:
     for name, warnings in found.warnings.items():
         for warning in warnings:
             click.echo(f"dyt-bench: domain {name!r}: {warning}", err=True)
+    _tell_broken(inventory(found, [DATASETS]))
+
+
+@main.command()
+@_json
+def plugins(as_json: bool) -> None:
+    """List what packages add beside domains: norms, data sets, metrics, executors and the like.
+
+    Each is imported and checked; what is wrong with one is said on stderr.
+    """
+    listed = list(inventory(discover()))
+    if as_json:
+        click.echo(json.dumps([asdict(plugin) for plugin in listed], indent=1))
+        return
+    for plugin in listed:
+        if not plugin.problem:
+            click.echo(f"{plugin.kind:<9} {plugin.name:<20} {plugin.distribution}: {plugin.value}")
+    _tell_broken(listed)
 
 
 @main.command()
 @_suite
 @_selection
 @click.option("--probe", "probing", is_flag=True, help="Train a few steps to find out.")
+@_executor
 @_budget
 @_json
 @_workspace
@@ -142,6 +174,7 @@ def plan(
     seeds: int | None,
     steps: int | None,
     probing: bool,
+    executor: str | None,
     budget: float | None,
     as_json: bool,
     workspace: Path,
@@ -155,7 +188,7 @@ def plan(
     from dyt_bench.suite import Selection, load_suite
 
     found = discover()
-    loaded = load_suite(suite, found, Selection(domains, seeds, steps))
+    loaded = load_suite(suite, found, Selection(domains, seeds, steps, executor=executor))
     space = Workspace(workspace)
     if loaded.kind == "efficiency" and not as_json:
         for task in loaded.tasks:
@@ -197,6 +230,7 @@ def plan(
 @_selection
 @click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
 @click.option("--fresh", is_flag=True, help="Run again what is done already.")
+@_executor
 @_budget
 @click.option(
     "--until",
@@ -222,6 +256,7 @@ def run(
     steps: int | None,
     tracking_uri: str | None,
     fresh: bool,
+    executor: str | None,
     budget: float | None,
     until: str | None,
     cell_timeout: float | None,
@@ -237,12 +272,12 @@ def run(
     interruption the same command continues, in the middle of a cell too. Exit status 1 if a cell
     failed, 130 after Ctrl-C, 143 after SIGTERM. With --budget alone, only what `plan` says fits.
     """
-    from dyt_bench.executors.local import preempt
+    from dyt_bench.executors.contract import preempt
     from dyt_bench.session import Until, run_suite
     from dyt_bench.suite import Selection, load_suite
 
     found = discover()
-    selection = Selection(domains, seeds, steps, cell_timeout, cell_memory)
+    selection = Selection(domains, seeds, steps, cell_timeout, cell_memory, executor)
     loaded = load_suite(suite, found, selection)
     if budget is not None and until is None:
         loaded = _within(loaded, Workspace(workspace), budget)
@@ -342,7 +377,7 @@ def list_data(as_json: bool) -> None:
     sets = [
         {"name": f"{name}/{key}", "state": _state(dataset), **_about(dataset)}
         for name, domain in found.domains.items()
-        for key, dataset in domain.datasets.items()
+        for key, dataset in datasets_of(domain).items()
     ]
     if as_json:
         click.echo(json.dumps(sets, indent=1))
@@ -464,6 +499,15 @@ def doctor(tracking_uri: str | None, as_json: bool, workspace: Path) -> None:
     sys.exit(0 if healthy else 1)
 
 
+def _tell_broken(plugins: "Iterable[Plugin]") -> None:
+    for plugin in plugins:
+        if plugin.problem:
+            about = f"{plugin.kind} {plugin.name!r} of {plugin.distribution}"
+            click.echo(f"dyt-bench: {about} is broken: {plugin.problem}", err=True)
+        for warning in plugin.warnings:
+            click.echo(f"dyt-bench: {plugin.kind} {plugin.name!r}: {warning}", err=True)
+
+
 def _end_as_by_ctrl_c() -> None:
     """A scheduler's SIGTERM, and a SIGINT that a shell has its background jobs ignore."""
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -475,7 +519,7 @@ def _fetchable(found: Discovery) -> "dict[str, Fetch]":
     return {
         f"{name}/{key}": dataset.fetch
         for name, domain in found.domains.items()
-        for key, dataset in domain.datasets.items()
+        for key, dataset in datasets_of(domain).items()
         if dataset.fetch is not None
     }
 
@@ -503,7 +547,7 @@ def _describe(found: Discovery) -> dict[str, Any]:
                 "mode": domain.metric.mode,
                 "unit": domain.unit,
                 "models": {key: model.summary for key, model in domain.models.items()},
-                "datasets": {key: data.summary for key, data in domain.datasets.items()},
+                "datasets": {key: data.summary for key, data in datasets_of(domain).items()},
             }
             for name, domain in found.domains.items()
         },

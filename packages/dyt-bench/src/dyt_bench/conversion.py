@@ -10,8 +10,10 @@ from rich.table import Table
 
 import dyt
 from dyt.recipes import resolve
+from dyt.replacements import REPLACEMENTS, WITHOUT_ALPHA
 from dyt_bench import zoo
 from dyt_bench.errors import UserError
+from dyt_bench.plugins import NORMS
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Conversion:
 def convert_spec(spec: str, to: str, recipe: str | None, *, full: bool) -> Conversion:
     """Build the model ``spec`` names, audit it and convert it.
 
+    Args:
+        to: what `dyt.convert` takes by name, or a norm that a package adds.
+
     Raises:
         UserError: the model cannot be built, or the swap is refused.
     """
@@ -64,13 +69,15 @@ def convert_spec(spec: str, to: str, recipe: str | None, *, full: bool) -> Conve
     parameters = sum(p.numel() for p in model.parameters())
     class_name = type(model).__name__
     sites = dyt.audit(model)
+    is_added = to in NORMS.names() and to not in {**REPLACEMENTS, **WITHOUT_ALPHA}
+    layer = NORMS.load(to) if is_added else to
     source = None
     if any(site.replaceable for site in sites):
         try:
             if recipe is not None:
                 chosen = resolve(recipe, model, [s for s in sites if s.replaceable])
                 source = f"{chosen.name}: {chosen.source}"
-            model = dyt.convert(model, to, recipe=recipe, strict=False)
+            model = dyt.convert(model, layer, recipe=recipe, strict=False)
         except ValueError as error:
             raise UserError(f"model {spec!r}: {error}") from None
     rows = []

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dyt_bench.environment import fingerprint
-from dyt_bench.executors.local import JobFailed, Limits, LocalExecutor
-from dyt_bench.registry import Discovery, load_norm, load_recipe, norm_names, recipe_names
+from dyt_bench.executors.contract import JobFailed, Limits
+from dyt_bench.executors.local import LocalExecutor
+from dyt_bench.inventory import check
+from dyt_bench.plugins import POINTS
+from dyt_bench.registry import Discovery, discover
 from dyt_bench.workspace import Workspace
 
 State = Literal["ok", "note", "problem"]  # a note: works, though not as it could
@@ -144,7 +147,7 @@ def _kernels() -> Iterator[Finding]:
 
 
 def _plugins(found: Discovery) -> Iterator[Finding]:
-    """Domains, norms and recipes: what the packages promise is imported as a run would."""
+    """Domains and all else that packages add: what they promise is imported as a run would."""
     executor = LocalExecutor(["dyt_bench.worker"])
     for name in found.names:
         subject, plugin = f"domain {name}", found.plugin(name)
@@ -153,15 +156,16 @@ def _plugins(found: Discovery) -> Iterator[Finding]:
             problem = _fails(executor, partial(_import_all, plugin.domain.preload))
         yield Finding(subject, problem or found.origin(name), "problem" if problem else "ok")
         yield from (Finding(subject, warning, "note") for warning in plugin.warnings)
-    for kind, names, load in (
-        ("norm", norm_names()[1:], load_norm),
-        ("recipe", recipe_names(), load_recipe),
-    ):
-        broken = {name: _fails(executor, partial(_load, load, name)) for name in names}
+    for kind, added in POINTS.items():
+        broken = {
+            name: _fails(executor, partial(_check, kind, name))
+            for name in added.names()
+            if name not in added.own
+        }
         for name, problem in broken.items():
             if problem:
-                yield Finding(f"{kind} {name}", problem, "problem")
-        whole = [name for name, problem in broken.items() if not problem]
+                yield Finding(f"{kind} {name}", problem.removeprefix("UserError: "), "problem")
+        whole = [name for name in added.names() if not broken.get(name)]
         yield Finding(f"{kind}s", ", ".join(whole) or "none")
 
 
@@ -181,8 +185,8 @@ def _import_all(modules: Sequence[str], tell: Any) -> None:
         importlib.import_module(module)
 
 
-def _load(load: Callable[[str], Any], name: str, tell: Any) -> None:
-    load(name)
+def _check(kind: str, name: str, tell: Any) -> None:
+    check(kind, name, discover())
 
 
 def _tracking(uri: str | None, workspace: Workspace) -> Finding:

@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 import dyt
 from dyt_bench.cell import Norm, Task
+from dyt_bench.datasets import as_read
 from dyt_bench.domain import Domain, Training
 from dyt_bench.measure import interleave, now
-from dyt_bench.registry import discover, load_norm
+from dyt_bench.plugins import NORMS
+from dyt_bench.registry import discover
 from dyt_bench.statistics import AA
 from dyt_bench.worker import autocast, device_to_use, discard
 
@@ -36,6 +38,7 @@ Seconds = dict[str, dict[str, list[float]]]  # part -> norm label or A/A -> seco
 def measure(task: Task, norms: list[Norm], *, rounds: int) -> Seconds:
     """Time every part of every norm, interleaved; the first norm twice, as the noise floor."""
     domain = discover().domain(task.domain)
+    task = as_read(task, domain)
     bench = _Bench(task, norms, domain)
     seconds: Seconds = {}
     for part in PARTS:
@@ -180,7 +183,7 @@ def _arms(
     arms = {}
     for norm in norms:
         if not norm.is_native:
-            to, alpha = load_norm(norm.name), norm.alpha_init_value
+            to, alpha = NORMS.load(norm.name), norm.alpha_init_value
             dyt.convert(module, to, exclude=exclude, alpha_init_value=alpha)
         arms[norm.label] = {name: module.get_submodule(name) for name in names}
         if not norm.is_native:

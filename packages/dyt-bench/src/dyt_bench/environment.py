@@ -26,6 +26,7 @@ _DECISIVE = (
     "worker.py",
     "trainer.py",
     "checkpoint.py",
+    "evaluation.py",
     "measure.py",
     "loading.py",
     "optim.py",

@@ -15,7 +15,8 @@ from typing import Any
 from dyt_bench.cell import Cell, Task
 from dyt_bench.environment import fingerprint
 from dyt_bench.errors import UserError
-from dyt_bench.executors.local import JobFailed, LocalExecutor
+from dyt_bench.executors.contract import JobFailed
+from dyt_bench.plugins import EXECUTORS
 from dyt_bench.quantities import in_words
 from dyt_bench.record import Record, Result
 from dyt_bench.registry import Discovery
@@ -151,7 +152,7 @@ def probe(
         for name in dict.fromkeys(cell.task.domain for cell in suite.cells)
         for module in found.domain(name).preload
     ]
-    executor = LocalExecutor(["dyt_bench.worker", *preload])
+    executor = EXECUTORS.load(suite.executor)(["dyt_bench.worker", *preload])
     environment = fingerprint()
     problems = {}
     (workspace.folder / "probes").mkdir(parents=True, exist_ok=True)

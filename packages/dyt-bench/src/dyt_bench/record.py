@@ -49,6 +49,15 @@ class Result:
     alpha: dict[str, float] = field(default_factory=dict)  # layer -> alpha at the end
     saturation: dict[str, float] = field(default_factory=dict)  # layer -> share of its inputs
 
+    @property
+    def missing(self) -> list[str]:
+        """The metrics that could not be taken at the end, and why: a sentence each."""
+        return [
+            f"metric {name.removeprefix('eval/')!r} could not be taken: {why}"
+            for name, why in self.facts.items()
+            if name.startswith("eval/")
+        ]
+
 
 class Record:
     """A cell's folder. One process writes it; any may read it."""
@@ -87,13 +96,16 @@ class Record:
             self.folder.mkdir(parents=True)
         except OSError as error:
             raise CannotWrite(self.folder, error) from error
+        digests = {"data": cell.task.data_digest, "code": cell.task.code_digest}
+        if cell.norm.code_digest:
+            digests["norm"] = cell.norm.code_digest
         about = {
             "identity": cell.identity,
             "task_identity": cell.task.identity,
             "label": cell.label,
             "started": time.time(),
             "parameters": cell.parameters(),
-            "digests": {"data": cell.task.data_digest, "code": cell.task.code_digest},
+            "digests": digests,
             "environment": dict(environment),
         }
         self.rows_path.touch()

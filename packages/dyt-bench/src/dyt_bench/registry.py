@@ -1,4 +1,4 @@
-"""Entry points -> domains and norms. A broken plugin is reported, never fatal."""
+"""Entry points -> domains. A broken plugin is reported, never fatal."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,6 @@ from importlib.metadata import EntryPoint, entry_points
 from itertools import groupby
 from typing import Any
 
-from dyt_bench.cell import NATIVE
 from dyt_bench.domain import (
     API_VERSION,
     ENTRY_POINT_GROUP,
@@ -23,8 +22,6 @@ from dyt_bench.environment import code_digest
 from dyt_bench.errors import UserError
 from dyt_bench.importing import distribution, import_point, in_short
 
-NORM_GROUP = "dyt_bench.norms"
-RECIPE_GROUP = "dyt_bench.recipes"
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 # What a domain must have, and of what kind: by itself, or as a mapping from names.
 _PLAIN = {"name": str, "summary": str, "unit": str, "metric": Metric}
@@ -115,26 +112,6 @@ def discover() -> Discovery:
     return Discovery(entry_points(group=ENTRY_POINT_GROUP))
 
 
-def norm_names() -> list[str]:
-    """Norms a suite may use: "native", and whatever packages registered."""
-    return [NATIVE, *_names(NORM_GROUP)]
-
-
-def recipe_names() -> list[str]:
-    """Recipes a suite may use."""
-    return _names(RECIPE_GROUP)
-
-
-def load_norm(name: str) -> Any:
-    """The class registered for a norm's name; imports torch."""
-    return _load_named(NORM_GROUP, "norm", name)
-
-
-def load_recipe(name: str) -> Any:
-    """The recipe registered for a name, as `dyt.convert` takes it; imports torch."""
-    return _load_named(RECIPE_GROUP, "recipe", name)
-
-
 def flaw(domain: object) -> str | None:
     """Why an object cannot be used as a domain, as the rest of a sentence; None if it can."""
     if isinstance(domain, type) and issubclass(domain, Domain):
@@ -153,16 +130,6 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     near = get_close_matches(str(name), known, n=1)
     guess = f"; did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}: expected one of {', '.join(known) or 'none'}{guess}"
-
-
-def _names(group: str) -> list[str]:
-    return sorted({point.name for point in entry_points(group=group)})
-
-
-def _load_named(group: str, kind: str, name: str) -> Any:
-    for point in entry_points(group=group, name=name):
-        return point.load()
-    raise UserError(unknown(kind, name, _names(group)))
 
 
 def _load(points: list[EntryPoint]) -> Plugin:

@@ -9,8 +9,9 @@ from typing import Any
 
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.environment import fingerprint
-from dyt_bench.executors.local import Job, JobFailed, Limits, LocalExecutor
+from dyt_bench.executors.contract import Executor, Job, JobFailed, Limits
 from dyt_bench.files import read_json, write_json
+from dyt_bench.plugins import EXECUTORS
 from dyt_bench.progress import Board
 from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
 from dyt_bench.registry import Discovery
@@ -46,7 +47,7 @@ class Runner:
         environment = fingerprint()
         domains = dict.fromkeys(cell.task.domain for cell in self.suite.cells)
         preload = [module for name in domains for module in self.found.domain(name).preload]
-        executor = LocalExecutor(["dyt_bench.worker", *preload])
+        executor = EXECUTORS.load(self.suite.executor)(["dyt_bench.worker", *preload])
 
         for task in self.suite.tasks:
             norms = self.suite.norms_of(task)
@@ -58,7 +59,7 @@ class Runner:
 
     def _cell(
         self,
-        executor: LocalExecutor,
+        executor: Executor,
         cell: Cell,
         environment: dict[str, str],
         ratios: dict[str, float],
@@ -91,7 +92,7 @@ class Runner:
         self.board.finish(cell, result, reused=False)
         return result
 
-    def _follow(self, executor: LocalExecutor, cell: Cell, job: Job, log: Path) -> Result:
+    def _follow(self, executor: Executor, cell: Cell, job: Job, log: Path) -> Result:
         limits = Limits(self.suite.cell_timeout, self.suite.cell_memory)
         with executor.run(job, log, limits) as running:
             for event in running:
@@ -104,9 +105,7 @@ class Runner:
                         return result
         raise AssertionError("a job that ends without an outcome has failed")
 
-    def _timing(
-        self, executor: LocalExecutor, task: Task, norms: list[Norm]
-    ) -> dict[str, list[float]]:
+    def _timing(self, executor: Executor, task: Task, norms: list[Norm]) -> dict[str, list[float]]:
         """Seconds of a step by norm and round; empty if the task could not be timed."""
         path = self.workspace.timing_path(task, norms)
         seconds: dict[str, list[float]] | None = None if self.fresh else read_json(path)

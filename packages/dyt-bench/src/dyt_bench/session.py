@@ -14,7 +14,7 @@ from dyt_bench.cell import Cell
 from dyt_bench.deciding import Outcome, next_cells
 from dyt_bench.domain import Metric
 from dyt_bench.errors import CannotWrite, UserError
-from dyt_bench.executors.local import Preempted
+from dyt_bench.executors.contract import Preempted
 from dyt_bench.files import read_json, write_json
 from dyt_bench.progress import Board
 from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
@@ -180,6 +180,7 @@ def _list_cells(suite: Suite, workspace: Workspace) -> None:
             "title": suite.title,
             "cells": [workspace.record(cell).folder.name for cell in suite.cells],
             "expected": {key: asdict(value) for key, value in suite.expected.items()},
+            "sections": suite.sections,
         },
     )
 
@@ -211,7 +212,13 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
         )
     records = [Record(workspace.cells / folder) for folder in about["cells"]]
     return write_report(
-        about["title"], records, found, out, workspace.timings(records), about["expected"]
+        about["title"],
+        records,
+        found,
+        out,
+        workspace.timings(records),
+        about["expected"],
+        about.get("sections", ()),
     )
 
 
@@ -239,6 +246,8 @@ def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: W
     for cell, result in zip(session.suite.cells, results, strict=False):
         if result.status != "finished":
             _print(f"{cell.label}: {result.status}: {result.reason}")
+        for sentence in result.missing:
+            _print(f"{cell.label}: {sentence}")
     failed = sum(result.status == "failed" for result in results)
     if failed:
         _print(f"{failed} of {len(suite.cells)} cells failed; the same command tries them again")

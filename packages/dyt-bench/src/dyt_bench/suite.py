@@ -13,7 +13,7 @@ A suite says what to run, never how::
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -25,13 +25,17 @@ from pydantic import (
     model_validator,
 )
 
-from dyt_bench.cell import NATIVE, Cell, Norm, Task
+from dyt_bench.cell import NATIVE, Cell, Norm, Task, digest
+from dyt_bench.datasets import dataset_of, reads_as
 from dyt_bench.domain import Domain, Model
 from dyt_bench.errors import DataError, UserError
+from dyt_bench.plugins import EXECUTORS, LOCAL, METRICS, NORMS, RECIPES, SECTIONS, Point, norm_names
+from dyt_bench.points import AddedMetric
 from dyt_bench.quantities import seconds, size
-from dyt_bench.registry import Discovery, norm_names, recipe_names, unknown
+from dyt_bench.registry import Discovery, unknown
 from dyt_bench.sources import digest_files
 
+T = TypeVar("T")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 Positive = Annotated[int, Field(ge=1)]
 _VALIDATIONS = 5  # about so many after the first, unless the suite says otherwise
@@ -85,6 +89,9 @@ class SuiteFile(_Strict):
     ]
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = [0]
     steps: Positive | None = None  # for every task that does not say otherwise
+    metrics: list[str] = []  # that packages add, taken at the end of each cell
+    sections: list[str] = []  # of the report, that packages add
+    executor: str = LOCAL  # where cells run
     cell_timeout: Annotated[float, BeforeValidator(seconds)] | None = None  # "2h"; None: no limit
     cell_memory: Annotated[int, BeforeValidator(size)] | None = None  # "8GiB"; None: no limit
     tasks: Annotated[list[TaskEntry], Field(min_length=1)]
@@ -113,6 +120,8 @@ class Suite:
     cells: tuple[Cell, ...]
     cell_timeout: float | None = None  # seconds that one cell may take; None: no limit
     cell_memory: int | None = None  # bytes that one cell may hold; None: no limit
+    executor: str = LOCAL  # where cells run, by its name
+    sections: tuple[str, ...] = ()  # of the report, that packages add
     # "domain/model/dataset" -> what a paper reports there
     expected: Mapping[str, Expected] = field(default_factory=dict)
 
@@ -133,6 +142,7 @@ class Selection:
     steps: int | None = None  # for every task
     cell_timeout: float | None = None  # seconds
     cell_memory: int | None = None  # bytes
+    executor: str | None = None
 
 
 def load_suite(path: Path, found: Discovery, selection: Selection = Selection()) -> Suite:
@@ -148,6 +158,10 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
     wanted = set(selection.domains)
     for domain in sorted(wanted - {entry.domain for entry in file.tasks}):
         raise UserError(f"{path}: {unknown('domain', domain, [t.domain for t in file.tasks])}")
+    metrics = document.metrics(file)
+    document.check_rest(file)
+    if selection.executor is not None:
+        EXECUTORS.load(selection.executor)
     shared = [document.norm(["norms", index], norm) for index, norm in enumerate(file.norms)]
     seeds = file.seeds if selection.seeds is None else list(range(selection.seeds))
     cells: list[Cell] = []
@@ -164,7 +178,7 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
         for label in entry.expected:
             where: list[str | int] = ["tasks", index, "expected", label]
             document.check_known(where, "norm", label, [norm.label for norm in norms])
-        for task in _expand(document, index, entry, found, seeds, steps):
+        for task in _expand(document, index, entry, found, seeds, steps, metrics):
             cells += [Cell(task=task, norm=norm) for norm in norms]
             entries += [index] * len(norms)
             if entry.expected:
@@ -179,6 +193,8 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
         tuple(cells),
         cell_timeout=selection.cell_timeout or file.cell_timeout,
         cell_memory=selection.cell_memory or file.cell_memory,
+        executor=selection.executor or file.executor,
+        sections=tuple(file.sections),
         expected=expected,
     )
 
@@ -240,16 +256,63 @@ class _Document:
 
     def norm(self, where: list[str | int], options: NormOptions) -> Norm:
         self.check_known(where, "norm", options.name, norm_names())
-        norm = Norm(**options.model_dump())
+        norm = Norm(**options.model_dump(), code_digest=self._code_digest(where, options))
         if norm.recipe is not None and self.content.get("kind") == "efficiency":
             raise self.error([*where, "recipe"], "an efficiency suite swaps layers, no recipe fits")
         if norm.is_native and norm != Norm():
             raise self.error(where, "the native norm takes no options")
         if norm.recipe is not None:
-            self.check_known([*where, "recipe"], "recipe", norm.recipe, recipe_names())
+            self.check_known([*where, "recipe"], "recipe", norm.recipe, RECIPES.names())
             if norm.alpha_init_value is not None:
                 raise self.error(where, "give alpha_init_value or recipe: both choose alpha")
         return norm
+
+    def metrics(self, file: SuiteFile) -> dict[str, AddedMetric]:
+        """Name -> metric, of those that the suite names; each is for some of its domains."""
+        domains = {entry.domain for entry in file.tasks}
+        found: dict[str, AddedMetric] = {}
+        for index, name in enumerate(file.metrics):
+            metric = found[name] = self._load(["metrics", index], METRICS, name)
+            if metric.domains and not domains & set(metric.domains):
+                only = ", ".join(metric.domains)
+                raise self.error(
+                    ["metrics", index], f"{name!r} is for {only}, which the suite does not have"
+                )
+        return found
+
+    def check_rest(self, file: SuiteFile) -> None:
+        """That sections and executor are there and whole, and are of use."""
+        for index, name in enumerate(file.sections):
+            self._load(["sections", index], SECTIONS, name)
+        self._load(["executor"], EXECUTORS, file.executor)
+        for key, names in (("metrics", file.metrics), ("sections", file.sections)):
+            if names and file.kind == "efficiency":
+                raise self.error([key], f"an efficiency suite trains nothing: it takes no {key}")
+            again = next((i for i, name in enumerate(names) if name in names[:i]), None)
+            if again is not None:
+                raise self.error([key, again], f"{names[again]!r} is listed twice")
+
+    def _load(self, where: list[str | int], point: Point[T], name: str) -> T:
+        try:
+            return point.load(name)
+        except UserError as error:
+            raise self.error(where, str(error)) from None
+
+    def _code_digest(self, where: list[str | int], options: NormOptions) -> str:
+        """Of the norm and the recipe, where packages add them; neither is imported."""
+        named: list[tuple[Point[Any], list[str | int], str | None]] = [
+            (NORMS, where, options.name),
+            (RECIPES, [*where, "recipe"], options.recipe),
+        ]
+        found = []
+        for point, place, name in named:
+            if name not in (None, NATIVE) and name in point.names():
+                try:
+                    point.find(name)
+                except UserError as error:
+                    raise self.error(place, str(error)) from None
+                found.append(point.code_digest(name))
+        return digest(*found) if any(found) else ""
 
     def check_known(
         self, where: list[str | int], kind: str, name: str, known: Iterable[str]
@@ -323,6 +386,7 @@ def _expand(
     found: Discovery,
     seeds: list[int],
     steps: int | None,
+    metrics: Mapping[str, AddedMetric],
 ) -> Iterable[Task]:
     """The entry's tasks: model by model, data set by data set, seed by seed."""
     at: list[str | int] = ["tasks", index]
@@ -359,6 +423,11 @@ def _expand(
                     training=training,
                     train_samples=entry.train_samples,
                     variant=_variant(entry, model),
+                    metrics=tuple(
+                        (name, METRICS.code_digest(name))
+                        for name, metric in metrics.items()
+                        if not metric.domains or domain.name in metric.domains
+                    ),
                     val_every=val_every,
                     data_digest=data_digest,
                     code_digest=found.code_digest(domain.name),
@@ -388,15 +457,19 @@ def default_val_every(steps: int) -> int:
 def _data(
     document: _Document, where: list[str | int], entry: TaskEntry, domain: Domain, name: str
 ) -> tuple[Path | None, str]:
-    document.check_known(where, "data set", name, domain.datasets)
-    dataset = domain.datasets[name]
+    try:
+        dataset = dataset_of(domain, name)
+    except UserError as error:
+        raise document.error(where, str(error)) from None
     path = None if entry.path is None else (document.path.parent / entry.path).resolve()
     if path is not None and not dataset.takes_path:
         raise document.error(["tasks", where[1], "path"], f"data set {name!r} takes no path")
     try:
-        return path, digest_files(list(dataset.files(path)))
+        content = digest_files(list(dataset.files(path)))
     except DataError as error:
         raise document.error(where, f"data set {name!r}: {error}") from None
+    layout = reads_as(domain, name)
+    return path, content if layout == name else digest(layout, content)
 
 
 def _check_distinct(

@@ -11,7 +11,8 @@ from rich.table import Table
 from dyt_bench.cell import Norm, Task
 from dyt_bench.environment import fingerprint
 from dyt_bench.errors import UserError
-from dyt_bench.executors.local import JobFailed, Limits, LocalExecutor
+from dyt_bench.executors.contract import Executor, JobFailed, Limits
+from dyt_bench.plugins import EXECUTORS
 from dyt_bench.registry import Discovery
 from dyt_bench.report.efficiency import Line, lines, row, sentence, write_page
 from dyt_bench.suite import Suite
@@ -42,7 +43,7 @@ def time_suite(
     environment = fingerprint()
     domains = dict.fromkeys(task.domain for task in suite.tasks)
     preload = [module for name in domains for module in found.domain(name).preload]
-    executor = LocalExecutor(["dyt_bench.efficiency", *preload])
+    executor = EXECUTORS.load(suite.executor)(["dyt_bench.efficiency", *preload])
     limits = Limits(suite.cell_timeout, suite.cell_memory)
     measured: list[Line] = []
     for task in suite.tasks:
@@ -73,7 +74,7 @@ def time_suite(
 
 
 def _measure(
-    executor: LocalExecutor, task: Task, norms: list[Norm], log: Path, limits: Limits
+    executor: Executor, task: Task, norms: list[Norm], log: Path, limits: Limits
 ) -> "Seconds":
     with executor.run(partial(_job, task, norms), log, limits) as running:
         *_, outcome = running  # no other news

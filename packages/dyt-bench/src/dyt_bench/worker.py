@@ -4,8 +4,8 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,13 +18,16 @@ from torch.optim import Optimizer
 import dyt
 from dyt.embedding import ScaledEmbedding
 from dyt.probe import alphas
+from dyt_bench import evaluation
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.checkpoint import Checkpoints, Stop
+from dyt_bench.datasets import as_read
 from dyt_bench.domain import Domain, Training
-from dyt_bench.executors.local import trace_crashes
+from dyt_bench.executors.running import trace_crashes
 from dyt_bench.measure import interleave, now, peak_memory_mib
+from dyt_bench.plugins import NORMS, RECIPES
 from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
-from dyt_bench.registry import discover, load_norm, load_recipe
+from dyt_bench.registry import discover
 from dyt_bench.statistics import AA
 from dyt_bench.trainer import Diverged, Emit, Trace, Watch, as_bytes, make_trainer
 
@@ -71,8 +74,8 @@ def _run(
     evaluate: bool,
 ) -> Result:
     started = time.time()
-    task = cell.task
-    data, module, norms = build(cell, domain)
+    task = as_read(cell.task, domain)
+    data, module, norms = build(replace(cell, task=task), domain)
     trace = Trace(task, module, domain.metric, record, emit)
     watch = Watch(task, trace)
     listeners = [watch, checkpoints]
@@ -80,6 +83,7 @@ def _run(
     weights = weights_digest(module, norms)
     reason = ""
     once: dict[str, float] = {}
+    missing: dict[str, str] = {}
     try:
         done = checkpoints.find()
         if done is None:
@@ -92,8 +96,8 @@ def _run(
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         trace_crashes()
         if evaluate:
-            module.to(trainer.strategy.root_device)  # fitting ends on the CPU
-            once = _evaluate(task, domain, module, data, record.artifacts)
+            module.to(trainer.strategy.root_device).eval()  # fitting ends on the CPU
+            once, missing = evaluation.evaluate(task, domain, module, data, record)
     except Diverged as divergence:
         reason = str(divergence)
     facts = {"resumed": ", ".join(map(str, checkpoints.resumed))} if checkpoints.resumed else {}
@@ -118,22 +122,11 @@ def _run(
             "device": _device_name(module.device),
             "threads": str(torch.get_num_threads()),
             **facts,
+            **missing,
         },
         alpha=alphas(module),
         saturation=watch.saturation,
     )
-
-
-def _evaluate(
-    task: Task, domain: Domain, module: LightningModule, data: LightningDataModule, folder: Path
-) -> dict[str, float]:
-    """What the domain measures once, after training, and what its trivial predictor reaches."""
-    folder.mkdir(exist_ok=True)
-    module.eval()
-    metrics = domain.evaluate(task, module, data, folder)
-    once = {f"eval/{name}": float(value) for name, value in metrics.items()}
-    baseline = domain.baseline(task, data)
-    return once if baseline is None else {**once, f"baseline/{domain.metric.name}": baseline}
 
 
 def time_task(
@@ -145,6 +138,7 @@ def time_task(
     machine makes of no difference at all. ``domain`` is by default the installed one.
     """
     domain = domain or discover().domain(task.domain)
+    task = as_read(task, domain)
     arms: dict[str, Callable[[], float]] = {}
     for norm in norms:
         for label in (norm.label,) if arms else (norm.label, AA):
@@ -169,9 +163,9 @@ def build(cell: Cell, domain: Domain) -> tuple[LightningDataModule, LightningMod
     exclude = domain.models[task.model].exclude
     sites = dyt.select(module, exclude=exclude)
     if not norm.is_native:
-        recipe = load_recipe(norm.recipe) if norm.recipe else None
+        recipe = RECIPES.load(norm.recipe) if norm.recipe else None
         alpha = norm.alpha_init_value
-        to = load_norm(norm.name)
+        to = NORMS.load(norm.name)
         dyt.convert(module, to, exclude=exclude, alpha_init_value=alpha, recipe=recipe)
         if getattr(recipe, "calibrated", False):
             _calibrate(module, data)

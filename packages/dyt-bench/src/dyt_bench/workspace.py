@@ -119,20 +119,21 @@ class Workspace:
 
     def timing_path(self, task: Task, norms: list[Norm]) -> Path:
         """Where the seconds of a task's interleaved steps are kept."""
-        labels = [norm.label for norm in norms]
-        return self._timing_path(task.domain, task.model, task.identity, labels)
+        keys = [norm.key for norm in norms]
+        return self._timing_path(task.domain, task.model, task.identity, keys)
 
     def timings(self, records: Iterable[Record]) -> dict[str, dict[str, list[float]]]:
         """Of every task among the records that was timed: identity -> norm -> seconds by round."""
-        labels: dict[tuple[str, str, str], list[str]] = {}
+        keys: dict[tuple[str, str, str], list[str]] = {}
         for record in records:
             about = record.about()
             if about:
                 p = about["parameters"]
                 task = (p["domain"], p["model"], about["task_identity"])
-                labels.setdefault(task, []).append(p["norm"])
-        found = {task: read_json(self._timing_path(*task, own)) for task, own in labels.items()}
+                code = about["digests"].get("norm", "")
+                keys.setdefault(task, []).append(f"{p['norm']}@{code}" if code else p["norm"])
+        found = {task: read_json(self._timing_path(*task, own)) for task, own in keys.items()}
         return {task[2]: seconds for task, seconds in found.items() if seconds}
 
-    def _timing_path(self, domain: str, model: str, task: str, labels: list[str]) -> Path:
-        return self.folder / "timings" / f"{domain}-{model}-{digest(task, labels)}.json"
+    def _timing_path(self, domain: str, model: str, task: str, keys: list[str]) -> Path:
+        return self.folder / "timings" / f"{domain}-{model}-{digest(task, keys)}.json"

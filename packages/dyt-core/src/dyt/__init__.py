@@ -10,6 +10,7 @@ from dyt.convert import revert as revert
 from dyt.convert import select as select
 from dyt.family import FAMILY as FAMILY
 from dyt.family import PointwiseFunction as PointwiseFunction
+from dyt.family import register_function as register_function
 from dyt.functional import dynamic_erf as dynamic_erf
 from dyt.functional import dynamic_tanh as dynamic_tanh
 from dyt.functional import pointwise_norm as pointwise_norm

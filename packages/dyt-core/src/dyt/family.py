@@ -124,7 +124,24 @@ _TABLE = (
     PointwiseFunction("hardtanh", lambda z: z.clamp(-1, 1), _inside, 1.0, DERF_PAPER),
 )
 
-FAMILY: Mapping[str, PointwiseFunction] = MappingProxyType({entry.name: entry for entry in _TABLE})
+_family = {entry.name: entry for entry in _TABLE}
+FAMILY: Mapping[str, PointwiseFunction] = MappingProxyType(_family)
+
+
+def register_function(function: PointwiseFunction) -> PointwiseFunction:
+    """Add a function to `FAMILY`, and return it: `dyt.PointwiseNorm` takes it by its name.
+
+    It is computed by the eager formula, and known to `dyt.probe` and `dyt.calibrate`. A function
+    without a supremum has the bound ``math.inf``: no input saturates it.
+
+    Raises:
+        ValueError: the family has another function of that name.
+    """
+    if _family.setdefault(function.name, function) is not function:
+        raise ValueError(
+            f"dyt.FAMILY has a function {function.name!r} already: choose another name"
+        )
+    return function
 
 
 def lookup(name: str) -> PointwiseFunction:

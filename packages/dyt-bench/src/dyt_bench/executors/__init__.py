@@ -1,1 +1,1 @@
-"""Where jobs run. One executor for now: processes of this machine."""
+"""Where jobs run: by default in processes of this machine, which a fork server starts."""

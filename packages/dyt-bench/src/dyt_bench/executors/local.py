@@ -4,65 +4,23 @@ Processes come from a fork server that has imported the heavy libraries once, so
 starts at once and what it breaks (memory, threads, a crash in a C library) ends with it.
 """
 
-import contextlib
-import faulthandler
 import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import wait
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import IO, Any, cast
+from typing import Any
 
-import psutil
-
-from dyt_bench.errors import CannotWrite
-
-Event = dict[str, Any]
-Job = Callable[[Callable[[Event], None]], Any]  # takes a way to tell news, returns its outcome
+from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
+from dyt_bench.executors.running import Running, serve
 
 PRELOAD = "DYT_BENCH_PRELOAD"  # the environment variable that tells the fork server what to import
 
-_POLL_S = 0.25  # how often limits are looked at
-_STOP_S = 3.0  # how long a process may take to end when told to
-_PREEMPTED_S = 25.0  # the same when a scheduler wants the machine; most wait 30 s before they kill
 _STARTS = 15  # attempts; they take ten seconds in all
-_DUMP_S = 2.0  # how long writing down where it hangs may take a process
-
-
-class JobFailed(Exception):
-    """The job raised, or its process died; the message is one sentence."""
-
-
-class JobStopped(JobFailed):
-    """The job ended early because it was told to, with SIGTERM, and can be gone on with.
-
-    Raised by a job, and then by whoever iterates over its news.
-    """
-
-
-class Preempted(KeyboardInterrupt):
-    """SIGTERM: the machine is wanted elsewhere. What can be saved is worth more time."""
-
-
-def preempt(number: int, frame: FrameType | None) -> None:
-    """A handler for SIGTERM in the process that plans."""
-    raise Preempted
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one process may use; None: all there is."""
-
-    seconds: float | None = None
-    memory: int | None = None  # bytes resident; the libraries' own are some 500 MiB of them
 
 
 class LocalExecutor:
@@ -73,15 +31,15 @@ class LocalExecutor:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["dyt_bench.executors.preload"])
 
-    def run(self, job: Job, log: Path, limits: Limits = Limits()) -> "Running":
-        """Run a picklable job, once the returned context is entered; then iterate over it.
+    def run(self, job: Job, log: Path, limits: Limits = NO_LIMITS) -> Running:
+        """See `dyt_bench.executors.contract.Executor`."""
+        return Running(partial(self._start, job, log), log, limits)
 
-        What the process prints goes to ``log``, an exception's traceback too.
-        """
-        return Running(self, job, log, limits)
-
-    def start(self, *arguments: object) -> multiprocessing.process.BaseProcess:
-        """A started process that serves one job."""
+    def _start(self, job: Job, log: Path) -> Any:
+        """A started process that serves the job, and where to hear of it."""
+        receive, send = self._context.Pipe(duplex=False)
+        # As bytes: a job that cannot be unpickled is to fail where its output is kept.
+        arguments = (pickle.dumps(job), send, log)
         for attempt in range(_STARTS):
             os.environ[PRELOAD] = " ".join(self.preload)
             process = self._context.Process(target=_serve, args=arguments, daemon=True)
@@ -94,129 +52,8 @@ class LocalExecutor:
                 # The fork server itself died: a module crashes the interpreter that imports it.
                 self.preload = ()
                 time.sleep(0.1 * attempt)  # until the dead one is known to be dead
-        return process
-
-    def pipe(self) -> Any:
-        return self._context.Pipe(duplex=False)
-
-
-class Running:
-    """A job in its process. Leaving the context ends the process if it still runs.
-
-    It is told to with SIGTERM, and a while later killed; the while is longer when the context is
-    left by `Preempted`.
-    """
-
-    def __init__(self, executor: LocalExecutor, job: Job, log: Path, limits: Limits) -> None:
-        self.executor, self.job, self.log, self.limits = executor, job, log, limits
-        self.peak = 0  # bytes resident, as last seen
-
-    def __enter__(self) -> "Running":
-        self._receive, send = self.executor.pipe()
-        # As bytes: a job that cannot be unpickled is to fail where its output is kept.
-        self._process = self.executor.start(pickle.dumps(self.job), send, self.log)
         send.close()
-        self._started = time.monotonic()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        preempted = kind is not None and issubclass(kind, Preempted)
-        try:
-            self._end(_PREEMPTED_S if preempted else _STOP_S)
-        finally:  # impatient people press Ctrl-C twice
-            self._kill()
-            self._receive.close()
-
-    def __iter__(self) -> Iterator[Event]:
-        """The job's news as they come.
-
-        The last event is ``{"event": "outcome", "value": what the job returned}``.
-
-        Raises:
-            JobFailed: the job raised, went over a limit, or ended without an outcome.
-            JobStopped: it was told to end early, by someone else.
-            CannotWrite: the job could not write its record.
-        """
-        while True:
-            ready = wait([self._receive, self._process.sentinel], _POLL_S)
-            for event in self._news():
-                if event["event"] == "error":
-                    raise event["error"]
-                yield event
-                if event["event"] == "outcome":
-                    self._process.join(_STOP_S)
-                    return
-            if self._process.sentinel in ready:
-                self._process.join()
-                raise self._failed(self._death())
-            self._look()
-
-    def _news(self) -> Iterator[Event]:
-        """What has arrived whole; a process that is killed may leave half a message."""
-        with contextlib.suppress(EOFError, OSError):
-            while self._receive.poll():
-                yield self._receive.recv()
-
-    def _look(self) -> None:
-        """Hold the process to its limits."""
-        seconds = time.monotonic() - self._started
-        with contextlib.suppress(psutil.Error):
-            self.peak = max(self.peak, psutil.Process(self._process.pid).memory_info().rss)
-        if self.limits.memory is not None and self.peak > self.limits.memory:
-            self._kill()
-            used, limit = _gib(self.peak), _gib(self.limits.memory)
-            raise self._failed(f"it used {used} of memory, over its limit of {limit}")
-        if self.limits.seconds is not None and seconds > self.limits.seconds:
-            self._end(_STOP_S)
-            raise self._failed(f"it ran longer than its limit of {self.limits.seconds:g} s")
-
-    def _end(self, patience_s: float) -> None:
-        """Tell the process to end, wait, and kill it if it does not."""
-        if self._process.is_alive():
-            self._process.terminate()
-        deadline = time.monotonic() + patience_s
-        while self._process.is_alive() and time.monotonic() < deadline:
-            wait([self._receive, self._process.sentinel], 0.1)
-            for _ in self._news():  # a full pipe would keep it from ending
-                pass
-        if self._process.is_alive():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(cast(int, self._process.pid), signal.SIGABRT)  # says where it hangs
-            self._process.join(_DUMP_S)
-        self._kill()
-
-    def _kill(self) -> None:
-        """End the process and all that it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(cast(int, self._process.pid), signal.SIGKILL)
-        if self._process.is_alive():
-            self._process.kill()
-        self._process.join()
-
-    def _failed(self, reason: str) -> JobFailed:
-        """The failure, with a word in the log of what its process could not say itself."""
-        with contextlib.suppress(OSError), self.log.open("a") as log:
-            log.write(f"dyt-bench: {reason}\n")
-        return JobFailed(reason)
-
-    def _death(self) -> str:
-        code = self._process.exitcode
-        if code is None or code >= 0:
-            return f"its process ended with exit status {code}, without a result"
-        name = signal.Signals(-code).name
-        hint = ""
-        if name == "SIGKILL":
-            hint = f" when it held {_gib(self.peak)}; the machine may be out of memory"
-        return f"its process was ended by {name}{hint}"
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB"
+        return process, receive
 
 
 def _serve(job: bytes, send: Any, log: Path) -> None:
@@ -224,43 +61,7 @@ def _serve(job: bytes, send: Any, log: Path) -> None:
     os.setpgid(0, 0)  # so that what it starts can be ended with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        _keep_output(log)
-        outcome = pickle.loads(job)(send.send)
-        send.send({"event": "outcome", "value": outcome})
-    except JobStopped as stopped:
-        send.send({"event": "error", "error": stopped})
-    except BaseException as error:  # sys.exit in a plugin included: the parent must hear of it
-        with contextlib.suppress(OSError):  # the disk may be full
-            traceback.print_exc()
-            sys.stderr.flush()
-        known = isinstance(error, CannotWrite)
-        failure = error if known else JobFailed(f"{type(error).__name__}: {error}")
-        send.send({"event": "error", "error": failure})
-
-
-def _keep_output(log: Path) -> None:
-    """Send what this process prints, and where it crashes, to ``log``."""
-    try:
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as error:
-        raise CannotWrite(log, error) from error
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(file, stream.fileno())
-        cast("IO[str]", stream).reconfigure(line_buffering=True)  # type: ignore[attr-defined]
-    os.close(file)
-    faulthandler.enable(2)
-
-
-def trace_crashes() -> None:
-    """Have a crash's traceback printed again, if it was.
-
-    A Trainer that has done resets every signal to the handler that Python knows of, and so
-    forgets faulthandler's.
-    """
-    if faulthandler.is_enabled():
-        faulthandler.disable()
-        faulthandler.enable(2)
+    serve(job, send, log)
 
 
 def _end_with_parent() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dyt_bench.cell import NATIVE
 from dyt_bench.registry import Discovery
 from dyt_bench.report import words
+from dyt_bench.report.added import Added
 from dyt_bench.report.figures import cost, curves, effects, layers
 from dyt_bench.report.figures.style import VARIABLES, WEB, drawn, looks, svg
 from dyt_bench.report.runs import Evidence, Run, Subject
@@ -45,12 +46,14 @@ def html_page(
     suite_texts: Mapping[str, str],
     found: Discovery,
     conditions: str,
+    added: Sequence[Added] = (),
 ) -> str:
     """The page. Whatever comes from records is escaped by the template.
 
     Args:
         suites: subject name -> the suite file that makes its rows again.
         suite_texts: the same files' content, by subject name.
+        added: sections that packages add.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -78,6 +81,7 @@ def html_page(
         overall=[words.overall_row(one) for one in overall(standings)],
         legend=[{"norm": norm, "colour": VARIABLES[own.colour]} for norm, own in look.items()],
         sections=sections,
+        added=added,
         arms=words.filled(words.arm_rows(evidence.runs, names, found)),
         runs=words.filled(words.run_rows(evidence.runs, names, found)),
         environment=words.environment_rows(evidence.runs),

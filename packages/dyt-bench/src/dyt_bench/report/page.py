@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from dyt_bench.registry import Discovery
 from dyt_bench.report import words
+from dyt_bench.report.added import Added
 from dyt_bench.report.runs import Evidence, Subject
 from dyt_bench.report.standings import Standing, by_subject, overall
 
@@ -15,12 +16,14 @@ def page(
     suites: Mapping[str, str],
     found: Discovery,
     conditions: str,
+    added: Sequence[Added] = (),
 ) -> str:
     """The page, as GitHub's Markdown.
 
     Args:
         suites: subject name -> the suite file in ``suites/`` that makes its rows again.
         conditions: one line on when, where and with what the runs were made.
+        added: sections that packages add.
     """
     runs = evidence.runs
     parts = [f"# {evidence.title}", conditions]
@@ -44,9 +47,23 @@ def page(
         "Means over seeds; alpha from the least layer to the most. An input is saturated where "
         "|f| is over 95 % of its bound."
     )
-    odd = [row for row in words.run_rows(runs, names, found) if row["status"] != "finished"]
+    odd = [
+        row
+        for row in words.run_rows(runs, names, found)
+        if not row["status"].startswith("finished")
+    ]
     if odd:
         parts += ["## Runs left out of the verdicts", markdown_table(words.filled(odd))]
+    missing = [
+        f"- {names[run.subject]} {run.norm}, seed {run.seed}: {sentence}"
+        for run in runs
+        for sentence in run.result.missing
+    ]
+    if missing:
+        parts += ["## Metrics that could not be taken", _text("\n".join(missing))]
+    for section in added:
+        pictures = [f"![{_text(figure.caption)}]({figure.file})" for figure in section.figures]
+        parts += [f"## {_text(section.title)}", section.markdown.strip(), *pictures]
     parts += ["## What was compared"]
     for subject, own in by_subject(runs).items():
         text = words.subject_text(subject, own, found)
@@ -70,4 +87,8 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return _text(" ".join(text.split())).replace("|", "\\|")
+
+
+def _text(text: str) -> str:
+    return text.replace("<", "&lt;")

@@ -39,7 +39,11 @@ def suite_text(name: str, subject: Subject, runs: Sequence[Run]) -> str:
     task = {key: value for key, value in task.items() if value is not None}
     arms = {run.norm: _norm(run.parameters) for run in runs}
     seeds = sorted({run.seed for run in runs})
-    suite = {"name": name, "norms": list(arms.values()), "seeds": seeds, "tasks": [task]}
+    suite: dict[str, Any] = {"name": name, "norms": list(arms.values()), "seeds": seeds}
+    metrics = str(runs[0].parameters.get("metrics", ""))
+    if metrics:
+        suite["metrics"] = metrics.split(", ")
+    suite["tasks"] = [task]
     return yaml.safe_dump(suite, sort_keys=False, default_flow_style=None, allow_unicode=True)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dyt_bench.cell import NATIVE
+from dyt_bench.datasets import dataset_of
+from dyt_bench.plugins import METRICS
 from dyt_bench.registry import Discovery
 from dyt_bench.report.runs import Run, Subject
 from dyt_bench.report.standings import Overall, Standing, by_subject
@@ -173,13 +175,21 @@ def arm_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery
                     "alpha at the end": _span(alphas, ".3f"),
                     "saturated, most": f"{max(saturations):.1%}" if saturations else "",
                     **{
-                        key.removeprefix("eval/"): f"{value:.4g}"
+                        _evaluated(key, arm[0]): f"{value:.4g}"
                         for key, value in summary.items()
                         if key.startswith("eval/")
                     },
                 }
             )
     return rows
+
+
+def _evaluated(key: str, run: Run) -> str:
+    """A column's title for ``eval/<name>``: as who adds the metric calls it, or the name."""
+    name = key.removeprefix("eval/")
+    is_added = name in str(run.parameters.get("metrics", "")).split(", ")
+    added = METRICS.get(name) if is_added else None
+    return name if added is None else f"{added.title} {'↑' if added.mode == 'max' else '↓'}"
 
 
 def run_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery) -> list[Row]:
@@ -189,6 +199,7 @@ def run_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery
         metric = found.domain(run.subject.domain).metric.name
         reason = run.not_comparable and f"not comparable: {run.not_comparable}"
         status = f"{result.status}: {result.reason}" if result.reason else result.status
+        status = "; ".join([status, *result.missing])
         rows.append(
             {
                 "model": names[run.subject],
@@ -210,7 +221,7 @@ def run_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery
 def subject_text(subject: Subject, runs: Sequence[Run], found: Discovery) -> str:
     """Model, size, budget and data of a subject."""
     domain = found.domain(subject.domain)
-    about, data = domain.models[subject.model], domain.datasets[subject.dataset]
+    about, data = domain.models[subject.model], dataset_of(domain, subject.dataset)
     sizes = [run.result.summary.get("model/parameters", 0) for run in runs]
     return (
         f"{about.summary}, from {about.library}, native norm {about.native_norm}, "

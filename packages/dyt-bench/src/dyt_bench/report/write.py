@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dyt_bench.errors import UserError
+from dyt_bench.points import Collected
 from dyt_bench.record import Record
 from dyt_bench.registry import Discovery
+from dyt_bench.report.added import add_sections
 from dyt_bench.report.export import write_data
 from dyt_bench.report.figures import curves, effects
 from dyt_bench.report.figures.style import LIGHT, drawn
@@ -25,12 +27,14 @@ def write_report(
     out: Path,
     timings: Mapping[str, Timing] = {},
     expected: Mapping[str, Any] = {},
+    sections: Sequence[str] = (),
 ) -> list[Standing]:
     """Write ``README.md``, ``report.html``, data, ``figures/`` and ``suites/`` into ``out``.
 
     Args:
         timings: task identity -> norm label -> seconds of interleaved steps.
         expected: domain/model/dataset -> what a source reports, as `Evidence.expected` has it.
+        sections: names of sections that packages add.
 
     Raises:
         UserError: none of the records has ended.
@@ -46,9 +50,10 @@ def write_report(
     suites = write_suites(evidence.runs, names, out / "suites")
     texts = {name: (out / "suites" / file).read_text() for name, file in suites.items()}
     about = _conditions(evidence.runs, found)
-    (out / "README.md").write_text(page(evidence, standings, names, suites, found, about))
+    added = add_sections(sections, Collected(title, evidence.runs, standings), out)
+    (out / "README.md").write_text(page(evidence, standings, names, suites, found, about, added))
     (out / "report.html").write_text(
-        html_page(evidence, standings, names, suites, texts, found, about)
+        html_page(evidence, standings, names, suites, texts, found, about, added)
     )
     return standings
 

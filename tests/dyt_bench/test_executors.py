@@ -1,4 +1,4 @@
-"""The executor: whatever a job does, the parent hears of it and lives."""
+"""The executors: whatever a job does, the parent hears of it and lives."""
 
 import contextlib
 import os
@@ -12,13 +12,10 @@ from functools import partial
 import psutil
 import pytest
 
-from dyt_bench.executors.local import (
-    JobFailed,
-    JobStopped,
-    Limits,
-    LocalExecutor,
-    Preempted,
-)
+from dyt_bench.errors import UserError
+from dyt_bench.executors.command import CommandExecutor
+from dyt_bench.executors.contract import JobFailed, JobStopped, Limits, Preempted
+from dyt_bench.executors.local import LocalExecutor
 
 
 def echo(value, tell):
@@ -76,10 +73,16 @@ class Unreadable:
         return partial(int, "no number"), ()
 
 
-@pytest.fixture(scope="module")
-def executor():
-    # What the harness preloads: this process's other tests share the fork server.
-    return LocalExecutor(["dyt_bench.worker"])
+class Wrapped(CommandExecutor):
+    """A command that stays between: signals do not come through."""
+
+    prefix = ("sh", "-c", '"$@"; exit $?', "sh")
+
+
+# What the harness preloads: this process's other tests share the fork server.
+@pytest.fixture(scope="module", params=[LocalExecutor, CommandExecutor])
+def executor(request):
+    return request.param(["dyt_bench.worker"])
 
 
 def ends(pid):
@@ -172,17 +175,17 @@ def test_what_a_job_started_ends_with_it(executor, tmp_path):
 ORPHAN = """
 import sys
 from pathlib import Path
-from dyt_bench.executors.local import LocalExecutor
-from tests.dyt_bench.test_local import wait
-with LocalExecutor([]).run(wait, Path(sys.argv[1])) as running:
+from tests.dyt_bench.test_executors import CommandExecutor, LocalExecutor, wait
+with {executor}([]).run(wait, Path(sys.argv[1])) as running:
     print(next(iter(running))["value"], flush=True)
     sys.stdin.read()
 """
 
 
-def test_a_job_whose_parent_is_killed_ends(tmp_path):
+@pytest.mark.parametrize("name", ["LocalExecutor", "CommandExecutor"])
+def test_a_job_whose_parent_is_killed_ends(tmp_path, name):
     parent = subprocess.Popen(
-        [sys.executable, "-c", ORPHAN, tmp_path / "log"],
+        [sys.executable, "-c", ORPHAN.format(executor=name), tmp_path / "log"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -197,7 +200,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from dyt_bench.executors.local import LocalExecutor
-from tests.dyt_bench.test_local import echo
+from tests.dyt_bench.test_executors import echo
 for _ in range(2):
     with LocalExecutor(["crashes"]).run(partial(echo, 1), Path("log")) as running:
         print(list(running)[-1]["value"])
@@ -216,3 +219,24 @@ def test_a_module_that_breaks_on_import_does_not_stop_the_others(tmp_path, fault
         text=True,
     )
     assert run.stdout == "2\n2\n", run.stderr
+
+
+def test_a_command_between_need_not_hand_signals_on(tmp_path):
+    running = Wrapped([]).run(partial(save_first, tmp_path), tmp_path / "log")
+    with contextlib.suppress(Preempted), running:
+        next(iter(running))
+        raise Preempted
+    assert (tmp_path / "saved").exists()
+
+
+def test_a_command_that_starts_nothing_fails_the_job(tmp_path):
+    refusing = type("Refusing", (CommandExecutor,), {"prefix": ("false",)})
+    running = refusing([]).run(partial(echo, 1), tmp_path / "log")
+    with pytest.raises(JobFailed, match="exit status 1, without a result"), running:
+        list(running)
+
+
+def test_a_command_that_is_not_there_is_said_before_anything_runs():
+    absent = type("Absent", (CommandExecutor,), {"prefix": ("no-such-command",)})
+    with pytest.raises(UserError, match="executor Absent needs the command 'no-such-command'"):
+        absent([])

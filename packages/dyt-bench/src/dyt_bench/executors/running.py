@@ -1,0 +1,208 @@
+"""A job in a process: its news, its limits and its end. Whoever starts the process."""
+
+import contextlib
+import faulthandler
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Protocol, cast
+
+import psutil
+
+from dyt_bench.errors import CannotWrite
+from dyt_bench.executors.contract import Event, JobFailed, JobStopped, Limits, Preempted
+
+_POLL_S = 0.25  # how often limits are looked at
+_STOP_S = 3.0  # how long a process may take to end when told to
+_PREEMPTED_S = 25.0  # the same when a scheduler wants the machine; most wait 30 s before they kill
+_DUMP_S = 2.0  # how long writing down where it hangs may take a process
+
+
+class Process(Protocol):
+    """What is asked of a process; `multiprocessing.Process` is one."""
+
+    @property
+    def pid(self) -> int | None:
+        """Also of the group of all that it starts."""
+
+    @property
+    def sentinel(self) -> int:
+        """A file descriptor that is ready for reading once the process has ended."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+
+    def is_alive(self) -> bool: ...
+    def join(self, timeout: float | None = None) -> None: ...
+    def terminate(self) -> None:
+        """Have SIGTERM reach the job."""
+
+    def kill(self) -> None: ...
+
+
+Start = Callable[[], tuple[Process, "Connection[Any, Any]"]]
+
+
+class Running:
+    """A job in its process. Leaving the context ends the process if it still runs.
+
+    It is told to with SIGTERM, and a while later killed; the while is longer when the context is
+    left by `Preempted`.
+    """
+
+    def __init__(self, start: Start, log: Path, limits: Limits) -> None:
+        self.start, self.log, self.limits = start, log, limits
+        self.peak = 0  # bytes resident of the largest process, as last seen
+
+    def __enter__(self) -> "Running":
+        self._process, self._receive = self.start()
+        self._started = time.monotonic()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        preempted = kind is not None and issubclass(kind, Preempted)
+        try:
+            self._end(_PREEMPTED_S if preempted else _STOP_S)
+        finally:  # impatient people press Ctrl-C twice
+            self._kill()
+            self._receive.close()
+
+    def __iter__(self) -> Iterator[Event]:
+        """The job's news as they come.
+
+        The last event is ``{"event": "outcome", "value": what the job returned}``.
+
+        Raises:
+            JobFailed: the job raised, went over a limit, or ended without an outcome.
+            JobStopped: it was told to end early, by someone else.
+            CannotWrite: the job could not write its record.
+        """
+        while True:
+            ready = wait([self._receive, self._process.sentinel], _POLL_S)
+            for event in self._news():
+                if event["event"] == "error":
+                    raise event["error"]
+                yield event
+                if event["event"] == "outcome":
+                    self._process.join(_STOP_S)
+                    return
+            if self._process.sentinel in ready:
+                self._process.join()
+                raise self._failed(self._death())
+            self._look()
+
+    def _news(self) -> Iterator[Event]:
+        """What has arrived whole; a process that is killed may leave half a message."""
+        with contextlib.suppress(EOFError, OSError):
+            while self._receive.poll():
+                yield self._receive.recv()
+
+    def _look(self) -> None:
+        """Hold the process to its limits."""
+        seconds = time.monotonic() - self._started
+        with contextlib.suppress(psutil.Error):
+            self.peak = max(self.peak, psutil.Process(self._process.pid).memory_info().rss)
+        if self.limits.memory is not None and self.peak > self.limits.memory:
+            self._kill()
+            used, limit = _gib(self.peak), _gib(self.limits.memory)
+            raise self._failed(f"it used {used} of memory, over its limit of {limit}")
+        if self.limits.seconds is not None and seconds > self.limits.seconds:
+            self._end(_STOP_S)
+            raise self._failed(f"it ran longer than its limit of {self.limits.seconds:g} s")
+
+    def _end(self, patience_s: float) -> None:
+        """Tell the process to end, wait, and kill it if it does not."""
+        if self._process.is_alive():
+            self._process.terminate()
+        deadline = time.monotonic() + patience_s
+        while self._process.is_alive() and time.monotonic() < deadline:
+            wait([self._receive, self._process.sentinel], 0.1)
+            for _ in self._news():  # a full pipe would keep it from ending
+                pass
+        if self._process.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(cast(int, self._process.pid), signal.SIGABRT)  # says where it hangs
+            self._process.join(_DUMP_S)
+        self._kill()
+
+    def _kill(self) -> None:
+        """End the process and all that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(cast(int, self._process.pid), signal.SIGKILL)
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+
+    def _failed(self, reason: str) -> JobFailed:
+        """The failure, with a word in the log of what its process could not say itself."""
+        with contextlib.suppress(OSError), self.log.open("a") as log:
+            log.write(f"dyt-bench: {reason}\n")
+        return JobFailed(reason)
+
+    def _death(self) -> str:
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return f"its process ended with exit status {code}, without a result"
+        name = signal.Signals(-code).name
+        hint = ""
+        if name == "SIGKILL":
+            hint = f" when it held {_gib(self.peak)}; the machine may be out of memory"
+        return f"its process was ended by {name}{hint}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
+def serve(job: bytes, send: "Connection[Any, Any]", log: Path) -> None:
+    """Do a pickled job in this process, and ``send`` its news, its outcome or its error."""
+    try:
+        _keep_output(log)
+        outcome = pickle.loads(job)(send.send)
+        send.send({"event": "outcome", "value": outcome})
+    except JobStopped as stopped:
+        send.send({"event": "error", "error": stopped})
+    except BaseException as error:  # sys.exit in a plugin included: the parent must hear of it
+        with contextlib.suppress(OSError):  # the disk may be full
+            traceback.print_exc()
+            sys.stderr.flush()
+        known = isinstance(error, CannotWrite)
+        failure = error if known else JobFailed(f"{type(error).__name__}: {error}")
+        send.send({"event": "error", "error": failure})
+
+
+def _keep_output(log: Path) -> None:
+    """Send what this process prints, and where it crashes, to ``log``."""
+    try:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise CannotWrite(log, error) from error
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(file, stream.fileno())
+        cast("IO[str]", stream).reconfigure(line_buffering=True)  # type: ignore[attr-defined]
+    os.close(file)
+    faulthandler.enable(2)
+
+
+def trace_crashes() -> None:
+    """Have a crash's traceback printed again, if it was.
+
+    A Trainer that has done resets every signal to the handler that Python knows of, and so
+    forgets faulthandler's.
+    """
+    if faulthandler.is_enabled():
+        faulthandler.disable()
+        faulthandler.enable(2)
