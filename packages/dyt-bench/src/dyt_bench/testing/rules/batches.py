@@ -10,7 +10,7 @@ from dyt_bench.testing.rule import Broken, Remark, rule
 from dyt_bench.testing.subject import STEPS, Subject
 
 WORKERS = 2
-_LOOK_S = 5.0  # of a processor, for each side: of a large data set a part is compared
+_LOOK_S = 2.0  # of a processor, for each side: of a large data set a part is compared
 _EPOCHS = 2  # full batches leave some samples of an epoch out
 
 
