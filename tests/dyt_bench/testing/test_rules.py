@@ -21,7 +21,7 @@ DEFECTS = [
     (dyt_defects.NotPicklingItself, "process", "The domain does not pickle"),
     (dyt_defects.StartedByProcess, "repeat", "weights were others in another process"),
     (dyt_defects.Forgetful, "resume", "after the interruption"),
-    (dyt_defects.WithoutNorms, "norms", "None of derf, dyt, identity replaced a norm"),
+    (dyt_defects.WithoutNorms, "norms", "has no norm that can be replaced"),
     (dyt_defects.NotPickling, "pickles", "dataset does not pickle"),
     (dyt_defects.DrawingInLoaders, "loader-workers", "Batch 0 was another one"),
     (dyt_defects.NotLogging, "logs", "val/error was logged, as a finite number, at no step"),
