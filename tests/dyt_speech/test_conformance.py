@@ -3,4 +3,4 @@
 from dyt_bench.testing import conformance
 from dyt_speech import domain
 
-test_conformance = conformance(domain, models=["wav2vec2"], slow=["baseline"])
+test_conformance = conformance(domain, models=["wav2vec2"])
