@@ -81,6 +81,11 @@ class Record:
         return self.folder / "log.txt"
 
     @property
+    def result_path(self) -> Path:
+        """There once the cell has ended."""
+        return self.folder / "result.json"
+
+    @property
     def checkpoint_path(self) -> Path:
         return self.folder / "checkpoint"
 
@@ -121,7 +126,7 @@ class Record:
 
     def reopen(self) -> None:
         """Go on with a run that was cut off or failed: its rows and its checkpoint stay."""
-        (self.folder / "result.json").unlink(missing_ok=True)
+        self.result_path.unlink(missing_ok=True)
 
     def resume(self, appended: int) -> bool:
         """Let the next row be number ``appended``; what is there from it on stays as it is.
@@ -166,7 +171,7 @@ class Record:
 
     def finish(self, result: Result) -> None:
         """Write the result, whole or not at all; a cell that has ended needs no checkpoint."""
-        write_json(self.folder / "result.json", asdict(result))
+        write_json(self.result_path, asdict(result))
         if result.status != "failed":
             self.checkpoint_path.unlink(missing_ok=True)
 
@@ -181,5 +186,5 @@ class Record:
 
     def result(self) -> Result | None:
         """How the cell ended; None while it runs, or if it was cut off."""
-        content = read_json(self.folder / "result.json")
+        content = read_json(self.result_path)
         return None if content is None else Result(**content)

@@ -142,6 +142,7 @@ def _train(
     stopped: Stopped = ""
     new: tuple[Cell, ...] = suite.cells
     started = time.monotonic()
+    tracker.preview(suite.name, suite.title, suite.cells, found)
     while new and not stopped:
         _list_cells(suite, workspace)
         names = {name: metric.name for name, metric in metrics.items()}

@@ -27,6 +27,23 @@ class Subject:
     train_samples: int | None
     val_every: int
 
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> "Subject":
+        """Of a cell with these parameters."""
+        p = parameters
+        return cls(
+            domain=str(p["domain"]),
+            model=str(p["model"]),
+            dataset=str(p["dataset"]),
+            path=str(p.get("path", "")),
+            steps=int(p["steps"]),
+            batch_size=int(p["batch_size"]),
+            learning_rate=float(p["learning_rate"]),
+            training=str(p.get("training", "default")),
+            train_samples=p.get("train_samples"),
+            val_every=int(p["val_every"]),
+        )
+
     @property
     def question(self) -> str:
         """As a suite's `expected` names it."""
@@ -62,19 +79,7 @@ class Run:
 
     @cached_property
     def subject(self) -> Subject:
-        p = self.parameters
-        return Subject(
-            domain=str(p["domain"]),
-            model=str(p["model"]),
-            dataset=str(p["dataset"]),
-            path=str(p.get("path", "")),
-            steps=int(p["steps"]),
-            batch_size=int(p["batch_size"]),
-            learning_rate=float(p["learning_rate"]),
-            training=str(p.get("training", "default")),
-            train_samples=p.get("train_samples"),
-            val_every=int(p["val_every"]),
-        )
+        return Subject.of(self.parameters)
 
     @property
     def is_judged(self) -> bool:

@@ -5,13 +5,15 @@ of all summaries, grouped by norm, then never average one model with another.
 """
 
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dyt_bench.cell import digest
+from dyt_bench.cell import NATIVE, Cell, digest
+from dyt_bench.files import read_json
 from dyt_bench.record import Record
 from dyt_bench.registry import Discovery
 from dyt_bench.tracking.mirror import arm, by_layer, log_start, run_key
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 RESULT, CURVES, COST, DIAGNOSTICS = "result", "curves", "cost", "diagnostics"
 _GROUP_TAG = "dyt_bench.summary_of"  # subject and norm: what there is one summary of
+_DRAWN_TAG = "dyt_bench.figures"  # set once they are there
+_PATIENCE = 50  # a preview waits so many times longer than it took: 2 % of a core at most
 # In a cell's summary, and as a chart names it.
 _COSTS = {
     "time/step_ms_median": "step time ms",
@@ -49,7 +53,7 @@ class Summary:
 
 
 class Summaries:
-    """All summary runs of a suite, and the views that show them."""
+    """All summary runs of a suite that is through, and the views that show them."""
 
     def __init__(
         self, title: str, records: Sequence[Record], found: Discovery, workspace: Workspace
@@ -59,56 +63,109 @@ class Summaries:
 
     def send(self, store: Store, *, last: bool) -> bool:
         """Make the runs that are missing, remove those they replace, publish the views."""
+        runs, standings = self._judge()
+        self._fill(store, runs, standings)
+        with tempfile.TemporaryDirectory() as folder:
+            drawn: dict[report.Subject, Path] = {}  # subject -> its figures
+            for summary in summarize(runs, standings, self.found):
+                known = store.runs[summary.key]
+                if _DRAWN_TAG not in known.tags:
+                    if summary.subject not in drawn:
+                        drawn[summary.subject] = Path(folder) / str(len(drawn))
+                        _draw(summary.subject, runs, standings, self.found, drawn[summary.subject])
+                    figures = str(drawn[summary.subject])
+                    store.client.log_artifacts(known.run_id, figures, "figures")
+                    store.set_tags(known, {_DRAWN_TAG: "yes"})
+        judged = subjects((run.subject for run in runs if run.is_judged), self.found)
+        self._sort(store, judged)
+        if judged:
+            publish(store, self.title, list(judged.values()), standings)
+        return True
+
+    def _judge(self) -> "tuple[list[Run], list[Standing]]":
         from dyt_bench.report.runs import Evidence, load_runs
         from dyt_bench.report.standings import leaderboard
 
         runs = load_runs(self.records)
         timings = self.workspace.timings(self.records)
-        standings = leaderboard(Evidence(self.title, runs, timings), self.found)
-        made = summarize(runs, standings, self.found)
-        with tempfile.TemporaryDirectory() as folder:
-            drawn: dict[report.Subject, Path] = {}  # subject -> its figures
-            for summary in made:
-                known = store.runs.get(summary.key)
-                if known is None or known.status != "FINISHED":
-                    if summary.subject not in drawn:
-                        drawn[summary.subject] = Path(folder) / str(len(drawn))
-                        _draw(summary.subject, runs, standings, self.found, drawn[summary.subject])
-                    self._make(store, summary, drawn[summary.subject])
-                for key, other in list(store.runs.items()):
-                    if other.tags.get(_GROUP_TAG) == summary.group and key != summary.key:
-                        store.delete(key)
-        named = subjects(runs, self.found)
-        self._sort(store, {run_key(run.about): named.get(run.subject) for run in runs})
-        if made:
-            publish(store, self.title, list(named.values()), standings)
-        return True
+        return runs, leaderboard(Evidence(self.title, runs, timings), self.found)
 
-    def _make(self, store: Store, summary: Summary, figures: Path) -> None:
+    def _fill(self, store: Store, runs: "Sequence[Run]", standings: "Sequence[Standing]") -> None:
+        """Every summary, its figures apart, in the place of what was one of fewer seeds."""
+        for summary in summarize(runs, standings, self.found):
+            known = store.runs.get(summary.key)
+            if known is None or known.status != "FINISHED":
+                self._make(store, summary)
+            for key, other in list(store.runs.items()):
+                if other.tags.get(_GROUP_TAG) == summary.group and key != summary.key:
+                    store.delete(key)
+
+    def _make(self, store: Store, summary: Summary) -> None:
         tags = {**summary.tags, WORKSPACE_TAG: self.workspace_id}
         store.enter(summary.key, name=summary.name, started=summary.ended, tags=tags)
         known = store.runs[summary.key]
         log_start(store, known.run_id, summary.params, summary.tags["digest.data"])
         store.log_points(known.run_id, [point for row in summary.rows for point in points(row)])
-        store.client.log_artifacts(known.run_id, str(figures), "figures")
         store.terminate(known, "FINISHED", summary.ended)
 
-    def _sort(self, store: Store, subjects: "dict[str, Subject | None]") -> None:
+    def _sort(self, store: Store, named: "Mapping[report.Subject, Subject]") -> None:
         """Say of which subject a cell is; one that the suite no longer has leaves its charts."""
-        begun = {run_key(record.about()) for record in self.records if record.about()}
+        from dyt_bench.report import runs as report
+
+        begun = {run_key(about): about for record in self.records if (about := record.about())}
         for key, known in store.runs.items():
             ours = known.tags.get(WORKSPACE_TAG) == self.workspace_id
             if ours and known.tags.get(KIND_TAG) == "cell" and key not in begun:
                 store.set_tags(known, {KIND_TAG: "earlier cell"})
-            elif (subject := subjects.get(key)) is not None:
-                store.set_tags(known, {SUBJECT_TAG: subject.name})
+            elif key in begun:
+                subject = named.get(report.Subject.of(begun[key]["parameters"]))
+                if subject is not None:
+                    store.set_tags(known, {SUBJECT_TAG: subject.name})
 
 
-def subjects(runs: "Sequence[Run]", found: Discovery) -> "dict[report.Subject, Subject]":
-    """What the finished runs compare, each with the names of its own metrics."""
+class Preview(Summaries):
+    """Views and summaries while a suite runs: there from its start, and filled as cells end.
+
+    Args:
+        cells: what the suite starts with; more seeds of the same do not change its views.
+    """
+
+    def __init__(
+        self, name: str, title: str, cells: Sequence[Cell], found: Discovery, workspace: Workspace
+    ) -> None:
+        from dyt_bench.report.runs import Subject as Key
+
+        super().__init__(title, [], found, workspace)
+        self.path = workspace.suite_path(name)
+        self.named = subjects((Key.of(cell.parameters()) for cell in cells), found)
+        self._ended = -1  # cells, when the store was last told
+        self._due = 0.0
+
+    def send(self, store: Store, *, last: bool) -> bool:
+        """Bring views and summaries up to the cells that have ended."""
+        if last:  # what there is to say at the end, `Summaries` says
+            return True
+        start = time.monotonic()
+        if start < self._due:
+            return False
+        about = read_json(self.path) or {"cells": []}
+        self.records = [Record(self.workspace.cells / folder) for folder in about["cells"]]
+        ended = sum(record.result_path.exists() for record in self.records)
+        self._sort(store, self.named)
+        if ended != self._ended:
+            runs, standings = self._judge()
+            self._fill(store, runs, standings)
+            publish(store, self.title, list(self.named.values()), standings)
+        self._ended = ended
+        self._due = time.monotonic() + _PATIENCE * (time.monotonic() - start)
+        return False
+
+
+def subjects(keys: "Iterable[report.Subject]", found: Discovery) -> "dict[report.Subject, Subject]":
+    """What is compared, each with the names of its own metrics."""
     from dyt_bench.report.runs import subject_names
 
-    names = subject_names(run.subject for run in runs if run.is_judged)
+    names = subject_names(keys)
     models = [key.model for key in names]
     return {
         key: Subject(
@@ -125,17 +182,24 @@ def summarize(
 ) -> list[Summary]:
     """One summary for each subject and norm that has a finished run, in the order of the runs."""
     summaries = []
-    for key, subject in subjects(runs, found).items():
+    for key, subject in subjects((run.subject for run in runs if run.is_judged), found).items():
         own = [run for run in runs if run.subject == key and run.is_judged]
+        timed = any(s.subject == key and s.speed is not None for s in standings)
         for norm in dict.fromkeys(run.norm for run in own):
             standing = [s for s in standings if (s.subject, s.norm) == (key, norm)]
             seeds = [run for run in own if run.norm == norm]
-            summaries.append(_summarize(subject, norm, seeds, standing[0] if standing else None))
+            judged = standing[0] if standing else None
+            summaries.append(_summarize(subject, norm, seeds, judged, timed=timed))
     return summaries
 
 
 def _summarize(
-    subject: Subject, norm: str, runs: "Sequence[Run]", standing: "Standing | None"
+    subject: Subject,
+    norm: str,
+    runs: "Sequence[Run]",
+    standing: "Standing | None",
+    *,
+    timed: bool,
 ) -> Summary:
     metric = subject.metric.name
     ended = max(run.result.ended for run in runs)
@@ -158,9 +222,11 @@ def _summarize(
         ends["summary/gain"] = standing.comparison.gain
         if standing.comparison.interval is not None:
             ends["summary/gain_low"], ends["summary/gain_high"] = standing.comparison.interval
-        if standing.speed is not None:
-            ratio = standing.speed.ratio.middle
-            ends[subject.key(COST, "step time ratio")] = ends["summary/step_ratio"] = ratio
+    # The native norm, which has no standing, is what the others are measured by: 1.
+    speed = standing.speed if standing is not None else None
+    if speed is not None or (timed and norm == NATIVE):
+        ratio = 1.0 if speed is None else speed.ratio.middle
+        ends[subject.key(COST, "step time ratio")] = ends["summary/step_ratio"] = ratio
     curves = {
         subject.key(CURVES, metric): _mean_curve(runs, metric),
         subject.key(CURVES, "train/loss"): _mean_curve(runs, "train/loss"),

@@ -10,12 +10,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from dyt_bench.cell import Cell
 from dyt_bench.record import Record
 from dyt_bench.registry import Discovery
 from dyt_bench.tracking.mirror import Mirror
 from dyt_bench.tracking.repair import repair
 from dyt_bench.tracking.store import KIND_TAG, Store, is_remote, outage, points, prepare
-from dyt_bench.tracking.summary import Summaries
+from dyt_bench.tracking.summary import Preview, Summaries
 from dyt_bench.workspace import Workspace
 
 SEND_EVERY_S = 2.0
@@ -77,6 +78,10 @@ class Tracker:
     ) -> None:
         """A finished run of something measured at once, which has no record."""
         self._new.put(_Measurement(name, params, metrics, tags))
+
+    def preview(self, suite: str, title: str, cells: Sequence[Cell], found: Discovery) -> None:
+        """Views and summary runs of a suite from now on, filled as its cells end."""
+        self._new.put(Preview(suite, title, cells, found, self.workspace))
 
     def summarize(self, title: str, records: Sequence[Record], found: Discovery) -> None:
         """Summary runs and views of a suite, once its cells are through."""

@@ -9,7 +9,7 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ GROUP_PARAM = "normalization"
 _TAG = "mlflow.sharedViewState."
 _SECTIONS = ("result", "learning curves", "cost", "diagnostics")
 _TAG_LIMIT = 20_000  # characters, MLflow's
+_SMOOTH = {"lineSmoothness": 40}  # a batch's loss jumps
 
 
 @dataclass(frozen=True)
@@ -82,21 +83,28 @@ def has_overview(tags: Mapping[str, str]) -> bool:
 def _overview(subjects: Sequence[Subject]) -> dict[str, Any]:
     """Summaries grouped by norm: a chart a subject in every section."""
     # One kind of chart for every subject, then the next kind.
-    charts = [_bar(s.key("result", s.metric.name), "result") for s in subjects]
-    charts += [_line(s.key("curves", s.metric.name), "learning curves") for s in subjects]
-    charts += [_line(s.key("curves", "train/loss"), "learning curves", smooth=40) for s in subjects]
-    charts += [_bar(s.key("cost", "step time ratio"), "cost") for s in subjects]
-    charts += [_bar(s.key("cost", "peak memory MiB"), "cost") for s in subjects]
-    charts += [_line(s.key("diagnostics", "alpha by layer"), "diagnostics") for s in subjects]
-    charts += [
-        _line(s.key("diagnostics", "saturated share by layer"), "diagnostics") for s in subjects
-    ]
+    charts = [_of(s, _bar, "result", s.metric.name) for s in subjects]
+    charts += [_of(s, _line, "curves", s.metric.name) for s in subjects]
+    charts += [{**_of(s, _line, "curves", "train/loss"), **_SMOOTH} for s in subjects]
+    charts += [_of(s, _bar, "cost", "step time ratio") for s in subjects]
+    charts += [_of(s, _bar, "cost", "peak memory MiB") for s in subjects]
+    charts += [_of(s, _line, "diagnostics", "alpha by layer") for s in subjects]
+    charts += [_of(s, _line, "diagnostics", "saturated share by layer") for s in subjects]
     hidden = [f"summary/{name}" for name in _PROGRAMS]
     for s in subjects:
         hidden += [s.key("result", f"{s.metric.name} at best")]
         hidden += [s.key("cost", name) for name in ("step time ms", "throughput units per s")]
     charts += [{**_bar(name, "result"), "deleted": True} for name in hidden]
     return _state(f"tags.{KIND_TAG} = 'summary'", charts)
+
+
+def _of(
+    subject: Subject, chart: Callable[[str, str], dict[str, Any]], section: str, metric: str
+) -> dict[str, Any]:
+    """A chart of a subject's own metric; its title is short, as a chart of three columns is."""
+    shown_in = {"curves": "learning curves"}.get(section, section)
+    title = f"{subject.short} {metric}"
+    return {**chart(subject.key(section, metric), shown_in), "displayName": title}
 
 
 # Of every summary under one name, for programs and for the table.
@@ -110,12 +118,15 @@ def _cells(subject: Subject) -> dict[str, Any]:
         _bar(metric, "result"),
         _bar(f"best/{metric}", "result"),
         _line(metric, "learning curves"),
-        _line("train/loss", "learning curves", smooth=40),
+        {**_line("train/loss", "learning curves"), **_SMOOTH},
         _bar("time/step_ratio", "cost"),
         _bar("time/step_ms_median", "cost"),
         _bar("memory/peak_mib", "cost"),
-        _line("diagnostics/alpha by layer", "diagnostics"),
-        _line("diagnostics/saturated share by layer", "diagnostics"),
+        {**_line("diagnostics/alpha by layer", "diagnostics"), "displayName": "alpha by layer"},
+        {
+            **_line("diagnostics/saturated share by layer", "diagnostics"),
+            "displayName": "saturated share by layer",
+        },
         _line("system/cpu_utilization_percentage", "diagnostics"),
     ]
     search = f"tags.{KIND_TAG} = 'cell' and tags.{SUBJECT_TAG} = '{subject.name}'"
@@ -177,7 +188,7 @@ def _bar(metric: str, section: str) -> dict[str, Any]:
     }
 
 
-def _line(metric: str, section: str, *, smooth: int = 0) -> dict[str, Any]:
+def _line(metric: str, section: str) -> dict[str, Any]:
     return {
         **_bar(metric, section),
         "uuid": f"{section} {metric} line",
@@ -187,7 +198,7 @@ def _line(metric: str, section: str, *, smooth: int = 0) -> dict[str, Any]:
         "selectedXAxisMetricKey": "",
         "xAxisScaleType": "linear",
         "scaleType": "linear",
-        "lineSmoothness": smooth,
+        "lineSmoothness": 0,
         "useGlobalLineSmoothing": False,
         "useGlobalXaxisKey": False,
         "range": {},
