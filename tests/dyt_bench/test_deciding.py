@@ -1,5 +1,8 @@
 """Which seeds `--until decided` adds, when it stops, and how often it is wrong."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -103,3 +106,46 @@ def test_looking_after_every_seed_calls_equals_different_seldom(most, naive, gua
 
     assert wrong(0.95) == pytest.approx(naive, abs=0.03)
     assert wrong(STANDS) == pytest.approx(guarded, abs=0.015)
+
+
+UNTIL = """
+name: until
+norms: [native, {name: dyt, alpha_init_value: 1.0e-9}]
+seeds: [0]
+steps: 60
+tasks:
+- {domain: tiny, models: [line], learning_rate: 0.05}
+"""
+
+
+@pytest.fixture(scope="module")
+def decided(tiny, tmp_path_factory):
+    """A run of a layer that passes nothing on, with --until decided, twice."""
+    folder = tmp_path_factory.mktemp("until")
+    (folder / "suite.yaml").write_text(UNTIL)
+
+    def run(*options):
+        command = [sys.executable, "-m", "dyt_bench", "run", "suite.yaml", "--until", "decided"]
+        ran = subprocess.run(
+            [*command, "--json", *options], cwd=folder, env=tiny, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)["cells"], " ".join(ran.stderr.split())
+
+    return run("--budget", "1s"), run()
+
+
+def test_a_spent_budget_adds_no_seed_and_says_what_is_open(decided):
+    cells, said = decided[0]
+    assert len(cells) == 2
+    assert "done: the budget is spent; 1 models have open verdicts" in said
+
+
+def test_the_same_command_without_a_budget_adds_seeds_until_the_verdict_stands(decided):
+    cells, said = decided[1]
+    assert len(cells) >= 2 * FIRST_SEEDS
+    assert len(cells) % 2 == 0
+    assert {cell["status"] for cell in cells} == {"finished"}
+    assert said.count("2 cells more: 1 models have open verdicts") == len(cells) // 2 - 1
+    assert "done: every verdict stands" in said
+    assert "worse" in said

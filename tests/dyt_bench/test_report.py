@@ -332,6 +332,22 @@ def test_the_suite_of_a_row_makes_the_same_cells_again(record, found, tmp_path):
     assert {cell.identity for cell in again} == {cell.identity for cell in cells}
 
 
+def test_what_a_domain_measures_at_the_end_has_a_table_a_model(record, found, tmp_path):
+    records = [
+        record("native", 0, [0.1, 0.5], summary={"eval/label_accuracy": 0.25}),
+        record("dyt", 0, [0.1, 0.4], summary={"eval/label_accuracy": 0.125, "eval/more": 1.0}),
+    ]
+    write_report("t", records, found, tmp_path / "out")
+    page = (tmp_path / "out" / "README.md").read_text()
+    arms, table = page.split("### vision/vit, measured once at the end")
+    assert "label_accuracy" not in arms
+    assert table.strip().startswith(
+        "| at the end | native | dyt |\n| --- | --- | --- |\n"
+        "| label_accuracy | 0.25 | 0.125 |\n| more |  | 1 |"
+    )
+    assert "measured once at the end" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_nothing_to_report_is_said(tmp_path, found):
     with pytest.raises(UserError, match="nothing to report"):
         write_report("t", [], found, tmp_path / "out")

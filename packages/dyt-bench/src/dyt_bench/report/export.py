@@ -225,10 +225,11 @@ def _points(runs: Sequence[Run]) -> "pa.Table":
     identities, steps, metrics, values = array("i"), array("q"), array("i"), array("d")
     for index, run in enumerate(runs):
         for row in run.rows:
+            step = int(row["step"])
             for metric, value in row.items():
                 if metric not in ("step", "time"):
                     identities.append(index)
-                    steps.append(int(row["step"]))
+                    steps.append(step)
                     metrics.append(numbers.setdefault(metric, len(numbers)))
                     values.append(value)
     named = [run.identity for run in runs]
@@ -247,13 +248,13 @@ def _points(runs: Sequence[Run]) -> "pa.Table":
 
 
 def _curves(run: Run) -> dict[str, dict[str, list[float] | list[int]]]:
-    names = dict.fromkeys(name for row in run.rows for name in row if name not in ("step", "time"))
-    curves: dict[str, dict[str, list[float] | list[int]]] = {}
-    for name in names:
-        points = run.curve(name)
-        steps = [int(step) for step, _ in points]
-        curves[name] = {"steps": steps, "values": [float(f"{value:.6g}") for _, value in points]}
-    return curves
+    return {
+        name: {
+            "steps": [int(step) for step, _ in points],
+            "values": [float(f"{value:.6g}") for _, value in points],
+        }
+        for name, points in run.curves.items()
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -83,6 +83,7 @@ def html_page(
         sections=sections,
         added=added,
         arms=words.filled(words.arm_rows(evidence.runs, names, found)),
+        once=words.once_tables(evidence.runs, names),
         runs=words.filled(words.run_rows(evidence.runs, names, found)),
         environment=words.environment_rows(evidence.runs),
         subjects=[

@@ -47,6 +47,8 @@ def page(
         "Means over seeds; alpha from the least layer to the most. An input is saturated where "
         "|f| is over 95 % of its bound."
     )
+    for name, rows in words.once_tables(runs, names).items():
+        parts += [f"### {name}, measured once at the end", markdown_table(rows)]
     odd = [
         row
         for row in words.run_rows(runs, names, found)

@@ -87,7 +87,18 @@ class Run:
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
         """(step, value) wherever the metric was logged."""
-        return [(row["step"], row[metric]) for row in self.rows if metric in row]
+        return self.curves.get(metric, [])
+
+    @cached_property
+    def curves(self) -> dict[str, list[tuple[float, float]]]:
+        """Metric -> its `curve`, in the order in which they first come."""
+        curves: dict[str, list[tuple[float, float]]] = {}
+        for row in self.rows:
+            step = row["step"]
+            for metric, value in row.items():
+                if metric not in ("step", "time"):
+                    curves.setdefault(metric, []).append((step, value))
+        return curves
 
 
 @dataclass(frozen=True)

@@ -174,11 +174,6 @@ def arm_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery
                     "norms replaced": number(summary.get("model/norms_replaced"), ".0f"),
                     "alpha at the end": _span(alphas, ".3f"),
                     "saturated, most": f"{max(saturations):.1%}" if saturations else "",
-                    **{
-                        _evaluated(key, arm[0]): f"{value:.4g}"
-                        for key, value in summary.items()
-                        if key.startswith("eval/")
-                    },
                 }
             )
     return rows
@@ -190,6 +185,31 @@ def _evaluated(key: str, run: Run) -> str:
     is_added = name in str(run.parameters.get("metrics", "")).split(", ")
     added = METRICS.get(name) if is_added else None
     return name if added is None else f"{added.title} {'↑' if added.mode == 'max' else '↓'}"
+
+
+def once_tables(runs: Sequence[Run], names: Mapping[Subject, str]) -> dict[str, list[Row]]:
+    """Model -> what its domain measured once at the end: a line a metric, a column a norm.
+
+    Means over seeds. Models whose domain measures nothing more have no table.
+    """
+    tables: dict[str, list[Row]] = {}
+    for subject, own in by_subject(runs).items():
+        means = {}
+        for norm in dict.fromkeys(run.norm for run in own):
+            ended = [r for r in own if r.norm == norm and r.result.status == "finished"]
+            means[norm] = _means([run.result.summary for run in ended])
+        metrics = dict.fromkeys(
+            name for mean in means.values() for name in mean if name.startswith("eval/")
+        )
+        if metrics:
+            tables[names[subject]] = [
+                {
+                    "at the end": _evaluated(name, own[0]),
+                    **{norm: number(mean.get(name), ".4g") for norm, mean in means.items()},
+                }
+                for name in metrics
+            ]
+    return tables
 
 
 def run_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery) -> list[Row]:

@@ -1,0 +1,117 @@
+"""How long `dyt-bench report` takes over thousands of runs: processor time of the whole command.
+
+Makes runs up, of four models with five norms each and two curves of a hundred points, in a
+workspace of its own, and reports on them in a new process. Processor time counts, imports
+included: on a machine that others use, the wall clock says nothing.
+"""
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from dyt_bench.cell import Cell, Norm, Task
+from dyt_bench.files import write_json
+from dyt_bench.record import Result
+from dyt_bench.registry import Discovery, discover
+from dyt_bench.statistics import AA
+from dyt_bench.workspace import Workspace
+
+LIMIT_S = 10.0
+NORMS = [
+    Norm(),
+    Norm(name="dyt"),
+    Norm(name="derf"),
+    Norm(name="dyt", alpha_init_value=0.8),
+    Norm(name="dyt", recipe="calibrated"),
+]
+DOMAINS = ("vision", "llm", "dna", "speech")
+STEPS = 100
+
+
+def make_runs(workspace: Workspace, seeds: int) -> list[str]:
+    """Records of every model, norm and seed; the names of their folders."""
+    found = discover()
+    folders = []
+    for name in DOMAINS:
+        domain = found.domain(name)
+        for seed in range(seeds):
+            task = Task(
+                domain=name,
+                model=next(iter(domain.models)),
+                dataset=next(iter(domain.datasets)),
+                seed=seed,
+                steps=STEPS,
+                batch_size=4,
+                learning_rate=1e-3,
+                val_every=1,
+                code_digest=found.code_digest(name),
+            )
+            timing = {norm.label: [1.0, 1.1, 1.05] * 4 for norm in NORMS}
+            write_json(workspace.timing_path(task, NORMS), {AA: timing["native"], **timing})
+            for number, norm in enumerate(NORMS):
+                cell = Cell(task=task, norm=norm)
+                folders.append(_record(workspace, found, cell, seed / 1e3 + number / 100))
+    return folders
+
+
+def _record(workspace: Workspace, found: Discovery, cell: Cell, worse: float) -> str:
+    metric = found.domain(cell.task.domain).metric
+    sign = -1 if metric.mode == "max" else 1
+    record = workspace.record(cell)
+    environment = ("cpu", "cores", "memory_gib", "python", "torch", "commit")
+    record.begin(cell, dict.fromkeys(environment, "made up"))
+    rows = [
+        f'{{"step": {step}, "time": 0.0, "train/loss": {1 / (1 + step)}, '
+        f'"{metric.name}": {sign / (1 + step) + worse}}}\n'
+        for step in range(STEPS + 1)
+    ]
+    record.rows_path.write_text("".join(rows))
+    ends = [{"step": float(s), metric.name: sign / (1 + s) + worse} for s in (0, STEPS)]
+    layers = {} if cell.norm.is_native else {"norm": 0.4}
+    record.finish(
+        Result(
+            status="finished",
+            started=0.0,
+            ended=time.time(),
+            first=ends[0],
+            best=ends[1],
+            last=ends[1],
+            summary={"model/parameters": 1000.0, "memory/peak_mib": 100.0},
+            facts={"weights": "w", "batches": "b"},
+            alpha=layers,
+            saturation=layers,
+        )
+    )
+    return record.folder.name
+
+
+@click.command()
+@click.option("--runs", default=2000, show_default=True, help="How many, about.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Folder to leave all of it in.")
+@click.option("--gate", is_flag=True, help=f"Exit with 1 above {LIMIT_S:.0f} s.")
+def main(runs: int, keep: Path | None, gate: bool) -> None:
+    """Report on made-up runs, once."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = keep or Path(temporary)
+        workspace = Workspace(folder / "work")
+        workspace.create()
+        cells = make_runs(workspace, max(1, runs // (len(DOMAINS) * len(NORMS))))
+        about = {"title": "Made up", "cells": cells, "expected": {}}
+        write_json(workspace.suite_path("made-up"), about)
+        command = [sys.executable, "-m", "dyt_bench", "report", "made-up"]
+        command += ["--workspace", str(workspace.folder), "--out", str(folder / "results")]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = used.ru_utime + used.ru_stime
+    click.echo(f"{len(cells)} runs: {seconds:.1f} s of processor time, imports included")
+    if gate and seconds > LIMIT_S:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
