@@ -62,6 +62,8 @@ def ui(workspace):
 
 
 def test_a_reader_sees_norms_compared_at_once(workspace, suite, page, shoot):
+    from playwright.sync_api import expect
+
     sync_suites([], workspace, workspace.tracking_uri, discover())
     with ui(workspace) as address:
         page.goto(address)
@@ -69,7 +71,7 @@ def test_a_reader_sees_norms_compared_at_once(workspace, suite, page, shoot):
         curve.first.wait_for()
         sections = r"result\s+\(1\).*learning curves\s+\(2\).*cost\s+\(2\).*diagnostics\s+\(2\)"
         body = page.locator("body")
-        playwright.expect(body).to_contain_text(re.compile(sections, re.S), timeout=PATIENCE_MS)
+        expect(body).to_contain_text(re.compile(sections, re.S), timeout=PATIENCE_MS)
         for title in ("vit val/acc", "vit train/loss", "vit step time ratio", "vit alpha by layer"):
             page.get_by_text(title, exact=True).first.wait_for()
         text = page.inner_text("body")
