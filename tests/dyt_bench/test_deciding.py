@@ -138,7 +138,7 @@ def decided(tiny, tmp_path_factory):
 def test_a_spent_budget_adds_no_seed_and_says_what_is_open(decided):
     cells, said = decided[0]
     assert len(cells) == 2
-    assert "done: the budget is spent; 1 models have open verdicts" in said
+    assert "done: the budget is spent; 1 model has open verdicts" in said
 
 
 def test_the_same_command_without_a_budget_adds_seeds_until_the_verdict_stands(decided):
@@ -146,6 +146,6 @@ def test_the_same_command_without_a_budget_adds_seeds_until_the_verdict_stands(d
     assert len(cells) >= 2 * FIRST_SEEDS
     assert len(cells) % 2 == 0
     assert {cell["status"] for cell in cells} == {"finished"}
-    assert said.count("2 cells more: 1 models have open verdicts") == len(cells) // 2 - 1
+    assert said.count("2 cells more: 1 model has open verdicts") == len(cells) // 2 - 1
     assert "done: every verdict stands" in said
     assert "worse" in said

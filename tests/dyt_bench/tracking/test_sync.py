@@ -11,6 +11,8 @@ from mlflow import MlflowClient
 from dyt_bench.errors import UserError
 from dyt_bench.registry import discover
 from dyt_bench.tracking import summary as summaries
+from dyt_bench.tracking.mirror import Mirror
+from dyt_bench.tracking.store import Store
 from dyt_bench.tracking.sync import sync_suites
 from dyt_bench.tracking.view import GROUP_PARAM
 
@@ -98,6 +100,35 @@ def test_another_seed_replaces_the_summaries(uri, suite, workspace, begin, sync)
     summaries = runs_of(uri, "summary")
     assert sorted(run.data.params["norm"] for run in summaries) == ["dyt", "native"]
     assert {run.data.metrics["summary/seeds"] for run in summaries} == {3}
+
+
+def test_while_a_suite_runs_its_overview_is_there_and_fills(uri, workspace, begin):
+    cells = [a_cell(norm, seed=0) for norm in ("native", "dyt")]
+    preview = summaries.Preview("made-up", "Made up", cells, discover(), workspace)
+    store = Store(uri, "dyt-bench/made-up", workspace.artifacts)
+    store.open()
+    remember(workspace, "made-up", [workspace.record(cell) for cell in cells])
+
+    def tell():
+        preview._due = 0.0  # it would wait, to cost little
+        assert not preview.send(store, last=False)
+
+    tell()
+    tags = MlflowClient(uri).get_experiment(store.experiment_id).tags
+    assert set(tags) >= {"mlflow.sharedViewState.overview", "mlflow.sharedViewState.vision-vit"}
+    assert runs_of(uri, "summary") == []
+    for cell in cells:
+        record = begin(cell)
+        Mirror(record, workspace.identity).send(store, last=False)
+        tell()
+        run = next(r for r in runs_of(uri) if r.info.status == "RUNNING")
+        assert run.data.tags["subject"] == "vision/vit"
+        train(record)
+        record.finish(result(cell))
+        Mirror(record, workspace.identity).send(store, last=False)
+        tell()
+        assert len(runs_of(uri, "summary")) == 1 + cells.index(cell)
+    assert preview.send(store, last=True)
 
 
 def test_cells_that_the_suite_no_longer_has_leave_its_charts(uri, suite, workspace, sync):

@@ -67,6 +67,8 @@ def next_cells(
     if not wanted:
         rest = f", but for {exhausted} that {MOST_SEEDS} seeds left open" if exhausted else ""
         return Decision((), f"every verdict stands{rest}")
+    one = len(wanted) == 1
+    still_open = "1 model has open verdicts" if one else f"{len(wanted)} models have open verdicts"
     chosen: list[Cell] = []
     spent = 0.0
     # The cheapest first: more verdicts for the same time.
@@ -76,8 +78,8 @@ def next_cells(
         spent += seconds
         chosen += added
     if not chosen:
-        return Decision((), f"the budget is spent; {len(wanted)} models have open verdicts")
-    return Decision(tuple(chosen), f"{len(wanted)} models have open verdicts")
+        return Decision((), f"the budget is spent; {still_open}")
+    return Decision(tuple(chosen), still_open)
 
 
 def _by_question(cells: Sequence[Cell]) -> list[list[Cell]]:
