@@ -99,9 +99,12 @@ def test_running_again_runs_nothing_and_adds_nothing(ran):
 
 def test_report_can_be_written_anew_elsewhere(ran):
     folder, _ = ran
-    run = dyt_bench(folder, "report", "reduced", "--out", "elsewhere")
+    run = dyt_bench(folder, "report", "reduced", "--out", "elsewhere", "--json")
     assert run.returncode == 0, run.stderr
     assert (folder / "elsewhere" / "README.md").exists()
+    said = json.loads(run.stdout)
+    assert said["report"] == "elsewhere/README.md"
+    assert len(said["verdicts"]) == 5
 
 
 @pytest.mark.parametrize(

@@ -309,13 +309,22 @@ def run(
 
 @main.command()
 @click.argument("name", default="default")
+@_json
 @_workspace
 @_out
-def report(name: str, workspace: Path, out: Path) -> None:
-    """Write the report of the suite called NAME again, from what it last ran."""
+def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
+    """Write the report of the suite called NAME again, from what it last ran.
+
+    With --json, print the verdicts as results.json has them, where every field is explained.
+    """
     from dyt_bench.session import print_leaderboard, report_suite
 
     standings = report_suite(name, discover(), Workspace(workspace), out)
+    if as_json:
+        written = json.loads((out / "results.json").read_text())
+        verdicts = {"report": str(out / "README.md"), "verdicts": written["verdicts"]}
+        click.echo(json.dumps(verdicts, indent=1))
+        return
     print_leaderboard(standings)
     click.echo(f"report: {out / 'README.md'}")
 
