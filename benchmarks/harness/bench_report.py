@@ -52,7 +52,7 @@ def make_runs(workspace: Workspace, seeds: int) -> list[str]:
                 code_digest=found.code_digest(name),
             )
             timing = {norm.label: [1.0, 1.1, 1.05] * 4 for norm in NORMS}
-            write_json(workspace.timing_path(task, NORMS), {AA: timing["native"], **timing})
+            write_json(workspace.timing_path(task, NORMS), {**timing, AA: timing["native"]})
             for number, norm in enumerate(NORMS):
                 cell = Cell(task=task, norm=norm)
                 folders.append(_record(workspace, found, cell, seed / 1e3 + number / 100))
