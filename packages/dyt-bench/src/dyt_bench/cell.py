@@ -5,8 +5,10 @@ A `Task` is everything that all arms of a comparison share; a `Cell` is a task w
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 __all__ = ["Task", "digest"]
 
@@ -113,6 +115,17 @@ class Cell:
         if self.norm.recipe is not None:
             flat["recipe"] = self.norm.recipe
         return flat
+
+
+def cell_of(parameters: Mapping[str, Any]) -> Cell:
+    """The cell whose `Cell.parameters` these are."""
+    names = {each.name for each in fields(Task)}
+    own = {key: value for key, value in parameters.items() if key in names}
+    if "path" in own:
+        own["path"] = Path(own["path"])
+    options = {key: parameters.get(key) for key in ("alpha_init_value", "recipe")}
+    name = str(parameters["norm"]).partition(" ")[0]  # its label, options and all
+    return Cell(task=Task(**own), norm=Norm(name=name, **options))
 
 
 def digest(*parts: object) -> str:

@@ -246,6 +246,7 @@ def plan(
     show_default=True,
     help="How much training a killed cell may lose; 0: a step.",
 )
+@click.option("--keep-weights", is_flag=True, help="Keep every cell's weights at the end.")
 @_json
 @_workspace
 @_out
@@ -262,6 +263,7 @@ def run(
     cell_timeout: float | None,
     cell_memory: int | None,
     checkpoint_every: float,
+    keep_weights: bool,
     as_json: bool,
     workspace: Path,
     out: Path,
@@ -300,6 +302,7 @@ def run(
         fresh=fresh,
         out=out,
         checkpoint_every_s=checkpoint_every,
+        keep_weights=keep_weights,
         until=None if until is None else Until(budget),
     )
     if as_json:

@@ -5,6 +5,7 @@
 ``result.json``  how it ended, written last and at once: a folder without it did not end
 ``log.txt``      what the process printed, tracebacks included
 ``artifacts/``   pictures that the domain made at the end
+``weights.pt``   the weights at the end, where `run --keep-weights` asked for them
 ``checkpoint``   where training stood a while ago; there only until the cell has ended
 
 A cell that was cut off goes on from its checkpoint, or from the start. It then computes again
@@ -84,6 +85,11 @@ class Record:
     def result_path(self) -> Path:
         """There once the cell has ended."""
         return self.folder / "result.json"
+
+    @property
+    def weights_path(self) -> Path:
+        """A state dict, for `dyt_bench.weights.load_weights`; seldom there."""
+        return self.folder / "weights.pt"
 
     @property
     def checkpoint_path(self) -> Path:

@@ -34,6 +34,7 @@ class Runner:
     found: Discovery
     fresh: bool = False  # run again what is done already
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    keep_weights: bool = False
 
     def run(self) -> Iterator[Result]:
         """Run what is not done yet; results in the suite's order.
@@ -78,7 +79,7 @@ class Runner:
         self.board.start(cell)
         started = time.time()
         try:
-            job = partial(_train, cell, record, self.checkpoint_every_s)
+            job = partial(_train, cell, record, self.checkpoint_every_s, self.keep_weights)
             result = self._follow(executor, cell, job, record.log_path)
             result = replace(result, summary={**result.summary, **ratios})
         except JobFailed as failure:
@@ -131,11 +132,17 @@ class Runner:
 
 
 def _train(
-    cell: Cell, record: Record, checkpoint_every_s: float, tell: Callable[[dict[str, Any]], None]
+    cell: Cell,
+    record: Record,
+    checkpoint_every_s: float,
+    keep_weights: bool,
+    tell: Callable[[dict[str, Any]], None],
 ) -> Result:
     from dyt_bench.worker import run_cell
 
-    return run_cell(cell, record, tell, checkpoint_every_s=checkpoint_every_s)
+    return run_cell(
+        cell, record, tell, checkpoint_every_s=checkpoint_every_s, keep_weights=keep_weights
+    )
 
 
 def _time(

@@ -87,6 +87,7 @@ def run_suite(
     fresh: bool,
     out: Path,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+    keep_weights: bool = False,
     until: Until | None = None,
 ) -> Session:
     """Run, mirror to MLflow, report and print.
@@ -118,9 +119,12 @@ def run_suite(
             fresh=fresh,
             out=out,
             every_s=checkpoint_every_s,
+            keep_weights=keep_weights,
             until=until,
         )
         _conclude(session, tracker, found, workspace)
+        if keep_weights:
+            _tell_weights(session, workspace)
     return session
 
 
@@ -133,6 +137,7 @@ def _train(
     fresh: bool,
     out: Path,
     every_s: float,
+    keep_weights: bool,
     until: Until | None,
 ) -> Session:
     """Run the cells, add seeds if asked to, and send the last of them to MLflow."""
@@ -148,7 +153,7 @@ def _train(
         names = {name: metric.name for name, metric in metrics.items()}
         with Board(_console, new, names) as board:
             some = replace(suite, cells=new)
-            runner = Runner(some, workspace, tracker, board, found, fresh, every_s)
+            runner = Runner(some, workspace, tracker, board, found, fresh, every_s, keep_weights)
             try:
                 for result in runner.run():
                     results.append(result)
@@ -272,6 +277,19 @@ def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: W
         _print(f"report      {session.out / 'README.md'}")
     _print(f"MLflow      experiment dyt-bench/{suite.name} in {session.tracking_uri}")
     _print(f"to look     dyt-bench ui{option}    (in this repository: nox -s ui)")
+
+
+def _tell_weights(session: Session, workspace: Workspace) -> None:
+    """Say where weights are kept, and that cells done before may have none."""
+    ended = [
+        workspace.record(cell)
+        for cell, result in zip(session.suite.cells, session.results, strict=False)
+        if result.status == "finished"
+    ]
+    without = sum(not record.weights_path.exists() for record in ended)
+    _print(f"weights     weights.pt in each folder of {workspace.cells}")
+    if without:
+        _print(f"{without} cells were done before, their weights not kept: --fresh trains anew")
 
 
 def _print(text: str) -> None:

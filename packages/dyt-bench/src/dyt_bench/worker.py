@@ -30,6 +30,7 @@ from dyt_bench.record import CHECKPOINT_EVERY_S, Record, Result
 from dyt_bench.registry import discover
 from dyt_bench.statistics import AA
 from dyt_bench.trainer import Diverged, Emit, Trace, Watch, as_bytes, make_trainer
+from dyt_bench.weights import write_weights
 
 TIMED_BATCHES = 4  # kept in memory and taken in turn, so that loading is not timed
 
@@ -43,6 +44,7 @@ def run_cell(
     domain: Domain | None = None,
     trainer: Mapping[str, Any] = {},
     evaluate: bool = True,
+    keep_weights: bool = False,
 ) -> Result:
     """Train ``cell`` in this process; rows go to ``record``, news to ``emit``.
 
@@ -53,6 +55,7 @@ def run_cell(
         domain: by default the installed one of the task's name.
         trainer: arguments of Lightning's Trainer in place of what cells are trained with.
         evaluate: whether to measure, at the end, what is worth its time only once.
+        keep_weights: leave the weights at the end in the record's folder.
 
     Raises:
         JobStopped: SIGTERM came; a checkpoint holds what was trained.
@@ -61,7 +64,7 @@ def run_cell(
     with Stop() as stop, record.lock():
         checkpoints = Checkpoints(record, stop, checkpoint_every_s)
         domain = domain or discover().domain(cell.task.domain)
-        return _run(cell, domain, record, emit, checkpoints, trainer, evaluate)
+        return _run(cell, domain, record, emit, checkpoints, trainer, evaluate, keep_weights)
 
 
 def _run(
@@ -72,6 +75,7 @@ def _run(
     checkpoints: Checkpoints,
     changes: Mapping[str, Any],
     evaluate: bool,
+    keep_weights: bool,
 ) -> Result:
     started = time.time()
     task = as_read(cell.task, domain)
@@ -95,6 +99,8 @@ def _run(
         with checkpoints.streaming(data, task.steps, watch.waited):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         trace_crashes()
+        if keep_weights:  # before the domain's own evaluation, which may do as it likes
+            write_weights(module, record)
         if evaluate:
             module.to(trainer.strategy.root_device).eval()  # fitting ends on the CPU
             once, missing = evaluation.evaluate(task, domain, module, data, record)

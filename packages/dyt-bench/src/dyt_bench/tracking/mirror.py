@@ -2,12 +2,21 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from dyt_bench.record import Record, Result
-from dyt_bench.tracking.store import KIND_TAG, NOTE_TAG, WORKSPACE_TAG, Known, Store, points
+from dyt_bench.tracking.store import (
+    KIND_TAG,
+    NOTE_TAG,
+    WORKSPACE_TAG,
+    Known,
+    Store,
+    mended,
+    points,
+)
 from dyt_bench.tracking.view import GROUP_PARAM
 
 if TYPE_CHECKING:
@@ -16,6 +25,12 @@ if TYPE_CHECKING:
 IDENTITY_TAG = "dyt_bench.cell"
 # Set once parameters and data set are there: what a run has from its start, it has whole.
 _ENTERED_TAG = "dyt_bench.entered"
+_MODEL_TAG = "dyt_bench.model"  # set once the weights are there
+_NOT_IN_MODELS = re.compile(r"[/:.%\"']+")  # MLflow takes none of them in a model's name
+_LOADING = (
+    "A state dict, for `dyt_bench.weights.load_weights(FOLDER)` where the cell's folder is, or "
+    'for `torch.load("weights.pt", weights_only=True)`.'
+)
 _STATUS = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}
 
 
@@ -131,6 +146,8 @@ class Mirror:
             self._log(store, known, [point for row in rows for point in points(row)])
         tags = {f"dyt_bench.{name}": value for name, value in result.facts.items()}
         tags["dyt_bench.status"] = result.status
+        if self.record.weights_path.exists():
+            self._log_model(store, known, result)
         if result.reason:
             tags["dyt_bench.reason"] = result.reason
         tags[NOTE_TAG] = _note(self.record.about()["label"], result)
@@ -141,6 +158,41 @@ class Mirror:
         if pictures.is_dir():
             store.client.log_artifacts(known.run_id, str(pictures), "artifacts")
         store.terminate(known, _STATUS[result.status], result.ended)
+
+    def _log_model(self, store: Store, known: Known, result: Result) -> None:
+        """The weights at the end as a logged model, with the metrics they were validated to."""
+        from mlflow.entities import LoggedModelOutput, Metric
+
+        if _MODEL_TAG in known.tags:
+            return
+        about = self.record.about()
+        # One is there already where it was begun and not finished, or its answer was lost.
+        left = store.client.search_logged_models(
+            [store.experiment_id], f"source_run_id = '{known.run_id}'"
+        )
+        model = (
+            left[0]
+            if left
+            else store.client.create_logged_model(
+                store.experiment_id,
+                name=_NOT_IN_MODELS.sub("-", about["label"]),
+                source_run_id=known.run_id,
+                params={key: str(value) for key, value in about["parameters"].items()},
+                tags={IDENTITY_TAG: about["identity"], NOTE_TAG: _LOADING},
+                model_type=f"{about['parameters']['domain']}/{about['parameters']['model']}",
+            )
+        )
+        store.client.log_model_artifact(model.model_id, str(self.record.weights_path))
+        when, step = round(result.ended * 1e3), int(result.last.get("step", 0))
+        metrics = [
+            Metric(mended(f"last/{name}"), value, when, step, model_id=model.model_id)
+            for name, value in result.last.items()
+            if name != "step"
+        ]
+        store.log_points(known.run_id, metrics)
+        store.client.log_outputs(known.run_id, [LoggedModelOutput(model.model_id, step)])
+        store.client.finalize_logged_model(model.model_id, "READY")
+        store.set_tags(known, {_MODEL_TAG: model.model_id})
 
 
 def run_key(about: Mapping[str, Any]) -> str:
