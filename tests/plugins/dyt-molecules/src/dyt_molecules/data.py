@@ -17,7 +17,7 @@ from dyt_bench.loading import SeededDataModule, at_most
 from dyt_molecules.tokens import PAD, START, Vocabulary, split
 
 LONGEST = 64  # tokens of a string; longer molecules are left out
-HELD_OUT = 5  # one structure in so many is validated on
+HELD_OUT = 10  # one structure in so many is validated on
 
 Row = tuple[Chem.Mol, float]  # a molecule and its property
 Sample = tuple[Tensor, Tensor]  # tokens (T,) int64, property () float32
