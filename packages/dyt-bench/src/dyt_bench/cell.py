@@ -118,14 +118,14 @@ class Cell:
 
 
 def cell_of(parameters: Mapping[str, Any]) -> Cell:
-    """The cell whose `Cell.parameters` these are."""
-    names = {each.name for each in fields(Task)}
+    """The cell whose `Cell.parameters` these are, without added metrics: training has none."""
+    names = {each.name for each in fields(Task)} - {"metrics"}
     own = {key: value for key, value in parameters.items() if key in names}
     if "path" in own:
         own["path"] = Path(own["path"])
-    options = {key: parameters.get(key) for key in ("alpha_init_value", "recipe")}
     name = str(parameters["norm"]).partition(" ")[0]  # its label, options and all
-    return Cell(task=Task(**own), norm=Norm(name=name, **options))
+    alpha, recipe = parameters.get("alpha_init_value"), parameters.get("recipe")
+    return Cell(task=Task(**own), norm=Norm(name=name, alpha_init_value=alpha, recipe=recipe))
 
 
 def digest(*parts: object) -> str:

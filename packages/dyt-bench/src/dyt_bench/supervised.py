@@ -60,8 +60,9 @@ class SupervisedModule(LightningModule):
         samples = len(targets)
         self.log("val/loss", self.loss(outputs, targets), batch_size=samples)
         for name, metric in self.metrics.items():
+            assert isinstance(metric, Metric)
             metric.update(outputs, targets)
-            self.log(f"val/{name}", metric, batch_size=samples)  # type: ignore[arg-type]
+            self.log(f"val/{name}", metric, batch_size=samples)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         task = self.task

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from dyt_bench.cell import Cell, Norm, Task
 from dyt_bench.domain import Domain
 from dyt_bench.errors import UserError
-from dyt_bench.executors.local import JobStopped, LocalExecutor
+from dyt_bench.executors.contract import JobStopped
+from dyt_bench.executors.local import LocalExecutor
 from dyt_bench.record import Record, Result
 from dyt_bench.registry import flaw, unknown
 from dyt_bench.testing.rule import Broken, Rule, Verdict
