@@ -183,6 +183,8 @@ class Subject:
             yield
         except Broken:
             raise
+        except JobStopped:  # by a SIGTERM from outside: no fault of the domain
+            raise KeyboardInterrupt from None
         except (Exception, SystemExit) as error:
             said = (str(error).splitlines() or [""])[0]
             raise Broken(
