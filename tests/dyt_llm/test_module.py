@@ -91,7 +91,8 @@ def test_a_sample_is_counted_in_the_tokens_it_predicts(data: TextData, build: Bu
 
 def test_loss_falls_and_the_seed_decides_it(data: TextData, build: Build) -> None:
     history = losses(build(), data, STEPS)
-    assert history[0] == pytest.approx(math.log(256), abs=0.2)
+    # A blind guess, and half a nat for logits that start with a variance of one.
+    assert history[0] == pytest.approx(math.log(256) + 0.5, abs=0.2)
     assert history[-1] < history[0] - 1
     assert losses(build(), data, 3) == history[:3]
 

@@ -24,7 +24,17 @@ from dyt_bench.fetch import Fetch as Fetch
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule
 
-__all__ = ["API_VERSION", "DataError", "Dataset", "Domain", "Fetch", "Metric", "Model", "Training"]
+__all__ = [
+    "API_VERSION",
+    "OLDEST_API_VERSION",
+    "DataError",
+    "Dataset",
+    "Domain",
+    "Fetch",
+    "Metric",
+    "Model",
+    "Training",
+]
 
 API_VERSION = 1  # of this contract
 OLDEST_API_VERSION = 1  # that a plugin may still be written for

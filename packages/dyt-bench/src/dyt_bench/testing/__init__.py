@@ -13,3 +13,5 @@ from dyt_bench.testing.plugin import conformance as conformance
 from dyt_bench.testing.rule import Rule as Rule
 from dyt_bench.testing.rule import Verdict as Verdict
 from dyt_bench.testing.rules import RULES as RULES
+
+__all__ = ["RULES", "Rule", "Verdict", "conformance"]

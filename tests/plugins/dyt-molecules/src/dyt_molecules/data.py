@@ -20,13 +20,15 @@ LONGEST = 64  # tokens of a string; longer molecules are left out
 HELD_OUT = 10  # one structure in so many is validated on
 
 Row = tuple[Chem.Mol, float]  # a molecule and its property
-Sample = tuple[Tensor, Tensor]  # tokens (T,) int64, property () float32
+# Tokens and property, as plain numbers: of tensors, a loader's worker needs a descriptor each.
+Sample = tuple[list[int], float]
 
 
-def pad(samples: list[Sample]) -> Sample:
+def pad(samples: list[Sample]) -> tuple[Tensor, Tensor]:
     """Samples -> tokens (B, T) int64, ``PAD`` behind the shorter ones; properties (B,) float32."""
-    tokens, values = zip(*samples, strict=True)
-    return pad_sequence(tokens, batch_first=True, padding_value=PAD), torch.stack(values)
+    tokens = [torch.tensor(tokens) for tokens, _ in samples]
+    values = torch.tensor([value for _, value in samples], dtype=torch.float32)
+    return pad_sequence(tokens, batch_first=True, padding_value=PAD), values
 
 
 class MoleculeData(SeededDataModule):
@@ -57,23 +59,19 @@ class MoleculeData(SeededDataModule):
 
     def _samples(self, molecules: dict[str, float]) -> list[Sample]:
         return [
-            (
-                torch.tensor(self.vocabulary.encode(smiles)),
-                torch.tensor((value - self.mean) / self.scale, dtype=torch.float32),
-            )
+            (self.vocabulary.encode(smiles), (value - self.mean) / self.scale)
             for smiles, value in molecules.items()
         ]
 
     def rmse_of_mean(self) -> float:
         """Error on the validation set of a model that always predicts the training mean."""
-        values = torch.stack([value for _, value in self.val])
-        return float(values.square().mean().sqrt())
+        return float(np.sqrt(np.mean([value**2 for _, value in self.val])))
 
     def unigram_loss(self) -> float:
         """Nats per validation token, predicted by the training set's frequencies, plus one each."""
         seen, asked = (
             torch.bincount(
-                torch.cat([tokens[tokens != START] for tokens, _ in side]),
+                torch.tensor([t for tokens, _ in side for t in tokens if t != START]),
                 minlength=len(self.vocabulary),
             )
             for side in (self.train, self.val)
