@@ -1,7 +1,7 @@
 """A LightningModule around a model that exists already: what `Domain.build_module` may return."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
