@@ -294,7 +294,7 @@ def test_the_readme_has_the_verdicts_first(reported):
 
 def test_the_data_say_what_they_mean(reported):
     content = json.loads((reported / "results.json").read_text())
-    assert content["schema"]["version"] == 1
+    assert content["schema"]["version"] == 2
     (verdict,) = content["verdicts"]
     assert verdict["at_budget"]["verdict"] == "worse"
     assert verdict["speed"]["word"] == "slower"
@@ -302,7 +302,7 @@ def test_the_data_say_what_they_mean(reported):
     assert set(verdict) <= set(VERDICT_FIELDS)
     assert set(verdict["at_best"]) <= described
     runs = pq.read_table(reported / "runs.parquet")
-    assert runs.schema.metadata[b"dyt_bench.schema"] == b"1"
+    assert runs.schema.metadata[b"dyt_bench.schema"] == b"2"
     stars = [name.rstrip("*") for name in RUN_FIELDS if name.endswith("*")]
     for name in runs.column_names:
         assert name in RUN_FIELDS or name.startswith(tuple(stars)), name
@@ -313,6 +313,7 @@ def test_the_data_say_what_they_mean(reported):
     assert [(r["step"], r["value"]) for r in points] == [(0, 0.1), (10, 0.8)]
     curve = content["runs"][1]["curves"]["val/acc"]
     assert (curve["steps"], curve["values"]) == ([0, 10], [0.1, 0.8])
+    assert all(name.startswith("val/") for run in content["runs"] for name in run["curves"])
 
 
 def test_the_suite_of_a_row_makes_the_same_cells_again(record, found, tmp_path):

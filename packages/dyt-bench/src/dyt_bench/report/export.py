@@ -2,7 +2,7 @@
 
 ``runs.parquet``   one row a run
 ``rows.parquet``   one row a point of a run's curves
-``results.json``   the same and the verdicts, with the meaning of every field
+``results.json``   verdicts, runs and their validation curves, with the meaning of every field
 
 `SCHEMA_VERSION` goes up when a field changes its meaning or goes away; new fields do not change
 it. Parquet files carry it and the fields' meaning in their metadata.
@@ -22,7 +22,7 @@ from dyt_bench.statistics import SpeedComparison
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: results.json has no curves of training, rows.parquet has them
 
 RUN_FIELDS = {
     "identity": "hash of all that decides the run's outcome",
@@ -123,7 +123,7 @@ def write_data(
         "schema": {
             "version": SCHEMA_VERSION,
             "runs": RUN_FIELDS,
-            "curves": "of each run: metric -> steps and values",
+            "curves": "of each run: validation metric -> steps and values; rows.parquet has the rest",
             "verdicts": VERDICT_FIELDS,
         },
         "title": title,
@@ -254,6 +254,7 @@ def _curves(run: Run) -> dict[str, dict[str, list[float] | list[int]]]:
             "values": [float(f"{value:.6g}") for _, value in points],
         }
         for name, points in run.curves.items()
+        if name.startswith("val/")  # a point a step would be most of a file to be read
     }
 
 
