@@ -26,10 +26,9 @@ def cli(tmp_path, monkeypatch):
 
 def test_domains_lists_what_is_installed_for_programs(cli):
     listing = json.loads(cli("domains", "--json").stdout)
-    assert set(listing["domains"]) >= {"diffusion", "dna", "llm", "speech", "vision"}
-    for domain in listing["domains"].values():
-        assert domain["models"]
-        assert domain["datasets"]
+    for name in ("diffusion", "dna", "llm", "speech", "vision"):  # others may be installed, too
+        assert listing["domains"][name]["models"]
+        assert "folder" in listing["domains"][name]["datasets"]
     assert listing["norms"] == ["native", "derf", "dyt", "identity"]
 
 

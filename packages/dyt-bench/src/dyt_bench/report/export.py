@@ -123,7 +123,7 @@ def write_data(
         "schema": {
             "version": SCHEMA_VERSION,
             "runs": RUN_FIELDS,
-            "curves": "of each run: validation metric -> steps and values; rows.parquet has the rest",
+            "curves": "of each run: validation metric -> steps and values; rows.parquet has all",
             "verdicts": VERDICT_FIELDS,
         },
         "title": title,

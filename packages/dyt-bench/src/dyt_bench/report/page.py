@@ -74,10 +74,10 @@ def page(
             f"`dyt-bench run results/suites/{suites[names[subject]]}`"
         )
     parts.append(
-        "`runs.parquet` has a row a run, `rows.parquet` a row a point, `results.json` verdicts, runs "
-        "and validation curves, with the meaning of every field. Runs that share `weights` and "
-        "`batches` started from the same weights (norms apart) and saw the same batches in the "
-        "same order."
+        "`runs.parquet` has a row a run, `rows.parquet` a row a point, `results.json` verdicts, "
+        "runs and validation curves, with the meaning of every field. Runs that share `weights` "
+        "and `batches` started from the same weights (norms apart) and saw the same batches in "
+        "the same order."
     )
     return "\n\n".join(parts) + "\n"
 
