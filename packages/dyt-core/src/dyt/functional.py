@@ -52,34 +52,40 @@ def pointwise_norm(
     """
     name = _backend.get() if backend is None else backend
     if torch.compiler.is_compiling() or ops.observed(x) or ops.transformed():
-        # Sizes may be symbols here, which no dictionary takes.
+        # What looks on sees operators; and sizes may be symbols, which no dictionary takes.
         chosen = _choose(x, alpha, shift, weight, bias, function, channels_last, name)
-    else:
-        key = (
-            name, function, channels_last,
-            _facts(x), _facts(alpha), _facts(shift), _facts(weight), _facts(bias),
-        )  # fmt: skip
-        found = _chosen.get(key)
-        if found is None:
-            found = _choose(x, alpha, shift, weight, bias, function, channels_last, name)
-            if len(_chosen) >= 4096:
-                _chosen.clear()
-            _chosen[key] = found
-        chosen = found
-    if chosen == "eager":
+        if chosen == "eager":
+            return ops.eager(x, alpha, shift, weight, bias, lookup(function), channels_last)
+        y: Tensor = torch.ops.dyt.pointwise_norm(
+            x, alpha, shift, weight, bias, function, channels_last, chosen
+        )
+        return y
+    # All that a route depends on. Asking for these and finding it takes a third of the time of
+    # working it out, which a small x would feel.
+    key = (
+        name, function, channels_last, x.shape, x.stride(), x.dtype, x.device,
+        alpha.shape, alpha.dtype, alpha.device,
+        None if shift is None else (shift.shape, shift.dtype, shift.device),
+        None if weight is None else _facts(weight),
+        None if bias is None else _facts(bias),
+    )  # fmt: skip
+    try:
+        route = _routes[key]
+    except KeyError:
+        route = _route(x, alpha, shift, weight, bias, function, channels_last, name)
+        if len(_routes) >= 4096:
+            _routes.clear()
+        _routes[key] = route
+    if route is None:
         return ops.eager(x, alpha, shift, weight, bias, lookup(function), channels_last)
-    return ops.fused(x, alpha, shift, weight, bias, function, channels_last, chosen)
+    return ops.fused(x, alpha, shift, weight, bias, route)
 
 
-# What is known of the tensors and options of a call -> the backend, once the call was checked:
-# looking that up takes a third of the time of working it out, which a small x would feel.
-_chosen: dict[tuple[object, ...], str] = {}
+_routes: dict[tuple[object, ...], ops.Route | None] = {}  # None: by the eager formula
 
 
-def _facts(tensor: Tensor | None) -> tuple[object, ...] | None:
-    if tensor is None:
-        return None
-    return tensor.shape, tensor.dtype, tensor.device, tensor.is_contiguous()
+def _facts(affine: Tensor) -> tuple[object, ...]:
+    return affine.shape, affine.dtype, affine.device, affine.is_contiguous()
 
 
 def dynamic_tanh(
@@ -152,6 +158,28 @@ def _from_environment(environment: Mapping[str, str]) -> str:
 
 _default = _from_environment(os.environ)
 _backend: ContextVar[str] = ContextVar("dyt.backend", default=_default)
+
+
+def _route(
+    x: Tensor,
+    alpha: Tensor,
+    shift: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    function: str,
+    channels_last: bool,
+    backend: str,
+) -> ops.Route | None:
+    """The kernels of the backend that computes this, made ready for it; None for the formula.
+
+    Raises:
+        ValueError: as `pointwise_norm`.
+    """
+    call = x, alpha, shift, weight, bias, function, channels_last
+    chosen = _choose(*call, backend)
+    if chosen == "eager":
+        return None
+    return ops.Route(function, channels_last, ops.kernels(chosen).prepare(*call))
 
 
 def _choose(

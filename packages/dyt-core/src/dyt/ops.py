@@ -6,7 +6,7 @@ operator ``dyt::pointwise_norm``. Both call the same launchers and save the same
 the parameters, nothing else.
 """
 
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +17,37 @@ from dyt.kernels import native
 BACKENDS = ("native", "triton")  # the fused ones: each a module of dyt.kernels
 
 Gradients = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+
+
+class Prepared(Protocol):
+    """A fused backend's kernels for calls of one kind: the same types, shapes and strides."""
+
+    def forward(
+        self,
+        x: Tensor,
+        alpha: Tensor,
+        shift: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+    ) -> Tensor: ...
+
+    def backward(
+        self,
+        dy: Tensor,
+        x: Tensor,
+        alpha: Tensor,
+        shift: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+    ) -> Gradients: ...
+
+
+class Route(NamedTuple):
+    """How fused kernels compute calls of one kind."""
+
+    function: str
+    channels_last: bool
+    prepared: Prepared
 
 
 class Kernels(Protocol):
@@ -33,7 +64,7 @@ class Kernels(Protocol):
         channels_last: bool,
     ) -> str | None: ...
 
-    def forward(
+    def prepare(
         self,
         x: Tensor,
         alpha: Tensor,
@@ -42,19 +73,7 @@ class Kernels(Protocol):
         bias: Tensor | None,
         function: str,
         channels_last: bool,
-    ) -> Tensor: ...
-
-    def backward(
-        self,
-        dy: Tensor,
-        x: Tensor,
-        alpha: Tensor,
-        shift: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        function: str,
-        channels_last: bool,
-    ) -> Gradients: ...
+    ) -> Prepared: ...
 
 
 def kernels(backend: str) -> Kernels:
@@ -79,20 +98,13 @@ def fused(
     shift: Tensor | None,
     weight: Tensor | None,
     bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-    backend: str,
+    route: Route,
 ) -> Tensor:
-    """The layer by a fused backend that supports these arguments."""
-    if torch.compiler.is_compiling() or observed(x):
-        y: Tensor = torch.ops.dyt.pointwise_norm(
-            x, alpha, shift, weight, bias, function, channels_last, backend
-        )
-        return y
+    """The layer by the kernels that ``route`` has; only autograd looks on."""
     if not torch.is_grad_enabled():  # spares half of the call's overhead
-        return kernels(backend).forward(x, alpha, shift, weight, bias, function, channels_last)
-    made: Tensor = _Fused.apply(x, alpha, shift, weight, bias, (function, channels_last, backend))
-    return made
+        return route.prepared.forward(x, alpha, shift, weight, bias)
+    y: Tensor = _Fused.apply(x, alpha, shift, weight, bias, route)
+    return y
 
 
 def transformed() -> bool:
@@ -179,25 +191,23 @@ class _Fused(torch.autograd.Function):
         shift: Tensor | None,
         weight: Tensor | None,
         bias: Tensor | None,
-        options: tuple[str, bool, str],
+        route: Route,
     ) -> Tensor:
         ctx.save_for_backward(x, alpha, shift, weight, bias)
-        ctx.options = options
-        function, channels_last, backend = options
-        return kernels(backend).forward(x, alpha, shift, weight, bias, function, channels_last)
+        ctx.route = route
+        return route.prepared.forward(x, alpha, shift, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = gradients
         x, alpha, shift, weight, bias = ctx.saved_tensors
-        function, channels_last, backend = ctx.options
+        function, channels_last, prepared = ctx.route
         # Grad mode is on where a gradient of this gradient may be asked for.
         if torch.is_grad_enabled() or observed(dy):
             entry = lookup(function)
             made = eager_backward(dy, x, alpha, shift, weight, bias, entry, channels_last)
         else:
-            run = kernels(backend).backward
-            made = run(dy, x, alpha, shift, weight, bias, function, channels_last)
+            made = prepared.backward(dy, x, alpha, shift, weight, bias)
         return *made, None
 
 
@@ -215,7 +225,8 @@ def _forward_op(
     channels_last: bool,
     backend: str,
 ) -> Tensor:
-    return kernels(backend).forward(x, alpha, shift, weight, bias, function, channels_last)
+    prepared = kernels(backend).prepare(x, alpha, shift, weight, bias, function, channels_last)
+    return prepared.forward(x, alpha, shift, weight, bias)
 
 
 @torch.library.custom_op("dyt::pointwise_norm_backward", mutates_args=())
@@ -231,7 +242,8 @@ def _backward_op(
     backend: str,
 ) -> list[Tensor]:
     """The gradients that exist, in order: an operator cannot return None."""
-    made = kernels(backend).backward(dy, x, alpha, shift, weight, bias, function, channels_last)
+    prepared = kernels(backend).prepare(x, alpha, shift, weight, bias, function, channels_last)
+    made = prepared.backward(dy, x, alpha, shift, weight, bias)
     return [gradient for gradient in made if gradient is not None]
 
 

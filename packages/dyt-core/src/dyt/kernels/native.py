@@ -135,28 +135,8 @@ def forward(
     channels_last: bool,
 ) -> Tensor:
     """y of x's shape and dtype; the arithmetic is fp32."""
-    affine = weight if weight is not None else bias
-    source, _, outer, n, inner, pitch = _arrange(x, affine, channels_last)
-    y = torch.empty_like(source)
-    call = _pack_forward(
-        source.data_ptr(),
-        alpha.data_ptr(),
-        0 if shift is None else shift.data_ptr(),
-        0 if weight is None else weight.data_ptr(),
-        0 if bias is None else bias.data_ptr(),
-        y.data_ptr(),
-        outer,
-        n,
-        inner,
-        pitch,
-        _CONFIGS[function, x.dtype, alpha.dtype],
-        _threads(),
-    )
-    failed = _library.forward(call)
-    if failed:
-        raise MemoryError("no memory for the native kernels' parameters")
-    # Strides as every other layer's: a compiler plans with them.
-    return y if source is x else torch.empty_like(x).copy_(y)
+    prepared = prepare(x, alpha, shift, weight, bias, function, channels_last)
+    return prepared.forward(x, alpha, shift, weight, bias)
 
 
 def backward(
@@ -170,39 +150,107 @@ def backward(
     channels_last: bool,
 ) -> Gradients:
     """dx with x's dtype, the others with the parameter's; sums in fp32, then fp64."""
-    affine = weight if weight is not None else bias
-    source, lead, outer, n, inner, pitch = _arrange(x, affine, channels_last)
-    dx = torch.empty_like(source)
-    dy, dy_pitch = _arrange_like(dx, dy, lead, n * inner)
-    dalpha = torch.empty_like(alpha)
-    dshift = None if shift is None else torch.empty_like(shift)
-    dweight = None if weight is None else torch.empty_like(weight)
-    dbias = None if bias is None else torch.empty_like(bias)
-    call = _pack_backward(
-        dy.data_ptr(),
-        source.data_ptr(),
-        alpha.data_ptr(),
-        0 if shift is None else shift.data_ptr(),
-        0 if weight is None else weight.data_ptr(),
-        dx.data_ptr(),
-        dalpha.data_ptr(),
-        0 if dshift is None else dshift.data_ptr(),
-        0 if dweight is None else dweight.data_ptr(),
-        0 if dbias is None else dbias.data_ptr(),
-        outer,
-        n,
-        inner,
-        pitch,
-        dy_pitch,
-        _CONFIGS[function, x.dtype, alpha.dtype],
-        _threads(),
-    )
-    failed = _library.backward(call)
-    if failed:
-        raise MemoryError("no memory for the native kernels' partial sums")
-    if source is not x:
-        dx = torch.empty_like(x).copy_(dx)
-    return dx, dalpha, dshift, dweight, dbias
+    prepared = prepare(x, alpha, shift, weight, bias, function, channels_last)
+    return prepared.backward(dy, x, alpha, shift, weight, bias)
+
+
+def prepare(
+    x: Tensor,
+    alpha: Tensor,
+    shift: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    function: str,
+    channels_last: bool,
+) -> "Prepared":
+    """What calls with tensors of these types, shapes and strides have in common."""
+    return Prepared(x, alpha, weight if weight is not None else bias, function, channels_last)
+
+
+class Prepared:
+    """The kernels, for tensors of the types, shapes and strides of those it was made with.
+
+    Within a model each line of Python finds the caches cold and takes several times as long as
+    in a loop of its own. So whatever depends on these facts alone is worked out once.
+    """
+
+    __slots__ = ("_as_it_lies", "_config", "_lead", "_made", "_period", "_sizes")
+
+    def __init__(
+        self, x: Tensor, alpha: Tensor, affine: Tensor | None, function: str, channels_last: bool
+    ) -> None:
+        source, self._lead, outer, n, inner, pitch = _arrange(x, affine, channels_last)
+        self._as_it_lies = source is x
+        self._made = torch.empty_like(source).stride()  # of y and dx
+        self._sizes = outer, n, inner, pitch
+        self._period = n * inner
+        self._config = _CONFIGS[function, x.dtype, alpha.dtype]
+
+    def forward(
+        self,
+        x: Tensor,
+        alpha: Tensor,
+        shift: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+    ) -> Tensor:
+        source = x if self._as_it_lies else x.contiguous()
+        y = torch.empty_like(source)
+        call = _pack_forward(
+            source.data_ptr(),
+            alpha.data_ptr(),
+            0 if shift is None else shift.data_ptr(),
+            0 if weight is None else weight.data_ptr(),
+            0 if bias is None else bias.data_ptr(),
+            y.data_ptr(),
+            *self._sizes,
+            self._config,
+            _threads(),
+        )
+        if _library.forward(call):
+            raise MemoryError("no memory for the native kernels' parameters")
+        # Strides as every other layer's: a compiler plans with them.
+        return y if source is x else torch.empty_like(x).copy_(y)
+
+    def backward(
+        self,
+        dy: Tensor,
+        x: Tensor,
+        alpha: Tensor,
+        shift: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+    ) -> Gradients:
+        source = x if self._as_it_lies else x.contiguous()
+        dx = torch.empty_like(source)
+        dy_pitch = self._period
+        if dy.stride() != self._made:
+            dy, dy_pitch = _arrange_like(dx, dy, self._lead, self._period)
+        dalpha = torch.empty_like(alpha)
+        dshift = None if shift is None else torch.empty_like(shift)
+        dweight = None if weight is None else torch.empty_like(weight)
+        dbias = None if bias is None else torch.empty_like(bias)
+        call = _pack_backward(
+            dy.data_ptr(),
+            source.data_ptr(),
+            alpha.data_ptr(),
+            0 if shift is None else shift.data_ptr(),
+            0 if weight is None else weight.data_ptr(),
+            dx.data_ptr(),
+            dalpha.data_ptr(),
+            0 if dshift is None else dshift.data_ptr(),
+            0 if dweight is None else dweight.data_ptr(),
+            0 if dbias is None else dbias.data_ptr(),
+            *self._sizes,
+            dy_pitch,
+            self._config,
+            _threads(),
+        )
+        if _library.backward(call):
+            raise MemoryError("no memory for the native kernels' partial sums")
+        if source is not x:
+            dx = torch.empty_like(x).copy_(dx)
+        return dx, dalpha, dshift, dweight, dbias
 
 
 def _arrange(
@@ -237,8 +285,6 @@ def _arrange(
 
 def _arrange_like(dx: Tensor, dy: Tensor, lead: int, period: int) -> tuple[Tensor, int]:
     """dy, copied if it does not lie as dx does, and how far apart its rows are."""
-    if dy.stride() == dx.stride():
-        return dy, period
     if dx.is_contiguous():
         if dy.is_contiguous():
             return dy, period

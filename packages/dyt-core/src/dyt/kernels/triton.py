@@ -19,6 +19,8 @@ FUNCTIONS = ("tanh", "erf", "isru", "hardtanh", "arctan", "satursin", "softsign"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDEST = 2**31 - 2**16  # columns that the kernels count in 32 bits; rows may be more
 
+Gradients = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -145,7 +147,7 @@ def backward(
     bias: Tensor | None,
     function: str,
     channels_last: bool,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+) -> Gradients:
     """Gradients of x, alpha, shift, weight and bias, each in its tensor's dtype, in two launches.
 
     Sums are fp32, without atomics: the same arguments give the same bits on the same device.
@@ -189,6 +191,33 @@ def backward(
             plan.parameters, plan.per_parameter, plan.slots, tile.block_n, 32, device.lanes,
         )  # fmt: skip
     return dx, dalpha, dshift, dweight, dbias
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The kernels for a function and an order; launches are remembered by `plan_launch`."""
+
+    function: str
+    channels_last: bool
+
+    def forward(self, *call: Any) -> Tensor:
+        return forward(*call, self.function, self.channels_last)
+
+    def backward(self, *call: Any) -> Gradients:
+        return backward(*call, self.function, self.channels_last)
+
+
+def prepare(
+    x: Tensor,
+    alpha: Tensor,
+    shift: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    function: str,
+    channels_last: bool,
+) -> Prepared:
+    """What calls with tensors of these types, shapes and strides have in common."""
+    return Prepared(function, channels_last)
 
 
 @dataclass(frozen=True)
