@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dyt_bench.domain import Metric
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Verdict = Literal["better", "worse", "equivalent", "undetermined"]
 Speed = Literal["faster", "slower", "no difference"]
@@ -189,16 +192,22 @@ def _sign_flip_p(gains: Sequence[float]) -> float:
     """The share of sign patterns under which the mean is as far from zero as it is."""
     import numpy as np
 
-    values = np.asarray(gains)
-    if len(values) < _EXACT_BELOW:
-        flips = np.array(list(product((1.0, -1.0), repeat=len(values))))
-    else:
-        draw = np.random.default_rng(0).integers(0, 2, (2**13, len(values)), dtype=np.int8)
-        flips = 1.0 - 2.0 * draw
-        flips[0] = 1.0  # what was observed is one of the patterns, so p is never zero
-    sums = np.abs(flips @ values)
+    sums = np.abs(_sign_patterns(len(gains)) @ np.asarray(gains))
     # Patterns that tie with the observed one must count despite rounding.
     return float(np.mean(sums >= sums[0] * (1 - 1e-9)))
+
+
+@lru_cache(maxsize=4)
+def _sign_patterns(n: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+    """Patterns of n signs, a row each; first the one that was observed, so p is never zero."""
+    import numpy as np
+
+    if n < _EXACT_BELOW:
+        return np.array(list(product((1.0, -1.0), repeat=n)))
+    draw = np.random.default_rng(0).integers(0, 2, (2**13, n), dtype=np.int8)
+    flips = 1.0 - 2.0 * draw
+    flips[0] = 1.0
+    return flips
 
 
 def _bootstrap(gains: Sequence[float]) -> tuple[float, float] | None:

@@ -224,14 +224,12 @@ def _points(runs: Sequence[Run]) -> "pa.Table":
     numbers: dict[str, int] = {}  # of metrics, by order of appearance
     identities, steps, metrics, values = array("i"), array("q"), array("i"), array("d")
     for index, run in enumerate(runs):
-        for row in run.rows:
-            step = int(row["step"])
-            for metric, value in row.items():
-                if metric not in ("step", "time"):
-                    identities.append(index)
-                    steps.append(step)
-                    metrics.append(numbers.setdefault(metric, len(numbers)))
-                    values.append(value)
+        for metric, points in run.curves.items():
+            number = numbers.setdefault(metric, len(numbers))
+            identities.extend([index] * len(points))
+            metrics.extend([number] * len(points))
+            steps.extend(int(step) for step, _ in points)
+            values.extend(value for _, value in points)
     named = [run.identity for run in runs]
     return pa.table(
         {

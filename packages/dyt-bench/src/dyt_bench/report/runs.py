@@ -1,5 +1,6 @@
 """Records that have ended, what they are runs of, and which of them may be compared."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -92,13 +93,12 @@ class Run:
     @cached_property
     def curves(self) -> dict[str, list[tuple[float, float]]]:
         """Metric -> its `curve`, in the order in which they first come."""
-        curves: dict[str, list[tuple[float, float]]] = {}
+        curves: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         for row in self.rows:
             step = row["step"]
             for metric, value in row.items():
-                if metric not in ("step", "time"):
-                    curves.setdefault(metric, []).append((step, value))
-        return curves
+                curves[metric].append((step, value))
+        return {metric: curves[metric] for metric in curves if metric not in ("step", "time")}
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,10 @@ def steps_to(run: Run, metric: Metric, target: float) -> float:
     """Steps until a validation is as good as ``target``, read off the line between the two
     validations around it; inf if none is."""
     before: tuple[float, float] | None = None
+    sign = 1 if metric.mode == "max" else -1
+    goal = sign * target
     for step, value in run.curve(metric.name):
-        if value == target or metric.better(value, target):
+        if sign * value >= goal:
             if before is None:
                 return step
             share = (target - before[1]) / (value - before[1])
