@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from dyt_bench.files import write_json
 from dyt_bench.registry import discover
 from dyt_bench.tracking.sync import sync_suites
+
+from .conftest import a_cell
 
 CHROMIUM = shutil.which("chromium")
 PATIENCE_MS = 240_000  # a page of MLflow's is 27 MB of script
@@ -64,15 +67,24 @@ def ui(workspace):
 def test_a_reader_sees_norms_compared_at_once(workspace, suite, page, shoot):
     from playwright.sync_api import expect
 
+    for seed in (0, 1):
+        native, dyt = (a_cell(norm, seed) for norm in ("native", "dyt"))
+        seconds = {"native": [1.0] * 11, "A/A": [1.0] * 11, "dyt": [0.9] * 11}
+        write_json(workspace.timing_path(native.task, [native.norm, dyt.norm]), seconds)
     sync_suites([], workspace, workspace.tracking_uri, discover())
     with ui(workspace) as address:
         page.goto(address)
         curve = page.locator(".js-plotly-plot .scatterlayer .trace")
         curve.first.wait_for()
-        sections = r"result\s+\(1\).*learning curves\s+\(2\).*cost\s+\(2\).*diagnostics\s+\(2\)"
+        sections = r"result\s*\(1\).*learning curves\s*\(2\).*cost\s*\(2\).*diagnostics\s*\(2\)"
         body = page.locator("body")
         expect(body).to_contain_text(re.compile(sections, re.S), timeout=PATIENCE_MS)
-        for title in ("vit val/acc", "vit train/loss", "vit step time ratio", "vit alpha by layer"):
+        for title in (
+            "result/vit val acc",
+            "curves/vit train loss",
+            "cost/vit step time ratio",
+            "diagnostics/vit alpha by layer",
+        ):
             page.get_by_text(title, exact=True).first.wait_for()
         text = page.inner_text("body")
         assert "Group: native" in text

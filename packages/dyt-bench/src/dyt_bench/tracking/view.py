@@ -101,10 +101,9 @@ def _overview(subjects: Sequence[Subject]) -> dict[str, Any]:
 def _of(
     subject: Subject, chart: Callable[[str, str], dict[str, Any]], section: str, metric: str
 ) -> dict[str, Any]:
-    """A chart of a subject's own metric; its title is short, as a chart of three columns is."""
+    """A chart of a subject's own metric."""
     shown_in = {"curves": "learning curves"}.get(section, section)
-    title = f"{subject.short} {metric}"
-    return {**chart(subject.key(section, metric), shown_in), "displayName": title}
+    return chart(subject.key(section, metric), shown_in)
 
 
 # Of every summary under one name, for programs and for the table.
@@ -122,11 +121,8 @@ def _cells(subject: Subject) -> dict[str, Any]:
         _bar("time/step_ratio", "cost"),
         _bar("time/step_ms_median", "cost"),
         _bar("memory/peak_mib", "cost"),
-        {**_line("diagnostics/alpha by layer", "diagnostics"), "displayName": "alpha by layer"},
-        {
-            **_line("diagnostics/saturated share by layer", "diagnostics"),
-            "displayName": "saturated share by layer",
-        },
+        _line("diagnostics/alpha by layer", "diagnostics"),
+        _line("diagnostics/saturated share by layer", "diagnostics"),
         _line("system/cpu_utilization_percentage", "diagnostics"),
     ]
     search = f"tags.{KIND_TAG} = 'cell' and tags.{SUBJECT_TAG} = '{subject.name}'"
