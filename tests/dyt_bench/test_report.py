@@ -17,6 +17,8 @@ from dyt_bench.record import Record, Result
 from dyt_bench.registry import discover
 from dyt_bench.report import write_report
 from dyt_bench.report.export import RUN_FIELDS, VERDICT_FIELDS
+from dyt_bench.report.figures import cost
+from dyt_bench.report.figures.style import WEB, looks
 from dyt_bench.report.page import markdown_table
 from dyt_bench.report.reproduce import suite_text
 from dyt_bench.report.runs import Evidence, load_runs, subject_names
@@ -273,6 +275,18 @@ def test_the_page_is_one_file_well_formed_and_escaped(reported):
     assert page.tags.count("svg") == 6  # effect, two curves, cost, alpha, saturation
     for colour in ("#010203", "#040506", "#0d0e00"):
         assert colour not in text  # the style sheet's variables stand in their place
+
+
+def test_costs_are_drawn_as_far_as_they_were_measured():
+    look = looks(["native", "dyt"], WEB)
+
+    def labels(step_ms, memory_mib):
+        figure = cost.bars([cost.Cost("native", step_ms, None, memory_mib)], look, WEB)
+        return figure and [axes.get_xlabel() for axes in figure.axes]
+
+    assert labels(1.0, 2.0) == ["training step, ms", "peak memory, MiB"]
+    assert labels(None, 2.0) == ["peak memory, MiB"]
+    assert labels(None, None) is None
 
 
 def test_what_a_suite_adds_is_shown(reported):

@@ -132,13 +132,14 @@ def _sections(
         drawing = curves.validation(ended, metric, look, WEB, baseline=baseline)
         validated.append(_figure(f"{name}: {metric.title}", drawing))
         trained.append(_figure(f"{name}: training loss", curves.training(ended, look, WEB)))
-        costs.append(_figure(name, cost.bars(cost.costs(ended, evidence.timings), look, WEB)))
-        for kept, what, inner in (
-            (alphas, "alpha", layers.alpha(ended, look, WEB)),
-            (saturations, "saturation", layers.saturation(ended, look, WEB)),
+        cost_bars = cost.bars(cost.costs(ended, evidence.timings), look, WEB)
+        for kept, caption, drawn in (
+            (costs, name, cost_bars),
+            (alphas, f"{name}: alpha at the end", layers.alpha(ended, look, WEB)),
+            (saturations, f"{name}: saturation at the end", layers.saturation(ended, look, WEB)),
         ):
-            if inner is not None:
-                kept.append(_figure(f"{name}: {what} at the end", inner))
+            if drawn is not None:
+                kept.append(_figure(caption, drawn))
     return [
         {
             "title": title,

@@ -12,7 +12,6 @@ from dyt_bench.report.standings import task_timings
 from dyt_bench.statistics import compare_speed
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -51,31 +50,34 @@ def costs(runs: Sequence[Run], timings: Mapping[str, Timing]) -> list[Cost]:
     return found
 
 
-def bars(found: Sequence[Cost], look: Mapping[str, Look], theme: Theme) -> "Figure":
-    """Step time and memory side by side."""
+def bars(found: Sequence[Cost], look: Mapping[str, Look], theme: Theme) -> "Figure | None":
+    """Step time and memory side by side, as far as they were measured; None if neither was."""
+    panels = (
+        ("training step, ms", [(cost.step_ms, cost.step_interval_ms) for cost in found]),
+        ("peak memory, MiB", [(cost.memory_mib, None) for cost in found]),
+    )
+    measured = [panel for panel in panels if any(value is not None for value, _ in panel[1])]
+    if not measured:
+        return None
     left = room_for([cost.norm for cost in found])
-    figure = new_figure(left + 3.4, 0.65 + 0.27 * len(found), left=left, right=0.15)
-    clock, memory = figure.subplots(1, 2, sharey=True)
-    for row, cost in enumerate(found):
-        _bar(clock, row, cost.step_ms, look[cost.norm], theme)
-        if cost.step_interval_ms is not None:
-            clock.plot(cost.step_interval_ms, [row, row], color=theme.ink, linewidth=1.6)
-        _bar(memory, row, cost.memory_mib, look[cost.norm], theme)
-    for axes, native in ((clock, found[0].step_ms), (memory, found[0].memory_mib)):
-        if found[0].norm == NATIVE and native is not None:
-            axes.axvline(native, color=theme.ink, linewidth=1, linestyle="--")
+    figure = new_figure(left + 1.7 * len(measured), 0.65 + 0.27 * len(found), left=left, right=0.15)
+    row_of_axes = figure.subplots(1, len(measured), sharey=True, squeeze=False)[0]
+    for axes, (title, values) in zip(row_of_axes, measured, strict=True):
+        for row, (cost, (value, interval)) in enumerate(zip(found, values, strict=True)):
+            if value is None:
+                continue
+            colour = look[cost.norm].colour
+            axes.barh(row, value, height=0.62, color=colour, alpha=0.75, linewidth=0)
+            if interval is not None:
+                axes.plot(interval, [row, row], color=theme.ink, linewidth=1.6)
+            if cost.norm == NATIVE:
+                axes.axvline(value, color=theme.ink, linewidth=1, linestyle="--")
         axes.set_ylim(len(found) - 0.4, -0.6)
         axes.tick_params(left=False)
         axes.locator_params(axis="x", nbins=4)
-    clock.set_yticks(range(len(found)), [cost.norm for cost in found])
-    clock.set_xlabel("training step, ms")
-    memory.set_xlabel("peak memory, MiB")
+        axes.set_xlabel(title)
+    row_of_axes[0].set_yticks(range(len(found)), [cost.norm for cost in found])
     return figure
-
-
-def _bar(axes: "Axes", row: int, value: float | None, look: Look, theme: Theme) -> None:
-    if value is not None:
-        axes.barh(row, value, height=0.62, color=look.colour, alpha=0.75, linewidth=0)
 
 
 def _mean(runs: Sequence[Run], key: str) -> float | None:
