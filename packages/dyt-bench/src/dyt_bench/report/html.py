@@ -133,13 +133,13 @@ def _sections(
         validated.append(_figure(f"{name}: {metric.title}", drawing))
         trained.append(_figure(f"{name}: training loss", curves.training(ended, look, WEB)))
         cost_bars = cost.bars(cost.costs(ended, evidence.timings), look, WEB)
-        for kept, caption, drawn in (
+        for kept, caption, sketch in (
             (costs, name, cost_bars),
             (alphas, f"{name}: alpha at the end", layers.alpha(ended, look, WEB)),
             (saturations, f"{name}: saturation at the end", layers.saturation(ended, look, WEB)),
         ):
-            if drawn is not None:
-                kept.append(_figure(caption, drawn))
+            if sketch is not None:
+                kept.append(_figure(caption, sketch))
     return [
         {
             "title": title,
