@@ -1,0 +1,6 @@
+"""The command line: parse, call, print."""
+
+from dyt_bench.cli import data, inspection, packages, suites, tracking
+from dyt_bench.cli.group import main
+
+__all__ = ["data", "inspection", "main", "packages", "suites", "tracking"]

@@ -1,0 +1,82 @@
+"""Data sets: where they are, and fetching those that do not come along."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from dyt_bench.cli import options
+from dyt_bench.cli.group import main
+from dyt_bench.datasets import datasets_of
+from dyt_bench.errors import UserError
+from dyt_bench.registry import Discovery, discover, unknown
+
+if TYPE_CHECKING:
+    from dyt_bench.domain import Dataset
+    from dyt_bench.fetch import Fetch
+
+
+@main.group()
+def data() -> None:
+    """List and fetch the data sets that do not come with the packages."""
+
+
+@data.command("list")
+@options.as_json
+def list_data(as_json: bool) -> None:
+    """List every data set: where it comes from, its licence, and whether it is here."""
+    found = discover()
+    sets = [
+        {"name": f"{name}/{key}", "state": _state(dataset), **_about(dataset)}
+        for name, domain in found.domains.items()
+        for key, dataset in datasets_of(domain).items()
+    ]
+    if as_json:
+        click.echo(json.dumps(sets, indent=1))
+        return
+    for entry in sets:
+        click.echo(f"{click.style(entry['name'], bold=True)}: {entry['state']}")
+        click.echo(f"  {entry['summary']}\n  {entry['source']}; {entry['licence']}")
+
+
+@data.command("fetch")
+@click.argument("names", nargs=-1, required=True)
+def fetch_data(names: tuple[str, ...]) -> None:
+    """Get the data sets NAMES (as `data list` calls them) into a folder of your cache.
+
+    Set DYT_BENCH_DATA to choose another folder. Nothing is installed; no administrator is
+    needed. Cut off, the same command goes on.
+    """
+    from dyt_bench.fetch import fetch
+
+    known = _fetchable(discover())
+    for name in names:
+        if name not in known:
+            raise UserError(unknown("data set to fetch", name, known))
+    for name in names:
+        folder = fetch(name, known[name], tell=lambda text: click.echo(text, err=True))
+        click.echo(f"{name}: {folder}")
+
+
+def _fetchable(found: Discovery) -> "dict[str, Fetch]":
+    """Name -> how it is fetched, of every data set that can be."""
+    return {
+        f"{name}/{key}": dataset.fetch
+        for name, domain in found.domains.items()
+        for key, dataset in datasets_of(domain).items()
+        if dataset.fetch is not None
+    }
+
+
+def _state(dataset: "Dataset") -> str:
+    """Whether the data set can be read now."""
+    if dataset.takes_path:
+        return "yours: name it by path"
+    try:
+        return "here" if list(dataset.files(None)) else "empty"
+    except UserError as error:
+        return f"not here: {error}"
+
+
+def _about(dataset: "Dataset") -> dict[str, str]:
+    return {"summary": dataset.summary, "source": dataset.source, "licence": dataset.licence}

@@ -1,0 +1,46 @@
+"""The command `dyt-bench` itself, which the others join."""
+
+import signal
+from typing import Any
+
+import click
+
+from dyt_bench.errors import UserError
+
+
+class _Group(click.Group):
+    """Turns a user's mistake into one sentence on stderr and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"dyt-bench: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dyt-bench")
+def main() -> None:
+    """Compare normalization with its element-wise replacements, on your machine.
+
+    A suite file says what to run: domains, models, norms, seeds. Try
+
+    \b
+      dyt-bench domains                        what can be compared
+      dyt-bench plugins                        what packages add to it
+      dyt-bench plan benchmarks/default.yaml   what a suite would run
+      dyt-bench run benchmarks/default.yaml    train, time, log, report
+      dyt-bench ui                             look at the runs in MLflow
+      dyt-bench sync                           send them to another MLflow server
+      dyt-bench convert timm:convnext_atto     a model's norms, and what a swap makes of them
+      dyt-bench check vision                   whether a domain does what every domain must
+      dyt-bench doctor                         whether a run would work here
+      dyt-bench new-domain weather             a package for a domain of your own
+    """
+
+
+def end_as_by_ctrl_c() -> None:
+    """A scheduler's SIGTERM, and a SIGINT that a shell has its background jobs ignore."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)

@@ -1,0 +1,60 @@
+"""A model's norms, and whether a run would work on this machine."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from dyt_bench.cli import options
+from dyt_bench.cli.group import main
+from dyt_bench.registry import discover
+from dyt_bench.workspace import Workspace
+
+_MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
+
+
+@main.command()
+@click.argument("spec")
+@click.option("--to", default="dyt", show_default=True, help="What the norms become.")
+@click.option("--recipe", help="A recipe of dyt.recipes: paper, swap-only, ...")
+@click.option("--full", is_flag=True, help="At the library's size, on the meta device.")
+@options.as_json
+def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -> None:
+    """Show the norms of the model SPEC and what a swap makes of them.
+
+    SPEC is timm:NAME, transformers:CONFIG or diffusers:CLASS, built small without its weights,
+    or module:PACKAGE.MODULE:FACTORY. Nothing is written.
+    """
+    from dyt_bench.conversion import convert_spec, print_conversion
+
+    conversion = convert_spec(spec, to, recipe, full=full)
+    if as_json:
+        click.echo(json.dumps(conversion.plain(), indent=1))
+    else:
+        print_conversion(conversion)
+
+
+@main.command()
+@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@options.as_json
+@options.workspace
+def doctor(tracking_uri: str | None, as_json: bool, workspace: Path) -> None:
+    """Say what is installed, what works, what does not and why, and what would slow a run down.
+
+    Exit status 1 if something does not work.
+    """
+    from dyt_bench.doctor import examine, is_healthy
+
+    findings = examine(discover(), Workspace(workspace), tracking_uri)
+    healthy = is_healthy(findings)
+    if as_json:
+        plain = {name: [vars(each) for each in section] for name, section in findings.items()}
+        click.echo(json.dumps({"healthy": healthy, "findings": plain}, indent=1))
+    else:
+        for name, section in findings.items():
+            click.echo(click.style(name, bold=True))
+            for each in section:
+                mark, colour = _MARKS[each.state]
+                click.echo(f"  {click.style(mark, fg=colour)} {each.subject:<16} {each.text}")
+    sys.exit(0 if healthy else 1)

@@ -1,0 +1,62 @@
+"""Options and arguments that several commands take."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dyt_bench import workspace as workspaces
+from dyt_bench.quantities import seconds
+
+DEFAULT_SUITE = Path("benchmarks/default.yaml")
+
+
+class Quantity(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """A duration or a size, as a suite file has them too."""
+
+    name = "quantity"
+
+    def __init__(self, parse: Callable[[Any], float]) -> None:
+        self.parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            self.fail(f"{error}, got {value!r}", param, ctx)
+
+
+suite = click.argument("suite", type=click.Path(path_type=Path), default=DEFAULT_SUITE)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+workspace = click.option(
+    "--workspace",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=workspaces.DEFAULT,
+    show_default=True,
+    help="Folder for records, timings and the default MLflow store.",
+)
+out = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Folder for the report.",
+)
+budget = click.option(
+    "--budget", type=Quantity(seconds), help="Most time for the suite: 90s, 30m, 2h."
+)
+executor = click.option(
+    "--executor", metavar="NAME", help="Where cells run: local, or a package's (see plugins)."
+)
+
+
+def selection(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that narrow or change a suite."""
+    for option in (
+        click.option("--steps", type=click.IntRange(1), help="Steps of every cell."),
+        click.option("--seeds", type=click.IntRange(1), help="Run seeds 0 to N-1."),
+        click.option("--domain", "domains", multiple=True, help="Only this domain; repeatable."),
+    ):
+        command = option(command)
+    return command

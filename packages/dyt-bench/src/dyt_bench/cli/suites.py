@@ -1,0 +1,232 @@
+"""Suites: what they would run, running them, reporting on them."""
+
+import json
+import signal
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dyt_bench.cli import options
+from dyt_bench.cli.group import end_as_by_ctrl_c, main
+from dyt_bench.quantities import in_words, seconds, size
+from dyt_bench.registry import discover
+from dyt_bench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dyt_bench.forecast import Forecast, Pruned
+    from dyt_bench.suite import Suite
+
+
+@main.command()
+@options.suite
+@options.selection
+@click.option("--probe", "probing", is_flag=True, help="Train a few steps to find out.")
+@options.executor
+@options.budget
+@options.as_json
+@options.workspace
+def plan(
+    suite: Path,
+    domains: tuple[str, ...],
+    seeds: int | None,
+    steps: int | None,
+    probing: bool,
+    executor: str | None,
+    budget: float | None,
+    as_json: bool,
+    workspace: Path,
+) -> None:
+    """List the cells SUITE would run, which are done already, and what the rest would take.
+
+    Time, memory and disk are known from earlier runs in the workspace, or from --probe. With
+    --budget, say what of the suite fits into it.
+    """
+    from dyt_bench.forecast import describe, forecast, line_text, probe, prune
+    from dyt_bench.suite import Selection, load_suite
+
+    found = discover()
+    loaded = load_suite(suite, found, Selection(domains, seeds, steps, executor=executor))
+    space = Workspace(workspace)
+    if loaded.kind == "efficiency" and not as_json:
+        for task in loaded.tasks:
+            norms = ", ".join(norm.label for norm in loaded.norms_of(task))
+            click.echo(f"{task.question}: {norms}, in turn; batches of {task.batch_size}")
+        click.echo("nothing is trained: each norm is timed alone, in a forward pass and in a step")
+        return
+    problems = {}
+    if probing:
+        with space.opened():
+            problems = probe(loaded, found, space, lambda text: click.echo(text, err=True))
+    expected = forecast(loaded, space, problems)
+    pruned = None if budget is None else prune(expected, budget)
+    if as_json:
+        click.echo(json.dumps(_describe_plan(loaded, space, expected, pruned), indent=1))
+        return
+    for line in expected.lines:
+        task = line.cell.task
+        samples = task.steps * task.batch_size
+        click.echo(
+            f"{line.cell.identity}  {line.cell.label:<40} {task.steps:>6} steps "
+            f"{samples:>9,} samples  {line_text(line)}".rstrip()
+        )
+    total = sum(cell.task.steps * cell.task.batch_size for cell in loaded.cells)
+    steps_in_all = sum(cell.task.steps for cell in loaded.cells)
+    click.echo(f"{len(loaded.cells)} cells, {steps_in_all:,} steps, {total:,} samples")
+    click.echo(describe(expected))
+    if pruned is not None:
+        for dropped in pruned.dropped:
+            click.echo(f"left out: {dropped}")
+        click.echo(
+            f"{len(pruned.cells)} cells fit the budget, about {in_words(pruned.seconds)}; "
+            "run takes the same --budget"
+        )
+
+
+@main.command()
+@options.suite
+@options.selection
+@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@click.option("--fresh", is_flag=True, help="Run again what is done already.")
+@options.executor
+@options.budget
+@click.option(
+    "--until",
+    type=click.Choice(["decided"]),
+    help="Add seeds until every verdict stands, or --budget is spent.",
+)
+@click.option(
+    "--cell-timeout", type=options.Quantity(seconds), help="Most time of a cell: 90s, 30m, 2h."
+)
+@click.option(
+    "--cell-memory", type=options.Quantity(size), help="Most memory of a cell: 800MB, 8GiB."
+)
+@click.option(
+    "--checkpoint-every",
+    type=options.Quantity(lambda text: 0.0 if text == "0" else seconds(text)),
+    default="30s",
+    show_default=True,
+    help="How much training a killed cell may lose; 0: a step.",
+)
+@click.option("--keep-weights", is_flag=True, help="Keep every cell's weights at the end.")
+@options.as_json
+@options.workspace
+@options.out
+def run(
+    suite: Path,
+    domains: tuple[str, ...],
+    seeds: int | None,
+    steps: int | None,
+    tracking_uri: str | None,
+    fresh: bool,
+    executor: str | None,
+    budget: float | None,
+    until: str | None,
+    cell_timeout: float | None,
+    cell_memory: int | None,
+    checkpoint_every: float,
+    keep_weights: bool,
+    as_json: bool,
+    workspace: Path,
+    out: Path,
+) -> None:
+    """Train every cell of SUITE, time its norms, log to MLflow, write the report.
+
+    Cells done before, with the same code, data and options, are not run again: after an
+    interruption the same command continues, in the middle of a cell too. Exit status 1 if a cell
+    failed, 130 after Ctrl-C, 143 after SIGTERM. With --budget alone, only what `plan` says fits.
+    """
+    from dyt_bench.executors.contract import preempt
+    from dyt_bench.session import Until, run_suite
+    from dyt_bench.suite import Selection, load_suite
+
+    found = discover()
+    selection = Selection(domains, seeds, steps, cell_timeout, cell_memory, executor)
+    loaded = load_suite(suite, found, selection)
+    if budget is not None and until is None:
+        loaded = _within(loaded, Workspace(workspace), budget)
+    end_as_by_ctrl_c()
+    if loaded.kind == "efficiency":
+        from dyt_bench.timing import time_suite
+
+        space = Workspace(workspace)
+        with space.opened():
+            lines = time_suite(loaded, found, space, tracking_uri, out / loaded.name)
+        if as_json:
+            click.echo(json.dumps([asdict(line) for line in lines], indent=1))
+        return
+    signal.signal(signal.SIGTERM, preempt)
+    session = run_suite(
+        loaded,
+        found,
+        Workspace(workspace),
+        tracking_uri=tracking_uri,
+        fresh=fresh,
+        out=out,
+        checkpoint_every_s=checkpoint_every,
+        keep_weights=keep_weights,
+        until=None if until is None else Until(budget),
+    )
+    if as_json:
+        click.echo(json.dumps(session.summary(), indent=1))
+    sys.exit(session.exit_status)
+
+
+@main.command()
+@click.argument("name", default="default")
+@options.as_json
+@options.workspace
+@options.out
+def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
+    """Write the report of the suite called NAME again, from what it last ran.
+
+    With --json, print the verdicts as results.json has them, where every field is explained.
+    """
+    from dyt_bench.session import print_leaderboard, report_suite
+
+    standings = report_suite(name, discover(), Workspace(workspace), out)
+    if as_json:
+        written = json.loads((out / "results.json").read_text())
+        verdicts = {"report": str(out / "README.md"), "verdicts": written["verdicts"]}
+        click.echo(json.dumps(verdicts, indent=1))
+        return
+    print_leaderboard(standings)
+    click.echo(f"report: {out / 'README.md'}")
+
+
+def _within(suite: "Suite", space: Workspace, budget: float) -> "Suite":
+    """What of the suite fits the budget; what does not is said."""
+    from dyt_bench.forecast import forecast, prune
+
+    pruned = prune(forecast(suite, space), budget)
+    for dropped in pruned.dropped:
+        click.echo(f"left out: {dropped}", err=True)
+    return replace(suite, cells=pruned.cells)
+
+
+def _describe_plan(
+    suite: "Suite", space: Workspace, expected: "Forecast", pruned: "Pruned | None"
+) -> dict[str, Any]:
+    cells = []
+    for line in expected.lines:
+        cell = line.cell
+        result = space.record(cell).result()
+        cells.append(
+            {
+                "identity": cell.identity,
+                "label": cell.label,
+                **cell.parameters(),
+                "samples": cell.task.steps * cell.task.batch_size,
+                "state": "waiting" if result is None else result.status,
+                "seconds": line.seconds,
+                "memory_mib": line.memory_mib,
+                "disk_bytes": line.disk_bytes,
+                "source": line.source,
+                "problem": line.problem,
+                "fits_budget": None if pruned is None else cell in pruned.cells,
+            }
+        )
+    dropped = [] if pruned is None else list(pruned.dropped)
+    return {"suite": suite.name, "title": suite.title, "dropped": dropped, "cells": cells}

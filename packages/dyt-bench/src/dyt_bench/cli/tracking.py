@@ -1,0 +1,55 @@
+"""What MLflow has of the runs: sending it there, looking at it."""
+
+from pathlib import Path
+
+import click
+
+from dyt_bench.cli import options
+from dyt_bench.cli.group import end_as_by_ctrl_c, main
+from dyt_bench.errors import UserError
+from dyt_bench.registry import discover
+from dyt_bench.workspace import Workspace
+
+
+@main.command()
+@click.argument("names", metavar="[SUITE]...", nargs=-1)
+@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@options.workspace
+def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> None:
+    """Send to MLflow what the suites called SUITE last ran; by default every suite's.
+
+    The store may be new, or have some of it or all of it: nothing is there twice afterwards.
+    Runs that a killed process left running are marked as killed.
+    """
+    from dyt_bench.tracking.sync import sync_suites
+
+    space = Workspace(workspace)
+    uri = tracking_uri or space.tracking_uri
+    for synced in sync_suites(names, space, uri, discover()):
+        click.echo(
+            f"dyt-bench/{synced.suite}: {synced.cells} cells, {synced.new} of them new to {uri}"
+            + (f"; {synced.repaired} left running, now marked as killed" * bool(synced.repaired))
+        )
+
+
+@main.command()
+@click.argument("name", metavar="[SUITE]", required=False)
+@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@click.option("--port", type=click.IntRange(1, 65535), help="By default 5000, or one that is free.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@options.workspace
+def ui(
+    name: str | None, tracking_uri: str | None, port: int | None, no_browser: bool, workspace: Path
+) -> None:
+    """Open MLflow's comparison of SUITE, by default the last that ran; until Ctrl-C.
+
+    MLflow is served on this machine only, 127.0.0.1. A server given by --tracking-uri is not
+    started, only opened.
+    """
+    from dyt_bench.ui import serve
+
+    space = Workspace(workspace)
+    if tracking_uri is None and not space.database.exists():
+        raise UserError(f"there is no store {space.database} yet: run a suite first")
+    end_as_by_ctrl_c()
+    serve(space, tracking_uri or space.tracking_uri, name, port=port, browser=not no_browser)
