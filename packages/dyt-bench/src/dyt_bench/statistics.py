@@ -16,6 +16,7 @@ from dyt_bench.domain import Metric
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
 
 Verdict = Literal["better", "worse", "equivalent", "undetermined"]
 Speed = Literal["faster", "slower", "no difference"]
@@ -198,14 +199,14 @@ def _sign_flip_p(gains: Sequence[float]) -> float:
 
 
 @lru_cache(maxsize=4)
-def _sign_patterns(n: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+def _sign_patterns(n: int) -> "npt.NDArray[np.float64]":
     """Patterns of n signs, a row each; first the one that was observed, so p is never zero."""
     import numpy as np
 
     if n < _EXACT_BELOW:
         return np.array(list(product((1.0, -1.0), repeat=n)))
     draw = np.random.default_rng(0).integers(0, 2, (2**13, n), dtype=np.int8)
-    flips = 1.0 - 2.0 * draw
+    flips = np.where(draw, -1.0, 1.0)
     flips[0] = 1.0
     return flips
 

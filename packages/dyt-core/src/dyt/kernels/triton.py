@@ -200,11 +200,26 @@ class Prepared:
     function: str
     channels_last: bool
 
-    def forward(self, *call: Any) -> Tensor:
-        return forward(*call, self.function, self.channels_last)
+    def forward(
+        self,
+        x: Tensor,
+        alpha: Tensor,
+        shift: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+    ) -> Tensor:
+        return forward(x, alpha, shift, weight, bias, self.function, self.channels_last)
 
-    def backward(self, *call: Any) -> Gradients:
-        return backward(*call, self.function, self.channels_last)
+    def backward(
+        self,
+        dy: Tensor,
+        x: Tensor,
+        alpha: Tensor,
+        shift: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+    ) -> Gradients:
+        return backward(dy, x, alpha, shift, weight, bias, self.function, self.channels_last)
 
 
 def prepare(
