@@ -168,3 +168,25 @@ def test_parameters_on_another_device_are_named():
         dyt.dynamic_tanh(x, torch.ones(1), elsewhere)
     with pytest.raises(ValueError, match="alpha must be on cpu as x is, got meta"):
         dyt.dynamic_tanh(x, elsewhere[:1])
+
+
+@NATIVE
+def test_calls_that_differ_in_one_fact_do_not_share_a_route():
+    """The same shapes in another order in memory, with other parameters, in another type."""
+    torch.manual_seed(0)
+    dense, moved, padded = torch.randn(4, 6, 8), torch.randn(6, 4, 8), torch.randn(4, 6, 12)
+    weight, bias = torch.randn(8), torch.randn(8)
+    inputs = (dense, moved.transpose(0, 1), padded[..., :8], dense.bfloat16(), dense)
+    affines = ((weight, bias), (weight[::1], None), (torch.randn(16)[::2], bias), (None, None))
+    for affine in affines:
+        for x in inputs:
+            grads = []
+            for backend in ("auto", "eager"):
+                parameters = (torch.tensor([0.7]), *affine)
+                leaves = [x.float(), *parameters]
+                leaves = [None if t is None else t.detach().requires_grad_() for t in leaves]
+                y = dyt.dynamic_tanh(leaves[0].to(x.dtype), *leaves[1:], backend=backend)
+                y.float().square().sum().backward()
+                grads.append([y.float(), *(t.grad for t in leaves if t is not None)])
+            close = {"rtol": 2e-2, "atol": 2e-1} if x.dtype is torch.bfloat16 else {}
+            torch.testing.assert_close(*grads, **close)
