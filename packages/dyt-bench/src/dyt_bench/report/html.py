@@ -82,6 +82,7 @@ def html_page(
         legend=[{"norm": norm, "colour": VARIABLES[own.colour]} for norm, own in look.items()],
         sections=sections,
         added=added,
+        arms_note=words.ARMS,
         arms=words.filled(words.arm_rows(evidence.runs, names, found)),
         once=words.once_tables(evidence.runs, names),
         runs=words.filled(words.run_rows(evidence.runs, names, found)),

@@ -43,10 +43,7 @@ def page(
     parts += ["## Curves", "![Training and validation by step](figures/curves.png)"]
     parts.append("Means over seeds; the bands reach from the least to the most.")
     parts += ["## Arms", markdown_table(words.filled(words.arm_rows(runs, names, found)))]
-    parts.append(
-        "Means over seeds; alpha from the least layer to the most. An input is saturated where "
-        "|f| is over 95 % of its bound."
-    )
+    parts.append(f"{words.ARMS} An input is saturated where |f| is over 95 % of its bound.")
     for name, rows in words.once_tables(runs, names).items():
         parts += [f"### {name}, measured once at the end", markdown_table(rows)]
     odd = [

@@ -145,6 +145,14 @@ def overall_row(one: Overall) -> Row:
     }
 
 
+# Under the lines of `arm_rows`, on both pages.
+ARMS = (
+    "Means over seeds; alpha from the least layer to the most. Step and throughput are those of "
+    "training, with whatever else the machine did meanwhile: the verdicts' step times, taken in "
+    "turn, compare norms."
+)
+
+
 def arm_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery) -> list[Row]:
     """A line for each subject and norm: means over seeds, failures counted."""
     rows = []
