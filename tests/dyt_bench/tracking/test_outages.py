@@ -19,7 +19,7 @@ norms: [native, dyt]
 seeds: [0, 1, 2]
 steps: 150
 tasks:
-- {domain: vision, models: [convnext]}
+- {domain: vision, models: [convnext], batch_size: 32}
 """
 
 
