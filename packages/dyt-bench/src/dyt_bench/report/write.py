@@ -75,11 +75,12 @@ def _conditions(runs: Sequence[Run], found: Discovery) -> str:
     newest = max(runs, key=lambda run: run.result.ended)
     environment = newest.about["environment"]
     ended = datetime.fromtimestamp(newest.result.ended, UTC)
+    commits = dict.fromkeys(str(run.about["environment"]["commit"]) for run in runs)
     text = (
         f"{len(runs)} runs, the last ended {ended:%Y-%m-%d %H:%M} UTC; {environment['cpu']}, "
         f"{environment['cores']} cores, {environment['memory_gib']} GiB; "
         f"Python {environment['python']}, torch {environment['torch']}; "
-        f"commit {environment['commit']}."
+        f"commit {', '.join(commits)}."
     )
     stale = sorted(
         {
