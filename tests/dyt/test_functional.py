@@ -190,3 +190,21 @@ def test_calls_that_differ_in_one_fact_do_not_share_a_route():
                 grads.append([y.float(), *(t.grad for t in leaves if t is not None)])
             close = {"rtol": 2e-2, "atol": 2e-1} if x.dtype is torch.bfloat16 else {}
             torch.testing.assert_close(*grads, **close)
+
+
+@NATIVE
+def test_a_saved_input_may_come_back_in_another_order():
+    """As hooks that offload or compress what is saved give it back: equal, with other strides."""
+    torch.manual_seed(0)
+    wide = torch.randn(6, 12)
+    grads = []
+    for unpack in (
+        lambda kept: kept,
+        lambda kept: kept.clone(memory_format=torch.contiguous_format),
+    ):
+        x = wide[:, :8].detach().requires_grad_()
+        weight, alpha = torch.ones(8, requires_grad=True), torch.ones(1, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, unpack):
+            dyt.dynamic_tanh(x, alpha, weight).square().sum().backward()
+        grads.append((x.grad, weight.grad, alpha.grad))
+    torch.testing.assert_close(*grads, rtol=1e-6, atol=1e-6)

@@ -41,6 +41,15 @@ def threads(request):
     torch.set_num_threads(before)
 
 
+def forward(*call):
+    """y of x, the parameters, the function's name and the order."""
+    return native.prepare(*call).forward(*call[:5])
+
+
+def backward(dy, *call):
+    return native.prepare(*call).backward(dy, *call[:5])
+
+
 def arguments(shape, affine, *, dtype=torch.float32, parameter=torch.float32, shift=True):
     """dy and the tensors of a launcher, on one seed.
 
@@ -60,9 +69,9 @@ def check(dy, *call, function="tanh", channels_last=True, tolerance=1e-5):
     """Forward and backward of the kernels against the formulas in fp64."""
     entry = FAMILY[function]
     wide = [None if t is None else t.double() for t in call]
-    y = native.forward(*call, function, channels_last)
+    y = forward(*call, function, channels_last)
     expected = eager(*wide, entry, channels_last)
-    made = native.backward(dy, *call, function, channels_last)
+    made = backward(dy, *call, function, channels_last)
     wanted = eager_backward(dy.double(), *wide, entry, channels_last)
     assert y.dtype == call[0].dtype
     assert y.stride() == torch.empty_like(call[0]).stride()
@@ -129,15 +138,15 @@ def test_several_normalized_dimensions():
 @pytest.mark.parametrize("shape", [(0, 16), (4, 0, 16)])
 def test_empty_batch(shape):
     dy, *call = arguments(shape, (16,))
-    dx, *gradients = native.backward(dy, *call, "tanh", True)
-    assert native.forward(*call, "tanh", True).shape == dx.shape == shape
+    dx, *gradients = backward(dy, *call, "tanh", True)
+    assert forward(*call, "tanh", True).shape == dx.shape == shape
     assert all((gradient == 0).all() for gradient in gradients)
 
 
 def test_empty_image():
     dy, *call = arguments((2, 16, 0, 4), (16,))
-    assert native.forward(*call, "tanh", False).shape == (2, 16, 0, 4)
-    assert (native.backward(dy, *call, "tanh", False)[3] == 0).all()
+    assert forward(*call, "tanh", False).shape == (2, 16, 0, 4)
+    assert (backward(dy, *call, "tanh", False)[3] == 0).all()
 
 
 LAYOUTS = {
@@ -177,7 +186,7 @@ def test_tanh_is_within_4_ulp(level):
     first, last = torch.tensor([0.12, 0.14]).view(torch.int32)
     worst = torch.arange(int(first), int(last), dtype=torch.int32).view(torch.float32)
     x = torch.cat([*everywhere, worst])
-    y = native.forward(x, torch.ones(1), None, None, None, "tanh", True)
+    y = forward(x, torch.ones(1), None, None, None, "tanh", True)
     truth = torch.tanh(x.double())
     ulp = torch.nextafter(truth.float().abs(), torch.tensor(math.inf)) - truth.float().abs()
     # Without fused multiply-adds, on processors older than 2013, one more.
@@ -192,7 +201,7 @@ def test_sums_are_accurate_where_gradients_are_random(function, seed):
     dy, *call = arguments((4096, 768), (768,))
     torch.manual_seed(seed)
     dy = torch.randn_like(dy)
-    made = native.backward(dy, *call, function, True)
+    made = backward(dy, *call, function, True)
     wide = [t.double() for t in call]
     truth = eager_backward(dy.double(), *wide, FAMILY[function], True)
     assert all(distance(ours, exact) < 1e-5 for ours, exact in zip(made, truth, strict=True))
@@ -202,22 +211,22 @@ def test_sums_are_accurate_where_gradients_are_random(function, seed):
 def test_large_results_are_the_small_ones_put_together(dtype, level):
     """They are written past the caches, in other instructions."""
     dy, x, *rest = arguments((7000, 512), (512,), dtype=dtype)
-    y = native.forward(x, *rest, "tanh", True)
-    dx = native.backward(dy, x, *rest, "tanh", True)[0]
+    y = forward(x, *rest, "tanh", True)
+    dx = backward(dy, x, *rest, "tanh", True)[0]
     for rows in (slice(0, 300), slice(6700, 7000)):
-        assert torch.equal(y[rows], native.forward(x[rows], *rest, "tanh", True))
-        assert torch.equal(dx[rows], native.backward(dy[rows], x[rows], *rest, "tanh", True)[0])
+        assert torch.equal(y[rows], forward(x[rows], *rest, "tanh", True))
+        assert torch.equal(dx[rows], backward(dy[rows], x[rows], *rest, "tanh", True)[0])
 
 
 @EVERY
 def test_bf16_is_the_fp32_result_rounded_once(function, level):
     dy, *call = arguments((67, 200), (200,), dtype=torch.bfloat16)
     in_fp32 = [None if t is None else t.float() for t in call]
-    y = native.forward(*call, function, True)
-    exact = native.forward(*in_fp32, function, True)
+    y = forward(*call, function, True)
+    exact = forward(*in_fp32, function, True)
     assert torch.equal(y, exact.bfloat16())
-    dx, *gradients = native.backward(dy, *call, function, True)
-    exact_dx, *exact_gradients = native.backward(dy.float(), *in_fp32, function, True)
+    dx, *gradients = backward(dy, *call, function, True)
+    exact_dx, *exact_gradients = backward(dy.float(), *in_fp32, function, True)
     assert torch.equal(dx, exact_dx.bfloat16())
     for ours, exact in zip(gradients, exact_gradients, strict=True):
         torch.testing.assert_close(ours, exact, rtol=1e-5, atol=1e-5)
@@ -236,7 +245,7 @@ def test_nan_and_infinities_as_in_the_formula(function, dtype, level):
     special = torch.tensor([math.nan, math.inf, -math.inf, 0.0, 1e30, -1e30, 1e-40])
     x = special.repeat(20).to(dtype)
     alpha = torch.ones(1)
-    y = native.forward(x, alpha, None, None, None, function, True)
+    y = forward(x, alpha, None, None, None, function, True)
     truth = eager(x.float(), alpha, None, None, None, FAMILY[function], True).to(dtype)
     torch.testing.assert_close(y, truth, rtol=1e-6, atol=1e-7, equal_nan=True)
 
@@ -244,7 +253,7 @@ def test_nan_and_infinities_as_in_the_formula(function, dtype, level):
 def test_nan_reaches_only_its_own_column():
     dy, x, *rest = arguments((64, 40), (40,))
     x[3, 5] = math.nan
-    dx, dalpha, _, dweight, dbias = native.backward(dy, x, *rest, "tanh", True)
+    dx, dalpha, _, dweight, dbias = backward(dy, x, *rest, "tanh", True)
     assert dx.isnan().nonzero().tolist() == [[3, 5]]
     assert dweight.isnan().nonzero().tolist() == [[5]]
     assert dalpha.isnan().all()
@@ -255,9 +264,9 @@ def test_nan_reaches_only_its_own_column():
 def test_the_same_bits_every_time(channels_last, threads):
     shape, affine = ((1000, 200), 200) if channels_last else ((10, 50, 20, 20), 50)
     dy, *call = arguments(shape, (affine,))
-    first = native.backward(dy, *call, "tanh", channels_last)
+    first = backward(dy, *call, "tanh", channels_last)
     for _ in range(5):
-        again = native.backward(dy, *call, "tanh", channels_last)
+        again = backward(dy, *call, "tanh", channels_last)
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
@@ -267,8 +276,8 @@ def test_values_do_not_depend_on_the_number_of_threads():
     found = []
     for count in (1, 2):
         torch.set_num_threads(count)
-        y = native.forward(*call, "erf", True)
-        found.append((y, *native.backward(dy, *call, "erf", True)))
+        y = forward(*call, "erf", True)
+        found.append((y, *backward(dy, *call, "erf", True)))
     torch.set_num_threads(before)
     (y1, dx1, *sums1), (y2, dx2, *sums2) = found
     assert torch.equal(y1, y2)
@@ -286,8 +295,9 @@ torch.tanh(x)
 before = len(os.listdir("/proc/self/task"))
 call = x, torch.ones(1), None, torch.ones(512), None, "tanh", True
 for _ in range(3):
-    native.forward(*call)
-    native.backward(x, *call)
+    prepared = native.prepare(*call)
+    prepared.forward(*call[:5])
+    prepared.backward(x, *call[:5])
 print(len(os.listdir("/proc/self/task")) - before)
 maps = open("/proc/self/maps").read()
 print(len({{line.split()[-1] for line in maps.splitlines() if "gomp" in line or "iomp" in line}}))

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from dyt.family import PointwiseFunction, lookup
 from dyt.kernels import native
+from dyt.kernels.native import Gradients
 
 BACKENDS = ("native", "triton")  # the fused ones: each a module of dyt.kernels
-
-Gradients = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 
 class Prepared(Protocol):

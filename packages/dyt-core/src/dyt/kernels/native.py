@@ -125,35 +125,6 @@ def unsupported(
     return None
 
 
-def forward(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-) -> Tensor:
-    """y of x's shape and dtype; the arithmetic is fp32."""
-    prepared = prepare(x, alpha, shift, weight, bias, function, channels_last)
-    return prepared.forward(x, alpha, shift, weight, bias)
-
-
-def backward(
-    dy: Tensor,
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-) -> Gradients:
-    """dx with x's dtype, the others with the parameter's; sums in fp32, then fp64."""
-    prepared = prepare(x, alpha, shift, weight, bias, function, channels_last)
-    return prepared.backward(dy, x, alpha, shift, weight, bias)
-
-
 def prepare(
     x: Tensor,
     alpha: Tensor,
@@ -174,13 +145,16 @@ class Prepared:
     in a loop of its own. So whatever depends on these facts alone is worked out once.
     """
 
-    __slots__ = ("_as_it_lies", "_config", "_lead", "_made", "_period", "_sizes")
+    __slots__ = (
+        "_as_it_lies", "_config", "_lead", "_made", "_options", "_period", "_sizes", "_stride"
+    )  # fmt: skip
 
     def __init__(
         self, x: Tensor, alpha: Tensor, affine: Tensor | None, function: str, channels_last: bool
     ) -> None:
         source, self._lead, outer, n, inner, pitch = _arrange(x, affine, channels_last)
-        self._as_it_lies = source is x
+        self._options = function, channels_last
+        self._as_it_lies, self._stride = source is x, x.stride()
         self._made = torch.empty_like(source).stride()  # of y and dx
         self._sizes = outer, n, inner, pitch
         self._period = n * inner
@@ -194,6 +168,7 @@ class Prepared:
         weight: Tensor | None,
         bias: Tensor | None,
     ) -> Tensor:
+        """y of x's shape and dtype; the arithmetic is fp32."""
         source = x if self._as_it_lies else x.contiguous()
         y = torch.empty_like(source)
         call = _pack_forward(
@@ -221,6 +196,10 @@ class Prepared:
         weight: Tensor | None,
         bias: Tensor | None,
     ) -> Gradients:
+        """dx with x's dtype, the others with the parameter's; sums in fp32, then fp64."""
+        if x.stride() != self._stride:  # a hook on saved tensors gave it back in another order
+            again = prepare(x, alpha, shift, weight, bias, *self._options)
+            return again.backward(dy, x, alpha, shift, weight, bias)
         source = x if self._as_it_lies else x.contiguous()
         dx = torch.empty_like(source)
         dy_pitch = self._period

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dyt.kernels.native import Gradients
+
 FUNCTIONS = ("tanh", "erf", "isru", "hardtanh", "arctan", "satursin", "softsign")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDEST = 2**31 - 2**16  # columns that the kernels count in 32 bits; rows may be more
-
-Gradients = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 
 @dataclass(frozen=True)
