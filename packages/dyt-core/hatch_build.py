@@ -11,7 +11,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = "src/dyt/kernels/native.cpp"
-LOOPS = "native_loops.h"  # beside it, and included by it
+HEADERS = ("native_calls.h", "native_loops.h")  # beside it, and included by it
 LIBRARY = "src/dyt/kernels/libdyt_native.so"
 COMPILERS = ("c++", "g++", "clang++")
 
@@ -55,9 +55,8 @@ def compile_library(source: Path, library: Path) -> str | None:
     """The reason it could not be compiled, or None. Up to date is compiled."""
     if sys.platform == "win32":
         return "they are not written for Windows"
-    changed = max(
-        path.stat().st_mtime for path in (source, source.with_name(LOOPS)) if path.exists()
-    )
+    files = (source, *(source.with_name(name) for name in HEADERS))
+    changed = max(path.stat().st_mtime for path in files if path.exists())
     if library.exists() and library.stat().st_mtime >= changed:
         return None
     names = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS

@@ -28,7 +28,13 @@ LIGHT += [
     "ui",
 ]
 LIGHT += ["statistics", "tracking/__init__", "datasets", "inventory", "plugins", "points"]
-LIGHT += ["executors/command", "executors/contract", "executors/local", "executors/running"]
+LIGHT += [
+    "executors/command",
+    "executors/contract",
+    "executors/local",
+    "executors/running",
+    "executors/memory",
+]
 
 
 def imports(file, *, top_level_only=False):

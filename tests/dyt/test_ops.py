@@ -13,9 +13,12 @@ import dyt
 from dyt import ops
 from dyt.kernels import native
 
-pytestmark = pytest.mark.skipif(
-    native.missing() is not None, reason=f"no native library: {native.missing()}"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        native.missing() is not None, reason=f"no native library: {native.missing()}"
+    ),
+    pytest.mark.usefixtures("way"),
+]
 
 FULL = (True, True, True)  # shift, weight, bias
 

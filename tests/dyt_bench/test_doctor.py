@@ -61,7 +61,7 @@ def test_plugins_are_imported_as_a_run_would(findings):
 def test_kernels_work_or_say_why_not(findings):
     kernels = by_subject(findings["kernels"])
     assert kernels["eager"].text == "works"
-    assert set(kernels) == {"eager", "native", "triton"}
+    assert set(kernels) == {"eager", "native", "triton", "binding"}
     assert all(finding.text for finding in kernels.values())
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from dyt_bench.errors import UserError
+from dyt_bench.executors import memory
 from dyt_bench.executors.command import CommandExecutor
 from dyt_bench.executors.contract import JobFailed, JobStopped, Limits, Preempted
 from dyt_bench.executors.local import LocalExecutor
@@ -54,6 +56,20 @@ def leave_a_child(tell):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     tell({"event": "pid", "value": child.pid})
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def touch_twice(tell):
+    """Pages that the system had to give when the same block was written a second time."""
+    import resource
+
+    import numpy as np
+
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        block = np.ones(6 << 20)  # 48 MiB: more than malloc keeps by default
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        del block
+    return faults
 
 
 def raise_error():
@@ -102,6 +118,26 @@ def test_news_outcome_and_output_come_back(executor, tmp_path):
         events = list(running)
     assert events == [{"event": "news", "value": 21}, {"event": "outcome", "value": 42}]
     assert (tmp_path / "log").read_text() == "printed\n"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tells glibc's malloc")
+def test_a_process_keeps_its_memory(executor, tmp_path):
+    with executor.run(touch_twice, tmp_path / "log") as running:
+        *_, outcome = running
+    assert outcome["value"] < 500  # of 12,288 pages
+
+
+def test_memory_as_the_user_has_it(monkeypatch):
+    assert "trim_threshold" in memory.environment()["GLIBC_TUNABLES"]
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.mmap_max=3")
+    assert memory.environment()["GLIBC_TUNABLES"].endswith(":glibc.malloc.mmap_max=3")
+
+
+def test_starting_a_process_leaves_the_environment(executor, tmp_path):
+    before = dict(os.environ)
+    with executor.run(partial(echo, 1), tmp_path / "log") as running:
+        list(running)
+    assert dict(os.environ) == before
 
 
 @pytest.mark.parametrize(

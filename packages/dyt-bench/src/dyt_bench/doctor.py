@@ -144,6 +144,8 @@ def _kernels() -> Iterator[Finding]:
         how = f" with {native.level()}" if backend == "native" else ""
         text = f"works{how}" if right else f"computes wrongly: off by {off:.1g}"
         yield Finding(backend, text, "ok" if right else "problem")
+    reason = dyt.bind()
+    yield Finding("binding", reason or "works", _note(reason is not None))
 
 
 def _plugins(found: Discovery) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ from dyt_bench.measure import interleave, now
 from dyt_bench.plugins import NORMS
 from dyt_bench.registry import discover
 from dyt_bench.statistics import AA
-from dyt_bench.worker import autocast, device_to_use, discard
+from dyt_bench.worker import autocast, bind, device_to_use, discard
 
 Part = Literal["norms, inference", "norms, training", "forward", "step"]
 PARTS: tuple[Part, ...] = ("norms, inference", "norms, training", "forward", "step")
@@ -37,6 +37,7 @@ Seconds = dict[str, dict[str, list[float]]]  # part -> norm label or A/A -> seco
 
 def measure(task: Task, norms: list[Norm], *, rounds: int) -> Seconds:
     """Time every part of every norm, interleaved; the first norm twice, as the noise floor."""
+    bind()
     domain = discover().domain(task.domain)
     task = as_read(task, domain)
     bench = _Bench(task, norms, domain)

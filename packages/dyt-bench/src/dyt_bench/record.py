@@ -46,7 +46,7 @@ class Result:
     last: dict[str, float] = field(default_factory=dict)  # at the end of the budget
     # what was measured of the run as a whole: "time/step_ms", "memory/peak_mib", ...
     summary: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)  # digests, device, threads
+    facts: dict[str, str] = field(default_factory=dict)  # digests, device, threads, binding
     alpha: dict[str, float] = field(default_factory=dict)  # layer -> alpha at the end
     saturation: dict[str, float] = field(default_factory=dict)  # layer -> share of its inputs
 

@@ -61,10 +61,12 @@ def run_cell(
         JobStopped: SIGTERM came; a checkpoint holds what was trained.
         CannotWrite: the record takes no more rows.
     """
+    binding = bind()
     with Stop() as stop, record.lock():
         checkpoints = Checkpoints(record, stop, checkpoint_every_s)
         domain = domain or discover().domain(cell.task.domain)
-        return _run(cell, domain, record, emit, checkpoints, trainer, evaluate, keep_weights)
+        result = _run(cell, domain, record, emit, checkpoints, trainer, evaluate, keep_weights)
+        return replace(result, facts={**result.facts, "binding": binding})
 
 
 def _run(
@@ -143,6 +145,7 @@ def time_task(
     The first norm is timed once more under the name "A/A": how far the two differ is what this
     machine makes of no difference at all. ``domain`` is by default the installed one.
     """
+    bind()
     domain = domain or discover().domain(task.domain)
     task = as_read(task, domain)
     arms: dict[str, Callable[[], float]] = {}
@@ -265,6 +268,14 @@ def _optimizer(module: LightningModule) -> Optimizer:
 
 def discard(*_: object, **__: object) -> None:
     pass
+
+
+def bind() -> str:
+    """Have layers on a CPU called by compiled code; how they are called, for the record."""
+    if device_to_use().type != "cpu":
+        return "not on this device"
+    reason = dyt.bind()
+    return f"none: {reason}" if reason else "compiled"
 
 
 def device_to_use() -> torch.device:

@@ -18,6 +18,7 @@ from dyt.functional import use_backend as use_backend
 from dyt.modules import DynamicErf as DynamicErf
 from dyt.modules import DynamicTanh as DynamicTanh
 from dyt.modules import PointwiseNorm as PointwiseNorm
+from dyt.ops import bind as bind
 from dyt.probe import Probe as Probe
 from dyt.probe import SiteStatistics as SiteStatistics
 from dyt.probe import probe as probe

@@ -15,6 +15,7 @@ from dyt.kernels import native
 
 # auto: Triton for tensors on a GPU, native for those on a CPU, where they can; else eager.
 BACKENDS = ("auto", "eager", *ops.BACKENDS)
+_BINDABLE = ("auto", "native")
 
 
 def pointwise_norm(
@@ -51,6 +52,11 @@ def pointwise_norm(
     Source: arXiv 2503.10622, section 4; with shift, arXiv 2512.10938, section 4.
     """
     name = _backend.get() if backend is None else backend
+    if ops.bound is not None and name in _BINDABLE and not torch.compiler.is_compiling():
+        code = native.CODES.get(function, -1)
+        found = ops.bound(x, alpha, shift, weight, bias, code, channels_last)
+        if found is not None:
+            return found
     if torch.compiler.is_compiling() or ops.observed(x) or ops.transformed():
         # What looks on sees operators; and sizes may be symbols, which no dictionary takes.
         chosen = _choose(x, alpha, shift, weight, bias, function, channels_last, name)

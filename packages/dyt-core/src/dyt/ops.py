@@ -1,9 +1,9 @@
-"""The fused layer as one operator: schema, fake, autograd, and the choice between two ways in.
+"""The fused layer as one operator: schema, fake, autograd, and the choice between the ways in.
 
-Eager calls go through a `torch.autograd.Function`, which costs a few microseconds; whatever
-looks at operators (torch.compile, torch.export, FakeTensor, dispatch modes) sees the custom
-operator ``dyt::pointwise_norm``. Both call the same launchers and save the same tensors: x and
-the parameters, nothing else.
+Eager calls go through a `torch.autograd.Function`, or, once `bind` was called, on a CPU through
+a compiled node of autograd's graph; whatever looks at operators (torch.compile, torch.export,
+FakeTensor, dispatch modes) sees the custom operator ``dyt::pointwise_norm``. All call the same
+kernels and save the same tensors: x and the parameters, nothing else.
 """
 
 from typing import Any, NamedTuple, Protocol, cast
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dyt.family import PointwiseFunction, lookup
-from dyt.kernels import native
+from dyt.kernels import binding, native
 from dyt.kernels.native import Gradients
 
 BACKENDS = ("native", "triton")  # the fused ones: each a module of dyt.kernels
@@ -89,6 +89,42 @@ def kernels(backend: str) -> Kernels:
 
 
 _native = cast(Kernels, native)
+
+
+def bind() -> str | None:
+    """Have layers on a CPU called without Python in between: small ones take half the time.
+
+    From then on in this process, for common cases; results are the same to the last bit. What it
+    needs is compiled the first time, for half a minute, against the PyTorch that is installed,
+    and kept in the user's cache (XDG_CACHE_HOME, or ~/.cache).
+
+    Returns:
+        None, or in one sentence why it cannot be had here; layers then work as they did.
+    """
+    global bound
+    if bound is None:
+        try:
+            bound = binding.load(_gradients)
+        except binding.Unavailable as reason:
+            return str(reason)
+    return None
+
+
+bound: binding.Call | None = None
+
+
+def _gradients(
+    dy: Tensor,
+    x: Tensor,
+    alpha: Tensor,
+    shift: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    function: int,
+    channels_last: bool,
+) -> Gradients:
+    entry = lookup(native.FUNCTIONS[function])
+    return eager_backward(dy, x, alpha, shift, weight, bias, entry, channels_last)
 
 
 def fused(

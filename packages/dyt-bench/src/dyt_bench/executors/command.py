@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dyt_bench.errors import CannotWrite, UserError
+from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
 from dyt_bench.executors.running import Running, serve
 
@@ -72,6 +73,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            env={**os.environ, **memory.environment()},
             bufsize=0,
             start_new_session=True,  # so that what it starts can be ended with it
         )

@@ -10,11 +10,13 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
 from dyt_bench.executors.running import Running, serve
 
@@ -41,10 +43,11 @@ class LocalExecutor:
         # As bytes: a job that cannot be unpickled is to fail where its output is kept.
         arguments = (pickle.dumps(job), send, log)
         for attempt in range(_STARTS):
-            os.environ[PRELOAD] = " ".join(self.preload)
+            environment = {PRELOAD: " ".join(self.preload), **memory.environment()}
             process = self._context.Process(target=_serve, args=arguments, daemon=True)
             try:
-                process.start()
+                with _in_environment(environment):  # the fork server's, if it starts now
+                    process.start()
                 break
             except (EOFError, OSError):
                 if attempt == _STARTS - 1:
@@ -54,6 +57,17 @@ class LocalExecutor:
                 time.sleep(0.1 * attempt)  # until the dead one is known to be dead
         send.close()
         return process, receive
+
+
+@contextmanager
+def _in_environment(added: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _serve(job: bytes, send: Any, log: Path) -> None:

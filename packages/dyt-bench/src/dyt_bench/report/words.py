@@ -267,7 +267,7 @@ def environment_rows(runs: Sequence[Run]) -> list[Row]:
             **run.about["environment"],
             **{
                 key: run.result.facts[key]
-                for key in ("device", "threads")
+                for key in ("device", "threads", "binding")
                 if key in run.result.facts
             },
         }

@@ -21,6 +21,8 @@
 #include <thread>
 #include <vector>
 
+#include "native_calls.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -282,19 +284,6 @@ struct Layout {
 };
 
 constexpr int DONE = 0, OUT_OF_MEMORY = 1;
-
-// What the caller packs: 64 bits for each field.
-struct ForwardCall {
-  const void *x, *alpha, *shift, *weight, *bias;
-  void* y;
-  int64_t outer, n, inner, x_ld, config, threads;
-};
-
-struct BackwardCall {
-  const void *dy, *x, *alpha, *shift, *weight;
-  void *dx, *dalpha, *dshift, *dweight, *dbias;
-  int64_t outer, n, inner, x_ld, dy_ld, config, threads;
-};
 
 }  // namespace
 

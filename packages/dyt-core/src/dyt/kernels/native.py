@@ -17,15 +17,16 @@ LIBRARY = Path(__file__).with_name("libdyt_native.so")
 
 # In the order of the tables in native.cpp.
 FUNCTIONS = ("tanh", "erf", "isru", "hardtanh", "arctan", "satursin", "softsign")
+CODES = {function: code for code, function in enumerate(FUNCTIONS)}
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1}
 # (function, dtype of x, dtype of the parameters) -> the code the library knows them by
 _CONFIGS = {
     (function, x, parameter): code | x_code << 4 | parameter_code << 5
-    for code, function in enumerate(FUNCTIONS)
+    for function, code in CODES.items()
     for x, x_code in _DTYPES.items()
     for parameter, parameter_code in _DTYPES.items()
 }
-# A call's arguments, 64 bits each, as ForwardCall and BackwardCall in native.cpp: handing them
+# A call's arguments, 64 bits each, as ForwardCall and BackwardCall in native_calls.h: handing them
 # over in one piece takes a quarter of the time that ctypes takes for twelve.
 _pack_forward = Struct("12q").pack
 _pack_backward = Struct("17q").pack
@@ -90,6 +91,17 @@ def missing() -> str | None:
 def level() -> str:
     """The instructions in use, of `LEVELS`; empty without the library."""
     return _library.level
+
+
+def addresses() -> tuple[int, int]:
+    """Where the library's forward and backward are, for callers that are not Python."""
+    forward, backward = (
+        ctypes.cast(function, ctypes.c_void_p).value  # type: ignore[arg-type]
+        for function in (_library.forward, _library.backward)
+    )
+    assert forward
+    assert backward
+    return forward, backward
 
 
 def limit(widest: str) -> str:

@@ -1,0 +1,25 @@
+"""The ways into the CPU kernels: through Python, and through the compiled binding."""
+
+import pytest
+
+import dyt
+from dyt import ops
+
+
+def _bind(monkeypatch):
+    monkeypatch.setattr(ops, "bound", None)  # and whatever it was before comes back
+    if (reason := dyt.bind()) is not None:
+        pytest.skip(f"no binding: {reason}")
+
+
+@pytest.fixture
+def bound(monkeypatch):
+    _bind(monkeypatch)
+
+
+@pytest.fixture(params=["python", "bound"])
+def way(request, monkeypatch):
+    monkeypatch.setattr(ops, "bound", None)
+    if request.param == "bound":
+        _bind(monkeypatch)
+    return request.param
