@@ -125,6 +125,8 @@ def test_wrong_arguments_are_named_as_ever(bound):
         dyt.dynamic_tanh(x, torch.ones(1), torch.ones(3))
     with pytest.raises(ValueError, match="alpha must have one element"):
         dyt.dynamic_tanh(x, torch.ones(2))
+    with pytest.raises(ValueError, match=r"x must be \(N, C, ...\)"):
+        dyt.dynamic_tanh(torch.ones(4), torch.ones(1), channels_last=False)
     with pytest.raises(ValueError, match="weight must be on cpu as x is, got meta"):
         dyt.dynamic_tanh(x, torch.ones(1), torch.ones(4, device="meta"))
 

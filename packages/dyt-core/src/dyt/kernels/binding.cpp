@@ -104,8 +104,9 @@ int64_t pitch_of(const Tensor& t, int64_t lead, int64_t period) {
 }
 
 bool has_shape(const Tensor& affine, const Tensor& x, bool channels_last) {
+  if (!channels_last && x.dim() < 2) return false;
   if (!affine.defined()) return true;
-  if (!channels_last) return affine.dim() == 1 && x.dim() >= 2 && affine.size(0) == x.size(1);
+  if (!channels_last) return affine.dim() == 1 && affine.size(0) == x.size(1);
   return affine.dim() <= x.dim() &&
          affine.sizes() == x.sizes().slice(x.dim() - affine.dim());
 }
@@ -114,7 +115,7 @@ bool is_known(const Inputs& in, bool channels_last) {
   const auto type = in.alpha.scalar_type();
   const auto is_scalar = [&](const Tensor& t) { return is_parameter(t, type) && t.numel() == 1; };
   const auto is_affine = [&](const Tensor& t) {
-    return !t.defined() || (is_parameter(t, type) && has_shape(t, in.x, channels_last));
+    return has_shape(t, in.x, channels_last) && (!t.defined() || is_parameter(t, type));
   };
   const Tensor& affine = in.weight.defined() ? in.weight : in.bias;
   if (affine.defined() && affine.numel() == 0) return false;
