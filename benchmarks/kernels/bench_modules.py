@@ -21,6 +21,8 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
+import dyt
+from dyt.kernels import native
 from dyt_bench.measure import interleave, now, quartiles
 from dyt_bench.workspace import DEFAULT as WORKSPACE
 from dyt_bench.workspace import Workspace
@@ -250,9 +252,9 @@ def write(rows: Sequence[Row], device: torch.device, out: Path) -> None:
 def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    from dyt.kernels import native
-
-    return f"CPU, {torch.get_num_threads()} threads, native kernels: {native.level() or 'none'}"
+    kernels, binding = native.level() or "none", dyt.bind() or "compiled"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} threads, native kernels: {kernels}, binding: {binding}"
 
 
 @click.command(help=(__doc__ or "").partition("\n")[0])
@@ -282,6 +284,7 @@ def main(
     tracking_uri: str | None,
 ) -> None:
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    where = describe(device)  # binds the CPU's layers: what is timed is what a model would call
     clock = Clock(device)
     torch.manual_seed(0)
     cases = [(size, dtype, pass_) for dtype in dtypes for size in sizes for pass_ in passes]
@@ -297,7 +300,7 @@ def main(
         print(json.dumps([asdict(row) for row in rows], indent=1))
     else:
         console = Console()
-        console.print(f"{describe(device)}; medians, ratios by round\n", highlight=False)
+        console.print(f"{where}; medians, ratios by round\n", highlight=False)
         for one in tables(rows):
             console.print(one, "")
         for line in verdicts(found) if found else ():
