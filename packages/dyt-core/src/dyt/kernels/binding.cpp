@@ -219,7 +219,7 @@ struct PointwiseNormBackward : torch::autograd::Node {
       in = {x.unpack(), alpha.unpack(), shift.unpack(), weight.unpack(), bias.unpack()};
     }
     // Grad mode is on where a gradient of this gradient may be asked for.
-    if (at::GradMode::is_enabled() || is_observed() || !is_plain(dy))
+    if (at::GradMode::is_enabled() || is_observed() || !is_plain(dy) || !is_plain(in.x))
       return by_operators(in, dy, options);
     return backward(std::move(in), dy, options);
   }
@@ -251,7 +251,8 @@ PyObject* pointwise_norm(PyObject*, PyObject* const* arguments, Py_ssize_t count
       Py_RETURN_NONE;
   }
   const Inputs in{tensors[0], tensors[1], tensors[2], tensors[3], tensors[4]};
-  if (options.function < 0 || is_observed() || !is_known(in, options.channels_last) || has_forward_gradient(in))
+  if (options.function < 0 || is_observed() || !is_known(in, options.channels_last) ||
+      has_forward_gradient(in))
     Py_RETURN_NONE;
   const Layout layout(in, options.channels_last);
   if (!layout.fits) Py_RETURN_NONE;
