@@ -177,6 +177,15 @@ def test_export(strict):
     torch.testing.assert_close(program.module()(x[:4]), module(x[:4]))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_traced_layer_computes_the_same(grad):
+    module, x = layer(), torch.randn(6, 5, 24)
+    with torch.set_grad_enabled(grad):
+        traced = torch.jit.trace(module, x)
+        torch.testing.assert_close(traced(2 * x), module(2 * x))
+
+
 def test_autocast_changes_nothing():
     module, x = layer(), torch.randn(6, 24)
     plain = gradients_of(module, x, module)

@@ -21,6 +21,7 @@ _REPORTED = (
     "mlflow",
     "numpy",
 )
+_SUFFIXES = (".py", ".cpp", ".h")
 # What of the harness decides a cell's numbers; the rest may change without rerunning.
 _DECISIVE = (
     "worker.py",
@@ -91,13 +92,14 @@ def _version(distribution: str) -> str | None:
 
 
 def _sources(name: str) -> list[Path]:
-    """The files of a package, or the one of a module."""
+    """What a package is written in, or the one file of a module."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"no package {name!r}")
     if not spec.submodule_search_locations:
         return [Path(spec.origin)]
-    return sorted(Path(spec.submodule_search_locations[0]).rglob("*.py"))
+    folder = Path(spec.submodule_search_locations[0])
+    return sorted(file for file in folder.rglob("*") if file.suffix in _SUFFIXES)
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -235,7 +235,7 @@ def _unsupported(
     channels_last: bool,
 ) -> str | None:
     if ops.transformed():
-        return "torch.func transforms the eager formula only"
+        return "torch.func and torch.jit.trace take the eager formula only"
     try:
         kernels = ops.kernels(candidate)
     except ImportError as error:

@@ -143,8 +143,10 @@ def fused(
 
 
 def transformed() -> bool:
-    """Whether a transform of torch.func is at work: its tensors have no memory to point at."""
-    return torch._C._are_functorch_transforms_active()
+    """Whether the formula itself is asked for: by torch.func, whose tensors have no memory to
+    point at, or by torch.jit.trace, which would write down the call without what it computes.
+    """
+    return torch._C._are_functorch_transforms_active() or torch._C._get_tracing_state() is not None
 
 
 def observed(x: Tensor) -> bool:
