@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from dyt_bench import registry
 from dyt_bench.cli import main
 from dyt_bench.domain import ENTRY_POINT_GROUP, Dataset, Domain, Metric, Model
+from dyt_bench.environment import code_digest
 from dyt_bench.errors import UserError
 
 # A plugin's source, but for what is wrong with it.
@@ -165,6 +166,20 @@ def test_code_digest_follows_the_code():
     found = registry.discover()
     assert found.code_digest("vision") != found.code_digest("llm")
     assert found.code_digest("vision") == registry.discover().code_digest("vision")
+
+
+def test_code_digest_counts_what_is_compiled(tmp_path, monkeypatch):
+    package = tmp_path / "dyt_compiled"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    digests = set()
+    for text in ("int one;", "int two;"):
+        (package / "kernel.cpp").write_text(text)
+        digests.add(code_digest("dyt_compiled", ()))
+    (package / "notes.md").write_text("no code")
+    digests.add(code_digest("dyt_compiled", ()))
+    assert len(digests) == 2
 
 
 def test_code_digest_of_a_plugin_in_one_file(plant):
