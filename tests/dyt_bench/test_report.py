@@ -373,9 +373,12 @@ def test_markdown_cells_are_escaped():
     assert markdown_table([{"a": "x|y\nz<b>"}]) == "| a |\n| --- |\n| x\\|y z&lt;b> |"
 
 
-def test_a_report_over_2000_runs_takes_less_than_ten_seconds(tmp_path, found):
-    """Four subjects of 500 runs each. Processor time, and more of it where other processes slow
-    the machine: a loop that takes 0.3 s on a quiet one says how much."""
+def test_a_report_takes_time_by_the_run(tmp_path, found):
+    """Four subjects of 500 runs each, and a fifth of them: no part grows faster than the runs.
+
+    A ratio, as seconds say more of what else a machine does; benchmarks/harness/bench_report.py
+    has them.
+    """
     records, timings = [], {}
     seconds = [1.0, 1.1, 1.05] * 4
     norms = ["native", "dyt", "derf", "dyt", "dyt"]
@@ -403,12 +406,10 @@ def test_a_report_over_2000_runs_takes_less_than_ten_seconds(tmp_path, found):
                 records.append(make_record(tmp_path, cell, metric, values))
     assert len(records) == 2000
     write_report("warm-up: imports", records[:5], found, tmp_path / "few")
+    some = [record for i, record in enumerate(records) if i // 5 % 100 < 20]
     start = time.process_time()
-    total = 0
-    for i in range(5_000_000):
-        total += i
-    slowed = max(1.0, (time.process_time() - start) / 0.3)
-    start = time.process_time()
+    write_report("some", some, found, tmp_path / "some", timings)
+    between = time.process_time()
     standings = write_report("many", records, found, tmp_path / "many", timings)
-    assert time.process_time() - start < 10 * slowed
+    assert time.process_time() - between < 5 * 1.6 * (between - start)
     assert len(standings) == 16
