@@ -92,7 +92,7 @@ _native = cast(Kernels, native)
 
 
 def bind() -> str | None:
-    """Have layers on a CPU called without Python in between: small ones take half the time.
+    """Have layers on a CPU called without Python in between, where a small one's time goes.
 
     From then on in this process, for common cases; results are the same to the last bit. What it
     needs is compiled the first time, for half a minute, against the PyTorch that is installed,
@@ -113,18 +113,10 @@ def bind() -> str | None:
 bound: binding.Call | None = None
 
 
-def _gradients(
-    dy: Tensor,
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: int,
-    channels_last: bool,
-) -> Gradients:
-    entry = lookup(native.FUNCTIONS[function])
-    return eager_backward(dy, x, alpha, shift, weight, bias, entry, channels_last)
+def _gradients(*call: Any) -> Gradients:
+    """`eager_backward`, with the function by its place in the kernels' table."""
+    *tensors, function, channels_last = call
+    return eager_backward(*(*tensors, lookup(native.FUNCTIONS[function]), channels_last))
 
 
 def fused(

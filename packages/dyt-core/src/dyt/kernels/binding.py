@@ -90,7 +90,10 @@ def _compile(path: Path) -> None:
     command = [*_command(), str(_SOURCES[0])]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, _lock(path).open("w") as lock:
+        with (
+            tempfile.TemporaryDirectory(dir=path.parent) as folder,
+            path.with_suffix(".lock").open("w") as lock,
+        ):
             fcntl.flock(lock, fcntl.LOCK_EX)
             if path.exists():
                 return
@@ -104,10 +107,6 @@ def _compile(path: Path) -> None:
             fresh.replace(path)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"it cannot be compiled into {path.parent}: {error}") from error
-
-
-def _lock(path: Path) -> Path:
-    return path.with_suffix(".lock")
 
 
 def _command() -> list[str]:
