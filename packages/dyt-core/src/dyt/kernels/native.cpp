@@ -48,6 +48,10 @@ constexpr int64_t LONG_RUN = 32;
 // at once. From FRESH up, glibc's malloc hands out pages that the kernel has only just zeroed,
 // and so brought into the caches: there it was slower (measured on two cores of a server).
 constexpr int64_t LARGE_Y = 6 << 20, LARGE_DX = 3 << 19, FRESH = 32 << 20;
+// Elements that are asked of the memory before their turn. The processor's own prefetching begins
+// anew at every page of each stream, and in a model nothing but dy is in the caches: backward took
+// 1.5 to 3 times as long there.
+constexpr int64_t AHEAD = 512;
 // Columns are repeated until a row has at least so many.
 constexpr int64_t SHORT_ROW = 128;
 
@@ -108,7 +112,7 @@ namespace portable {  // 128 bits: SSE2 or NEON
 #endif
 #define PRAGMA(TEXT) _Pragma(#TEXT)
 
-BEGIN_TARGET("avx2,fma")
+BEGIN_TARGET("avx2,fma,prfchw")
 namespace avx2 {
 #define WIDTH 32
 #include "native_loops.h"
@@ -116,7 +120,7 @@ namespace avx2 {
 }  // namespace avx2
 END_TARGET
 
-#define AVX512 "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
+#define AVX512 "avx2,fma,prfchw,avx512f,avx512bw,avx512dq,avx512vl"
 #define WIDTH 64
 BEGIN_TARGET(AVX512)
 namespace avx512 {

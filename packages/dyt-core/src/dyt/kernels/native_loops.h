@@ -254,19 +254,31 @@ struct Uniform {
       : alpha(same(p.alpha)), shift(same(p.shift)), past_caches(p.past_caches) {}
 };
 
+// What a loop comes to `ahead` elements later, asked of the memory now; 0 where the share ends.
+template <class T>
+INLINE void will_read(const T* p, int64_t ahead) {
+  __builtin_prefetch(p + ahead);
+}
+template <class T>
+INLINE void will_write(const Uniform& u, T* p, int64_t ahead) {
+  if (!u.past_caches) __builtin_prefetch(p + ahead, 1);
+}
+
 template <class Fn, class T, class Parameter>
 INLINE void forward_step(const Uniform& u, const T* x, T* y, const Parameter& weight,
-                         const Parameter& bias, int64_t j, int n) {
+                         const Parameter& bias, int64_t j, int n, int64_t ahead) {
+  will_read(x + j, ahead);
+  will_write(u, y + j, ahead);
   const F f = Fn::at(load(x + j, n) * u.alpha + u.shift).f;
   store(y + j, f * Parameter::at(weight, j, n) + Parameter::at(bias, j, n), n, u.past_caches);
 }
 
 template <class Fn, class T, class Parameter>
 INLINE void forward_row(const Uniform& u, const T* x, T* y, const Parameter& weight,
-                        const Parameter& bias, int64_t count) {
+                        const Parameter& bias, int64_t count, int64_t ahead) {
   int64_t j = 0;
-  for (; j + LANES <= count; j += LANES) forward_step<Fn>(u, x, y, weight, bias, j, LANES);
-  if (j < count) forward_step<Fn>(u, x, y, weight, bias, j, int(count - j));
+  for (; j + LANES <= count; j += LANES) forward_step<Fn>(u, x, y, weight, bias, j, LANES, ahead);
+  if (j < count) forward_step<Fn>(u, x, y, weight, bias, j, int(count - j), ahead);
 }
 
 // Four sums in vectors: of a column each (weight, bias), or of all elements.
@@ -280,9 +292,16 @@ INLINE void add_scalars(Sums& sums, Partial& partial) {
   sums = Sums{};
 }
 
+struct Ahead {
+  int64_t x, dy, dx;
+};
+
 template <class Fn, class T>
 INLINE void backward_step(const Uniform& u, const T* x, const T* dy, T* dx, F weight, int n,
-                          Sums& sums) {
+                          Sums& sums, const Ahead& ahead) {
+  will_read(x, ahead.x);
+  will_read(dy, ahead.dy);
+  will_write(u, dx, ahead.dx);
   const F in = load(x, n), g = load(dy, n);
   const Value value = Fn::at(in * u.alpha + u.shift);
   const F dz = g * weight * value.df;
@@ -295,9 +314,10 @@ INLINE void backward_step(const Uniform& u, const T* x, const T* dy, T* dx, F we
 
 template <class Fn, class T>
 INLINE void backward_column(const Uniform& u, const T* x, const T* dy, T* dx, const float* weight,
-                            float* dweight, float* dbias, int n, Sums& sums) {
+                            float* dweight, float* dbias, int n, Sums& sums,
+                            const Ahead& ahead) {
   sums.weight = load(dweight, n), sums.bias = load(dbias, n);
-  backward_step<Fn>(u, x, dy, dx, load(weight, n), n, sums);
+  backward_step<Fn>(u, x, dy, dx, load(weight, n), n, sums, ahead);
   store(dweight, sums.weight, n, false);
   store(dbias, sums.bias, n, false);
 }
@@ -306,24 +326,27 @@ INLINE void backward_column(const Uniform& u, const T* x, const T* dy, T* dx, co
 // memory delivers a quarter less to twelve streams than to three.
 template <class Fn, class T>
 INLINE void backward_row(const Uniform& u, const T* x, const T* dy, T* dx, const float* weight,
-                         float* dweight, float* dbias, int64_t count, Sums& sums) {
+                         float* dweight, float* dbias, int64_t count, Sums& sums,
+                         const Ahead& ahead) {
   int64_t j = 0;
   for (; j + LANES <= count; j += LANES)
-    backward_column<Fn>(u, x + j, dy + j, dx + j, weight + j, dweight + j, dbias + j, LANES, sums);
+    backward_column<Fn>(u, x + j, dy + j, dx + j, weight + j, dweight + j, dbias + j, LANES, sums,
+                        ahead);
   if (j < count)
     backward_column<Fn>(u, x + j, dy + j, dx + j, weight + j, dweight + j, dbias + j,
-                        int(count - j), sums);
+                        int(count - j), sums, ahead);
 }
 
 template <class Fn, class T>
 INLINE void backward_run(const Uniform& u, const T* x, const T* dy, T* dx, float weight,
-                         int64_t count, double& dweight, double& dbias, Partial& partial) {
+                         int64_t count, double& dweight, double& dbias, Partial& partial,
+                         const Ahead& ahead) {
   const F w = same(weight);
   Sums sums;
   int64_t j = 0;
   for (; j + LANES <= count; j += LANES)
-    backward_step<Fn>(u, x + j, dy + j, dx + j, w, LANES, sums);
-  if (j < count) backward_step<Fn>(u, x + j, dy + j, dx + j, w, int(count - j), sums);
+    backward_step<Fn>(u, x + j, dy + j, dx + j, w, LANES, sums, ahead);
+  if (j < count) backward_step<Fn>(u, x + j, dy + j, dx + j, w, int(count - j), sums, ahead);
   dweight += sum(sums.weight);
   dbias += sum(sums.bias);
   add_scalars(sums, partial);
@@ -338,14 +361,15 @@ void forward(const Problem& p, int64_t begin, int64_t end) {
   const Uniform u(p);
   for (int64_t i = begin; i < end;) {
     const int64_t row = i / p.width, column = i - row * p.width;
-    const int64_t count = std::min(p.width - column, end - i);
+    const int64_t count = std::min({p.width - column, end - i, CHUNK});
+    const int64_t ahead = end - i - count >= AHEAD ? AHEAD : 0;
     const T* from = x + offset(row, p.group, p.x_ld, p.width) + column;
     if (p.columns) {
       const Each weight{p.weight + column}, bias{p.bias + column};
-      forward_row<Fn>(u, from, y + i, weight, bias, count);
+      forward_row<Fn>(u, from, y + i, weight, bias, count, ahead);
     } else {
       const Same weight{same(p.weight[row % p.n])}, bias{same(p.bias[row % p.n])};
-      forward_row<Fn>(u, from, y + i, weight, bias, count);
+      forward_row<Fn>(u, from, y + i, weight, bias, count, ahead);
     }
     i += count;
   }
@@ -364,11 +388,13 @@ INLINE void backward_block(const Problem& p, Partial& partial, int64_t row, int6
     std::fill_n(dbias, chunk, 0.f);
     Sums sums;
     int64_t summed = 0;
+    const int64_t rows_ahead = (AHEAD + chunk - 1) / chunk;
     for (int64_t r = row; r < row + rows; r++) {
+      const int64_t jump = r + rows_ahead < row + rows ? rows_ahead : 0;
       backward_row<Fn>(u, static_cast<const T*>(p.x) + r * p.x_ld + c,
                        static_cast<const T*>(p.dy) + r * p.dy_ld + c,
                        static_cast<T*>(p.dx) + r * p.width + c, p.weight + c, dweight, dbias,
-                       chunk, sums);
+                       chunk, sums, {jump * p.x_ld, jump * p.dy_ld, jump * p.width});
       summed += chunk;
       if (summed >= SCALAR_BLOCK || r + 1 == row + rows) {
         add_scalars(sums, partial);
@@ -396,11 +422,12 @@ void backward(const Problem& p, Partial& partial, int64_t begin, int64_t end) {
       i += rows * count;
     } else {
       const int64_t count = std::min({p.width - column, end - i, CHUNK});
+      const int64_t ahead = end - i - count >= AHEAD ? AHEAD : 0;
       backward_run<Fn>(
           u, static_cast<const T*>(p.x) + offset(row, p.group, p.x_ld, p.width) + column,
           static_cast<const T*>(p.dy) + offset(row, p.group, p.dy_ld, p.width) + column,
           static_cast<T*>(p.dx) + i, p.weight[row % p.n], count, partial.dweight[row % p.n],
-          partial.dbias[row % p.n], partial);
+          partial.dbias[row % p.n], partial, {ahead, ahead, ahead});
       i += count;
     }
   }
