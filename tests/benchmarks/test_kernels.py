@@ -45,6 +45,18 @@ def test_one_size_makes_rows_a_plot_and_runs(tmp_path):
     assert set(runs) == {(f"{layer} bfloat16", "FINISHED") for layer in by_layer}
 
 
+def test_cold_caches_are_timed_apart(tmp_path):
+    case = ("--size", "256x192", "--dtype", "float32", "--pass", "forward+backward")
+    done = bench(tmp_path, *case, "--rounds", "7", "--no-compile", "--cold", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert "cold caches" in done.stdout
+    assert "to reach" not in done.stdout
+    rows = json.loads((tmp_path / "out/cpu-float32-cold.json").read_text())
+    assert {"clone", "DyT native", "nn.LayerNorm"} <= {row["layer"] for row in rows}
+    refused = bench(tmp_path, *case, "--cold", "--gate")
+    assert (refused.returncode, "leave out --cold" in refused.stderr) == (2, True)
+
+
 def test_the_gate_says_what_falls_short(scripts):
     from gate import judge
 
