@@ -201,11 +201,12 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     from matplotlib.figure import Figure
 
     panels = list(dict.fromkeys((row.size, row.pass_) for row in rows))
-    height = -(-len(panels) // len(PASSES))
+    width = len({pass_ for _, pass_ in panels})
+    height = len(panels) // width
     with matplotlib.rc_context({"font.size": 8, "axes.spines.top": False}):
-        figure = Figure(figsize=(11, 2.1 * height), layout="constrained")
-        axes = figure.subplots(height, len(PASSES), squeeze=False)
-        for axis, panel in zip(axes.flat, panels, strict=False):
+        figure = Figure(figsize=(3.7 * width, 2.1 * height), layout="constrained")
+        axes = figure.subplots(height, width, squeeze=False)
+        for axis, panel in zip(axes.flat, panels, strict=True):
             own = [row for row in rows if (row.size, row.pass_) == panel]
             names = [row.layer for row in own]
             colours = ["#D55E00" if "DyT" in n or "Derf" in n else "#999999" for n in names]

@@ -116,7 +116,9 @@ def _plot(by_model: Sequence[Sequence[Line]], path: Path) -> None:
         colours = ["0.6" if line.norm == AA else "C0" for line in drawn]
         axis.barh(names, ratios, color=colours, height=0.65)
         axis.axvline(1, color="black", linewidth=1)
-        axis.bar_label(axis.containers[0], [f"{ratio:.2f}" for ratio in ratios], padding=3)
+        labels = [f"{ratio:.2f}" for ratio in ratios]
+        over_line = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axis.bar_label(axis.containers[0], labels, padding=3, bbox=over_line)
         axis.set_xlim(0, 1.2 * max(*ratios, 1))
         axis.set_title(f"{part}\nnative = 1")
         axis.spines[["top", "right"]].set_visible(False)
