@@ -91,7 +91,7 @@ def new_domain(session: nox.Session) -> None:
 
 @nox.session
 def kernels(session: nox.Session) -> None:
-    """Time the layers alone against the norms and against copying memory; after --: --gate."""
+    """Time the layers alone against norms and against copying memory; after --: --gate, --cold."""
     install_packages(session)
     session.run("python", "benchmarks/kernels/bench_modules.py", *session.posargs)
 

@@ -41,7 +41,8 @@ DTYPES = ("float32", "bfloat16")
 MOVED = {"forward": 2, "forward+backward": 5, "inference": 2}
 PATIENCE_S = 8.0  # for one size and pass: where a round is slow there are fewer, never below 7
 COMPILED = "4096x768"  # the size at which torch.compile takes part: it takes ten seconds a case
-FLUSH_BYTES = {"cuda": 256 << 20, "cpu": 32 << 20}  # larger than any second-level cache
+# Larger than any GPU's second-level cache; and, a thread, than any CPU core's.
+FLUSH_GPU_BYTES, FLUSH_THREAD_BYTES = 256 << 20, 16 << 20
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,10 @@ class Clock:
     def __init__(self, device: torch.device, *, cold: bool = False) -> None:
         self.device = device
         self.cold = cold and device.type == "cpu"
+        size = FLUSH_THREAD_BYTES * torch.get_num_threads() if self.cold else 0
         if device.type == "cuda":
             self.start, self.end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        size = FLUSH_BYTES[device.type] if self.cold or device.type == "cuda" else 0
+            size = FLUSH_GPU_BYTES
         self.flush = torch.empty(size, dtype=torch.uint8, device=device)
 
     def __call__(self, run: Callable[[], object]) -> float:

@@ -45,13 +45,6 @@ def test_plan_lists_the_cells_for_programs(cli):
     assert {cell["state"] for cell in plan["cells"]} == {"waiting"}
 
 
-def test_a_mistyped_command_is_guessed(cli):
-    done = cli("rnu", SUITE)
-    assert done.exit_code == 2
-    assert "unknown command 'rnu'" in done.stderr
-    assert "did you mean 'run'?" in done.stderr
-
-
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["domains"], ["plan", SUITE], ["convert", "--help"]]
 )

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from dyt_bench.errors import UserError
-from dyt_bench.registry import unknown
 
 
 class _Group(click.Group):
@@ -18,11 +17,6 @@ class _Group(click.Group):
         except UserError as error:
             click.echo(f"dyt-bench: {error}", err=True)
             ctx.exit(2)
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            ctx.fail(unknown("command", args[0], self.list_commands(ctx)))
-        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
