@@ -50,6 +50,14 @@ def test_ambiguous_letters_are_counted(tmp_path: Path, caplog: pytest.LogCapture
     assert "a.fa: sequence 's0': 2 ambiguous letters (IUPAC) are read as N" in caplog.text
 
 
+def test_a_letter_that_is_no_nucleotide_is_named_once_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.fa"
+    path.write_text(">a\nACGT\nJ\n")
+    with pytest.raises(DataError, match=r"has 'J' at base 5.*write N") as raised:
+        read_sequences(path)
+    assert str(raised.value).count(str(path)) == 1
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_letters_of_another_alphabet_are_named(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a.fa"

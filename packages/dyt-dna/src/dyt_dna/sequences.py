@@ -81,7 +81,8 @@ def tokens_of(letters: bytes, what: str) -> Tensor:
     if len(invalid):
         place = int(invalid[0])
         raise DataError(
-            f"{what} has {chr(letters[place])!r} at base {place + 1}, which is no nucleotide"
+            f"{what} has {chr(letters[place])!r} at base {place + 1}, which is no nucleotide: "
+            "write N for a base that is not known"
         )
     ambiguous = sum(map(letters.upper().count, _AMBIGUOUS.encode()))
     if ambiguous:
@@ -109,6 +110,8 @@ def _parse(file: Path) -> Iterator[Stretch]:
                 if record.seq:
                     found = True
                     yield _stretch(record, file)
+    except DataError:  # names the file already
+        raise
     except (ValueError, OSError, EOFError) as error:  # EOFError: a gzip file cut short
         raise DataError(f"{file}: {error}") from error
     if not found:

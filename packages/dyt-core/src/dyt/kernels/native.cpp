@@ -50,7 +50,7 @@ constexpr int64_t LONG_RUN = 32;
 constexpr int64_t LARGE_Y = 6 << 20, LARGE_DX = 3 << 19, FRESH = 32 << 20;
 // Elements that are asked of the memory before their turn. The processor's own prefetching begins
 // anew at every page of each stream, and in a model nothing but dy is in the caches: backward took
-// 1.5 to 3 times as long there.
+// 1.4 to 3 times as long there.
 constexpr int64_t AHEAD = 512;
 // Columns are repeated until a row has at least so many.
 constexpr int64_t SHORT_ROW = 128;
