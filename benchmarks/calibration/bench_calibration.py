@@ -25,8 +25,8 @@ from rich.console import Console
 from train import Row, run, tasks
 from variants import VARIANTS
 
-from dyt_bench.cell import Task
-from dyt_bench.workspace import DEFAULT as WORKSPACE
+from dyt_bench.plugin.task import Task
+from dyt_bench.records.workspace import DEFAULT as WORKSPACE
 
 ROWS = WORKSPACE / "calibration" / "rows.jsonl"
 OUT = Path("results/calibration")

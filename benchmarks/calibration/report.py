@@ -10,13 +10,13 @@ from rich.table import Table
 from train import Row
 from variants import VARIANTS
 
-from dyt_bench.domain import Metric
-from dyt_bench.environment import fingerprint
-from dyt_bench.files import read_json, write_json
-from dyt_bench.registry import discover
+from dyt_bench.discovery.domains import discover
+from dyt_bench.plugin.atomic import read_json, write_json
+from dyt_bench.plugin.domain import Metric
+from dyt_bench.records.environment import fingerprint
 from dyt_bench.report.figures.style import LIGHT, looks
 from dyt_bench.report.page import markdown_table
-from dyt_bench.statistics import compare
+from dyt_bench.verdicts.statistics import compare
 
 ARMS = ("native", "plain", "calibrated")
 PRETRAINED = "pretrained.json"  # what benchmarks/pretrained/bench_pretrained.py wrote

@@ -15,11 +15,11 @@ from torch import nn
 from variants import VARIANTS
 
 import dyt
-from dyt_bench.cell import Cell, Task
-from dyt_bench.registry import discover
-from dyt_bench.suite import Selection, load_suite
-from dyt_bench.trainer import Diverged, make_trainer
-from dyt_bench.worker import build
+from dyt_bench.discovery.domains import discover
+from dyt_bench.plugin.task import Cell, Task
+from dyt_bench.suite.expand import Selection, load_suite
+from dyt_bench.training.run import build
+from dyt_bench.training.trainer import Diverged, make_trainer
 
 SUITE = Path(__file__).parents[1] / "default.yaml"
 

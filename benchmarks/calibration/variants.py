@@ -12,9 +12,9 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
 import dyt
-from dyt.convert import original
-from dyt.embedding import ScaledEmbedding
-from dyt_bench.cell import Norm
+from dyt._surgery.convert import original
+from dyt._surgery.embedding import ScaledEmbedding
+from dyt_bench.plugin.task import Norm
 
 Offset = Literal["none", "one", "channel"]
 

@@ -21,8 +21,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from dyt_bench.zoo import LIBRARIES, library
-from dyt_bench.zoo.examine import RAN, Examination, examine
+from dyt_bench.conversion.examine import RAN, Examination, examine
+from dyt_bench.conversion.zoo import LIBRARIES, library
 
 SECONDS = 60  # for one architecture
 GIB = 8  # of memory, for the worker
@@ -137,8 +137,8 @@ def report(found: list[Examination]) -> None:
             kinds.update(row.kinds)
         sites, unknown = kinds.total(), kinds["unknown"]
         swapped = [row for row in rows if row.replaceable]
-        tried = [row for row in swapped if row.baseline is not None]
-        ran = [row for row in tried if row.baseline == RAN]
+        tried = [row for row in swapped if row.as_built is not None]
+        ran = [row for row in tried if row.as_built == RAN]
         still = [row for row in ran if _runs(row)]
         print(f"{source}: {len(rows)} architectures, {len(built)} built")
         print(
@@ -176,7 +176,7 @@ def passed(found: list[Examination]) -> bool:
     """At least 99 % of sites classified, and 98 % of what ran still runs."""
     sites = sum(sum(row.kinds.values()) for row in found)
     unknown = sum(row.kinds.get("unknown", 0) for row in found)
-    ran = [row for row in found if row.replaceable and row.baseline == RAN]
+    ran = [row for row in found if row.replaceable and row.as_built == RAN]
     still = sum(map(_runs, ran))
     return unknown <= 0.01 * sites and still >= 0.98 * len(ran)
 

@@ -20,11 +20,11 @@ from typing import Any
 import click
 import torch
 
-from dyt_bench.cell import Cell, Task
-from dyt_bench.measure import quartiles
-from dyt_bench.record import Record
-from dyt_bench.registry import discover
-from dyt_bench.worker import build, run_cell
+from dyt_bench.discovery.domains import discover
+from dyt_bench.plugin.task import Cell, Task
+from dyt_bench.records.record import Record
+from dyt_bench.training.clock import quartiles
+from dyt_bench.training.run import build, run_cell
 
 LIMIT = 0.03  # of a step
 FIRST = 3  # steps that pay for allocation

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import click
 
-from dyt_bench.cell import Cell, Norm, Task
-from dyt_bench.files import write_json
-from dyt_bench.record import Result
-from dyt_bench.registry import Discovery, discover
-from dyt_bench.statistics import AA
-from dyt_bench.workspace import Workspace
+from dyt_bench.discovery.domains import Discovery, discover
+from dyt_bench.plugin.atomic import write_json
+from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.records.record import Result
+from dyt_bench.records.workspace import Workspace
+from dyt_bench.verdicts.statistics import AA
 
 LIMIT_S = 10.0
 NORMS = [

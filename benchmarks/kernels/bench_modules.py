@@ -25,10 +25,10 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import dyt
-from dyt.kernels import native
-from dyt_bench.measure import interleave, now, quartiles
-from dyt_bench.workspace import DEFAULT as WORKSPACE
-from dyt_bench.workspace import Workspace
+from dyt._kernels.cpu import launcher as native
+from dyt_bench.records.workspace import DEFAULT as WORKSPACE
+from dyt_bench.records.workspace import Workspace
+from dyt_bench.training.clock import interleave, now, quartiles
 
 # Tokens by features, and ConvNeXt-T's first and third stage: (N, C, H, W).
 SIZES = {
@@ -228,7 +228,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
 def log(rows: Sequence[Row], clock: Clock, uri: str) -> None:
     """One MLflow run for each layer and type, in the experiment dyt-bench/kernels."""
-    from dyt_bench.environment import fingerprint
+    from dyt_bench.records.environment import fingerprint
     from dyt_bench.tracking import Tracker
 
     tracker = Tracker(uri, "dyt-bench/kernels", Workspace(WORKSPACE))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from dyt.kernels import triton as launcher
+from dyt._kernels.triton import launcher
 
 if TYPE_CHECKING:
     from static import Figures

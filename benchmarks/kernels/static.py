@@ -24,8 +24,7 @@ from rich.table import Table
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from dyt.kernels import triton as launcher
-from dyt.kernels import triton_device as device
+from dyt._kernels.triton import device, launcher
 
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 TARGETS: dict[str, GPUTarget] = {

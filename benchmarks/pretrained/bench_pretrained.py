@@ -20,12 +20,12 @@ from rich.table import Table
 from torch import Tensor
 
 import dyt
-from dyt_bench.cell import Cell
-from dyt_bench.files import write_json
-from dyt_bench.optim import adamw
-from dyt_bench.registry import discover
-from dyt_bench.suite import Selection, load_suite
-from dyt_bench.worker import build
+from dyt_bench.discovery.domains import discover
+from dyt_bench.plugin.atomic import write_json
+from dyt_bench.plugin.optim import adamw
+from dyt_bench.plugin.task import Cell
+from dyt_bench.suite.expand import Selection, load_suite
+from dyt_bench.training.run import build
 
 SUITE = Path(__file__).with_name("suite.yaml")
 BATCHES = 4  # to calibrate on

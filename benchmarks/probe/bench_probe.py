@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 import dyt
-from dyt.probe import EVERY
-from dyt_bench.measure import interleave, quartiles
+from dyt._probe import EVERY
+from dyt_bench.training.clock import interleave, quartiles
 
 NEVER = 10**9
 

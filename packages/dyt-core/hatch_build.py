@@ -10,9 +10,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "src/dyt/kernels/native.cpp"
+SOURCE = "src/dyt/_kernels/cpu/native.cpp"
 HEADERS = ("native_calls.h", "native_loops.h")  # beside it, and included by it
-LIBRARY = "src/dyt/kernels/libdyt_native.so"
+LIBRARY = "src/dyt/_kernels/cpu/libdyt_native.so"
 COMPILERS = ("c++", "g++", "clang++")
 
 # NaN and infinities must pass: no -ffast-math, only the parts of it that do not change values

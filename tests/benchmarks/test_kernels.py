@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dyt.kernels import native
+from dyt._kernels.cpu import launcher as native
 
 FOLDER = Path(__file__).parents[2] / "benchmarks/kernels"
 pytestmark = pytest.mark.skipif(

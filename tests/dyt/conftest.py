@@ -3,7 +3,7 @@
 import pytest
 
 import dyt
-from dyt import ops
+from dyt import _ops as ops
 
 
 def _bind(monkeypatch):

@@ -7,7 +7,7 @@ import torch
 
 import dyt
 from dyt import functional
-from dyt.kernels import native
+from dyt._kernels.cpu import launcher as native
 
 NATIVE = pytest.mark.skipif(native.missing() is not None, reason="no native library")
 
@@ -90,7 +90,7 @@ def fused(monkeypatch):
     original = dyt.ops.fused
 
     def spy(*arguments):
-        used.append(type(arguments[-1].prepared).__module__.removeprefix("dyt.kernels."))
+        used.append(type(arguments[-1].prepared).__module__.removeprefix("dyt._kernels."))
         return original(*arguments)
 
     monkeypatch.setattr(dyt.ops, "fused", spy)

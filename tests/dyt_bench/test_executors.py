@@ -98,7 +98,7 @@ class Wrapped(CommandExecutor):
 # What the harness preloads: this process's other tests share the fork server.
 @pytest.fixture(scope="module", params=[LocalExecutor, CommandExecutor])
 def executor(request):
-    return request.param(["dyt_bench.worker"])
+    return request.param(["dyt_bench.training.run"])
 
 
 def ends(pid):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dyt_bench.cell import Task
+from dyt_bench.plugin.task import Task
 
 
 @pytest.fixture(autouse=True)

@@ -3,4 +3,4 @@
 from dyt_bench.testing import conformance
 from dyt_diffusion import domain
 
-test_conformance = conformance(domain, models=["dit"], slow=["baseline"])
+test_conformance = conformance(domain, models=["dit"], slow=["reference"])

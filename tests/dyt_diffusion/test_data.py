@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from dyt_bench.errors import DataError
-from dyt_bench.fetch import fetched_folder
+from dyt_bench.plugin.fetch import fetched_folder
 from dyt_diffusion import domain
 
 

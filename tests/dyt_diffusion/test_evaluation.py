@@ -14,7 +14,7 @@ from dyt_diffusion.derived import derived_folder
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """The digits, and a fresh model of them; the classifier is trained once for all tests."""
-    from dyt_bench.cell import Task
+    from dyt_bench.plugin.task import Task
 
     task = Task(
         domain="diffusion",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dyt_bench.domain import DataError
+from dyt_bench.plugin.domain import DataError
 from dyt_dna import domain
 from dyt_dna.catalog import ARCHITECTURES, LABELLED, SPECIES
 from dyt_dna.models import build

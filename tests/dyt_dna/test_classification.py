@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import DataError
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.task import Task
 from dyt_dna import domain, labelled
 from dyt_dna.bases import UNKNOWN, reverse_complement
 from dyt_dna.catalog import SPECIES
@@ -114,7 +114,7 @@ def test_ps_puts_both_strands_in_one_class(folder: Path, tmp_path: Path) -> None
 def test_a_classifier_learns_and_gc_content_alone_tells(folder: Path, tmp_path: Path) -> None:
     data = data_of(folder)
     loss, accuracy = gc_baseline(data)
-    assert domain.baseline(TASK, data) == loss
+    assert domain.reference_score(TASK, data) == loss
     assert 0 < loss < 0.4
     assert accuracy > 0.8
     torch.manual_seed(0)
@@ -146,4 +146,4 @@ def test_species_are_told_apart_on_what_is_held_out(
     data = data_of(None, dataset="species", model="caduceus")
     assert data.length == 256
     assert sorted({int(label) for _, label in data.val}) == [0, 1, 2, 3]
-    assert domain.baseline(TASK, data) < 1
+    assert domain.reference_score(TASK, data) < 1

@@ -3,4 +3,4 @@
 from dyt_bench.testing import conformance
 from dyt_dna import domain
 
-test_conformance = conformance(domain, models=["hyena"], slow=["baseline"])
+test_conformance = conformance(domain, models=["hyena"], slow=["reference"])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import DataError
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.task import Task
 from dyt_dna import domain
 from dyt_dna.bases import BASES, MASK, UNKNOWN
 from dyt_dna.catalog import ARCHITECTURES

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dyt_bench.cell import Task
+from dyt_bench.plugin.task import Task
 from dyt_dna import MASKED_ORDER, ORDER, domain
 from dyt_dna.markov import markov_loss
 
@@ -28,9 +28,9 @@ def test_markov_loss_of_the_readme(order: int, loss: float) -> None:
 def test_baseline_is_taken_on_what_the_model_is_validated_on() -> None:
     causal = domain.build_data(TASK)
     masked = domain.build_data(replace(TASK, model="caduceus"))
-    assert domain.baseline(TASK, causal) == markov_loss(causal, ORDER)
+    assert domain.reference_score(TASK, causal) == markov_loss(causal, ORDER)
     task = replace(TASK, model="caduceus")
-    all_bases, some = markov_loss(causal, MASKED_ORDER), domain.baseline(task, masked)
+    all_bases, some = markov_loss(causal, MASKED_ORDER), domain.reference_score(task, masked)
     assert some != all_bases
     assert some == pytest.approx(all_bases, abs=0.02)
 

@@ -14,7 +14,7 @@ import torch
 from transformers.loss.loss_utils import ForCausalLMLoss, ForMaskedLMLoss
 
 import dyt
-from dyt_bench.cell import Task
+from dyt_bench.plugin.task import Task
 from dyt_dna import domain
 from dyt_dna.bases import UNKNOWN
 from dyt_dna.data import GenomeData

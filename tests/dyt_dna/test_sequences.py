@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dyt_bench.domain import DataError
+from dyt_bench.plugin.domain import DataError
 from dyt_dna import domain, sequences
 from dyt_dna.bases import BASES
 from dyt_dna.sequences import Stretch, read_sequences

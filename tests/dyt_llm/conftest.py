@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dyt_bench.cell import Task
+from dyt_bench.plugin.task import Task
 from dyt_llm import domain
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import DataError
-from dyt_bench.fetch import fetched_folder
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.fetch import fetched_folder
+from dyt_bench.plugin.task import Task
 from dyt_llm import data as data_module
 from dyt_llm import domain
 from dyt_llm.corpora import GPT2_FILES

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dyt_bench.cell import Task
+from dyt_bench.plugin.task import Task
 from dyt_llm import domain
 from dyt_llm.data import text_data
 from dyt_llm.evaluation import loss_by_position
@@ -28,7 +28,7 @@ def test_what_is_measured_once(made: tuple, tmp_path: Path) -> None:
     assert len(accuracy) == 6
     assert all(0 <= value <= 1 for value in accuracy.values())
     assert figures["few_shot_chance"] == 0.25
-    assert figures["markov5_loss"] < domain.baseline(task, data) < log(256)
+    assert figures["markov5_loss"] < domain.reference_score(task, data) < log(256)
     (picture,) = tmp_path.iterdir()
     assert picture.name == "in_context.png"
     with Image.open(picture) as image:
@@ -50,4 +50,4 @@ def test_the_baseline_of_longer_tokens_is_counted_by_the_byte(task: Callable[...
     counts = torch.bincount(data.train.stream.long(), minlength=1024).double()
     entropy = -((counts + 1e-9) / counts.sum()).log()[windows[:, 1:]].sum()
     size = data.codec.token_bytes[windows[:, 1:]].sum()
-    assert domain.baseline(few, data) == pytest.approx(float(entropy / size), rel=0.02)
+    assert domain.reference_score(few, data) == pytest.approx(float(entropy / size), rel=0.02)

@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 import dyt
-from dyt_bench.cell import Task
+from dyt_bench.plugin.task import Task
 from dyt_llm import domain
 from dyt_llm.data import TextData, text_data
 from dyt_llm.module import LanguageModel

@@ -5,7 +5,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from dyt_bench.domain import DataError
+from dyt_bench.plugin.domain import DataError
 from dyt_llm.documents import documents
 from dyt_llm.tables import read_rows
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from dyt_bench.cell import Task
+from dyt_bench.plugin.task import Task
 
 
 @pytest.fixture(autouse=True)

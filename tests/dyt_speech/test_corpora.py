@@ -6,8 +6,8 @@ import pytest
 from torchaudio.datasets import LIBRISPEECH as LIBRISPEECH_SET
 from torchaudio.datasets import SPEECHCOMMANDS
 
-from dyt_bench.domain import DataError
-from dyt_bench.fetch import fetch, fetched_folder
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.fetch import fetch, fetched_folder
 from dyt_speech import domain
 from dyt_speech.corpora import ASTERISK, CORPORA, recordings_of
 

@@ -1,6 +1,6 @@
 import pytest
 
-from dyt_bench.cell import Task
+from dyt_bench.plugin.task import Task
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from dyt_bench.domain import Training
 from dyt_bench.errors import DataError
+from dyt_bench.plugin.domain import TrainingPreset
 from dyt_vision import domain
 from dyt_vision.data import image_data
 from dyt_vision.memory import fit, read_idx
 
-PLAIN = Training(summary="nothing special")
+PLAIN = TrainingPreset(summary="nothing special")
 
 
 def paint(folder, count, *, size=(40, 50)):
@@ -61,7 +61,7 @@ def test_a_data_budget_is_a_part_of_the_training_set_whatever_the_seed(task):
 
 def test_the_baseline_is_the_majority_class(task):
     data = domain.build_data(task())
-    assert domain.baseline(task(), data) == pytest.approx(0.1, abs=0.01)
+    assert domain.reference_score(task(), data) == pytest.approx(0.1, abs=0.01)
 
 
 def test_fashion_mnist_as_debian_lays_it_out(task, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import dyt
-from dyt_bench.domain import Training
+from dyt_bench.plugin.domain import TrainingPreset
 from dyt_vision import domain
 from dyt_vision.module import Classifier
 
@@ -49,7 +49,7 @@ def test_a_recipe_mixes_images_and_smooths_labels(task):
 
     def loss(**options):
         torch.manual_seed(0)
-        recipe = Training(summary="a test's", options=options)
+        recipe = TrainingPreset(summary="a test's", options=options)
         module = Classifier(task(), data, recipe)
         module.log = lambda *a, **k: None
         return module, module.training_step((images, labels), 0)

@@ -37,7 +37,7 @@ NOT_RUN = {
 @cache
 def sessions():
     """Names of the sessions the noxfile defines, `bench(domain='dna')` and its like included."""
-    from dyt_bench.registry import discover
+    from dyt_bench.discovery.domains import discover
 
     tree = ast.parse((ROOT / "noxfile.py").read_text())
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
@@ -103,8 +103,8 @@ def test_toml_blocks_are_entry_points_that_are_looked_for(block):
 def test_yaml_blocks_are_suites(block, tmp_path):
     from PIL import Image
 
-    from dyt_bench.registry import discover
-    from dyt_bench.suite import load_suite
+    from dyt_bench.discovery.domains import discover
+    from dyt_bench.suite.expand import load_suite
 
     for label in ("cats", "dogs"):
         (tmp_path / "photographs" / label).mkdir(parents=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from tests.readme.blocks import ROOT
 
-from dyt_bench import registry
-from dyt_bench.domain import ENTRY_POINT_GROUP, Domain
+from dyt_bench.discovery import domains as registry
 from dyt_bench.errors import UserError
-from dyt_bench.suite import load_suite
+from dyt_bench.plugin.domain import ENTRY_POINT_GROUP, Domain
+from dyt_bench.suite.expand import load_suite
 
 GUIDE = (ROOT / "packages/dyt-bench/README.md").read_text()
 CONTRACT = "The contract on one screen"
@@ -134,7 +134,7 @@ def unknown_domain(says, monkeypatch):
 
 
 def no_path(says, _):
-    from dyt_bench.sources import files_below
+    from dyt_bench.plugin.files import files_below
 
     with pytest.raises(UserError) as error:
         files_below(None, {".png"}, "CLASS/IMAGE.png")
@@ -142,7 +142,7 @@ def no_path(says, _):
 
 
 def no_package(says, monkeypatch):
-    from dyt_bench import sources
+    from dyt_bench.plugin import files as sources
 
     monkeypatch.setattr(sources, "find_spec", lambda name: None)
     with pytest.raises(UserError) as error:
@@ -160,7 +160,7 @@ def not_fetched(says, monkeypatch):
 
 
 def too_few(says, _):
-    from dyt_bench.loading import SeededDataModule
+    from dyt_bench.plugin.data import SeededDataModule
 
     with pytest.raises(UserError) as error:
         SeededDataModule(range(20), range(5), batch_size=32, seed=0)
@@ -168,7 +168,7 @@ def too_few(says, _):
 
 
 def no_batch(says, _):
-    from dyt_bench.checkpoint import _epochs
+    from dyt_bench.training.checkpoint import _epochs
 
     with pytest.raises(ValueError, match="no batch") as error:
         next(_epochs([]))
@@ -209,7 +209,7 @@ def no_units(says, _):
 
     from torch import nn
 
-    from dyt_bench.trainer import Watch
+    from dyt_bench.training.trainer import Watch
 
     watch = Watch(SimpleNamespace(batch_size=1), None)
     with pytest.raises(AttributeError) as error:
@@ -218,7 +218,7 @@ def no_units(says, _):
 
 
 def diverged(says, _):
-    from dyt_bench.trainer import Diverged
+    from dyt_bench.training.trainer import Diverged
 
     return str(Diverged(3, float("nan")))
 

@@ -53,7 +53,7 @@ def test_a_domain_need_not_be_installed(cli, tmp_path, monkeypatch):
 def test_what_is_no_domain_breaks_the_contract(cli):
     result = cli("json:dumps")
     assert result.exit_code == 1
-    assert "The object is a function, not a dyt_bench.domain.Domain object." in result.stderr
+    assert "The object is a function, not a dyt_bench.plugin.domain.Domain object." in result.stderr
 
 
 def test_models_are_checked_one_by_one(cli):

@@ -23,7 +23,7 @@ def call(test, name):
 
 
 def test_each_rule_is_a_test_with_its_name():
-    cases = collected(conformance(dyt_defects.domain, slow=["baseline"]))
+    cases = collected(conformance(dyt_defects.domain, slow=["reference"]))
     assert [case.id for case in cases] == [rule.name for rule in RULES]
     assert {case.id for case in cases if case.marks} == {"baseline"}
 

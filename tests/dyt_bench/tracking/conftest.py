@@ -9,12 +9,12 @@ from contextlib import contextmanager
 import pytest
 from mlflow import MlflowClient
 
-from dyt_bench.cell import Cell, Norm, Task
-from dyt_bench.files import write_json
-from dyt_bench.record import Result
+from dyt_bench.plugin.atomic import write_json
+from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.records.record import Result
+from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking import store as stores
 from dyt_bench.tracking import tracker as trackers
-from dyt_bench.workspace import Workspace
 
 STEPS = 40
 

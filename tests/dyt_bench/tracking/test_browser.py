@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from dyt_bench.files import write_json
-from dyt_bench.registry import discover
+from dyt_bench.discovery.domains import discover
+from dyt_bench.plugin.atomic import write_json
 from dyt_bench.tracking.sync import sync_suites
 
 from .conftest import a_cell

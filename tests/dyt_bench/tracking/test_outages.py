@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.store import outage
-from dyt_bench.workspace import Workspace
 
 from .conftest import curves, free_port, runs_of
 
@@ -101,7 +101,7 @@ def test_a_suite_misses_no_metric_though_the_server_dies_three_times(uri, mlflow
 
 def compare(uri, workspace, cells):
     """Every point of every row is in MLflow, once, in a run that is over."""
-    from dyt_bench.record import Record
+    from dyt_bench.records.record import Record
 
     runs = {run.data.tags["dyt_bench.cell"]: run for run in runs_of(uri)}
     records = [Record(folder) for folder in cells.iterdir()]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dyt_bench.registry import discover
+from dyt_bench.discovery.domains import discover
 from dyt_bench.tracking import Tracker
 from dyt_bench.tracking.sync import sync_suites
 

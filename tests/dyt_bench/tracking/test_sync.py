@@ -8,8 +8,8 @@ import pytest
 from filelock import FileLock
 from mlflow import MlflowClient
 
+from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
-from dyt_bench.registry import discover
 from dyt_bench.tracking import summary as summaries
 from dyt_bench.tracking.mirror import Mirror
 from dyt_bench.tracking.store import Store

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities import RunStatus
 
 from dyt_bench.errors import UserError
-from dyt_bench.record import Result
+from dyt_bench.records.record import Result
 from dyt_bench.tracking import Tracker
 from dyt_bench.tracking.mirror import IDENTITY_TAG
 

@@ -2,8 +2,8 @@
 
 import time
 
-from dyt_bench.domain import Dataset, Domain, Metric, Model
-from dyt_bench.sources import files_below
+from dyt_bench.plugin.domain import Dataset, Domain, Metric, Model
+from dyt_bench.plugin.files import files_below
 
 LINE = {
     "summary": "two layers",
@@ -45,7 +45,7 @@ class Healthy(Domain):
 
         return parts.Line(task, self.training(task))
 
-    def baseline(self, task, data):
+    def reference_score(self, task, data):
         from dyt_defects import parts
 
         return parts.error_of_mean(data)
@@ -140,7 +140,7 @@ class TheWrongWayRound(Healthy):
 
 
 class NeverBeatingItsBaseline(Healthy):
-    def baseline(self, task, data):
+    def reference_score(self, task, data):
         return 0.0
 
 

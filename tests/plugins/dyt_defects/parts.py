@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn.functional import l1_loss, mse_loss
 from torch.utils.data import Dataset, TensorDataset
 
-from dyt_bench.domain import DataError
-from dyt_bench.loading import SeededDataModule
-from dyt_bench.optim import adamw
+from dyt_bench.plugin.data import SeededDataModule
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.optim import adamw
 
 
 def points(task):

@@ -1,12 +1,12 @@
-"""One of each that a package may add beside domains; see `dyt_bench.points` for the contracts."""
+"""One of each that a package may add beside domains; see `dyt_bench.plugin.extensions`."""
 
 import statistics
 import sysconfig
 from pathlib import Path
 
-from dyt_bench.domain import DataError
 from dyt_bench.executors.command import CommandExecutor
-from dyt_bench.points import AddedDataset, AddedMetric, Plot, Section
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, Plot, Section
 
 
 def reference():

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from dyt_bench.domain import Dataset, Domain, Metric, Model, Training
+from dyt_bench.plugin.domain import Dataset, Domain, Metric, Model, TrainingPreset
 
 HERE = Path(__file__).parent
 FAULTS = ("raise", "segfault", "exit", "vanish", "killed", "import", "hang", "memory", "fill")
@@ -32,8 +32,8 @@ class Tiny(Domain):
         )
     }
     trainings = {
-        "default": Training(summary="AdamW, cosine"),
-        "ema": Training(summary="with everything", ema_decay=0.9, clip_norm=1.0),
+        "default": TrainingPreset(summary="AdamW, cosine"),
+        "ema": TrainingPreset(summary="with everything", ema_decay=0.9, clip_norm=1.0),
     }
 
     def build_data(self, task):

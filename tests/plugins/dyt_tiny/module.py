@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
-from dyt_bench.loading import SeededDataModule
-from dyt_bench.optim import adamw
+from dyt_bench.plugin.data import SeededDataModule
+from dyt_bench.plugin.optim import adamw
 
 SLOW_S = 0.02  # a step of the model "slow", at least
 

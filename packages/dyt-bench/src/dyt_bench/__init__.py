@@ -1,1 +1,1 @@
-"""The harness: plan -> run -> record -> judge -> show. `dyt_bench.domain` is for plugin authors."""
+"""The harness: suite -> runs -> records -> verdicts -> report. Plug-ins import `plugin`."""

@@ -9,9 +9,9 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-from dyt import ops
-from dyt.family import lookup
-from dyt.kernels import native
+from dyt import _ops as ops
+from dyt._kernels.cpu import launcher as native
+from dyt.functions import lookup
 
 # auto: Triton for tensors on a GPU, native for those on a CPU, where they can; else eager.
 BACKENDS = ("auto", "eager", *ops.BACKENDS)

@@ -15,9 +15,9 @@ from types import MappingProxyType
 
 from torch import nn
 
-from dyt.audit import audit
-from dyt.embedding import ScaledEmbedding
-from dyt.sites import NormSite
+from dyt._surgery.audit import audit
+from dyt._surgery.embedding import ScaledEmbedding
+from dyt._surgery.sites import NormSite
 
 HALF = 0.5  # alpha everywhere but in LLMs, in both papers
 

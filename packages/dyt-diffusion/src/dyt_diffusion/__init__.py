@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Domain, Metric
+from dyt_bench.plugin.domain import Domain, Metric
+from dyt_bench.plugin.task import Task
 from dyt_diffusion.catalog import DATASETS, MODELS
 from dyt_diffusion.recipes import TRAININGS
 
@@ -25,7 +25,7 @@ class Diffusion(Domain):
         mode="min",
         title="denoising loss (MSE)",
         margin=0.005,
-        baseline="best linear denoiser of each pixel alone",
+        reference="best linear denoiser of each pixel alone",
     )
     preload = ("dyt_diffusion.data", "dyt_diffusion.module", "dyt_diffusion.evaluation")
     models = MODELS
@@ -42,7 +42,7 @@ class Diffusion(Domain):
 
         return Denoiser(task, data, self.training(task))
 
-    def baseline(self, task: Task, data: ImageData) -> float:  # type: ignore[override]
+    def reference_score(self, task: Task, data: ImageData) -> float:  # type: ignore[override]
         from dyt_diffusion.baseline import linear_denoising_loss
 
         return linear_denoising_loss(data)

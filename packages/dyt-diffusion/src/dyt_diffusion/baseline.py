@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dyt_bench.loading import at_most
+from dyt_bench.plugin.data import at_most
 from dyt_diffusion.data import ImageData
 from dyt_diffusion.process import process, validation_views
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dyt_bench.domain import DataError, Dataset, Fetch, Model
-from dyt_bench.fetch import fetched_folder, need
-from dyt_bench.sources import files_below, package_file
+from dyt_bench.plugin.domain import DataError, Dataset, Fetch, Model
+from dyt_bench.plugin.fetch import fetched_folder, need
+from dyt_bench.plugin.files import files_below, package_file
 
 # What torchvision's ImageFolder opens, so that the files listed are the files read.
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}

@@ -11,7 +11,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, RandomSampler
 
-from dyt_bench.sources import digest_files
+from dyt_bench.plugin.files import digest_files
 from dyt_diffusion.data import ImageData
 from dyt_diffusion.derived import derived_folder
 

@@ -23,10 +23,10 @@ from torch.utils.data import Dataset, Subset
 from torchvision.datasets import CIFAR10, FashionMNIST, ImageFolder
 from torchvision.transforms import v2
 
-from dyt_bench.cell import Task, digest
-from dyt_bench.domain import DataError, Training
-from dyt_bench.loading import SeededDataModule, at_most
-from dyt_bench.sources import digest_files
+from dyt_bench.plugin.data import SeededDataModule, at_most
+from dyt_bench.plugin.domain import DataError, TrainingPreset
+from dyt_bench.plugin.files import digest_files
+from dyt_bench.plugin.task import Task, digest
 from dyt_diffusion.catalog import DATASETS, cifar_root
 from dyt_diffusion.derived import derived_array
 from dyt_diffusion.latents import Autoencoder, Latents
@@ -116,7 +116,7 @@ class ImageData(SeededDataModule):
         return ((samples + 1) / 2).clamp(0, 1)
 
 
-def image_data(task: Task, recipe: Training) -> ImageData:
+def image_data(task: Task, recipe: TrainingPreset) -> ImageData:
     """The data module of ``task.dataset``.
 
     The recipe's option "flip" is the chance that a training image is mirrored; digits never are.

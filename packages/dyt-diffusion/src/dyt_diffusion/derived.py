@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from dyt_bench.domain import DataError
-from dyt_bench.fetch import cache
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.fetch import cache
 
 CHUNK = 256  # rows made and written at once
 _TELL_EVERY_S = 30.0

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchvision.utils import make_grid
 
-from dyt_bench.domain import Training
-from dyt_bench.loading import at_most
+from dyt_bench.plugin.data import at_most
+from dyt_bench.plugin.domain import TrainingPreset
 from dyt_diffusion.classifier import accuracy, trained_classifier
 from dyt_diffusion.data import ImageData
 from dyt_diffusion.module import Denoiser
@@ -25,7 +25,7 @@ _ROWS = 8  # samples of each at most
 
 @torch.no_grad()
 def evaluate(
-    module: Denoiser, data: ImageData, folder: Path, recipe: Training
+    module: Denoiser, data: ImageData, folder: Path, recipe: TrainingPreset
 ) -> Mapping[str, float]:
     """Draw samples of all classes in turn, compare them with the training images, show some.
 

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dyt_bench.domain import DataError
+from dyt_bench.plugin.domain import DataError
 from dyt_diffusion.derived import derived_array
 
 _BATCH = 32  # images encoded at once

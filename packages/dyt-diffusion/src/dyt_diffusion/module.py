@@ -6,9 +6,9 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Training
-from dyt_bench.optim import adamw
+from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.optim import adamw
+from dyt_bench.plugin.task import Task
 from dyt_diffusion.bound import VariationalBound
 from dyt_diffusion.data import ImageData
 from dyt_diffusion.models import SIZES
@@ -31,7 +31,7 @@ class Denoiser(LightningModule):
 
     units_per_sample = 1
 
-    def __init__(self, task: Task, data: ImageData, recipe: Training) -> None:
+    def __init__(self, task: Task, data: ImageData, recipe: TrainingPreset) -> None:
         super().__init__()
         self.task, self.recipe = task, recipe
         self.image_shape = (data.channels, data.size, data.size)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Domain, Metric
+from dyt_bench.plugin.domain import Domain, Metric
+from dyt_bench.plugin.task import Task
 from dyt_dna.catalog import ARCHITECTURES, DATASETS, LABELLED, MODELS
 from dyt_dna.recipes import TRAININGS
 
@@ -31,7 +31,7 @@ class DNA(Domain):
         mode="min",
         title="loss (nats/base)",
         margin=0.005,
-        baseline=f"a Markov chain of order {ORDER}; of masked bases, their frequencies; "
+        reference=f"a Markov chain of order {ORDER}; of masked bases, their frequencies; "
         "of classes, the GC content",
     )
     preload = ("dyt_dna.evaluation",)
@@ -59,7 +59,7 @@ class DNA(Domain):
         kind = LanguageModel if isinstance(data, GenomeData) else Classifier
         return kind(task, data, self.training(task))
 
-    def baseline(self, task: Task, data: GenomeData | LabelledData) -> float:  # type: ignore[override]
+    def reference_score(self, task: Task, data: GenomeData | LabelledData) -> float:  # type: ignore[override]
         from dyt_dna.data import GenomeData
         from dyt_dna.labelled import gc_baseline
         from dyt_dna.markov import markov_loss

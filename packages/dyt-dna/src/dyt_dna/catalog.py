@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dyt_bench.domain import Dataset, Fetch, Model
-from dyt_bench.fetch import need
-from dyt_bench.sources import files_below, package_file
+from dyt_bench.plugin.domain import Dataset, Fetch, Model
+from dyt_bench.plugin.fetch import need
+from dyt_bench.plugin.files import files_below, package_file
 
 STD = 0.02  # GPT-2's
 GENOMES = {".fa", ".fasta", ".fna", ".gb", ".gbk", ".gz"}

@@ -6,8 +6,8 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Training
+from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.task import Task
 from dyt_dna.bases import reverse_complement
 from dyt_dna.labelled import Labelled, LabelledData
 from dyt_dna.models import SequenceClassifier, build
@@ -21,7 +21,7 @@ class Classifier(LightningModule):
     are of one class, and only Caduceus-PS knows.
     """
 
-    def __init__(self, task: Task, data: LabelledData, recipe: Training) -> None:
+    def __init__(self, task: Task, data: LabelledData, recipe: TrainingPreset) -> None:
         super().__init__()
         self.task, self.recipe = task, recipe
         self.units_per_sample = data.length

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import DataError
-from dyt_bench.loading import SeededDataModule, ShuffledBatches, at_most
+from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, at_most
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.task import Task
 from dyt_dna.bases import MASK, UNKNOWN
 from dyt_dna.catalog import ARCHITECTURES
 from dyt_dna.sequences import Stretch, read_sequences

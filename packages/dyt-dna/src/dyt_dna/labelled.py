@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import nll_loss
 from torch.utils.data import Dataset
 
-from dyt_bench.cell import Task, digest
-from dyt_bench.domain import DataError
-from dyt_bench.fetch import cache
-from dyt_bench.loading import SeededDataModule, at_most
-from dyt_bench.sources import digest_files
+from dyt_bench.plugin.data import SeededDataModule, at_most
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.fetch import cache
+from dyt_bench.plugin.files import digest_files
+from dyt_bench.plugin.task import Task, digest
 from dyt_dna.bases import BASES, UNKNOWN
 from dyt_dna.catalog import ARCHITECTURES, SPECIES
 from dyt_dna.sequences import read_sequences, tokens_of

@@ -9,9 +9,9 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Training
-from dyt_bench.optim import adamw
+from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.optim import adamw
+from dyt_bench.plugin.task import Task
 from dyt_dna.bases import UNKNOWN
 from dyt_dna.data import Example, GenomeData
 from dyt_dna.models import Backbone, build
@@ -25,7 +25,7 @@ class LanguageModel(LightningModule):
     ``val/loss_noncoding``. All are means over bases, not over batches.
     """
 
-    def __init__(self, task: Task, data: GenomeData, recipe: Training) -> None:
+    def __init__(self, task: Task, data: GenomeData, recipe: TrainingPreset) -> None:
         super().__init__()
         self.task, self.recipe = task, recipe
         self.annotated = data.annotated
@@ -71,7 +71,7 @@ class LanguageModel(LightningModule):
 
 
 def optimizers(
-    module: LightningModule, backbone: Backbone, task: Task, recipe: Training
+    module: LightningModule, backbone: Backbone, task: Task, recipe: TrainingPreset
 ) -> OptimizerLRSchedulerConfig:
     """AdamW, with rules of their own for the weights that draw HyenaDNA's filters.
 

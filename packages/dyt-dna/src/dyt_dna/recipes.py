@@ -11,21 +11,21 @@ Options, all optional:
 
 from collections.abc import Mapping
 
-from dyt_bench.domain import Training
+from dyt_bench.plugin.domain import TrainingPreset
 
 _FILTERS = {"filter_rate": 1.0, "filter_weight_decay": 0.0}
 _MASKS = {"mask_rate": 0.15, "mask_kept": 0.1, "mask_random": 0.1}
 _HYENA = "arXiv 2306.15794, and the settings released with it for hg38"
 _CADUCEUS = "arXiv 2403.03234, and the settings released with it for hg38"
 
-TRAININGS: Mapping[str, Training] = {
-    "default": Training(
+TRAININGS: Mapping[str, TrainingPreset] = {
+    "default": TrainingPreset(
         summary="HyenaDNA's, for minutes: a tenth of the steps as warm-up instead of a hundredth, "
         "down to zero, half the decay, no dropout, no clipping, float32",
         source=_HYENA,
         options=_FILTERS,
     ),
-    "hyenadna": Training(
+    "hyenadna": TrainingPreset(
         summary="HyenaDNA's pretraining: the filters do not decay",
         source=_HYENA,
         betas=(0.9, 0.999),
@@ -36,7 +36,7 @@ TRAININGS: Mapping[str, Training] = {
         precision="16-mixed",
         options={**_FILTERS, "dropout": 0.1},
     ),
-    "caduceus-small": Training(
+    "caduceus-small": TrainingPreset(
         summary="Caduceus's, for minutes: twice as many bases masked and all of them hidden, so "
         "that few steps have more to learn from; down to zero, float32",
         source=_CADUCEUS,
@@ -44,7 +44,7 @@ TRAININGS: Mapping[str, Training] = {
         clip_norm=1.0,
         options={"mask_rate": 0.3, "mask_kept": 0.0, "mask_random": 0.0},
     ),
-    "caduceus": Training(
+    "caduceus": TrainingPreset(
         summary="Caduceus's pretraining: 15 % of the bases masked as BERT does, down to 1e-4",
         source=_CADUCEUS,
         weight_decay=0.1,
@@ -53,7 +53,7 @@ TRAININGS: Mapping[str, Training] = {
         precision="16-mixed",
         options=_MASKS,
     ),
-    "genomic-benchmarks": Training(
+    "genomic-benchmarks": TrainingPreset(
         summary="HyenaDNA's on GenomicBenchmarks, from scratch; by Caduceus too, with betas "
         "(0.9, 0.999)",
         source="arXiv 2306.15794, table 4.1, and the settings released with it",

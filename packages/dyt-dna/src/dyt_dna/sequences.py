@@ -15,10 +15,10 @@ from Bio import SeqIO
 from Bio.SeqRecord import SeqRecord
 from torch import Tensor
 
-from dyt_bench.cell import digest
-from dyt_bench.domain import DataError
-from dyt_bench.fetch import cache
-from dyt_bench.sources import digest_files
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.fetch import cache
+from dyt_bench.plugin.files import digest_files
+from dyt_bench.plugin.task import digest
 from dyt_dna.bases import BASES, COMPLEMENT, UNKNOWN
 
 # By the file's suffix; "fasta-pearson" is Biopython's name for FASTA with comments allowed.

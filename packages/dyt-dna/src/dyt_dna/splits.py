@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dyt_bench.domain import DataError
+from dyt_bench.plugin.domain import DataError
 from dyt_dna.sequences import Stretch
 
 # The chloroplast is a circle of a large (0 to 84,170) and a small (110,434 to 128,214) single-copy

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Domain, Metric
+from dyt_bench.plugin.domain import Domain, Metric
+from dyt_bench.plugin.task import Task
 from dyt_llm.catalog import MODELS, TRAININGS
 from dyt_llm.corpora import DATASETS
 
@@ -25,7 +25,7 @@ class LanguageModelling(Domain):
         mode="min",
         title="loss (nats/byte)",
         margin=0.02,
-        baseline="unigram",
+        reference="unigram",
     )
     preload = ("dyt_llm.data", "dyt_llm.module", "dyt_llm.evaluation")
     models = MODELS
@@ -42,7 +42,7 @@ class LanguageModelling(Domain):
 
         return LanguageModel(task, data, self.training(task))
 
-    def baseline(self, task: Task, data: TextData) -> float:  # type: ignore[override]
+    def reference_score(self, task: Task, data: TextData) -> float:  # type: ignore[override]
         """The frequencies of single tokens in the training text, in nats per byte."""
         from dyt_llm.evaluation import unigram_loss
 

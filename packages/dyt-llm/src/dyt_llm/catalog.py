@@ -1,6 +1,6 @@
 """Models with the budgets they are trained for, and the recipes they are trained by."""
 
-from dyt_bench.domain import Model, Training
+from dyt_bench.plugin.domain import Model, TrainingPreset
 
 # A step of LLaMA 2's pretraining sees 4 Mi tokens; arXiv 2503.10622 trains for 200 B at each size.
 _LLAMA_STEPS = 47_684
@@ -12,7 +12,7 @@ _WARMUP_STEPS = 2000  # LLaMA's and nanoGPT's alike
 #   micro_batch: how many of a step's windows go through the model at once; the others' activations
 #       are computed again for the gradient, so that memory is that of one part. All, if not given.
 TRAININGS = {
-    "default": Training(
+    "default": TrainingPreset(
         summary="LLaMA's AdamW, clipping and decay to 10 %; scaled down: warm-up over a tenth of "
         "the steps in place of 2,000 steps, float32",
         source="arXiv 2302.13971, section 2.3",
@@ -20,7 +20,7 @@ TRAININGS = {
         clip_norm=1.0,
         final_rate=0.1,
     ),
-    "llama": Training(
+    "llama": TrainingPreset(
         summary="LLaMA's: AdamW, 2,000 steps of warm-up, cosine to 10 %, clipping at 1, bfloat16",
         source="arXiv 2302.13971, section 2.3; 200 B tokens and rates as in arXiv 2503.10622",
         weight_decay=0.1,
@@ -30,7 +30,7 @@ TRAININGS = {
         precision="bf16-mixed",
         options={"micro_batch": 1},
     ),
-    "llama-bf16": Training(
+    "llama-bf16": TrainingPreset(
         summary="the same with weights and optimiser in bfloat16, as 7B is timed on one GPU",
         source="arXiv 2503.10622, efficiency",
         weight_decay=0.1,
@@ -39,7 +39,7 @@ TRAININGS = {
         final_rate=0.1,
         precision="bf16-true",
     ),
-    "gpt2": Training(
+    "gpt2": TrainingPreset(
         summary="nanoGPT's of GPT-2 124M: AdamW, 2,000 steps of warm-up, cosine to 10 %, clipping "
         "at 1, no dropout, bfloat16; biases and the vocabulary of 50,257 are GPT-2's",
         source="github.com/karpathy/nanoGPT, train.py",

@@ -3,9 +3,9 @@
 import sysconfig
 from pathlib import Path
 
-from dyt_bench.domain import DataError, Dataset, Fetch
-from dyt_bench.fetch import need
-from dyt_bench.sources import files_below
+from dyt_bench.plugin.domain import DataError, Dataset, Fetch
+from dyt_bench.plugin.fetch import need
+from dyt_bench.plugin.files import files_below
 
 TEXT = {".txt", ".md", ".rst", ".py"}  # a file is one document
 TABLES = {".jsonl", ".parquet", ".arrow"}  # a row is one document

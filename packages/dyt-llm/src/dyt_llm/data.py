@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import DataError
-from dyt_bench.loading import SeededDataModule, at_most
+from dyt_bench.plugin.data import SeededDataModule, at_most
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.task import Task
 from dyt_llm import tokens
 from dyt_llm.corpora import GPT2_FILES, TOKENIZER
 from dyt_llm.documents import documents

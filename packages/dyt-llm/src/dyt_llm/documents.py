@@ -9,7 +9,7 @@ from os.path import commonpath
 from pathlib import Path
 from zlib import crc32
 
-from dyt_bench.domain import DataError
+from dyt_bench.plugin.domain import DataError
 from dyt_llm.corpora import TABLES
 from dyt_llm.tables import read_rows
 

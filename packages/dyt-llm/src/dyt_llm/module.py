@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Training
-from dyt_bench.optim import adamw
+from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.optim import adamw
+from dyt_bench.plugin.task import Task
 from dyt_llm.data import TextData
 from dyt_llm.models import build_model
 
@@ -27,7 +27,7 @@ class LanguageModel(LightningModule):
 
     token_bytes: Tensor
 
-    def __init__(self, task: Task, data: TextData, recipe: Training) -> None:
+    def __init__(self, task: Task, data: TextData, recipe: TrainingPreset) -> None:
         super().__init__()
         self.task, self.recipe = task, recipe
         self.units_per_sample = data.context

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dyt_bench.domain import DataError
+from dyt_bench.plugin.domain import DataError
 
 # Read as they are, not through datasets: it copies them into a cache of its own, and reports to
 # its maker's server what it loads.

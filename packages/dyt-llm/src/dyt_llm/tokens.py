@@ -15,10 +15,10 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 
-from dyt_bench.cell import digest
-from dyt_bench.domain import DataError
-from dyt_bench.fetch import cache
-from dyt_bench.sources import digest_files
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.fetch import cache
+from dyt_bench.plugin.files import digest_files
+from dyt_bench.plugin.task import digest
 from dyt_llm.documents import Document
 
 BPE_TOKENS = 1024

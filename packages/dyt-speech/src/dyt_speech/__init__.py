@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Domain, Metric
+from dyt_bench.plugin.domain import Domain, Metric
+from dyt_bench.plugin.task import Task
 from dyt_speech.catalog import DATASETS, MODELS, TRAININGS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Speech(Domain):
         mode="min",
         title="contrastive loss (nats/masked frame)",
         margin=0.05,
-        baseline="a blind guess between a frame's code and its negatives",
+        reference="a blind guess between a frame's code and its negatives",
     )
     preload = ("dyt_speech.data", "dyt_speech.module", "dyt_speech.evaluation")
     models = MODELS
@@ -41,7 +41,7 @@ class Speech(Domain):
 
         return Pretraining(task, self.training(task))
 
-    def baseline(self, task: Task, data: SpeechData) -> float:  # type: ignore[override]
+    def reference_score(self, task: Task, data: SpeechData) -> float:  # type: ignore[override]
         from dyt_speech.models import blind_guess
 
         return blind_guess(task.model)

@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torchaudio.transforms import Resample
 
-from dyt_bench import fetch
-from dyt_bench.cell import digest
-from dyt_bench.domain import DataError
+from dyt_bench.plugin import fetch
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.task import digest
 
 SAMPLE_RATE = 16_000  # Hz, after resampling
 Samples = NDArray[np.int16]

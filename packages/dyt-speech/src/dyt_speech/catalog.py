@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dyt_bench.domain import Dataset, Fetch, Model, Training
+from dyt_bench.plugin.domain import Dataset, Fetch, Model, TrainingPreset
 from dyt_speech.corpora import ASTERISK, CORPORA, load_librispeech, load_speech_commands
 
 _PAPER = "arXiv 2006.11477, section 4.2"
@@ -39,8 +39,8 @@ MODELS: Mapping[str, Model] = {
     ),
 }
 
-TRAININGS: Mapping[str, Training] = {
-    "default": Training(
+TRAININGS: Mapping[str, TrainingPreset] = {
+    "default": TrainingPreset(
         summary="wav2vec 2.0's objective on seconds of speech. Changed from base: this suite's "
         "AdamW and cosine, masks of 3 frames, no layer drop, no L2 penalty, the extractor's "
         "gradient in full, float32",
@@ -57,7 +57,7 @@ TRAININGS: Mapping[str, Training] = {
             "val_maskings": 4,  # the clips have few windows
         },
     ),
-    "base": Training(
+    "base": TrainingPreset(
         summary="wav2vec 2.0 base on LibriSpeech: Adam, warm-up 8 %, linear decay, crops of up to "
         "15.6 s; bfloat16 where the paper has float16, weight decay on matrices alone",
         source=_PAPER,
@@ -79,7 +79,7 @@ TRAININGS: Mapping[str, Training] = {
             "val_maskings": 1,
         },
     ),
-    "large": Training(
+    "large": TrainingPreset(
         summary="wav2vec 2.0 large on LibriSpeech: as base, crops of up to 20 s, layer drop 0.2, "
         "temperature down to 0.1; the architecture is that of its Libri-Light sibling",
         source=_PAPER,

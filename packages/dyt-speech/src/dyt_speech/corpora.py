@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from dyt_bench.domain import DataError
-from dyt_bench.fetch import need
-from dyt_bench.sources import files_below, package_file
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.fetch import need
+from dyt_bench.plugin.files import files_below, package_file
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".g722"})
 HELD_OUT = 5  # where nobody has split a data set, every fifth recording by name is validated on

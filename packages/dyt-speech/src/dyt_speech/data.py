@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import DataError, Training
-from dyt_bench.loading import SeededDataModule, ShuffledBatches, at_most
+from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, at_most
+from dyt_bench.plugin.domain import DataError, TrainingPreset
+from dyt_bench.plugin.task import Task
 from dyt_speech.audio import SAMPLE_RATE, Decoded, Recording, Samples, decode_all
 from dyt_speech.corpora import CORPORA, recordings_of
 
@@ -127,7 +127,7 @@ class SpeechData(SeededDataModule):
         DataError: fewer than two recordings are long enough, or one side of the split is empty.
     """
 
-    def __init__(self, decoded: Decoded, task: Task, recipe: Training) -> None:
+    def __init__(self, decoded: Decoded, task: Task, recipe: TrainingPreset) -> None:
         self.seconds = float(recipe.options["seconds"])
         shortest = float(recipe.options["shortest"])
         self.samples = decoded.samples
@@ -202,7 +202,7 @@ class SpeechData(SeededDataModule):
         )
 
 
-def speech_data(task: Task, recipe: Training) -> SpeechData:
+def speech_data(task: Task, recipe: TrainingPreset) -> SpeechData:
     """The data module of ``task.dataset``, decoded.
 
     Raises:

@@ -9,9 +9,9 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Generator, Tensor, nn
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Training
-from dyt_bench.optim import adamw
+from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.optim import adamw
+from dyt_bench.plugin.task import Task
 from dyt_speech.models import blind_guess, build
 from dyt_speech.objective import (
     Contrast,
@@ -59,7 +59,7 @@ class Pretraining(LightningModule):
     Source: Baevski et al. 2020, sections 3.2 and 4.2 (arXiv 2006.11477).
     """
 
-    def __init__(self, task: Task, recipe: Training) -> None:
+    def __init__(self, task: Task, recipe: TrainingPreset) -> None:
         super().__init__()
         self.task, self.recipe = task, recipe
         self.option = {key: float(value) for key, value in recipe.options.items()}

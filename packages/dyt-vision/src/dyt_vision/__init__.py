@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Domain, Metric
+from dyt_bench.plugin.domain import Domain, Metric
+from dyt_bench.plugin.task import Task
 from dyt_vision.catalog import DATASETS, MODELS, TRAININGS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Vision(Domain):
         mode="max",
         title="top-1 accuracy",
         margin=0.01,
-        baseline="always the class that is most frequent in training",
+        reference="always the class that is most frequent in training",
     )
     preload = ("dyt_vision.data", "dyt_vision.module")
     models = MODELS
@@ -39,7 +39,7 @@ class Vision(Domain):
 
         return Classifier(task, data, self.training(task))
 
-    def baseline(self, task: Task, data: ImageData) -> float:  # type: ignore[override]
+    def reference_score(self, task: Task, data: ImageData) -> float:  # type: ignore[override]
         return data.majority()
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from dyt_bench.domain import DataError, Dataset, Fetch, Model, Training
-from dyt_bench.fetch import need
-from dyt_bench.sources import files_below, package_file
+from dyt_bench.plugin.domain import DataError, Dataset, Fetch, Model, TrainingPreset
+from dyt_bench.plugin.fetch import need
+from dyt_bench.plugin.files import files_below, package_file
 
 # What torchvision's ImageFolder reads, so that the digest covers every file it uses.
 IMAGES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
@@ -61,7 +61,7 @@ MODELS = {
 }
 
 
-def _recipe(summary: str, drop_path: float, **changes: object) -> Training:
+def _recipe(summary: str, drop_path: float, **changes: object) -> TrainingPreset:
     """ConvNeXt's ImageNet-1K recipe; models differ in the rate of dropped paths."""
     fields: dict[str, object] = {
         "source": _CONVNEXT_PAPER,
@@ -80,11 +80,11 @@ def _recipe(summary: str, drop_path: float, **changes: object) -> Training:
             "random_erase": 0.25,
         },
     }
-    return Training(summary=summary, **(fields | changes))  # type: ignore[arg-type]
+    return TrainingPreset(summary=summary, **(fields | changes))  # type: ignore[arg-type]
 
 
 TRAININGS = {
-    "default": Training(
+    "default": TrainingPreset(
         summary="ConvNeXt's AdamW and cosine for minutes: beta2 0.95 and warm-up over a tenth "
         "for few steps; neither augmentation nor averaging, which pay over many epochs only",
         source=_CONVNEXT_PAPER,

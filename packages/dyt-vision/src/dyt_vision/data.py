@@ -6,9 +6,9 @@ from typing import Any
 from sklearn.model_selection import train_test_split
 from torch.utils.data import Dataset, Subset
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import DataError, Training
-from dyt_bench.loading import SeededDataModule, at_most
+from dyt_bench.plugin.data import SeededDataModule, at_most
+from dyt_bench.plugin.domain import DataError, TrainingPreset
+from dyt_bench.plugin.task import Task
 from dyt_vision import photographs
 from dyt_vision.catalog import DATASETS
 from dyt_vision.memory import READERS, Images
@@ -52,7 +52,7 @@ class ImageData(SeededDataModule):
         return val.count(frequent) / len(val)
 
 
-def image_data(task: Task, recipe: Training) -> ImageData:
+def image_data(task: Task, recipe: TrainingPreset) -> ImageData:
     """The data module of ``task.dataset``, at the size that ``task.model`` takes.
 
     Raises:

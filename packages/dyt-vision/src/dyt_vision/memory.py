@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from torchvision.datasets import CIFAR10
 from torchvision.transforms.v2 import functional
 
-from dyt_bench.domain import DataError
+from dyt_bench.plugin.domain import DataError
 
 TEN = [str(label) for label in range(10)]
 

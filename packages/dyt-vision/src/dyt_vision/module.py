@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Training
-from dyt_bench.optim import adamw
+from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.optim import adamw
+from dyt_bench.plugin.task import Task
 from dyt_vision.data import ImageData
 from dyt_vision.models import MODELS
 
@@ -25,7 +25,7 @@ class Classifier(LightningModule):
 
     units_per_sample = 1
 
-    def __init__(self, task: Task, data: ImageData, recipe: Training) -> None:
+    def __init__(self, task: Task, data: ImageData, recipe: TrainingPreset) -> None:
         super().__init__()
         self.task, self.recipe = task, recipe
         option = {key: value for key, value in recipe.options.items() if not isinstance(value, str)}

@@ -10,19 +10,19 @@ from timm.data import create_transform
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from dyt_bench.domain import DataError, Training
+from dyt_bench.plugin.domain import DataError, TrainingPreset
 from dyt_vision.memory import Images, Pixels
 
 IN_MEMORY = 32  # pixels a side up to which every image is decoded once and kept
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError)  # Pillow raises them all
 
 
-def read_folder(path: Path, pixels: int, recipe: Training) -> Images:
+def read_folder(path: Path, pixels: int, recipe: TrainingPreset) -> Images:
     """``path/CLASS/IMAGE``, one part for training and validation."""
     return _read(path, path, pixels, recipe)
 
 
-def read_imagenet(path: Path, pixels: int, recipe: Training) -> Images:
+def read_imagenet(path: Path, pixels: int, recipe: TrainingPreset) -> Images:
     """``path/train/CLASS/IMAGE`` and ``path/val/CLASS/IMAGE``.
 
     Raises:
@@ -35,7 +35,7 @@ def read_imagenet(path: Path, pixels: int, recipe: Training) -> Images:
     return _read(train, val, pixels, recipe)
 
 
-def _read(train: Path, val: Path, pixels: int, recipe: Training) -> Images:
+def _read(train: Path, val: Path, pixels: int, recipe: TrainingPreset) -> Images:
     divided, plain = val != train, _resized(pixels)
     if pixels <= IN_MEMORY:
         folder = _folder(train, plain)
@@ -67,7 +67,7 @@ def _resized(pixels: int) -> Any:
     )
 
 
-def _augmented(pixels: int, recipe: Training) -> Any:
+def _augmented(pixels: int, recipe: TrainingPreset) -> Any:
     """As the recipe's ``auto_augment`` (timm's notation) and ``random_erase`` (share) say."""
     if "auto_augment" not in recipe.options:
         return _resized(pixels)

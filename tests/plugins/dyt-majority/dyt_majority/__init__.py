@@ -1,6 +1,6 @@
 """The model and the data set of `majority`, as a domain."""
 
-from dyt_bench.domain import Dataset, Domain, Metric, Model
+from dyt_bench.plugin.domain import Dataset, Domain, Metric, Model
 
 
 class Majority(Domain):
@@ -30,7 +30,7 @@ class Majority(Domain):
     def build_data(self, task):
         from majority import sequences
 
-        from dyt_bench.loading import SeededDataModule, at_most
+        from dyt_bench.plugin.data import SeededDataModule, at_most
 
         train = at_most(sequences(2000, seed=0), task.train_samples)
         return SeededDataModule(
@@ -42,7 +42,7 @@ class Majority(Domain):
         from torch.nn.functional import cross_entropy
         from torchmetrics.classification import MulticlassAccuracy
 
-        from dyt_bench.supervised import SupervisedModule
+        from dyt_bench.plugin.module import SupervisedModule
 
         return SupervisedModule(
             Classifier(),

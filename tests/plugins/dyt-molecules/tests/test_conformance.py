@@ -3,5 +3,5 @@
 from dyt_bench.testing import conformance
 from dyt_molecules import properties, smiles
 
-test_properties = conformance(properties, slow=["baseline"])
-test_smiles = conformance(smiles, slow=["baseline"])
+test_properties = conformance(properties, slow=["reference"])
+test_smiles = conformance(smiles, slow=["reference"])

@@ -5,8 +5,8 @@ import pytest
 import torch
 from rdkit import Chem
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import DataError
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.task import Task
 from dyt_molecules import properties, smiles
 from dyt_molecules.data import LONGEST, distinct, pad
 from dyt_molecules.tokens import END, PAD, START, UNKNOWN, Vocabulary, split
@@ -84,7 +84,7 @@ def test_batches_are_padded_and_properties_are_in_standard_deviations(nci):
 
 def test_baselines(nci):
     assert nci.rmse_of_mean() == pytest.approx(1.0, abs=0.2)
-    assert 2.0 < smiles.baseline(task(), nci) < 3.0
+    assert 2.0 < smiles.reference_score(task(), nci) < 3.0
 
 
 def test_a_table_of_ones_own_is_read(table):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dyt_bench.cell import Task
+from dyt_bench.plugin.task import Task
 from dyt_molecules import properties, smiles
 from dyt_molecules.module import Regressor, Transformer, errors
 from dyt_molecules.tokens import PAD

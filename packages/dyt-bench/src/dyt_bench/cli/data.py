@@ -7,13 +7,13 @@ import click
 
 from dyt_bench.cli import options
 from dyt_bench.cli.group import main
-from dyt_bench.datasets import datasets_of
+from dyt_bench.discovery.datasets import datasets_of
+from dyt_bench.discovery.domains import Discovery, discover, unknown
 from dyt_bench.errors import UserError
-from dyt_bench.registry import Discovery, discover, unknown
 
 if TYPE_CHECKING:
-    from dyt_bench.domain import Dataset
-    from dyt_bench.fetch import Fetch
+    from dyt_bench.plugin.domain import Dataset
+    from dyt_bench.plugin.fetch import Fetch
 
 
 @main.group()
@@ -47,7 +47,7 @@ def fetch_data(names: tuple[str, ...]) -> None:
     Set DYT_BENCH_DATA to choose another folder. Nothing is installed; no administrator is
     needed. Cut off, the same command goes on.
     """
-    from dyt_bench.fetch import fetch
+    from dyt_bench.plugin.fetch import fetch
 
     known = _fetchable(discover())
     for name in names:

@@ -8,8 +8,8 @@ import click
 
 from dyt_bench.cli import options
 from dyt_bench.cli.group import main
-from dyt_bench.registry import discover
-from dyt_bench.workspace import Workspace
+from dyt_bench.discovery.domains import discover
+from dyt_bench.records.workspace import Workspace
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
 
@@ -26,7 +26,7 @@ def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -
     SPEC is timm:NAME, transformers:CONFIG or diffusers:CLASS, built small without its weights,
     or module:PACKAGE.MODULE:FACTORY. Nothing is written.
     """
-    from dyt_bench.conversion import convert_spec, print_conversion
+    from dyt_bench.conversion.table import convert_spec, print_conversion
 
     conversion = convert_spec(spec, to, recipe, full=full)
     if as_json:
@@ -44,7 +44,7 @@ def doctor(tracking_uri: str | None, as_json: bool, workspace: Path) -> None:
 
     Exit status 1 if something does not work.
     """
-    from dyt_bench.doctor import examine, is_healthy
+    from dyt_bench.cli.doctor import examine, is_healthy
 
     findings = examine(discover(), Workspace(workspace), tracking_uri)
     healthy = is_healthy(findings)

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from dyt_bench import workspace as workspaces
-from dyt_bench.quantities import seconds
+from dyt_bench.records import workspace as workspaces
+from dyt_bench.suite.quantities import seconds
 
 DEFAULT_SUITE = Path("benchmarks/default.yaml")
 

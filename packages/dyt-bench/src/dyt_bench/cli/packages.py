@@ -11,13 +11,13 @@ import click
 
 from dyt_bench.cli import options
 from dyt_bench.cli.group import main
-from dyt_bench.datasets import datasets_of
-from dyt_bench.inventory import inventory
-from dyt_bench.plugins import DATASETS, norm_names
-from dyt_bench.registry import Discovery, discover
+from dyt_bench.discovery.datasets import datasets_of
+from dyt_bench.discovery.domains import Discovery, discover
+from dyt_bench.discovery.extensions import DATASETS, norm_names
+from dyt_bench.discovery.inventory import inventory
 
 if TYPE_CHECKING:
-    from dyt_bench.plugins import Plugin
+    from dyt_bench.discovery.extensions import Plugin
 
 
 @main.command()

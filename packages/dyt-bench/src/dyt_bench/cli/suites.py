@@ -11,13 +11,13 @@ import click
 
 from dyt_bench.cli import options
 from dyt_bench.cli.group import end_as_by_ctrl_c, main
-from dyt_bench.quantities import in_words, seconds, size
-from dyt_bench.registry import discover
-from dyt_bench.workspace import Workspace
+from dyt_bench.discovery.domains import discover
+from dyt_bench.records.workspace import Workspace
+from dyt_bench.suite.quantities import in_words, seconds, size
 
 if TYPE_CHECKING:
-    from dyt_bench.forecast import Forecast, Pruned
-    from dyt_bench.suite import Suite
+    from dyt_bench.scheduling.forecast import Forecast, Pruned
+    from dyt_bench.suite.expand import Suite
 
 
 @main.command()
@@ -44,8 +44,8 @@ def plan(
     Time, memory and disk are known from earlier runs in the workspace, or from --probe. With
     --budget, say what of the suite fits into it.
     """
-    from dyt_bench.forecast import describe, forecast, line_text, probe, prune
-    from dyt_bench.suite import Selection, load_suite
+    from dyt_bench.scheduling.forecast import describe, forecast, line_text, probe, prune
+    from dyt_bench.suite.expand import Selection, load_suite
 
     found = discover()
     loaded = load_suite(suite, found, Selection(domains, seeds, steps, executor=executor))
@@ -139,8 +139,8 @@ def run(
     failed, 130 after Ctrl-C, 143 after SIGTERM. With --budget alone, only what `plan` says fits.
     """
     from dyt_bench.executors.contract import preempt
-    from dyt_bench.session import Until, run_suite
-    from dyt_bench.suite import Selection, load_suite
+    from dyt_bench.scheduling.session import Until, run_suite
+    from dyt_bench.suite.expand import Selection, load_suite
 
     found = discover()
     selection = Selection(domains, seeds, steps, cell_timeout, cell_memory, executor)
@@ -149,7 +149,7 @@ def run(
         loaded = _within(loaded, Workspace(workspace), budget)
     end_as_by_ctrl_c()
     if loaded.kind == "efficiency":
-        from dyt_bench.timing import time_suite
+        from dyt_bench.efficiency.session import time_suite
 
         space = Workspace(workspace)
         with space.opened():
@@ -184,7 +184,7 @@ def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
 
     With --json, print the verdicts as results.json has them, where every field is explained.
     """
-    from dyt_bench.session import print_leaderboard, report_suite
+    from dyt_bench.scheduling.session import print_leaderboard, report_suite
 
     standings = report_suite(name, discover(), Workspace(workspace), out)
     if as_json:
@@ -198,7 +198,7 @@ def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
 
 def _within(suite: "Suite", space: Workspace, budget: float) -> "Suite":
     """What of the suite fits the budget; what does not is said."""
-    from dyt_bench.forecast import forecast, prune
+    from dyt_bench.scheduling.forecast import forecast, prune
 
     pruned = prune(forecast(suite, space), budget)
     for dropped in pruned.dropped:

@@ -6,9 +6,9 @@ import click
 
 from dyt_bench.cli import options
 from dyt_bench.cli.group import end_as_by_ctrl_c, main
+from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
-from dyt_bench.registry import discover
-from dyt_bench.workspace import Workspace
+from dyt_bench.records.workspace import Workspace
 
 
 @main.command()
@@ -46,7 +46,7 @@ def ui(
     MLflow is served on this machine only, 127.0.0.1. A server given by --tracking-uri is not
     started, only opened.
     """
-    from dyt_bench.ui import serve
+    from dyt_bench.tracking.ui import serve
 
     space = Workspace(workspace)
     if tracking_uri is None and not space.database.exists():

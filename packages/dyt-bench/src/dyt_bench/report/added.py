@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dyt_bench.plugins import SECTIONS
-from dyt_bench.points import Collected, Plot, Section
+from dyt_bench.discovery.extensions import SECTIONS
+from dyt_bench.plugin.extensions import Collected, Plot, Section
 from dyt_bench.report.figures.style import LIGHT, WEB, Look, drawn, looks, svg
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _add(name: str, collected: Collected, folder: Path) -> Added | None:
             return None
         if not isinstance(section, Section):
             raise TypeError(
-                f"it returned a {type(section).__name__}, not a dyt_bench.points.Section"
+                f"it returned a {type(section).__name__}, not a dyt_bench.plugin.extensions.Section"
             )
         norms = [run.norm for run in collected.runs]
         figures = tuple(

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dyt_bench.report.runs import Run
-from dyt_bench.report.standings import Standing
-from dyt_bench.statistics import SpeedComparison
+from dyt_bench.verdicts.results import Run
+from dyt_bench.verdicts.standings import Standing
+from dyt_bench.verdicts.statistics import SpeedComparison
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,7 +68,7 @@ RUN_FIELDS = {
     "time/aa_ratio_*": "ends of its 95 % interval",
     "time/load_ms_median": "wait for a batch; ms",
     "time/load_share": "share of training's time spent waiting for batches",
-    "baseline/*": "what a trivial predictor reaches in the metric",
+    "reference/*": "what a simple method reaches in the metric",
     "eval/*": "further metrics, taken once at the end",
 }
 ROW_FIELDS = {
@@ -101,7 +101,7 @@ VERDICT_FIELDS = {
     "speed": "step time over the native norm's: ratio with 95 % interval, the same of the native "
     "norm to itself (aa), the floor below which nothing is claimed, rounds, and the word",
     "expected": "norm -> what a source reports, of which metric, and the source; or null",
-    "baseline": "what a trivial predictor reaches",
+    "reference": "what a simple method reaches",
 }
 
 
@@ -195,7 +195,7 @@ def verdict(standing: Standing) -> dict[str, Any]:
             "metric": standing.expected_metric or metric.name,
             "source": standing.source,
         },
-        "baseline": standing.baseline,
+        "reference": standing.reference,
     }
 
 

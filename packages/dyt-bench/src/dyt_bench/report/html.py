@@ -7,14 +7,15 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from dyt_bench.cell import NATIVE
-from dyt_bench.registry import Discovery
+from dyt_bench.discovery.domains import Discovery
+from dyt_bench.efficiency import figure as layers
+from dyt_bench.plugin.task import NATIVE
 from dyt_bench.report import words
 from dyt_bench.report.added import Added
-from dyt_bench.report.figures import cost, curves, effects, layers
+from dyt_bench.report.figures import cost, curves, effects
 from dyt_bench.report.figures.style import VARIABLES, WEB, drawn, looks, svg
-from dyt_bench.report.runs import Evidence, Run, Subject
-from dyt_bench.report.standings import (
+from dyt_bench.verdicts.results import Evidence, Run, Subject
+from dyt_bench.verdicts.standings import (
     Standing,
     by_subject,
     overall,
@@ -109,7 +110,7 @@ def _sections(
     runs = evidence.runs
     look = looks([run.norm for run in runs], WEB)
     subjects = by_subject(runs)
-    baselines = {standing.subject: standing.baseline for standing in standings}
+    references = {standing.subject: standing.reference for standing in standings}
 
     effect: list[Figure] = []
     validated: list[Figure] = []
@@ -129,8 +130,8 @@ def _sections(
         ended = [run for run in own if run.is_judged]
         if not ended:  # every run failed: the table says so
             continue
-        baseline = baselines.get(subject)
-        drawing = curves.validation(ended, metric, look, WEB, baseline=baseline)
+        reference = references.get(subject)
+        drawing = curves.validation(ended, metric, look, WEB, reference=reference)
         validated.append(_figure(f"{name}: {metric.title}", drawing))
         trained.append(_figure(f"{name}: training loss", curves.training(ended, look, WEB)))
         cost_bars = cost.bars(cost.costs(ended, evidence.timings), look, WEB)

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from dyt_bench.registry import Discovery
+from dyt_bench.discovery.domains import Discovery
 from dyt_bench.report import words
 from dyt_bench.report.added import Added
-from dyt_bench.report.runs import Evidence, Subject
-from dyt_bench.report.standings import Standing, by_subject, overall
+from dyt_bench.verdicts.results import Evidence, Subject
+from dyt_bench.verdicts.standings import Standing, by_subject, overall
 
 
 def page(

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from dyt_bench.report.runs import Run, Subject
-from dyt_bench.report.standings import by_subject
+from dyt_bench.verdicts.results import Run, Subject
+from dyt_bench.verdicts.standings import by_subject
 
 
 def write_suites(runs: Sequence[Run], names: Mapping[Subject, str], folder: Path) -> dict[str, str]:

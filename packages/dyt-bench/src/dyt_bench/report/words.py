@@ -5,13 +5,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dyt_bench.cell import NATIVE
-from dyt_bench.datasets import dataset_of
-from dyt_bench.plugins import METRICS
-from dyt_bench.registry import Discovery
-from dyt_bench.report.runs import Run, Subject
-from dyt_bench.report.standings import Overall, Standing, by_subject
-from dyt_bench.statistics import Comparison, Interval
+from dyt_bench.discovery.datasets import dataset_of
+from dyt_bench.discovery.domains import Discovery
+from dyt_bench.discovery.extensions import METRICS
+from dyt_bench.plugin.task import NATIVE
+from dyt_bench.verdicts.results import Run, Subject
+from dyt_bench.verdicts.standings import Overall, Standing, by_subject
+from dyt_bench.verdicts.statistics import Comparison, Interval
 
 Row = dict[str, str]
 
@@ -67,7 +67,7 @@ def standing_row(standing: Standing) -> Row:
         "step time": f"{ratio(speed.ratio)} {speed.word}" if speed else "not timed",
         "A/A": f"{speed.aa.middle:.2f}" if speed else "",
         "reported": expected(standing),
-        "trivial": number(standing.baseline, ".4f"),
+        "reference": number(standing.reference, ".4f"),
     }
 
 
@@ -85,7 +85,7 @@ def compact_row(standing: Standing) -> Row:
         "step time": row["step time"],
         "A/A": row["A/A"],
         "reported": row["reported"],
-        "trivial": row["trivial"],
+        "reference": row["reference"],
     }
 
 

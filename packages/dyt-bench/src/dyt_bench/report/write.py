@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dyt_bench.discovery.domains import Discovery
 from dyt_bench.errors import UserError
-from dyt_bench.points import Collected
-from dyt_bench.record import Record
-from dyt_bench.registry import Discovery
+from dyt_bench.plugin.extensions import Collected
+from dyt_bench.records.record import Record
 from dyt_bench.report.added import add_sections
 from dyt_bench.report.export import write_data
 from dyt_bench.report.figures import curves, effects
@@ -16,8 +16,8 @@ from dyt_bench.report.figures.style import LIGHT, drawn
 from dyt_bench.report.html import html_page
 from dyt_bench.report.page import page
 from dyt_bench.report.reproduce import write_suites
-from dyt_bench.report.runs import Evidence, Run, Timing, load_runs, subject_names
-from dyt_bench.report.standings import Standing, leaderboard
+from dyt_bench.verdicts.results import Evidence, Run, Timing, load_runs, subject_names
+from dyt_bench.verdicts.standings import Standing, leaderboard
 
 
 def write_report(

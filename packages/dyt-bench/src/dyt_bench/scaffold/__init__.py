@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from dyt_bench.domain import API_VERSION
+from dyt_bench.discovery.domains import Discovery
 from dyt_bench.errors import UserError
-from dyt_bench.registry import Discovery
+from dyt_bench.plugin.domain import API_VERSION
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

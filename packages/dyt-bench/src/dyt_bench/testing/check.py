@@ -12,9 +12,9 @@ from typing import Any
 
 from rich.console import Console
 
-from dyt_bench.domain import Domain
+from dyt_bench.discovery.domains import Discovery
 from dyt_bench.errors import UserError
-from dyt_bench.registry import Discovery
+from dyt_bench.plugin.domain import Domain
 from dyt_bench.testing.rule import Verdict
 from dyt_bench.testing.rules import RULES
 from dyt_bench.testing.rules.declared import contract

@@ -6,9 +6,9 @@ import traceback
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from dyt_bench.domain import Domain
+from dyt_bench.discovery.domains import unknown
 from dyt_bench.errors import UserError
-from dyt_bench.registry import unknown
+from dyt_bench.plugin.domain import Domain
 from dyt_bench.testing.rule import Rule
 from dyt_bench.testing.rules import RULES
 from dyt_bench.testing.subject import Subject, subjects

@@ -16,13 +16,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dyt_bench.cell import Cell, Norm, Task
-from dyt_bench.domain import Domain
+from dyt_bench.discovery.domains import flaw, unknown
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import JobStopped
 from dyt_bench.executors.local import LocalExecutor
-from dyt_bench.record import Record, Result
-from dyt_bench.registry import flaw, unknown
+from dyt_bench.plugin.domain import Domain
+from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.records.record import Record, Result
 from dyt_bench.testing.rule import Broken, Rule, Verdict
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ class Subject:
     def build(
         self, norm: Norm = NATIVE_NORM, **changes: Any
     ) -> tuple[LightningDataModule, LightningModule, list[str]]:
-        """Data, module and names of norms, as `dyt_bench.worker.build` makes them of `task`."""
-        from dyt_bench.worker import build
+        """Data, module and names of norms, as training builds them of `task`."""
+        from dyt_bench.training.run import build
 
         with self.calling(f"building with {norm.label}"):
             return build(Cell(task=self.task(**changes), norm=norm), self.domain)
@@ -156,7 +156,7 @@ class Subject:
 
             threads = torch.get_num_threads()  # the number decides the order of sums
             cell, folder = Cell(task=self.task()), self.folder / "elsewhere"
-            executor = LocalExecutor(["dyt_bench.worker", *self.domain.preload])
+            executor = LocalExecutor(["dyt_bench.training.run", *self.domain.preload])
             job = partial(_job, self.domain, cell, folder, threads)
             with executor.run(job, self.folder / LOG) as running:
                 *_, outcome = running
@@ -223,7 +223,7 @@ def train(
     evaluate: bool = False,
 ) -> Run:
     """Train ``cell``; ``again`` goes on with it. Of `STEPS` and fewer, validate `BRIEFLY`."""
-    from dyt_bench.worker import run_cell
+    from dyt_bench.training.run import run_cell
 
     record = Record(folder)
     if not again:

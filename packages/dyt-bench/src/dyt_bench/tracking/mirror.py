@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dyt_bench.record import Record, Result
+from dyt_bench.records.record import Record, Result
 from dyt_bench.tracking.store import (
     KIND_TAG,
     NOTE_TAG,
@@ -28,7 +28,8 @@ _ENTERED_TAG = "dyt_bench.entered"
 _MODEL_TAG = "dyt_bench.model"  # set once the weights are there
 _NOT_IN_MODELS = re.compile(r"[/:.%\"']+")  # MLflow takes none of them in a model's name
 _LOADING = (
-    "A state dict, for `dyt_bench.weights.load_weights(FOLDER)` where the cell's folder is, or "
+    "A state dict, for `dyt_bench.records.weights.load_weights(FOLDER)` where the cell's folder "
+    "is, or "
     'for `torch.load("weights.pt", weights_only=True)`.'
 )
 _STATUS = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}

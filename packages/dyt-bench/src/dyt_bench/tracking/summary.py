@@ -12,19 +12,19 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dyt_bench.cell import NATIVE, Cell, digest
-from dyt_bench.files import read_json
-from dyt_bench.record import Record
-from dyt_bench.registry import Discovery
+from dyt_bench.discovery.domains import Discovery
+from dyt_bench.plugin.atomic import read_json
+from dyt_bench.plugin.task import NATIVE, Cell, digest
+from dyt_bench.records.record import Record
+from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.mirror import arm, by_layer, log_start, run_key
 from dyt_bench.tracking.store import KIND_TAG, NOTE_TAG, WORKSPACE_TAG, Store, points
 from dyt_bench.tracking.view import SUBJECT_TAG, Subject, publish
-from dyt_bench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from dyt_bench.report import runs as report
-    from dyt_bench.report.runs import Run
-    from dyt_bench.report.standings import Standing
+    from dyt_bench.verdicts import results as report
+    from dyt_bench.verdicts.results import Run
+    from dyt_bench.verdicts.standings import Standing
 
 RESULT, CURVES, COST, DIAGNOSTICS = "result", "curves", "cost", "diagnostics"
 _GROUP_TAG = "dyt_bench.summary_of"  # subject and norm: what there is one summary of
@@ -83,8 +83,8 @@ class Summaries:
         return True
 
     def _judge(self) -> "tuple[list[Run], list[Standing]]":
-        from dyt_bench.report.runs import Evidence, load_runs
-        from dyt_bench.report.standings import leaderboard
+        from dyt_bench.verdicts.results import Evidence, load_runs
+        from dyt_bench.verdicts.standings import leaderboard
 
         runs = load_runs(self.records)
         timings = self.workspace.timings(self.records)
@@ -110,7 +110,7 @@ class Summaries:
 
     def _sort(self, store: Store, named: "Mapping[report.Subject, Subject]") -> None:
         """Say of which subject a cell is; one that the suite no longer has leaves its charts."""
-        from dyt_bench.report import runs as report
+        from dyt_bench.verdicts import results as report
 
         begun = {run_key(about): about for record in self.records if (about := record.about())}
         for key, known in store.runs.items():
@@ -133,7 +133,7 @@ class Preview(Summaries):
     def __init__(
         self, name: str, title: str, cells: Sequence[Cell], found: Discovery, workspace: Workspace
     ) -> None:
-        from dyt_bench.report.runs import Subject as Key
+        from dyt_bench.verdicts.results import Subject as Key
 
         super().__init__(title, [], found, workspace)
         self.path = workspace.suite_path(name)
@@ -163,7 +163,7 @@ class Preview(Summaries):
 
 def subjects(keys: "Iterable[report.Subject]", found: Discovery) -> "dict[report.Subject, Subject]":
     """What is compared, each with the names of its own metrics."""
-    from dyt_bench.report.runs import subject_names
+    from dyt_bench.verdicts.results import subject_names
 
     names = subject_names(keys)
     models = [key.model for key in names]
@@ -316,7 +316,7 @@ def _draw(
     """The report's figures, of one subject alone."""
     from dyt_bench.report.figures import curves, effects
     from dyt_bench.report.figures.style import LIGHT, drawn
-    from dyt_bench.report.runs import subject_names
+    from dyt_bench.verdicts.results import subject_names
 
     folder.mkdir()
     own = [run for run in runs if run.subject == subject and run.is_judged]

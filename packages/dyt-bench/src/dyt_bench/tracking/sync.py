@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dyt_bench.discovery.domains import Discovery
 from dyt_bench.errors import UserError
-from dyt_bench.files import read_json
-from dyt_bench.record import Record
-from dyt_bench.registry import Discovery
+from dyt_bench.plugin.atomic import read_json
+from dyt_bench.records.record import Record
+from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.mirror import Mirror, run_key
 from dyt_bench.tracking.repair import repair
 from dyt_bench.tracking.store import Store, outage
 from dyt_bench.tracking.summary import Summaries
-from dyt_bench.workspace import Workspace
 
 
 @dataclass(frozen=True)

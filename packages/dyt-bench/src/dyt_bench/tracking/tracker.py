@@ -10,14 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from dyt_bench.cell import Cell
-from dyt_bench.record import Record
-from dyt_bench.registry import Discovery
+from dyt_bench.discovery.domains import Discovery
+from dyt_bench.plugin.task import Cell
+from dyt_bench.records.record import Record
+from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.mirror import Mirror
 from dyt_bench.tracking.repair import repair
 from dyt_bench.tracking.store import KIND_TAG, Store, is_remote, outage, points, prepare
 from dyt_bench.tracking.summary import Preview, Summaries
-from dyt_bench.workspace import Workspace
 
 SEND_EVERY_S = 2.0
 ASK_AGAIN_S = 30.0  # the longest pause while a server is away

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dyt_bench.domain import Metric
+from dyt_bench.plugin.domain import Metric
 from dyt_bench.tracking.store import KIND_TAG, NOTE_TAG, Store, mended
 
 if TYPE_CHECKING:
-    from dyt_bench.report.standings import Standing
+    from dyt_bench.verdicts.standings import Standing
 
 OVERVIEW = "overview"
 SUBJECT_TAG = "subject"  # of a cell: what its norms are compared on

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Dataset, Domain, Fetch, Metric, Model
-from dyt_bench.fetch import need
-from dyt_bench.sources import files_below, package_file
+from dyt_bench.plugin.domain import Dataset, Domain, Fetch, Metric, Model
+from dyt_bench.plugin.fetch import need
+from dyt_bench.plugin.files import files_below, package_file
+from dyt_bench.plugin.task import Task
 
 if TYPE_CHECKING:
-    from dyt_bench.supervised import SupervisedModule
+    from dyt_bench.plugin.module import SupervisedModule
     from dyt_molecules.data import MoleculeData
     from dyt_molecules.module import LanguageModel
 
@@ -76,7 +76,7 @@ class Properties(Domain):
         mode="min",
         title="RMSE (standard deviations of the training set)",
         margin=0.02,
-        baseline="the mean of the training set",
+        reference="the mean of the training set",
     )
     preload = ("dyt_molecules.data", "dyt_molecules.module")
     models = {"encoder": _transformer("transformer encoder, 3 layers of 64, mean-pooled", 300)}
@@ -92,7 +92,7 @@ class Properties(Domain):
 
         return property_model(task, data, self.training(task))
 
-    def baseline(self, task: Task, data: MoleculeData) -> float:  # type: ignore[override]
+    def reference_score(self, task: Task, data: MoleculeData) -> float:  # type: ignore[override]
         return data.rmse_of_mean()
 
     def evaluate(  # type: ignore[override]
@@ -114,7 +114,7 @@ class Smiles(Domain):
         mode="min",
         title="loss (nats/token)",
         margin=0.02,
-        baseline="the frequencies of the training set's tokens",
+        reference="the frequencies of the training set's tokens",
     )
     preload = Properties.preload
     models = {"decoder": _transformer("transformer decoder, 3 layers of 64", 300)}
@@ -128,7 +128,7 @@ class Smiles(Domain):
 
         return LanguageModel(task, data, self.training(task))
 
-    def baseline(self, task: Task, data: MoleculeData) -> float:  # type: ignore[override]
+    def reference_score(self, task: Task, data: MoleculeData) -> float:  # type: ignore[override]
         return data.unigram_loss()
 
 

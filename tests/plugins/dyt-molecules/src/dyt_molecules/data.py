@@ -11,9 +11,9 @@ from rdkit.rdBase import BlockLogs
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import DataError
-from dyt_bench.loading import SeededDataModule, at_most
+from dyt_bench.plugin.data import SeededDataModule, at_most
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.task import Task
 from dyt_molecules.tokens import PAD, START, Vocabulary, split
 
 LONGEST = 64  # tokens of a string; longer molecules are left out

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 from torchmetrics import MeanSquaredError
 
-from dyt_bench.cell import Task
-from dyt_bench.domain import Training
-from dyt_bench.optim import adamw
-from dyt_bench.supervised import SupervisedModule
+from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.module import SupervisedModule
+from dyt_bench.plugin.optim import adamw
+from dyt_bench.plugin.task import Task
 from dyt_molecules.data import LONGEST, MoleculeData
 from dyt_molecules.tokens import PAD
 
@@ -67,7 +67,7 @@ class Regressor(nn.Module):
         return value
 
 
-def property_model(task: Task, data: MoleculeData, recipe: Training) -> SupervisedModule:
+def property_model(task: Task, data: MoleculeData, recipe: TrainingPreset) -> SupervisedModule:
     """Minimises squared error; logs ``val/rmse`` in standard deviations of the training set."""
     return SupervisedModule(
         Regressor(len(data.vocabulary)),
@@ -92,7 +92,7 @@ class LanguageModel(LightningModule):
 
     units_per_sample = 1
 
-    def __init__(self, task: Task, data: MoleculeData, recipe: Training) -> None:
+    def __init__(self, task: Task, data: MoleculeData, recipe: TrainingPreset) -> None:
         super().__init__()
         self.task, self.recipe = task, recipe
         self.transformer = Transformer(len(data.vocabulary), causal=True)

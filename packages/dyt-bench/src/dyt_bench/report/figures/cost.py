@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dyt_bench.cell import NATIVE
+from dyt_bench.plugin.task import NATIVE
 from dyt_bench.report.figures.style import Look, Theme, new_figure, room_for
-from dyt_bench.report.runs import Run, Timing
-from dyt_bench.report.standings import task_timings
-from dyt_bench.statistics import compare_speed
+from dyt_bench.verdicts.results import Run, Timing
+from dyt_bench.verdicts.standings import task_timings
+from dyt_bench.verdicts.statistics import compare_speed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dyt_bench.domain import Metric
+from dyt_bench.plugin.domain import Metric
 from dyt_bench.report.figures.style import Look, Theme, looks, new_figure
-from dyt_bench.report.runs import Run, Subject
-from dyt_bench.report.standings import by_subject
+from dyt_bench.verdicts.results import Run, Subject
+from dyt_bench.verdicts.standings import by_subject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,17 +33,17 @@ def validation(
     look: Mapping[str, Look],
     theme: Theme,
     *,
-    baseline: float | None = None,
+    reference: float | None = None,
 ) -> "Figure":
-    """The domain's metric of one subject, with what a trivial predictor reaches."""
+    """The domain's metric of one subject, with the reference score."""
     figure = new_figure(4.2, 2.4)
     axes = figure.subplots()
     draw(axes, runs, metric.name, look, smooth=False)
-    if baseline is not None:
-        axes.axhline(baseline, color=theme.faint, linestyle=":", linewidth=1.2)
+    if reference is not None:
+        axes.axhline(reference, color=theme.faint, linestyle=":", linewidth=1.2)
         axes.annotate(
-            "trivial predictor",
-            (1, baseline),
+            "reference score",
+            (1, reference),
             xycoords=("axes fraction", "data"),
             ha="right",
             va="bottom",

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dyt_bench.report.figures.style import Look, Theme, looks, new_figure, room_for
-from dyt_bench.report.standings import Standing
-from dyt_bench.statistics import Comparison
+from dyt_bench.verdicts.standings import Standing
+from dyt_bench.verdicts.statistics import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from dyt_bench.cell import NATIVE
+from dyt_bench.plugin.task import NATIVE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,7 +3,7 @@
 from dyt_bench.testing.rules.batches import leak, loader_workers, pickles
 from dyt_bench.testing.rules.declared import contract, import_
 from dyt_bench.testing.rules.files import bad_data
-from dyt_bench.testing.rules.learning import baseline, improves, logs, step
+from dyt_bench.testing.rules.learning import improves, logs, reference, step
 from dyt_bench.testing.rules.parts import parts, seeds, units, validation
 from dyt_bench.testing.rules.training import norms, process, repeat, resume, same_start, trains
 
@@ -25,7 +25,7 @@ RULES = (
     loader_workers,
     logs,
     improves,
-    baseline,
+    reference,
     step,
     bad_data,
 )

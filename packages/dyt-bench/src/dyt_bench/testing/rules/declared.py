@@ -12,8 +12,8 @@ from typing import ClassVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from dyt_bench.domain import Domain, Metric, Model, Training
-from dyt_bench.registry import flaw
+from dyt_bench.discovery.domains import flaw
+from dyt_bench.plugin.domain import Domain, Metric, Model, TrainingPreset
 from dyt_bench.testing.rule import Broken, rule
 from dyt_bench.testing.subject import Subject
 
@@ -117,8 +117,8 @@ def _problems(domain: Domain) -> Iterator[str]:
         yield from _wrong_values(f"The model {key!r}", model, domain.trainings)
 
 
-def _wrong_values(who: str, model: Model, trainings: Mapping[str, Training]) -> Iterator[str]:
-    for field in ("steps", "batch_size", "learning_rate", "step_s", "baseline_steps"):
+def _wrong_values(who: str, model: Model, trainings: Mapping[str, TrainingPreset]) -> Iterator[str]:
+    for field in ("steps", "batch_size", "learning_rate", "step_s", "reference_steps"):
         value = getattr(model, field)
         if value is not None and not (math.isfinite(value) and value > 0):
             yield f"{who} has {field} {value!r}: a number above 0 is expected."

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterable
 
-from dyt_bench.quantities import in_words
-from dyt_bench.suite import default_val_every
+from dyt_bench.suite.expand import default_val_every
+from dyt_bench.suite.quantities import in_words
 from dyt_bench.testing.rule import Broken, Remark, rule
 from dyt_bench.testing.subject import NATIVE_NORM, Run, Subject
 
 SHORT = 20  # steps, in which every module improves
-_PATIENCE_S = 120.0  # for training until the baseline is beaten
+_PATIENCE_S = 120.0  # for training until the reference score is beaten
 _ROUNDS = 1  # twice, and after two of warming up
 
 
@@ -63,29 +63,29 @@ def improves(subject: Subject) -> None:
 
 
 @rule(
-    says="With the native norm, and within Model.baseline_steps, the metric beats Domain.baseline.",
+    says="With the native norm, the metric beats the reference score in Model.reference_steps.",
     why="Norms that are compared in a model that has learned nothing are all alike.",
     needs=("improves",),
 )
-def baseline(subject: Subject) -> None:
+def reference(subject: Subject) -> None:
     domain, task = subject.domain, subject.task()
     data, _, _ = subject.parts
-    with subject.calling("baseline"):
+    with subject.calling("reference_score"):
         data.prepare_data()
         data.setup("fit")
-        bar = domain.baseline(task, data)
+        bar = domain.reference_score(task, data)
     if bar is None:
-        raise Remark("The domain states no baseline: a model that learns nothing goes unseen.")
+        raise Remark("No reference score is stated: a model that learns nothing goes unseen.")
     metric, model = domain.metric, domain.models[task.model]
     short = _short(subject).result
     if metric.better(short.last[metric.name], bar):
         return
-    steps = min(model.baseline_steps or model.steps, model.steps)
+    steps = min(model.reference_steps or model.steps, model.steps)
     seconds = steps * short.summary["time/step_ms_median"] / 1e3
-    if model.baseline_steps is None and seconds > _PATIENCE_S:
+    if model.reference_steps is None and seconds > _PATIENCE_S:
         raise Remark(
             f"The {steps:,} steps of the default budget would take {in_words(seconds)}: "
-            "Model.baseline_steps may name fewer that are enough."
+            "Model.reference_steps may name fewer that are enough."
         )
     result = subject.run(steps=steps, val_every=default_val_every(steps)).result
     best = result.best.get(metric.name, math.nan)
@@ -93,9 +93,9 @@ def baseline(subject: Subject) -> None:
         ended = f" ({result.reason})" if result.reason else ""
         raise Broken(
             f"In {steps} steps {metric.name} came to {best:.6g} at best{ended}, and "
-            f"{metric.baseline or 'the baseline'} reaches {bar:.6g}.",
+            f"{metric.reference or 'the reference score'} reaches {bar:.6g}.",
             "Give the model more steps, another rate or a larger batch until it learns; or mend "
-            "Domain.baseline, if a trivial predictor does not reach that.",
+            "Domain.reference_score, if that simple method does not reach that.",
         )
 
 
@@ -105,7 +105,7 @@ def baseline(subject: Subject) -> None:
     needs=("trains",),
 )
 def step(subject: Subject) -> None:
-    from dyt_bench.worker import time_task
+    from dyt_bench.training.run import time_task
 
     with subject.calling("a training step without a Trainer"):
         times = time_task(subject.task(), [NATIVE_NORM], rounds=_ROUNDS, domain=subject.domain)

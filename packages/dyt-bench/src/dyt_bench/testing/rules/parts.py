@@ -72,7 +72,7 @@ def seeds(subject: Subject) -> None:
         raise Broken(
             f"The first {len(batches)} batches were the same for seed 0 and seed {OTHER_SEED}.",
             "Shuffle the training samples by task.seed, as "
-            "dyt_bench.loading.SeededDataModule does.",
+            "dyt_bench.plugin.data.SeededDataModule does.",
         )
     if other_weights == weights:
         raise Remark(
@@ -83,7 +83,7 @@ def seeds(subject: Subject) -> None:
 def _start(subject: Subject, **changes: Any) -> tuple[str, list[str]]:
     """Hashes of the first weights, and of each of the first batches."""
     from dyt_bench.testing.hashes import digest
-    from dyt_bench.worker import weights_digest
+    from dyt_bench.training.run import weights_digest
 
     data, module, norms = subject.build(**changes)
     with subject.calling("the training data"):
@@ -99,7 +99,7 @@ def _start(subject: Subject, **changes: Any) -> tuple[str, list[str]]:
     needs=("units",),
 )
 def validation(subject: Subject) -> None:
-    from dyt_bench.trainer import make_trainer
+    from dyt_bench.training.trainer import make_trainer
 
     data, module, _ = subject.build()
     task = subject.task()

@@ -3,9 +3,9 @@
 import math
 import pickle
 
-from dyt_bench.cell import Norm
+from dyt_bench.discovery.extensions import norm_names
 from dyt_bench.executors.contract import JobFailed
-from dyt_bench.plugins import norm_names
+from dyt_bench.plugin.task import Norm
 from dyt_bench.testing.rule import Broken, rule
 from dyt_bench.testing.subject import LOG, STEPS, Run, Subject
 

@@ -1,0 +1,134 @@
+"""What `dyt-bench convert` shows: the norms of a model, and what a swap makes of them."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+import dyt
+from dyt._surgery.replacements import REPLACEMENTS, WITHOUT_ALPHA
+from dyt.recipes import resolve
+from dyt_bench.conversion import zoo
+from dyt_bench.discovery.extensions import NORMS
+from dyt_bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One norm, before and after."""
+
+    name: str
+    class_name: str
+    kind: str
+    role: str
+    normalized_shape: tuple[int, ...]
+    channels_last: bool
+    affine: bool
+    becomes: str | None  # the class put in, with alpha where it has one; None if it stays
+    reason: str | None  # why it stays
+
+    def grouped(self) -> tuple[object, ...]:
+        """Equal for rows that differ in the number of their layer only."""
+        return (re.sub(r"(^|(?<=\.))\d+(?=\.|$)", "*", self.name), *list(vars(self).values())[1:])
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A model's norms, and the swap that was tried on them."""
+
+    model: str
+    class_name: str
+    parameters: int
+    recipe: str | None  # its name and source
+    rows: tuple[Row, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "model": self.model,
+            "class": self.class_name,
+            "parameters": self.parameters,
+            "recipe": self.recipe,
+            "sites": [vars(row) for row in self.rows],
+        }
+
+
+def convert_spec(spec: str, to: str, recipe: str | None, *, full: bool) -> Conversion:
+    """Build the model ``spec`` names, audit it and convert it.
+
+    Args:
+        to: what `dyt.convert` takes by name, or a norm that a package adds.
+
+    Raises:
+        UserError: the model cannot be built, or the swap is refused.
+    """
+    model = zoo.load(spec, full=full).model
+    parameters = sum(p.numel() for p in model.parameters())
+    class_name = type(model).__name__
+    sites = dyt.audit(model)
+    is_added = to in NORMS.names() and to not in {**REPLACEMENTS, **WITHOUT_ALPHA}
+    layer = NORMS.load(to) if is_added else to
+    source = None
+    if any(site.replaceable for site in sites):
+        try:
+            if recipe is not None:
+                chosen = resolve(recipe, model, [s for s in sites if s.replaceable])
+                source = f"{chosen.name}: {chosen.source}"
+            model = dyt.convert(model, layer, recipe=recipe, strict=False)
+        except ValueError as error:
+            raise UserError(f"model {spec!r}: {error}") from None
+    rows = []
+    for site in sites:
+        now = model.get_submodule(site.name)
+        becomes = None if now is site.module else _describe(now)
+        reason = site.reason or (None if becomes else "the recipe leaves it")
+        rows.append(
+            Row(
+                site.name,
+                site.class_name,
+                site.kind,
+                site.role,
+                site.normalized_shape,
+                site.channels_last,
+                site.affine,
+                becomes,
+                reason,
+            )
+        )
+    return Conversion(spec, class_name, parameters, source, tuple(rows))
+
+
+def _describe(module: Any) -> str:
+    layer = module.get_submodule("norm") if hasattr(module, "norm") else module
+    alpha = getattr(layer, "alpha_init_value", None)
+    return type(layer).__name__ + ("" if alpha is None else f" {alpha:g}")
+
+
+def print_conversion(conversion: Conversion) -> None:
+    """A table: norms that differ in their layer's number alone share a line."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in conversion.rows:
+        groups.setdefault(row.grouped(), []).append(row)
+    console = Console()
+    title = f"{conversion.model}: {conversion.class_name}, {conversion.parameters:,} parameters"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for column in ("norm", "class", "width", "role", "becomes"):
+        table.add_column(column, overflow="fold", justify="right" if column == "width" else "left")
+    for group, rows in groups.items():
+        first = rows[0]
+        width = "x".join(map(str, first.normalized_shape)) or "any"
+        table.add_row(
+            f"{group[0]} ×{len(rows)}" if len(rows) > 1 else first.name or "(the model)",
+            first.class_name + ("" if first.affine or first.reason else ", no weight"),
+            "" if first.reason else width + ("" if first.channels_last else " first"),
+            "" if first.role == "unknown" else first.role,
+            first.becomes or f"stays: {first.reason}",
+        )
+    console.print(table)
+    replaced = sum(row.becomes is not None for row in conversion.rows)
+    console.print(f"{replaced} of {len(conversion.rows)} norms replaced", highlight=False)
+    if conversion.recipe is not None:
+        console.print(f"recipe {conversion.recipe}", highlight=False)

@@ -1,0 +1,72 @@
+"""Models by name, built small: what `dyt-bench convert` and the census look at.
+
+A name says where the model comes from::
+
+    timm:vit_tiny_patch16_224            transformers:LlamaConfig (or llama, LlamaForCausalLM)
+    diffusers:DiTTransformer2DModel      module:path.to:factory
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from dyt_bench.conversion.specimen import Specimen as Specimen
+from dyt_bench.discovery.domains import unknown
+from dyt_bench.errors import UserError
+
+LIBRARIES = ("timm", "transformers", "diffusers")
+
+
+def load(spec: str, *, full: bool = False) -> Specimen:
+    """The model that ``spec`` names: small, or at its library's size on the meta device.
+
+    Raises:
+        UserError: a source, class or factory that does not exist, or a model that cannot be
+            built.
+    """
+    source, colon, name = spec.partition(":")
+    if not colon or not name or source not in (*LIBRARIES, "module"):
+        what = unknown("source", source, (*LIBRARIES, "module"))
+        raise UserError(f"model {spec!r}: {what}; write SOURCE:NAME, as timm:vit_tiny_patch16_224")
+    try:
+        if source == "module":
+            return Specimen(spec, _made_by(name))
+        found: Specimen = library(source).build(name, full=full)
+        return found
+    except UserError as error:
+        raise UserError(f"model {spec!r}: {error}") from None
+    except Exception as error:  # whatever a library raises for a name or a size
+        first = str(error).partition("\n")[0]
+        raise UserError(f"model {spec!r}: {type(error).__name__}: {first}") from None
+
+
+def library(source: str) -> Any:
+    """The module of this package for a library: it has ``names()`` and ``build(name)``.
+
+    Raises:
+        UserError: the library is not installed.
+    """
+    try:
+        return importlib.import_module(f"dyt_bench.conversion.{source}_models")
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install {error.name}") from None
+
+
+def _made_by(path: str) -> nn.Module:
+    """What the factory at ``path`` returns: "package.module:function"."""
+    module_name, colon, attribute = path.partition(":")
+    if not colon:
+        raise UserError("write module:PACKAGE.MODULE:FACTORY")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"there is no module {error.name!r}") from None
+    factory: Callable[[], Any] | None = getattr(module, attribute, None)
+    if not callable(factory):
+        raise UserError(f"{module_name} has no function {attribute!r}")
+    model = factory()
+    if not isinstance(model, nn.Module):
+        raise UserError(f"{path} returned a {type(model).__name__}, not a torch.nn.Module")
+    return model

@@ -1,0 +1,1 @@
+"""Entry points -> objects, safely: what installed packages offer, and what is wrong with it."""

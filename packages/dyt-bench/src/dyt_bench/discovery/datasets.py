@@ -1,0 +1,94 @@
+"""A domain's data sets, its own and those that packages add: found by name, read as its own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from dyt_bench.discovery.domains import unknown
+from dyt_bench.discovery.extensions import DATASETS
+from dyt_bench.errors import DataError, UserError
+from dyt_bench.plugin.domain import Dataset, Domain
+from dyt_bench.plugin.extensions import AddedDataset
+from dyt_bench.plugin.fetch import fetched_folder
+from dyt_bench.plugin.task import Task
+
+
+def datasets_of(domain: Domain) -> dict[str, Dataset]:
+    """Name -> data set, the domain's own first; broken ones are left out."""
+    found = dict(domain.datasets)
+    for name in DATASETS.names():
+        added = DATASETS.get(name)
+        if added is not None and not mismatch(name, added, domain):
+            found[name] = _as_dataset(name, added, domain)
+    return found
+
+
+def dataset_of(domain: Domain, name: str) -> Dataset:
+    """The data set called ``name``.
+
+    Raises:
+        UserError: the domain has none of that name, with the nearest match; or a package adds it
+            and it is broken, or another domain's.
+    """
+    if name in domain.datasets:
+        return domain.datasets[name]
+    if name not in DATASETS.names():
+        raise UserError(unknown("data set", name, datasets_of(domain)))
+    added = DATASETS.load(name)
+    problem = mismatch(name, added, domain)
+    if problem:
+        raise UserError(f"data set {name!r} {problem}")
+    return _as_dataset(name, added, domain)
+
+
+def as_read(task: Task, domain: Domain) -> Task:
+    """The task as the domain knows it: an added data set is one of its own, at a path."""
+    if task.dataset in domain.datasets:
+        return task
+    added = DATASETS.load(task.dataset)
+    return replace(task, dataset=added.reads_as, path=_path(task.dataset, added))
+
+
+def reads_as(domain: Domain, name: str) -> str:
+    """Which of the domain's own data sets this one is read as: itself, if it is one."""
+    return name if name in domain.datasets else DATASETS.load(name).reads_as
+
+
+def mismatch(name: str, added: AddedDataset, domain: Domain) -> str:
+    """Why the data set cannot be one of the domain's; empty if it can."""
+    if added.domain != domain.name:
+        return f"is for the domain {added.domain!r}, not for {domain.name!r}"
+    if name in domain.datasets:
+        return f"is one of {domain.name!r} itself: it needs another name"
+    layouts = [key for key, dataset in domain.datasets.items() if dataset.takes_path]
+    if added.reads_as not in layouts:
+        return (
+            f"is to be read as {added.reads_as!r}, which is no data set of {domain.name!r} that "
+            f"takes a path: expected one of {', '.join(layouts) or 'none'}"
+        )
+    return ""
+
+
+def _as_dataset(name: str, added: AddedDataset, domain: Domain) -> Dataset:
+    layout = domain.datasets[added.reads_as]
+    return Dataset(
+        summary=added.summary,
+        source=added.source,
+        licence=added.licence,
+        files=lambda _: layout.files(_path(name, added)),
+        fetch=added.fetch,
+    )
+
+
+def _path(name: str, added: AddedDataset) -> Path:
+    """Where the data set lies.
+
+    Raises:
+        DataError: it is not there; says the command that gets it.
+    """
+    if added.path is not None:
+        return added.path()
+    full = f"{added.domain}/{name}"
+    folder = fetched_folder(full)
+    if not folder.exists():
+        raise DataError(f"{full} is not on this machine: get it with `dyt-bench data fetch {full}`")
+    return folder

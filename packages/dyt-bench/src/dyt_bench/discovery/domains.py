@@ -1,0 +1,190 @@
+"""Entry points -> domains. A broken plugin is reported, never fatal."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from itertools import groupby
+from typing import Any
+
+from dyt_bench.discovery.importing import distribution, import_point, in_short
+from dyt_bench.errors import UserError
+from dyt_bench.plugin.domain import (
+    API_VERSION,
+    ENTRY_POINT_GROUP,
+    OLDEST_API_VERSION,
+    Dataset,
+    Domain,
+    Metric,
+    Model,
+    TrainingPreset,
+)
+from dyt_bench.records.environment import code_digest
+
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
+# What a domain must have, and of what kind: by itself, or as a mapping from names.
+_PLAIN = {"name": str, "summary": str, "unit": str, "metric": Metric}
+_TABLES = {"models": Model, "datasets": Dataset, "trainings": TrainingPreset}
+
+
+@dataclass
+class Plugin:
+    """An installed domain, as its import left it."""
+
+    domain: Domain | None = None  # None: it cannot be used
+    problem: str = ""  # why it cannot
+    warnings: list[str] = field(default_factory=list)  # what is amiss though it can
+
+
+class Discovery:
+    """What the installed packages offer. A domain is imported when it is first asked for.
+
+    So whatever is wrong with a stranger's, a suite that does not name it neither waits for it nor
+    fails by it.
+
+    Args:
+        points: entry points of domains; what two of them claim is nobody's.
+    """
+
+    def __init__(self, points: Iterable[EntryPoint]) -> None:
+        ordered = sorted(points, key=lambda point: point.name)
+        self._points = {
+            name: list(same) for name, same in groupby(ordered, key=lambda point: point.name)
+        }
+        self._plugins: dict[str, Plugin] = {}
+        self._code_digests: dict[str, str] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Of all installed domains, whether they work or not; nothing is imported."""
+        return list(self._points)
+
+    @property
+    def domains(self) -> dict[str, Domain]:
+        """Those that work, in the order of their names; all are imported."""
+        found = {name: self.plugin(name).domain for name in self._points}
+        return {name: domain for name, domain in found.items() if domain is not None}
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """What is wrong with each of the others: one sentence; all are imported."""
+        found = {name: self.plugin(name).problem for name in self._points}
+        return {name: problem for name, problem in found.items() if problem}
+
+    @property
+    def warnings(self) -> dict[str, list[str]]:
+        """What is amiss with domains though they work: sentences; all are imported."""
+        found = {name: self.plugin(name).warnings for name in self._points}
+        return {name: warnings for name, warnings in found.items() if warnings}
+
+    def plugin(self, name: str) -> Plugin:
+        """The domain called ``name``, one of `names`; imported unless it was before."""
+        if name not in self._plugins:
+            self._plugins[name] = _load(self._points[name])
+        return self._plugins[name]
+
+    def origin(self, name: str) -> str:
+        """Where the domain called ``name`` comes from: ``dyt-vision 0.1.0``."""
+        return " and ".join(distribution(point) for point in self._points[name])
+
+    def domain(self, name: str) -> Domain:
+        """The domain called ``name``; raises UserError with the nearest match."""
+        if name not in self._points:
+            raise UserError(unknown("domain", name, self._points))
+        plugin = self.plugin(name)
+        if plugin.domain is None:
+            raise UserError(f"domain {name!r} is installed but broken: {plugin.problem}")
+        return plugin.domain
+
+    def code_digest(self, name: str) -> str:
+        """A hash of the code behind the domain called ``name``."""
+        if name not in self._code_digests:
+            (point,) = self._points[name]
+            requirements = (point.dist.requires if point.dist else None) or []
+            package = point.module.partition(".")[0]
+            self._code_digests[name] = code_digest(package, requirements)
+        return self._code_digests[name]
+
+
+def discover() -> Discovery:
+    """Every installed domain, in the order of their names; none is imported yet."""
+    return Discovery(entry_points(group=ENTRY_POINT_GROUP))
+
+
+def flaw(domain: object) -> str | None:
+    """Why an object cannot be used as a domain, as the rest of a sentence; None if it can."""
+    if isinstance(domain, type) and issubclass(domain, Domain):
+        return f"is a class: it must be an object of it, {domain.__name__}()"
+    if not isinstance(domain, Domain):
+        return f"is a {type(domain).__name__}, not a dyt_bench.plugin.domain.Domain object"
+    try:
+        return wrong_version(domain.api_version) or _wrong_field(domain)
+    except Exception as error:  # a property, for example
+        return f"raised {in_short(error)} when its fields were read"
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """One sentence: what was not known, what was expected, and the nearest match."""
+    known = list(known)
+    near = get_close_matches(str(name), known, n=1)
+    guess = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {name!r}: expected one of {', '.join(known) or 'none'}{guess}"
+
+
+def _load(points: list[EntryPoint]) -> Plugin:
+    """Import what one name stands for, and look whether it is a domain."""
+    point = points[0]
+    if len(points) > 1:
+        # Whichever came first, a suite would train what its author did not mean.
+        origins = " and ".join(f"{distribution(each)} ({each.value})" for each in points)
+        return Plugin(problem=f"declared by {origins}: uninstall all but one, or rename it")
+    imported = import_point(point)
+    problem = imported.problem or _flaw(imported.value, point)
+    return Plugin(None if problem else imported.value, problem, imported.warnings)
+
+
+def _flaw(value: Any, point: EntryPoint) -> str:
+    """As `flaw`, of what ``point`` registered; a whole sentence, or empty."""
+    problem = flaw(value)
+    if problem is None and value.name != point.name:
+        problem = f"is called {value.name!r} but registered as {point.name!r}: make them one name"
+    return f"{point.value} (from {distribution(point)}) {problem}" if problem else ""
+
+
+def wrong_version(version: object) -> str | None:
+    """What a plugin is told that was written for a contract which this harness does not keep."""
+    if not isinstance(version, int) or isinstance(version, bool):
+        return f"must have a whole number as its api_version, got {version!r}"
+    if version > API_VERSION:
+        return (
+            f"is made for contract version {version}, and this dyt-bench knows versions to "
+            f"{API_VERSION}: upgrade dyt-bench, or install an older version of the plugin"
+        )
+    if version < OLDEST_API_VERSION:
+        return (
+            f"is made for contract version {version}, and this dyt-bench takes versions from "
+            f"{OLDEST_API_VERSION}: upgrade the plugin, or install an older dyt-bench"
+        )
+    return None
+
+
+def _wrong_field(domain: Domain) -> str | None:
+    """The first field that nobody could read."""
+    missing = [name for name in (*_PLAIN, *_TABLES) if not getattr(domain, name, None)]
+    if missing:
+        return f"lacks {', '.join(missing)}"
+    for name, kind in _PLAIN.items():
+        value = getattr(domain, name)
+        if not isinstance(value, kind):
+            return f"must have a {kind.__name__} as its {name}, got a {type(value).__name__}"
+    for name, kind in _TABLES.items():
+        value = getattr(domain, name)
+        fits = isinstance(value, Mapping) and all(
+            isinstance(key, str) and isinstance(each, kind) for key, each in value.items()
+        )
+        if not fits:
+            return f"must have a mapping from names to {kind.__name__} as its {name}, got {value!r}"
+    if not _NAME.fullmatch(domain.name):
+        return f"has the name {domain.name!r}: it must be lower-case letters, digits and hyphens"
+    return None

@@ -1,0 +1,222 @@
+"""Entry points -> what packages add beside domains, by one mechanism for every kind.
+
+Names are listed without importing anything; an object is imported and checked when it is asked
+for. What is wrong with one is a sentence with the distribution it comes from, and hinders no
+other.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from typing import Any, Generic, TypeVar, cast
+
+from dyt_bench.discovery.domains import unknown, wrong_version
+from dyt_bench.discovery.importing import Imported, distribution, import_point
+from dyt_bench.errors import UserError
+from dyt_bench.executors.contract import Executor
+from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, MakeSection, NormClass
+from dyt_bench.plugin.task import NATIVE
+from dyt_bench.records.environment import code_digest
+
+T = TypeVar("T")
+LOCAL = "local"  # the executor that a suite uses if it names none
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
+# Sources and versions that the code digest of every task covers.
+_COVERED = {"dyt", "dyt_bench", "torch"}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point, and what is wrong with it: empty if nothing is."""
+
+    kind: str
+    name: str
+    value: str  # "dyt_extras:DySymlog"
+    distribution: str  # "dyt-extras 1.0"
+    problem: str = ""
+    warnings: tuple[str, ...] = ()  # what is amiss though it works
+
+
+@dataclass(frozen=True)
+class Point(Generic[T]):
+    """One kind of thing that packages may add."""
+
+    kind: str  # for people: "norm"
+    group: str  # of entry points
+    check: Callable[[Any], str]  # what is wrong with an object; empty if nothing is
+    needs: str = ""  # what all of them import, so that none is called slow for it
+    own: Mapping[str, str] = field(default_factory=dict)  # the harness's: name -> where it is
+
+    def names(self) -> list[str]:
+        """What a suite may name, broken ones too, in order; imports nothing."""
+        return [*self.own, *sorted({point.name for point in self._points()} - self.own.keys())]
+
+    def load(self, name: str) -> T:
+        """The object called ``name``, imported and checked.
+
+        Raises:
+            UserError: there is none, with the nearest match; or it is broken, and why.
+        """
+        point = self.find(name)
+        imported = self._import(point)
+        if imported.problem:
+            origin = distribution(point)
+            raise UserError(f"{self.kind} {name!r} of {origin} is broken: {imported.problem}")
+        return cast(T, imported.value)
+
+    def find(self, name: str) -> EntryPoint:
+        """Where the object called ``name`` is, without importing it.
+
+        Raises:
+            UserError: as `load`, as far as can be told.
+        """
+        if name in self.own:
+            return EntryPoint(name, self.own[name], self.group)
+        found = [point for point in self._points() if point.name == name]
+        if not found:
+            raise UserError(unknown(self.kind, name, self.names()))
+        problem = self._declared(found)
+        if problem:
+            origin = distribution(found[0])
+            raise UserError(f"{self.kind} {name!r} of {origin} is broken: {problem}")
+        return found[0]
+
+    def get(self, name: str) -> T | None:
+        """The same; None where there is none or it is broken."""
+        try:
+            return self.load(name)
+        except UserError:
+            return None
+
+    def code_digest(self, name: str) -> str:
+        """A hash of the code behind it; empty where the digest of every task covers that."""
+        point = next((p for p in self._points() if p.name == name), None)
+        package = "" if point is None else point.module.partition(".")[0]
+        if point is None or package in _COVERED:
+            return ""
+        return _code_digest(package, tuple((point.dist and point.dist.requires) or ()))
+
+    def plugins(self) -> Iterator[Plugin]:
+        """Every entry point of the group, imported and checked."""
+        points = sorted(self._points(), key=lambda point: (point.name, distribution(point)))
+        for point in points:
+            problem = self._declared([p for p in points if p.name == point.name])
+            imported = Imported(problem=problem) if problem else self._import(point)
+            yield Plugin(
+                self.kind,
+                point.name,
+                point.value,
+                distribution(point),
+                imported.problem,
+                tuple(imported.warnings),
+            )
+
+    def _points(self) -> Sequence[EntryPoint]:
+        return list(_installed(self.group, tuple(sys.path)))
+
+    def _declared(self, points: Sequence[EntryPoint]) -> str:
+        """What is wrong with how a name is declared; ``points`` are all that do."""
+        name = points[0].name
+        if not _NAME.fullmatch(name):
+            return f"name {name!r} must be lower-case letters, digits and hyphens"
+        if name in self.own or name == NATIVE:
+            return f"name {name!r} is the harness's own: it needs another"
+        if len(points) > 1:
+            origins = " and ".join(sorted(distribution(point) for point in points))
+            return f"{name!r} is declared by {origins}: uninstall all but one"
+        return ""
+
+    def _import(self, point: EntryPoint) -> Imported:
+        """What ``point`` names, or what is wrong with it."""
+        if self.needs:
+            import_module(self.needs)
+        imported = import_point(point)
+        if not imported.problem:
+            version = getattr(imported.value, "api_version", 1)
+            flaw = wrong_version(version) or self.check(imported.value)
+            imported.problem = f"{point.value} {flaw}" if flaw else ""
+        return imported
+
+
+def norm_names() -> list[str]:
+    """Norms a suite may use: "native", and whatever packages registered."""
+    return list(dict.fromkeys([NATIVE, *NORMS.names()]))
+
+
+@cache
+def _installed(group: str, path: tuple[str, ...]) -> EntryPoints:
+    """What is on the ``path``; looking through all metadata takes 10 ms, and a suite asks often."""
+    return entry_points(group=group)
+
+
+@cache
+def _code_digest(package: str, requirements: tuple[str, ...]) -> str:
+    return code_digest(package, requirements)
+
+
+def _callable_with(what: str, *arguments: object, **options: object) -> Callable[[Any], str]:
+    """A check that an object can be called so; nothing is called."""
+
+    def check(loaded: Any) -> str:
+        try:
+            inspect.signature(loaded).bind(*arguments, **options)
+        except (TypeError, ValueError) as error:
+            return f"is not {what}: {error}"
+        return ""
+
+    return check
+
+
+def _is_a(kind: type) -> Callable[[Any], str]:
+    name = f"{kind.__module__}.{kind.__name__}"
+
+    def check(loaded: Any) -> str:
+        found = type(loaded).__name__
+        return "" if isinstance(loaded, kind) else f"is a {found}, not a {name} object"
+
+    return check
+
+
+def _check_recipe(loaded: Any) -> str:
+    from dyt import Recipe
+
+    found = type(loaded).__name__
+    known = isinstance(loaded, Recipe) or callable(loaded)
+    return "" if known else f"is a {found}, not a dyt.Recipe or a function that returns one"
+
+
+def _check_executor(loaded: Any) -> str:
+    if not callable(getattr(loaded, "run", None)):
+        return "has no method run(job, log, limits)"
+    return _callable_with("made of a list of modules", [])(loaded)
+
+
+_NORM_OPTIONS = dict.fromkeys(("elementwise_affine", "bias", "channels_last", "device", "dtype"))
+
+NORMS: Point[NormClass] = Point(
+    "norm",
+    "dyt_bench.norms",
+    _callable_with("called as dyt.DynamicTanh is", (8,), **_NORM_OPTIONS),
+    "dyt",
+)
+RECIPES: Point[Any] = Point("recipe", "dyt_bench.recipes", _check_recipe, needs="dyt")
+DATASETS: Point[AddedDataset] = Point("data set", "dyt_bench.datasets", _is_a(AddedDataset))
+METRICS: Point[AddedMetric] = Point("metric", "dyt_bench.metrics", _is_a(AddedMetric))
+SECTIONS: Point[MakeSection] = Point(
+    "section", "dyt_bench.sections", _callable_with("a function of what was collected", None)
+)
+EXECUTORS: Point[type[Executor]] = Point(
+    "executor",
+    "dyt_bench.executors",
+    _check_executor,
+    own={LOCAL: "dyt_bench.executors.local:LocalExecutor"},
+)
+
+POINTS: Mapping[str, Point[Any]] = {
+    point.kind: point for point in (NORMS, RECIPES, DATASETS, METRICS, SECTIONS, EXECUTORS)
+}

@@ -1,0 +1,1 @@
+"""What normalization layers cost: the measurement, its session, its page."""

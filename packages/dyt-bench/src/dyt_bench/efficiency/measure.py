@@ -1,0 +1,201 @@
+"""What norm layers cost in a model, and what replacing them can save: measured, not trained.
+
+For each norm of a task, in turn: the norm layers alone, the model's forward pass, and a training
+step (forward, backward, AdamW). All arms share one model on one batch; only the layers at its
+norm sites change. The arm "identity" has no norms at all: what it saves is the most that any
+replacement could.
+
+Source: arXiv 2503.10622, the section on efficiency.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import seed_everything as seed_all
+from torch import Tensor, nn
+
+import dyt
+from dyt_bench.discovery.datasets import as_read
+from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.extensions import NORMS
+from dyt_bench.plugin.domain import Domain, TrainingPreset
+from dyt_bench.plugin.task import Norm, Task
+from dyt_bench.training.clock import interleave, now
+from dyt_bench.training.run import autocast, bind, device_to_use, discard
+from dyt_bench.verdicts.statistics import AA
+
+Part = Literal["norms, inference", "norms, training", "forward", "step"]
+PARTS: tuple[Part, ...] = ("norms, inference", "norms, training", "forward", "step")
+
+Seconds = dict[str, dict[str, list[float]]]  # part -> norm label or A/A -> seconds by round
+
+
+def measure(task: Task, norms: list[Norm], *, rounds: int) -> Seconds:
+    """Time every part of every norm, interleaved; the first norm twice, as the noise floor."""
+    bind()
+    domain = discover().domain(task.domain)
+    task = as_read(task, domain)
+    bench = _Bench(task, norms, domain)
+    seconds: Seconds = {}
+    for part in PARTS:
+        arms = {label: bench.call(part, label) for label in bench.layers}
+        arms = {**arms, AA: next(iter(arms.values()))}
+        interleave(arms, rounds=2)  # warm up
+        seconds[part] = interleave(arms, rounds=rounds)
+    return seconds
+
+
+@dataclass
+class _Use:
+    """One call of a norm site in a forward pass."""
+
+    site: str
+    x: Tensor
+    dy: Tensor
+
+
+class _Bench:
+    """One model, one batch, and for every arm the layers at the model's norm sites."""
+
+    def __init__(self, task: Task, norms: list[Norm], domain: Domain) -> None:
+        self.device = device_to_use()
+        recipe = domain.training(task)
+        seed_all(task.seed, workers=True, verbose=False)
+        data = domain.build_data(task)
+        self.module = _module(task, domain, data, recipe, self.device)
+        self.autocast = autocast(recipe, self.device)
+        data.prepare_data()
+        data.setup("fit")
+        batch = next(iter(data.train_dataloader()))
+        self.batch = move_data_to_device(batch, self.device)
+        self.layers = _arms(self.module, norms, domain.models[task.model].exclude)
+        parameters = {
+            p: None
+            for layers in self.layers.values()
+            for p in (*self.module.parameters(), *_parameters(layers))
+        }
+        # One optimiser for all arms: an arm's step moves only parameters that have a gradient.
+        self.optimizer = torch.optim.AdamW(
+            list(parameters), lr=1e-5, fused=self.device.type != "mps"
+        )
+        self.uses = self._observe()
+
+    def call(self, part: Part, label: str) -> Callable[[], float]:
+        """A call that runs one part of one arm, and returns its seconds."""
+        passes: Mapping[Part, Callable[[], None]] = {
+            "norms, inference": self._norms_inference,
+            "norms, training": self._norms_training,
+            "forward": self._forward,
+            "step": self._step,
+        }
+        run = passes[part]
+
+        def timed() -> float:
+            self._swap_in(label)
+            start = now(self.device)
+            run()
+            seconds = now(self.device) - start
+            for parameter in self.optimizer.param_groups[0]["params"]:
+                parameter.grad = None
+            for use in self.uses:
+                use.x.grad = None
+            return seconds
+
+        return timed
+
+    def _swap_in(self, label: str) -> None:
+        self.here = self.layers[label]
+        for name, layer in self.here.items():
+            self.module.set_submodule(name, layer)
+
+    def _norms_inference(self) -> None:
+        with torch.inference_mode(), self.autocast():
+            for use in self.uses:
+                self.here[use.site](use.x)
+
+    def _norms_training(self) -> None:
+        with self.autocast():
+            for use in self.uses:
+                self.here[use.site](use.x).backward(use.dy)
+
+    def _forward(self) -> None:
+        with torch.inference_mode(), self.autocast():
+            self.module.training_step(self.batch, 0)
+
+    def _step(self) -> None:
+        with self.autocast():
+            loss = self.module.training_step(self.batch, 0)
+        assert isinstance(loss, Tensor)  # the contract
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+    def _observe(self) -> list[_Use]:
+        """Inputs like those that the sites get, in the order in which they run."""
+        uses: list[_Use] = []
+        native = next(iter(self.layers.values()))
+        handles = []
+        for name, layer in native.items():
+
+            def note(_: nn.Module, inputs: Any, output: Tensor, name: str = name) -> None:
+                x = torch.randn_like(inputs[0]).requires_grad_()
+                uses.append(_Use(name, x, torch.randn_like(output)))
+
+            handles.append(layer.register_forward_hook(note))
+        with torch.no_grad(), self.autocast():
+            self.module.training_step(self.batch, 0)
+        for handle in handles:
+            handle.remove()
+        return uses
+
+
+def _module(
+    task: Task,
+    domain: Domain,
+    data: LightningDataModule,
+    recipe: TrainingPreset,
+    device: torch.device,
+) -> LightningModule:
+    """The native model, built where it runs: billions of weights need not pass through the host."""
+    with _default_dtype(torch.bfloat16 if recipe.precision == "bf16-true" else torch.float32):
+        with torch.device(device):
+            module = domain.build_module(task, data)
+        module.to(device).train()
+    module.log = discard  # type: ignore[method-assign]  # there is no trainer to log to
+    module.log_dict = discard  # type: ignore[method-assign]
+    return module
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _arms(
+    module: LightningModule, norms: list[Norm], exclude: tuple[str, ...]
+) -> dict[str, dict[str, nn.Module]]:
+    """Norm label -> (site's name -> the layer that stands there); leaves the module native."""
+    names = [site.name for site in dyt.select(module, exclude=exclude)]
+    arms = {}
+    for norm in norms:
+        if not norm.is_native:
+            to, alpha = NORMS.load(norm.name), norm.alpha_init_value
+            dyt.convert(module, to, exclude=exclude, alpha_init_value=alpha)
+        arms[norm.label] = {name: module.get_submodule(name) for name in names}
+        if not norm.is_native:
+            dyt.revert(module)
+    return arms
+
+
+def _parameters(layers: Mapping[str, nn.Module]) -> Iterator[nn.Parameter]:
+    for layer in layers.values():
+        yield from layer.parameters()

@@ -1,0 +1,103 @@
+"""One `dyt-bench run` of an efficiency suite: measure each task, log to MLflow, write the page."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dyt_bench.discovery.domains import Discovery
+from dyt_bench.discovery.extensions import EXECUTORS
+from dyt_bench.efficiency.page import Line, lines, row, sentence, write_page
+from dyt_bench.errors import UserError
+from dyt_bench.executors.contract import Executor, JobFailed, Limits
+from dyt_bench.plugin.task import Norm, Task
+from dyt_bench.records.environment import fingerprint
+from dyt_bench.records.workspace import Workspace
+from dyt_bench.suite.expand import Suite
+from dyt_bench.tracking import Tracker
+
+if TYPE_CHECKING:
+    from dyt_bench.efficiency.measure import Seconds
+
+ROUNDS = 21  # of every part and norm
+
+_console = Console(stderr=True)
+
+
+def time_suite(
+    suite: Suite, found: Discovery, workspace: Workspace, tracking_uri: str | None, out: Path
+) -> list[Line]:
+    """Measure every task of ``suite`` with all its norms; returns and writes what came out.
+
+    Raises:
+        UserError: the tracking store does not answer, or a task could not be measured.
+    """
+    workspace.create()
+    uri = tracking_uri or workspace.tracking_uri
+    tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace)
+    with _console.status("starting MLflow and the workers"):
+        tracker.connect()
+    environment = fingerprint()
+    domains = dict.fromkeys(task.domain for task in suite.tasks)
+    preload = [module for name in domains for module in found.domain(name).preload]
+    executor = EXECUTORS.load(suite.executor)(["dyt_bench.efficiency.measure", *preload])
+    limits = Limits(suite.cell_timeout, suite.cell_memory)
+    measured: list[Line] = []
+    for task in suite.tasks:
+        norms, name = suite.norms_of(task), f"{task.domain}/{task.model}"
+        log = workspace.timing_path(task, norms).with_suffix(".log")
+        with _console.status(f"{name}: {', '.join(norm.label for norm in norms)}, in turn"):
+            try:
+                seconds = _measure(executor, task, norms, log, limits)
+            except JobFailed as failure:
+                raise UserError(f"{name} could not be measured: {failure} (see {log})") from None
+        of_task = lines(name, seconds)
+        measured += of_task
+        _print(of_task)
+        for line in of_task:
+            tracker.log_run(
+                f"{line.model} {line.norm}",
+                {"domain": task.domain, "model": task.model, "norm": line.norm},
+                {
+                    **{f"time_ms/{_key(part)}": ms for part, ms in line.ms.items()},
+                    **{f"ratio/{_key(part)}": ratio for part, ratio in line.ratio.items()},
+                },
+                {f"env.{key}": value for key, value in environment.items()},
+            )
+    tracker.close()
+    write_page(suite.title, measured, environment, out)
+    _console.print(f"report      {out / 'README.md'}", highlight=False, soft_wrap=True)
+    return measured
+
+
+def _measure(
+    executor: Executor, task: Task, norms: list[Norm], log: Path, limits: Limits
+) -> "Seconds":
+    with executor.run(partial(_job, task, norms), log, limits) as running:
+        *_, outcome = running  # no other news
+    seconds: Seconds = outcome["value"]
+    return seconds
+
+
+def _job(task: Task, norms: list[Norm], tell: Callable[[dict[str, Any]], None]) -> "Seconds":
+    # The job imports torch in its own process; this one stays light.
+    from dyt_bench.efficiency.measure import measure
+
+    return measure(task, norms, rounds=ROUNDS)
+
+
+def _key(part: str) -> str:
+    return part.replace(", ", "_")
+
+
+def _print(of_task: list[Line]) -> None:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for title in row(of_task[0]):
+        table.add_column(title, justify="left" if title in ("model", "norm") else "right")
+    for line in of_task:
+        table.add_row(*row(line).values())
+    _console.print(table)
+    _console.print(sentence(of_task)[2:], highlight=False, soft_wrap=True)

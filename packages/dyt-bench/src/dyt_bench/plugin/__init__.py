@@ -1,0 +1,1 @@
+"""What a plug-in author imports: domains, tasks, data modules, optimisers, extension points."""

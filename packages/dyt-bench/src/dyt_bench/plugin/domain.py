@@ -1,0 +1,180 @@
+"""The contract between the harness and a domain: what a plugin implements, and nothing else.
+
+A domain is one object, found through the entry-point group ``dyt_bench.domains``::
+
+    [project.entry-points."dyt_bench.domains"]
+    weather = "dyt_weather:domain"
+
+Importing the object must be cheap: `dyt-bench domains` and `dyt-bench plan` read it without
+torch. Keep torch, Lightning and model libraries inside ``build_data`` and ``build_module``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from dyt_bench.errors import DataError as DataError
+from dyt_bench.plugin.fetch import Fetch as Fetch
+from dyt_bench.plugin.task import Task
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningDataModule, LightningModule
+
+__all__ = [
+    "API_VERSION",
+    "OLDEST_API_VERSION",
+    "DataError",
+    "Dataset",
+    "Domain",
+    "Fetch",
+    "Metric",
+    "Model",
+    "TrainingPreset",
+]
+
+API_VERSION = 1  # of this contract
+OLDEST_API_VERSION = 1  # that a plugin may still be written for
+ENTRY_POINT_GROUP = "dyt_bench.domains"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """The validation metric the domain is judged by."""
+
+    name: str  # as logged by the module, for example "val/acc"
+    mode: Literal["min", "max"]  # which direction is better
+    title: str  # for tables and plots, with its unit: "top-1 accuracy", "loss (nats/base)"
+    margin: float  # a difference this small makes two models equivalent, in the metric's unit
+    reference: str = ""  # whose score `Domain.reference_score` is: "majority", "Markov chain"
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether value ``a`` is better than ``b``."""
+        return a < b if self.mode == "min" else a > b
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPreset:
+    """A training recipe: all of a paper's but what a `Model` says itself, budget and peak rate.
+
+    `dyt_bench.plugin.optim.adamw` reads the optimiser's part, the harness ``clip_norm``,
+    ``precision`` and ``ema_decay``, the domain its own ``options``.
+    """
+
+    summary: str  # whose recipe; scaled down, also what was changed
+    source: str = ""  # "arXiv 2201.03545, table 5"
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.05  # of weights with two and more dimensions
+    warmup: float = 0.1  # share of the steps until the peak
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # after the peak
+    final_rate: float = 0.0  # share of the peak at the end
+    clip_norm: float | None = None  # the most that a step's gradient may measure
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
+    ema_decay: float | None = None  # of the moving average of weights that validation uses
+    # the domain's own, each documented where it is read: {"drop_path": 0.1, "mixup": 0.8}
+    options: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """An architecture at one size, with the budget it is trained for by default."""
+
+    summary: str  # one line: family and size
+    library: str  # who builds it: "timm", "transformers", ...
+    native_norm: str  # what the arm "native" has: "LayerNorm", "RMSNorm"
+    steps: int  # optimiser steps
+    batch_size: int  # samples a step
+    learning_rate: float  # peak, after warm-up
+    training: str = "default"  # its recipe, one of the domain's `trainings`
+    exclude: tuple[str, ...] = ()  # glob patterns of norms the paper leaves as they are
+    # What `dyt-bench check` holds the model to, with its native norm:
+    step_s: float = 10.0  # the most seconds that a training step takes on two cores
+    reference_steps: int | None = None  # steps that beat the reference score; None: all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set: what it is, whence it comes, and the files it is read from."""
+
+    summary: str  # one line: content and size
+    source: str  # where it comes from, so that a reader can find it
+    licence: str
+    files: Callable[[Path | None], Iterable[Path]]  # the files read, given the user's path
+    takes_path: bool = False  # whether the user names a folder or file
+    fetch: Fetch | None = None  # how `dyt-bench data fetch` gets it, if it can be had
+
+
+class Domain(ABC):
+    """One kind of model and data. Subclass it, fill in the fields, build the two parts.
+
+    The harness does the rest: it seeds, builds, swaps the norms, trains with Lightning,
+    times, validates and records.
+    """
+
+    # Of the contract that the plugin was written for: a number, never `API_VERSION`, which moves
+    # under it. Who does not say was there before there was a second.
+    api_version: ClassVar[int] = 1
+
+    name: ClassVar[str]  # lower case, letters, digits and hyphens: "vision"
+    summary: ClassVar[str]  # one line
+    unit: ClassVar[str]  # what a sample is counted in: "image", "token", "base"
+    metric: ClassVar[Metric]
+    models: ClassVar[Mapping[str, Model]]  # the first is the default
+    datasets: ClassVar[Mapping[str, Dataset]]  # the first is the default
+    trainings: ClassVar[Mapping[str, TrainingPreset]] = {
+        "default": TrainingPreset(summary="AdamW, cosine")
+    }
+    preload: ClassVar[tuple[str, ...]] = ()  # heavy modules to import once for all its cells
+
+    @abstractmethod
+    def build_data(self, task: Task) -> LightningDataModule:
+        """The data of ``task.dataset``, in batches of ``task.batch_size``.
+
+        Train batches may be shuffled, by ``task.seed`` and nothing else, so that every norm
+        sees the same batches; validation batches are always the same. Train and validation
+        share no sample.
+
+        Raises:
+            DataError: ``task.path`` does not hold what the data set needs.
+        """
+
+    @abstractmethod
+    def build_module(self, task: Task, data: LightningDataModule) -> LightningModule:
+        """The model of ``task.model`` with native norms, its loss and its optimiser.
+
+        ``training_step`` returns the loss. A validation pass logs ``val/loss`` and the domain's
+        metric; randomness it needs is its own and fixed, so that passes compare.
+        ``configure_optimizers`` reads ``task.learning_rate``, ``task.steps`` and
+        ``self.training(task)``, and returns one optimiser, alone or under "optimizer".
+        Batches come from `build_data` epoch after epoch, but to Lightning the budget is one epoch.
+
+        The module has an integer attribute ``units_per_sample``: how many of the domain's units
+        one sample holds (tokens in a sequence; 1 for an image). Norms are swapped by the
+        harness afterwards, never here.
+        """
+
+    def training(self, task: Task) -> TrainingPreset:
+        """The recipe that ``task`` is trained by."""
+        return self.trainings[task.training]
+
+    def reference_score(self, task: Task, data: LightningDataModule) -> float | None:
+        """What ``metric.reference`` reaches on the validation data; None if the domain states none.
+
+        A model that does not beat it has learned nothing. ``data`` is set up for fitting.
+        """
+        return None
+
+    def evaluate(
+        self, task: Task, module: LightningModule, data: LightningDataModule, folder: Path
+    ) -> Mapping[str, float]:
+        """Metrics that are worth their time only once, of the trained ``module``.
+
+        Called after training, in eval mode and with gradients enabled; randomness is its own and
+        fixed. Recorded as ``eval/<name>``. Pictures written into ``folder``, which is there and
+        empty, as PNG files go with the cell to the report and to MLflow.
+        """
+        return {}

@@ -1,0 +1,62 @@
+"""A cell's weights at the end of its training: kept where they are asked for, and loaded again."""
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningModule
+
+from dyt_bench.discovery.domains import discover
+from dyt_bench.errors import UserError
+from dyt_bench.plugin.atomic import replacing
+from dyt_bench.plugin.task import cell_of
+from dyt_bench.records.record import Record
+
+
+def write_weights(module: LightningModule, record: Record) -> None:
+    """Write the module's state dict into the record's folder.
+
+    Raises:
+        CannotWrite: the disk is full; no part of the file is left behind.
+    """
+    state = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+    with replacing(record.weights_path) as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # what torch makes of an OSError
+            raise OSError(str(error)) from error
+
+
+def load_weights(record: Record | Path | str) -> LightningModule:
+    """The trained module of a cell, in evaluation mode: built as the cell was, with its weights.
+
+    Its validation metrics are those that the cell's ``result.json`` calls ``last``; on a CPU,
+    to the bit.
+
+    Args:
+        record: the cell, or its folder.
+
+    Raises:
+        UserError: the folder is no cell's, its weights were not kept, or it was made by another
+            version of the code, whose models may differ.
+    """
+    from dyt_bench.training.run import build
+
+    if not isinstance(record, Record):
+        record = Record(Path(record))
+    about = record.about()
+    if not about:
+        raise UserError(f"{record.folder} is no cell's folder: name one of .dyt-bench/cells")
+    if not record.weights_path.exists():
+        raise UserError(
+            f"{record.folder} has no weights.pt: run its suite with --fresh --keep-weights"
+        )
+    cell, found = cell_of(about["parameters"]), discover()
+    code = found.code_digest(cell.task.domain)
+    if code != cell.task.code_digest:
+        raise UserError(
+            f"{record.folder} was made by another version of the code ({cell.task.code_digest}, "
+            f"installed is {code}): check out commit {about['environment'].get('commit', '')}"
+        )
+    _, module, _ = build(cell, found.domain(cell.task.domain))
+    module.load_state_dict(torch.load(record.weights_path, map_location="cpu", weights_only=True))
+    return module.eval()

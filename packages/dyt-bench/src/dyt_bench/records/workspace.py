@@ -1,0 +1,139 @@
+"""The folder a benchmark works in: records, timings, and the default MLflow store."""
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dyt_bench.errors import UserError
+from dyt_bench.plugin.atomic import read_json, write_json
+from dyt_bench.plugin.task import Cell, Norm, Task, digest
+from dyt_bench.records.record import Record
+
+DEFAULT = Path(".dyt-bench")
+
+
+class Workspace:
+    """``cells/`` and ``timings/`` by identity, ``suites/`` with what a suite last ran.
+
+    Raises:
+        UserError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+
+    def create(self) -> None:
+        try:
+            for name in ("cells", "timings", "suites"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            # The folder looks after itself: no repository it lies in should carry it.
+            (self.folder / ".gitignore").write_text("*\n")
+        except OSError as error:
+            raise UserError(
+                f"cannot write to the workspace {self.folder}: {error.strerror}; "
+                "name another folder with --workspace"
+            ) from None
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Make the folder, and be the one run that works in it; a dead process holds no lock.
+
+        Raises:
+            UserError: the folder cannot be written, or another run works in it.
+        """
+        from filelock import FileLock, Timeout
+
+        self.create()
+        owner = self.folder / "running.json"
+        try:
+            with FileLock(self.folder / "lock", timeout=0):
+                write_json(owner, {"pid": os.getpid()})
+                yield
+                owner.unlink(missing_ok=True)
+        except Timeout:
+            process = (read_json(owner) or {}).get("pid", "unknown")
+            raise UserError(
+                f"another run, process {process}, works in {self.folder}: wait for it, or name "
+                "another folder with --workspace"
+            ) from None
+
+    @property
+    def identity(self) -> str:
+        """A name that this folder keeps wherever it moves: trackers know by it whose a run is."""
+        path = self.folder / "id"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(uuid.uuid4().hex[:12])
+        return path.read_text()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run works here now: it holds the lock, which ends with its process."""
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self.folder / "lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    @property
+    def database(self) -> Path:
+        """MLflow's store when nobody names another."""
+        return self.folder / "mlflow.db"
+
+    @property
+    def tracking_uri(self) -> str:
+        """The address of `database`, as MLflow wants it."""
+        return f"sqlite:///{self.database}"
+
+    @property
+    def cells(self) -> Path:
+        return self.folder / "cells"
+
+    @property
+    def artifacts(self) -> Path:
+        """Where the default store keeps its artifacts."""
+        return self.folder / "artifacts"
+
+    def record(self, cell: Cell) -> Record:
+        """The cell's record, begun or not; the folder's name starts readable."""
+        task = cell.task
+        name = f"{task.domain}-{task.model}-{cell.norm.name}-s{task.seed}-{cell.identity}"
+        return Record(self.cells / name)
+
+    def suite_path(self, name: str) -> Path:
+        """Where the cells that a suite last ran are listed."""
+        return self.folder / "suites" / f"{name}.json"
+
+    def suites(self) -> list[str]:
+        """Names of the suites that have run here."""
+        return sorted(path.stem for path in (self.folder / "suites").glob("*.json"))
+
+    def suites_by_age(self) -> list[str]:
+        """Names of the suites that have run here, the last one last."""
+        paths = sorted((self.folder / "suites").glob("*.json"), key=lambda p: p.stat().st_mtime)
+        return [path.stem for path in paths]
+
+    def timing_path(self, task: Task, norms: list[Norm]) -> Path:
+        """Where the seconds of a task's interleaved steps are kept."""
+        keys = [norm.key for norm in norms]
+        return self._timing_path(task.domain, task.model, task.identity, keys)
+
+    def timings(self, records: Iterable[Record]) -> dict[str, dict[str, list[float]]]:
+        """Of every task among the records that was timed: identity -> norm -> seconds by round."""
+        keys: dict[tuple[str, str, str], list[str]] = {}
+        for record in records:
+            about = record.about()
+            if about:
+                p = about["parameters"]
+                task = (p["domain"], p["model"], about["task_identity"])
+                code = about["digests"].get("norm", "")
+                keys.setdefault(task, []).append(f"{p['norm']}@{code}" if code else p["norm"])
+        found = {task: read_json(self._timing_path(*task, own)) for task, own in keys.items()}
+        return {task[2]: seconds for task, seconds in found.items() if seconds}
+
+    def _timing_path(self, domain: str, model: str, task: str, keys: list[str]) -> Path:
+        return self.folder / "timings" / f"{domain}-{model}-{digest(task, keys)}.json"

@@ -1,0 +1,1 @@
+"""Which run comes next, when to stop, what a person sees meanwhile."""

@@ -1,0 +1,201 @@
+"""What a person sees while a suite runs: a live table, or plain lines without a terminal."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dyt_bench.plugin.task import Cell
+from dyt_bench.records.record import Result
+from dyt_bench.suite.quantities import in_words
+
+_MARKS = {"waiting": "·", "running": "▸", "finished": "✓", "diverged": "≁", "failed": "✗"}
+_STYLES = {"waiting": "dim", "running": "bold", "diverged": "yellow", "failed": "red"}
+_WORD_EVERY_S = 60.0  # between two plain lines, where validations are further apart
+_FEW_STEPS = 10  # too few to say how long the rest takes
+_AROUND = 5  # lines of a screen that are not cells
+
+
+@dataclass
+class _Line:
+    """One cell's line of the board."""
+
+    cell: Cell
+    metric: str
+    state: str = "waiting"
+    note: str = ""  # "done before", or why it failed
+    step: int = 0
+    skipped: int = 0  # steps of an earlier run that this one goes on from
+    loss: float | None = None
+    judged: float | None = None  # the domain's metric at the last validation
+    started: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0  # of a cell that has ended
+
+    @property
+    def spent(self) -> float:
+        return time.monotonic() - self.started if self.state == "running" else self.seconds
+
+    @property
+    def worked(self) -> int:
+        """Steps done in this run."""
+        return self.step - self.skipped
+
+    @property
+    def rate(self) -> str:
+        """Steps a second, starting and validating included."""
+        if self.worked <= 0 or self.spent <= 0:
+            return ""
+        return f"{self.worked / self.spent:.3g}/s"
+
+
+class Board:
+    """Follows the cells of a suite. Use as a context manager around the run."""
+
+    def __init__(self, console: Console, cells: Sequence[Cell], metrics: dict[str, str]) -> None:
+        self.console = console
+        self.lines = {cell.identity: _Line(cell, metrics[cell.task.domain]) for cell in cells}
+        self.doing = ""
+        self._said = time.monotonic()
+        self._is_live = console.is_terminal
+        self._live = Live(
+            console=console, get_renderable=self._render, refresh_per_second=2, transient=True
+        )
+
+    def __enter__(self) -> "Board":
+        if self._is_live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_live:
+            self._live.stop()
+
+    def start(self, cell: Cell) -> None:
+        line = self.lines[cell.identity]
+        line.state, line.started = "running", time.monotonic()
+        self._say(f"{self._count()} {cell.label}: {cell.task.steps} steps")
+
+    def resumed(self, cell: Cell, step: int) -> None:
+        """The cell goes on after ``step``, where an earlier run left it."""
+        line = self.lines[cell.identity]
+        line.step = line.skipped = step
+        self._say(f"  goes on after step {step}")
+
+    def row(self, cell: Cell, step: int, metrics: dict[str, float]) -> None:
+        """A row of the record: training or validation."""
+        line = self.lines[cell.identity]
+        line.step = step
+        line.loss = metrics.get("train/loss", line.loss)
+        if line.metric in metrics:
+            line.judged = metrics[line.metric]
+            self._say(f"  step {step:>5}  {line.metric} {line.judged:.4g}{self._left()}")
+        elif line.loss is not None and time.monotonic() - self._said > _WORD_EVERY_S:
+            self._say(f"  step {step:>5}  train/loss {line.loss:.4g}  {line.rate}{self._left()}")
+
+    def finish(self, cell: Cell, result: Result, *, reused: bool) -> None:
+        line = self.lines[cell.identity]
+        line.seconds = result.ended - result.started
+        line.state, line.step = result.status, int(result.last.get("step", line.step))
+        line.judged = result.last.get(line.metric, line.judged)
+        line.note = result.reason
+        if reused:
+            line.note = result.reason or "done before"
+            line.step = line.skipped = cell.task.steps
+            self._say(f"{self._count()} {cell.label}: done before")
+            return
+        reason = f": {result.reason}" if result.reason else ""
+        self._say(f"  {result.status} in {in_words(line.seconds)}{reason}")
+
+    def note(self, doing: str) -> None:
+        """What goes on besides the cells, for the line below the table."""
+        self.doing = doing
+        if doing:
+            self._say(doing)
+
+    def _say(self, text: str) -> None:
+        self._said = time.monotonic()
+        if not self._is_live:
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _count(self) -> str:
+        begun = sum(line.state != "waiting" for line in self.lines.values())
+        return f"[{begun}/{len(self.lines)}]"
+
+    def _left(self) -> str:
+        """Time left by the pace of each model, or that of all where one is not known yet."""
+        seconds: dict[str, float] = defaultdict(float)
+        steps: dict[str, int] = defaultdict(int)
+        for line in self.lines.values():
+            if line.worked > 0:
+                seconds[line.cell.task.question] += line.spent
+                steps[line.cell.task.question] += line.worked
+        if sum(steps.values()) < _FEW_STEPS:
+            return ""
+        pace = sum(seconds.values()) / sum(steps.values())
+        left = 0.0
+        for line in self.lines.values():
+            if line.state in ("waiting", "running"):
+                of = line.cell.task.question
+                own = seconds[of] / steps[of] if steps[of] >= _FEW_STEPS else pace
+                left += (line.cell.task.steps - line.step) * own
+        return f"  about {in_words(left)} left"
+
+    def _render(self) -> Group:
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        for title in ("", "cell", "norm"):
+            table.add_column(title, no_wrap=True)
+        table.add_column("", width=12)
+        for title in ("step", "train/loss", "rate", "validation", "time"):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("")
+        shown = self._shown()
+        for line in shown:
+            task = line.cell.task
+            table.add_row(
+                _MARKS[line.state],
+                f"{task.domain}/{task.model} s{task.seed}",
+                line.cell.norm.label,
+                ProgressBar(total=task.steps, completed=line.step, width=12),
+                f"{line.step}/{task.steps}",
+                "" if line.loss is None else f"{line.loss:.4f}",
+                line.rate if line.state == "running" else "",
+                "" if line.judged is None else f"{line.metric} {line.judged:.4f}",
+                in_words(line.spent) if line.spent else "",
+                Text(line.note, overflow="ellipsis", no_wrap=True),
+                style=_STYLES.get(line.state, ""),
+            )
+        states = [line.state for line in self.lines.values()]
+        done = sum(state not in ("waiting", "running") for state in states)
+        summary = f"{done} of {len(states)} cells done"
+        for state in ("running", "diverged", "failed"):
+            if state in states:
+                summary += f", {states.count(state)} {state}"
+        if len(shown) < len(states):
+            summary += f" ({len(states) - len(shown)} not shown)"
+        doing = f"  {self.doing}" if self.doing else ""
+        return Group(table, Text(f"{summary}{self._left()}{doing}", style="dim"))
+
+    def _shown(self) -> list[_Line]:
+        """As many lines as the terminal has room for: what runs, what failed, what is near."""
+        lines = list(self.lines.values())
+        room = max(1, self.console.height - _AROUND)
+        if len(lines) <= room:
+            return lines
+        now = next((n for n, line in enumerate(lines) if line.state in ("running", "waiting")), 0)
+        urgent = {"running": 0, "failed": 1, "diverged": 1}
+        ranked = sorted(
+            range(len(lines)), key=lambda n: (urgent.get(lines[n].state, 2), abs(n - now))
+        )
+        return [lines[n] for n in sorted(ranked[:room])]

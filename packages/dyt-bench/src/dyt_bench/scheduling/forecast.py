@@ -1,0 +1,337 @@
+"""What a suite would take: time, memory and disk, from a probe or from what has run before.
+
+A probe is a cell of a few steps, trained like any other and kept in the workspace's ``probes/``.
+The same function reads it and the records of earlier runs. No torch in this process.
+"""
+
+import shutil
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+from dyt_bench.discovery.domains import Discovery
+from dyt_bench.discovery.extensions import EXECUTORS
+from dyt_bench.errors import UserError
+from dyt_bench.executors.contract import JobFailed
+from dyt_bench.plugin.task import Cell, Task
+from dyt_bench.records.environment import fingerprint
+from dyt_bench.records.record import Record, Result
+from dyt_bench.records.workspace import Workspace
+from dyt_bench.scheduling.runner import TIMING_ROUNDS
+from dyt_bench.suite.expand import Suite
+from dyt_bench.suite.quantities import in_words
+
+PROBE_STEPS = 8  # the first five are warm-up
+_TRUSTED_STEPS = 50  # of so many, the mean says more than the median: it holds all that training is
+_WARMUP_ROUNDS = 2
+_ROWS = 200  # at least so many of a long run's steps are logged
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one cell took, in parts that scale."""
+
+    start_s: float  # process, data, model, first validation
+    step_s: float
+    validation_s: float
+    memory_mib: float
+    row_bytes: float
+    checkpoint_bytes: float  # while it runs
+    source: str  # "probe" or "earlier run"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A cell's forecast; all zero where it is done."""
+
+    cell: Cell
+    done: bool
+    seconds: float | None  # None: nothing is known of it
+    memory_mib: float | None
+    disk_bytes: float | None  # that stay
+    checkpoint_bytes: float  # while it runs
+    source: str
+    problem: str = ""  # why it will not fit or run
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The suite's, cell by cell; timing norms in turn comes with a task's last cell."""
+
+    lines: tuple[Line, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(line.seconds or 0.0 for line in self.lines)
+
+    @property
+    def memory_mib(self) -> float:
+        """One cell runs at a time."""
+        return max((line.memory_mib or 0.0 for line in self.lines), default=0.0)
+
+    @property
+    def disk_bytes(self) -> float:
+        stay = sum(line.disk_bytes or 0.0 for line in self.lines)
+        return stay + max((line.checkpoint_bytes for line in self.lines), default=0.0)
+
+    @property
+    def unknown(self) -> list[Cell]:
+        return [line.cell for line in self.lines if line.seconds is None and not line.problem]
+
+
+def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {}) -> Forecast:
+    """From the probes and records there are.
+
+    Args:
+        problems: `key` -> why its probe failed.
+    """
+    known = _known(workspace)
+    memory, disk = _limits(workspace)
+    lines = []
+    for task in suite.tasks:
+        cells = [cell for cell in suite.cells if cell.task == task]
+        timing = _timing_s(cells, known, workspace)
+        for cell in cells:
+            result = workspace.record(cell).result()
+            if result is not None and result.status != "failed":
+                lines.append(Line(cell, True, 0.0, 0.0, 0.0, 0.0, result.status))
+                continue
+            measured = known.get(key(cell.parameters()))
+            problem = problems.get(key(cell.parameters()), "")
+            if measured is None:
+                lines.append(Line(cell, False, None, None, None, 0.0, "not known", problem))
+                continue
+            if measured.memory_mib > memory:
+                problem = (
+                    f"does not fit: it takes {measured.memory_mib:,.0f} MiB of memory, "
+                    f"this machine has {memory:,.0f}"
+                )
+            seconds = _seconds(cell.task, measured) + timing
+            timing = 0.0
+            size = measured.row_bytes * _rows(cell.task)
+            lines.append(
+                Line(
+                    cell=cell,
+                    done=False,
+                    seconds=seconds,
+                    memory_mib=measured.memory_mib,
+                    disk_bytes=size,
+                    checkpoint_bytes=measured.checkpoint_bytes,
+                    source=measured.source,
+                    problem=problem,
+                )
+            )
+    found = Forecast(tuple(lines))
+    if found.disk_bytes > disk:
+        raise UserError(
+            f"the suite's records take about {found.disk_bytes / 2**20:,.0f} MiB and "
+            f"{workspace.folder} has {disk / 2**20:,.0f} MiB free: make room, or name another "
+            "folder with --workspace"
+        )
+    return found
+
+
+def probe(
+    suite: Suite, found: Discovery, workspace: Workspace, say: Callable[[str], None]
+) -> dict[Key, str]:
+    """Train a few steps of every task and norm that differ by more than their seed and budget.
+
+    Returns:
+        `key` -> why it could not be probed.
+    """
+    cells: dict[Key, Cell] = {}
+    for cell in suite.cells:
+        cells.setdefault(key(cell.parameters()), cell)
+    preload = [
+        module
+        for name in dict.fromkeys(cell.task.domain for cell in suite.cells)
+        for module in found.domain(name).preload
+    ]
+    executor = EXECUTORS.load(suite.executor)(["dyt_bench.training.run", *preload])
+    environment = fingerprint()
+    problems = {}
+    (workspace.folder / "probes").mkdir(parents=True, exist_ok=True)
+    for i, (which, cell) in enumerate(cells.items(), start=1):
+        say(f"probing {i} of {len(cells)}: {cell.task.question} {cell.norm.label}")
+        task = replace(cell.task, steps=PROBE_STEPS, val_every=PROBE_STEPS)
+        short = Cell(task=task, norm=cell.norm)
+        record = Record(workspace.folder / "probes" / short.identity)
+        record.begin(short, environment)
+        try:
+            with executor.run(partial(_train, short, record), record.log_path) as running:
+                for event in running:
+                    if event["event"] == "outcome":
+                        record.finish(event["value"])
+        except JobFailed as failure:
+            problems[which] = f"{failure} (see {record.log_path})"
+    return problems
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What fits a budget, and what was dropped for it, a sentence each."""
+
+    cells: tuple[Cell, ...]
+    seconds: float
+    dropped: tuple[str, ...]
+
+
+def prune(found: Forecast, budget_s: float) -> Pruned:
+    """The most of a suite that ends within the budget.
+
+    What cannot run goes first; then whole seeds, the last first, for a comparison needs both its
+    arms; then, with one seed left, whole tasks, the most expensive first.
+
+    Raises:
+        UserError: not even the cheapest task fits, or the cost of a cell is not known.
+    """
+    if found.unknown:
+        raise UserError(
+            f"nothing is known yet of {found.unknown[0].label}: give --probe to find out "
+            "what it takes"
+        )
+    dropped = [f"{line.cell.label}: {line.problem}" for line in found.lines if line.problem]
+    lines = [line for line in found.lines if not line.problem]
+    while (total := _total(lines)) > budget_s:
+        seeds = sorted({line.cell.task.seed for line in lines})
+        tasks = {line.cell.task.question for line in lines}
+        if len(seeds) > 1:
+            lost = [line for line in lines if line.cell.task.seed == seeds[-1]]
+            dropped.append(f"seed {seeds[-1]}, which takes {in_words(_total(lost))}")
+        elif len(tasks) > 1:
+            cost = {task: _total(_of(lines, task)) for task in tasks}
+            dearest = max(sorted(tasks), key=lambda task: cost[task])
+            lost = _of(lines, dearest)
+            dropped.append(f"{dearest}, which takes {in_words(cost[dearest])}")
+        else:
+            raise UserError(
+                f"nothing of the suite fits {in_words(budget_s)}: one seed of the cheapest task "
+                f"takes about {in_words(total)}; give it fewer --steps or a longer --budget"
+            )
+        lines = [line for line in lines if line not in lost]
+    return Pruned(tuple(line.cell for line in lines), total, tuple(dropped))
+
+
+def key(parameters: Mapping[str, Any]) -> Key:
+    """Of a cell's parameters, what decides the cost of a step."""
+    names = ("domain", "model", "dataset", "path", "batch_size", "training", "norm")
+    return tuple(str(parameters.get(name, "")) for name in names)
+
+
+def _of(lines: Iterable[Line], question: str) -> list[Line]:
+    return [line for line in lines if line.cell.task.question == question]
+
+
+def _total(lines: Iterable[Line]) -> float:
+    return sum(line.seconds or 0.0 for line in lines)
+
+
+def _known(workspace: Workspace) -> dict[Key, Measured]:
+    """By `key`, what the workspace's records measured: the newest run, else the newest probe."""
+    found: dict[Key, tuple[bool, float, Measured]] = {}
+    for folder, source in (("probes", "probe"), ("cells", "earlier run")):
+        for path in (workspace.folder / folder).glob("*/result.json"):
+            record = Record(path.parent)
+            result = record.result()
+            if result is None or result.status != "finished" or not record.begun:
+                continue
+            measured = _measured(record, result, source)
+            which = key(record.about()["parameters"])
+            rank = (source != "probe", result.ended)
+            if measured is not None and (which not in found or found[which][:2] < rank):
+                found[which] = (*rank, measured)
+    return {which: entry[2] for which, entry in found.items()}
+
+
+def _measured(record: Record, result: Result, source: str) -> Measured | None:
+    rows = record.rows()
+    step_s = result.summary.get("time/step_ms_median", 0.0) / 1e3
+    steps = int(result.last.get("step", 0))
+    if not rows or not steps or not step_s:
+        return None
+    first = rows[0]["time"]
+    validations = [
+        max(0.0, row["time"] - before["time"] - (row["step"] - before["step"]) * step_s)
+        for before, row in pairwise(rows)
+        if "val/loss" in row
+    ]
+    validation_s = statistics.median(validations) if validations else 0.0
+    if steps >= _TRUSTED_STEPS:
+        trained = rows[-1]["time"] - first - sum(validations)
+        step_s = max(step_s, trained / steps)
+    return Measured(
+        start_s=max(0.0, first - result.started) + max(0.0, result.ended - rows[-1]["time"]),
+        step_s=step_s,
+        validation_s=validation_s,
+        memory_mib=result.summary.get("memory/peak_mib", 0.0),
+        row_bytes=record.rows_path.stat().st_size / len(rows),
+        # Weights and the optimiser's two moments, four bytes each.
+        checkpoint_bytes=12 * result.summary.get("model/parameters", 0.0),
+        source=source,
+    )
+
+
+def _seconds(task: Task, measured: Measured) -> float:
+    validations = task.steps // task.val_every
+    return measured.start_s + task.steps * measured.step_s + validations * measured.validation_s
+
+
+def _timing_s(cells: Sequence[Cell], known: Mapping[Key, Measured], workspace: Workspace) -> float:
+    """Of a task's norms in turn, the first twice; nothing where that was done before."""
+    costs = [known[key(cell.parameters())] for cell in cells if key(cell.parameters()) in known]
+    path = workspace.timing_path(cells[0].task, [cell.norm for cell in cells])
+    if len(cells) < 2 or not costs or path.exists():
+        return 0.0
+    steps = sum(cost.step_s for cost in costs) + costs[0].step_s
+    return sum(cost.start_s for cost in costs) + (TIMING_ROUNDS + _WARMUP_ROUNDS) * steps
+
+
+def _rows(task: Task) -> float:
+    """Rows that the trainer logs: every step, or about every so many that 200 remain."""
+    return task.steps / max(1, task.steps // _ROWS) + task.steps / task.val_every + 1
+
+
+def _limits(workspace: Workspace) -> tuple[float, float]:
+    """MiB of memory this machine has, bytes free where the workspace is."""
+    import psutil
+
+    there = workspace.folder
+    while not there.exists():
+        there = there.parent
+    return psutil.virtual_memory().total / 2**20, shutil.disk_usage(there).free
+
+
+def _train(cell: Cell, record: Record, tell: Callable[[dict[str, Any]], None]) -> Result:
+    from dyt_bench.training.run import run_cell
+
+    return run_cell(cell, record, tell)
+
+
+def describe(found: Forecast) -> str:
+    """One line: what the suite takes in all, and of how many cells nothing is known."""
+    left = [line for line in found.lines if not line.done]
+    known = [line for line in left if line.seconds is not None]
+    if not left:
+        return "all of it is done"
+    text = f"nothing is known yet of {len(found.unknown)} cells: --probe finds out what they take"
+    if not known:
+        return text
+    total = (
+        f"about {in_words(found.seconds)}, {found.memory_mib:,.0f} MiB of memory, "
+        f"{found.disk_bytes / 2**20:,.1f} MiB of disk"
+    )
+    return f"{total}; {text}" if found.unknown else total
+
+
+def line_text(line: Line) -> str:
+    """What is said of one cell, beside its name."""
+    if line.done:
+        return line.source
+    if line.problem or line.seconds is None:
+        return line.problem
+    return f"{in_words(line.seconds)}, {line.memory_mib:,.0f} MiB ({line.source})"

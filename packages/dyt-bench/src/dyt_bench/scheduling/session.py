@@ -1,0 +1,296 @@
+"""One `dyt-bench run`, from plan to printed leaderboard."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from dyt_bench.discovery.domains import Discovery
+from dyt_bench.errors import CannotWrite, UserError
+from dyt_bench.executors.contract import Preempted
+from dyt_bench.plugin.atomic import read_json, write_json
+from dyt_bench.plugin.domain import Metric
+from dyt_bench.plugin.task import Cell
+from dyt_bench.records.record import CHECKPOINT_EVERY_S, Record, Result
+from dyt_bench.records.workspace import Workspace
+from dyt_bench.scheduling.board import Board
+from dyt_bench.scheduling.runner import Runner
+from dyt_bench.scheduling.stopping import Outcome, next_cells
+from dyt_bench.suite.expand import Suite
+from dyt_bench.tracking import Tracker
+from dyt_bench.verdicts.standings import Standing
+
+Stopped = Literal["", "interrupted", "pre-empted"]  # by nothing, by Ctrl-C, by SIGTERM
+_HURRY_S = 1.5  # for MLflow when someone waits; what it lacks, the next run sends
+# Everything for people goes to stderr, so that --json has stdout to itself.
+_console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Until:
+    """Seeds are added until every verdict stands, or the budget is spent."""
+
+    budget_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a run came to."""
+
+    suite: Suite
+    results: list[Result]
+    tracking_uri: str
+    experiment_id: str
+    out: Path
+    stopped: Stopped = ""
+
+    @property
+    def exit_status(self) -> int:
+        """0 if every cell ended by itself, 1 if one failed, 130 by Ctrl-C, 143 by SIGTERM."""
+        if self.stopped:
+            return {"interrupted": 130, "pre-empted": 143}[self.stopped]
+        return 1 if any(result.status == "failed" for result in self.results) else 0
+
+    def summary(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "suite": self.suite.name,
+            "tracking_uri": self.tracking_uri,
+            "experiment_id": self.experiment_id,
+            "report": str(self.out / "README.md"),
+            "stopped": self.stopped,
+            "cells": [
+                {
+                    "identity": cell.identity,
+                    "label": cell.label,
+                    "status": result.status,
+                    "reason": result.reason,
+                    "first": result.first,
+                    "last": result.last,
+                }
+                for cell, result in zip(self.suite.cells, self.results, strict=False)
+            ],
+        }
+
+
+def run_suite(
+    suite: Suite,
+    found: Discovery,
+    workspace: Workspace,
+    *,
+    tracking_uri: str | None,
+    fresh: bool,
+    out: Path,
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+    keep_weights: bool = False,
+    until: Until | None = None,
+) -> Session:
+    """Run, mirror to MLflow, report and print.
+
+    Raises:
+        UserError: the tracking store does not answer, a folder cannot be written, or another
+            run works in the workspace; nothing has been run or written then.
+        CannotWrite: the disk is full; what was recorded until then is whole.
+    """
+    uri = tracking_uri or workspace.tracking_uri
+    tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace)
+    with ExitStack() as stack:
+        if tracking_uri is None:  # the store lies in the workspace
+            stack.enter_context(workspace.opened())
+        with _console.status("starting MLflow and the workers"):
+            tracker.connect()
+        if tracker.problem:
+            _print(
+                f"MLflow at {uri} does not answer ({tracker.problem}): training goes on without "
+                "it, and it is sent everything once it does"
+            )
+        if tracking_uri is not None:
+            stack.enter_context(workspace.opened())
+        session = _train(
+            suite,
+            found,
+            workspace,
+            tracker,
+            fresh=fresh,
+            out=out,
+            every_s=checkpoint_every_s,
+            keep_weights=keep_weights,
+            until=until,
+        )
+        _conclude(session, tracker, found, workspace)
+        if keep_weights:
+            _tell_weights(session, workspace)
+    return session
+
+
+def _train(
+    suite: Suite,
+    found: Discovery,
+    workspace: Workspace,
+    tracker: Tracker,
+    *,
+    fresh: bool,
+    out: Path,
+    every_s: float,
+    keep_weights: bool,
+    until: Until | None,
+) -> Session:
+    """Run the cells, add seeds if asked to, and send the last of them to MLflow."""
+    domains = dict.fromkeys(cell.task.domain for cell in suite.cells)
+    metrics = {name: found.domain(name).metric for name in domains}
+    results: list[Result] = []
+    stopped: Stopped = ""
+    new: tuple[Cell, ...] = suite.cells
+    started = time.monotonic()
+    tracker.preview(suite.name, suite.title, suite.cells, found)
+    while new and not stopped:
+        _list_cells(suite, workspace)
+        names = {name: metric.name for name, metric in metrics.items()}
+        with Board(_console, new, names) as board:
+            some = replace(suite, cells=new)
+            runner = Runner(some, workspace, tracker, board, found, fresh, every_s, keep_weights)
+            try:
+                for result in runner.run():
+                    results.append(result)
+            except KeyboardInterrupt as interruption:
+                stopped = "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
+            except CannotWrite:
+                tracker.close(_HURRY_S)
+                raise
+        new = ()
+        if until is not None and not stopped:
+            spent = time.monotonic() - started
+            left = None if until.budget_s is None else until.budget_s - spent
+            decision = next_cells(suite.cells, _outcomes(suite, results, metrics), metrics, left)
+            new = decision.cells
+            suite = replace(suite, cells=(*suite.cells, *new))
+            _print(f"{len(new)} cells more: {decision.why}" if new else f"done: {decision.why}")
+    if stopped:
+        tracker.close(_HURRY_S)
+    else:
+        tracker.summarize(suite.title, [workspace.record(cell) for cell in suite.cells], found)
+        tracker.close()
+    return Session(suite, results, tracker.uri, tracker.experiment_id, out, stopped)
+
+
+def _list_cells(suite: Suite, workspace: Workspace) -> None:
+    """Write down what the suite consists of, for `report_suite`."""
+    write_json(
+        workspace.suite_path(suite.name),
+        {
+            "title": suite.title,
+            "cells": [workspace.record(cell).folder.name for cell in suite.cells],
+            "expected": {key: asdict(value) for key, value in suite.expected.items()},
+            "sections": suite.sections,
+        },
+    )
+
+
+def _outcomes(
+    suite: Suite, results: Sequence[Result], metrics: Mapping[str, Metric]
+) -> dict[str, Outcome]:
+    outcomes = {}
+    for cell, result in zip(suite.cells, results, strict=True):
+        finished = result.status == "finished"
+        value = result.last[metrics[cell.task.domain].name] if finished else None
+        outcomes[cell.identity] = Outcome(value, result.ended - result.started)
+    return outcomes
+
+
+def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -> list[Standing]:
+    """Write the report of what the suite called ``name`` last ran; returns the leaderboard.
+
+    Raises:
+        UserError: no suite of that name has run in this workspace.
+    """
+    from dyt_bench.report import write_report
+
+    about = read_json(workspace.suite_path(name))
+    if about is None:
+        raise UserError(
+            f"no suite called {name!r} has run in {workspace.folder}: "
+            f"there are {', '.join(workspace.suites()) or 'none'}"
+        )
+    records = [Record(workspace.cells / folder) for folder in about["cells"]]
+    return write_report(
+        about["title"],
+        records,
+        found,
+        out,
+        workspace.timings(records),
+        about["expected"],
+        about.get("sections", ()),
+    )
+
+
+def print_leaderboard(standings: Sequence[Standing]) -> None:
+    """The leaderboard as a table that fits 80 columns; the page has the rest."""
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for title in ("model", "norm", "native", "value", "verdict", "step time"):
+        table.add_column(title, no_wrap=True)
+    for standing in standings:
+        table.add_row(
+            standing.name,
+            standing.norm,
+            f"{standing.native:.4f}",
+            f"{standing.arm:.4f}",
+            standing.comparison.verdict,
+            f"x{standing.speed.ratio.middle:.2f} {standing.speed.word}" if standing.speed else "",
+        )
+    if standings:
+        _console.print(table)
+
+
+def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: Workspace) -> None:
+    """Print how it went and where to look."""
+    suite, results = session.suite, session.results
+    for cell, result in zip(session.suite.cells, results, strict=False):
+        if result.status != "finished":
+            _print(f"{cell.label}: {result.status}: {result.reason}")
+        for sentence in result.missing:
+            _print(f"{cell.label}: {sentence}")
+    failed = sum(result.status == "failed" for result in results)
+    if failed:
+        _print(f"{failed} of {len(suite.cells)} cells failed; the same command tries them again")
+    if session.stopped:
+        _print(
+            f"{session.stopped} with {len(results)} of {len(suite.cells)} cells done; "
+            "the same command continues"
+        )
+        return
+    is_reported = any(result.last for result in results)
+    if is_reported:
+        print_leaderboard(report_suite(suite.name, found, workspace, session.out))
+    is_default = session.tracking_uri == workspace.tracking_uri
+    option = "" if is_default else f" --tracking-uri {session.tracking_uri}"
+    if tracker.problem:
+        _print(
+            f"MLflow did not take everything ({tracker.problem}); the records are whole, and "
+            f"this sends the rest: dyt-bench sync {suite.name}{option}"
+        )
+    if is_reported:
+        _print(f"report      {session.out / 'README.md'}")
+    _print(f"MLflow      experiment dyt-bench/{suite.name} in {session.tracking_uri}")
+    _print(f"to look     dyt-bench ui{option}    (in this repository: nox -s ui)")
+
+
+def _tell_weights(session: Session, workspace: Workspace) -> None:
+    """Say where weights are kept, and that cells done before may have none."""
+    ended = [
+        workspace.record(cell)
+        for cell, result in zip(session.suite.cells, session.results, strict=False)
+        if result.status == "finished"
+    ]
+    without = sum(not record.weights_path.exists() for record in ended)
+    _print(f"weights     weights.pt in each folder of {workspace.cells}")
+    if without:
+        _print(f"{without} cells were done before, their weights not kept: --fresh trains anew")
+
+
+def _print(text: str) -> None:
+    _console.print(text, highlight=False, markup=False, soft_wrap=True)

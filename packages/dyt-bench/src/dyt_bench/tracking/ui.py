@@ -1,0 +1,160 @@
+"""MLflow's own UI, served on this machine only, opened where the runs are compared."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import webbrowser
+from typing import TYPE_CHECKING
+
+import click
+
+from dyt_bench.errors import UserError
+from dyt_bench.records.workspace import Workspace
+from dyt_bench.tracking.store import is_remote, outage, prepare
+from dyt_bench.tracking.view import OVERVIEW, address, has_overview
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+
+HOST = "127.0.0.1"
+PORT = 5000  # MLflow's own; when it is taken, and none was asked for, any other
+PREFIX = "dyt-bench/"  # of our experiments
+_START_S = 180.0  # MLflow takes ten to twenty seconds on two idle cores
+
+
+def serve(
+    workspace: Workspace, tracking_uri: str, suite: str | None, *, port: int | None, browser: bool
+) -> None:
+    """Start the server, open the suite's comparison, stay until Ctrl-C.
+
+    Args:
+        suite: its name; None for the last that ran.
+        port: None for 5000, or one that is free.
+        browser: whether to open a browser; without a display none is opened.
+
+    Raises:
+        UserError: the port is taken, the server does not come up, or has no such suite.
+    """
+    prepare()
+    if tracking_uri.startswith(("http://", "https://")):
+        if (away := outage(tracking_uri)) is not None:
+            raise UserError(f"no MLflow server answers at {tracking_uri} ({away})")
+        _open(_find(tracking_uri, tracking_uri, workspace, suite), browser=browser)
+        return
+    if is_remote(tracking_uri) and (away := outage(tracking_uri)) is not None:
+        raise UserError(f"no database answers at {tracking_uri} ({away}): start it")
+    port = _free_port(port)
+    url = f"http://{HOST}:{port}"
+    server = _start(tracking_uri, port, workspace)
+    try:
+        click.echo("starting MLflow, this takes some seconds ...")
+        # Looked up while the server starts: both take seconds.
+        page = _find(url, tracking_uri, workspace, suite)
+        _wait_until_healthy(server, url)
+        _open(page, browser=browser)
+        click.echo("Ctrl-C stops it.")
+        server.wait()
+    except KeyboardInterrupt:
+        click.echo("stopped")
+    finally:
+        _end_group(server)
+
+
+def _start(tracking_uri: str, port: int, workspace: Workspace) -> "subprocess.Popen[bytes]":
+    environment = os.environ | {
+        # Runs are only looked at here; the job workers would cost 2 GB and ten processes.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
+    # One worker serves one reader soonest. Without the artifacts folder MLflow would put one
+    # into the current folder.
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--artifacts-destination", workspace.artifacts.as_uri()]
+    # A group of its own, so that its workers end with it.
+    return subprocess.Popen(
+        command,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _free_port(port: int | None) -> int:
+    """The port asked for, or one to be had.
+
+    Raises:
+        UserError: the port that was asked for is taken.
+    """
+    for candidate in (port or PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, candidate))
+            except OSError:
+                if port is not None:
+                    raise UserError(f"port {port} is taken: name another with --port") from None
+            else:
+                return int(probe.getsockname()[1])
+    raise AssertionError("the system has no free port")
+
+
+def _wait_until_healthy(server: "subprocess.Popen[bytes]", url: str) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise UserError(
+                f"MLflow's server ended with status {server.returncode}; try: "
+                f"{' '.join(map(str, server.args))}"  # type: ignore[arg-type]
+            )
+        if outage(url) is None:
+            return
+        time.sleep(0.3)
+    raise UserError(f"MLflow's server did not answer within {_START_S:.0f} s")
+
+
+def _find(base: str, tracking_uri: str, workspace: Workspace, suite: str | None) -> str:
+    """The address of the suite's comparison on a server at ``base``."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=tracking_uri)
+    ours = {e.name: e for e in client.search_experiments() if e.name.startswith(PREFIX)}
+    if suite is not None and PREFIX + suite not in ours:
+        names = ", ".join(name.removeprefix(PREFIX) for name in ours)
+        raise UserError(f"no suite called {suite!r} is in {tracking_uri}: there are {names}")
+    if not ours:
+        return f"{base.rstrip('/')}/#/experiments?workflowType=machine_learning"
+    experiment = ours[PREFIX + suite] if suite is not None else _newest(ours, workspace)
+    view = OVERVIEW if has_overview(experiment.tags) else None
+    return address(base, experiment.experiment_id, view)
+
+
+def _newest(ours: "dict[str, Experiment]", workspace: Workspace) -> "Experiment":
+    """Of the suite that this workspace ran last, or else the newest there is."""
+    for name in reversed(workspace.suites_by_age()):
+        if PREFIX + name in ours:
+            return ours[PREFIX + name]
+    return max(ours.values(), key=lambda experiment: experiment.last_update_time or 0)
+
+
+def _open(page: str, *, browser: bool) -> None:
+    click.echo(f"MLflow: {page}")
+    # Without a display the standard library would start a text browser in this terminal.
+    display = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if browser and display:
+        webbrowser.open(page)
+
+
+def _end_group(server: "subprocess.Popen[bytes]") -> None:
+    if server.poll() is None:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()

@@ -1,0 +1,1 @@
+"""Everything that decides a run's numbers, and nothing else."""

@@ -1,0 +1,209 @@
+"""Lightning's Trainer for one cell, and what listens while it trains."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
+
+import dyt
+from dyt_bench.plugin.domain import Metric, TrainingPreset
+from dyt_bench.plugin.task import Task
+from dyt_bench.records.record import Record
+from dyt_bench.training.checkpoint import WholeCheckpointIO
+from dyt_bench.training.clock import now, quartiles
+from dyt_bench.training.system import SystemMetrics
+
+# The first steps pay for allocation and caches: they train, but do not count as time.
+WARMUP_STEPS = 5
+ROWS = 200  # about so many of training; every validation has one besides
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class Diverged(Exception):
+    """The loss of a step is not finite."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(f"the loss became {loss} at step {step}")
+
+
+def make_trainer(
+    task: Task,
+    training: TrainingPreset,
+    logger: Logger | Literal[False],
+    listeners: Sequence[Callback],
+    changes: Mapping[str, Any] = {},
+) -> Trainer:
+    """A Trainer that trains ``task`` by its recipe, on one device; ``listeners`` only watch.
+
+    ``changes`` are arguments of Lightning's Trainer.
+    """
+    callbacks = list(listeners)
+    if training.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=training.ema_decay, use_buffers=False))
+    return Trainer(
+        precision=training.precision,
+        gradient_clip_val=training.clip_norm,
+        max_steps=task.steps,
+        val_check_interval=task.val_every,
+        check_val_every_n_epoch=None,  # steps are the budget; epochs mean nothing here
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,  # the trace chooses
+        logger=logger,
+        callbacks=callbacks,
+        devices=1,
+        # One process, whatever scheduler's job it is a part of.
+        plugins=[LightningEnvironment(), WholeCheckpointIO()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        deterministic=True,
+        # Validating before fitting would leave inference tensors in metrics that training reuses.
+        inference_mode=False,
+        **changes,
+    )
+
+
+class Trace(Logger):
+    """What the module logs: into the record, and as news; remembers the validations."""
+
+    def __init__(
+        self, task: Task, module: LightningModule, metric: Metric, record: Record, emit: Emit
+    ) -> None:
+        super().__init__()
+        self.module, self.metric, self.record, self.emit = module, metric, record, emit
+        self.system = SystemMetrics()
+        self.every = max(1, task.steps // ROWS)  # steps between two rows of training
+        self.first: dict[str, float] = {}
+        self.best: dict[str, float] = {}
+        self.last: dict[str, float] = {}
+
+    @property
+    def name(self) -> str:
+        return "dyt-bench"
+
+    @property
+    def version(self) -> str:
+        return self.record.folder.name
+
+    def log_hyperparams(self, *_: object, **__: object) -> None:
+        """The cell's parameters are in the record already."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        # Lightning numbers a validation by the batch before it; here steps are those done.
+        done = self.module.global_step
+        if self.module.trainer.training and done % self.every:
+            return
+        metrics = {
+            key: value for key, value in metrics.items() if key != "epoch" and math.isfinite(value)
+        }
+        self.record.append(done, metrics | self.system.due())
+        self.emit({"event": "row", "step": done, "metrics": metrics})
+        judged = self.metric.name
+        if judged in metrics:
+            values = {"step": float(done), **metrics}
+            self.first = self.first or values
+            if not self.best or self.metric.better(values[judged], self.best[judged]):
+                self.best = values
+            self.last = values
+
+
+class Watch(Callback):
+    """Times steps, hashes batches, stops at divergence, counts saturation at the end."""
+
+    def __init__(self, task: Task, trace: Trace) -> None:
+        self.task, self.trace = task, trace
+        self.batches = b""  # a hash of all batches so far: of the one before, and of the last
+        self.seconds: list[float] = []  # of each step, loading left out
+        self.saturation: dict[str, float] = {}  # layer -> share of its inputs
+        self.waited: list[float] = []  # seconds until each batch was there
+        self._start = 0.0
+        self._units = 0
+        self._last_validation = ExitStack()
+        self._probe: dyt.Probe | None = None
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, index: int
+    ) -> None:
+        chain = hashlib.sha256(self.batches)
+        for tensor in tensors(batch):
+            chain.update(as_bytes(tensor))
+        self.batches = chain.digest()
+        self._start = now(module.device)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        self.seconds.append(now(module.device) - self._start)
+        loss = outputs["loss"].item()
+        if not math.isfinite(loss):
+            raise Diverged(trainer.global_step, loss)
+        module.log("time/step_ms", self.seconds[-1] * 1e3)
+
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self._units = int(module.units_per_sample) * self.task.batch_size  # type: ignore[arg-type]
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.global_step == self.task.steps:
+            self._probe = self._last_validation.enter_context(dyt.probe(module, every=1))
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._last_validation.close()
+        if self._probe is not None:
+            self.saturation = self._probe.shares()
+
+    def state_dict(self) -> dict[str, Any]:
+        trace = self.trace
+        return {
+            "batches": self.batches.hex(),
+            "seconds": torch.tensor(self.seconds, dtype=torch.float64),
+            "waited": torch.tensor(self.waited, dtype=torch.float64),
+            "validations": [trace.first, trace.best, trace.last],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.batches = bytes.fromhex(state_dict["batches"])
+        self.seconds[:] = state_dict["seconds"].tolist()
+        self.waited[:] = state_dict["waited"].tolist()
+        self.trace.first, self.trace.best, self.trace.last = state_dict["validations"]
+
+    def summary(self) -> dict[str, float]:
+        """Step time in ms (median and quartiles) and units a second; empty if nothing ran."""
+        timed = self.seconds[WARMUP_STEPS:] or self.seconds
+        if not timed:
+            return {}
+        low, middle, high = quartiles(timed)
+        return {
+            "time/step_ms_median": middle * 1e3,
+            "time/step_ms_q1": low * 1e3,
+            "time/step_ms_q3": high * 1e3,
+            "time/units_per_s": self._units / middle,
+            "time/train_s": sum(self.seconds),
+            "time/load_ms_median": quartiles(self.waited or [0.0])[1] * 1e3,
+            "time/load_share": sum(self.waited) / (sum(self.waited) + sum(self.seconds)),
+        }
+
+
+def as_bytes(tensor: Tensor) -> Any:
+    """The tensor's bytes in order, without a copy where it lies on the CPU."""
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+
+
+def tensors(batch: Any) -> Iterator[Tensor]:
+    """Every tensor of a nested batch, in order."""
+    if isinstance(batch, Tensor):
+        yield batch
+    elif isinstance(batch, dict):
+        for value in batch.values():
+            yield from tensors(value)
+    elif isinstance(batch, list | tuple):
+        for value in batch:
+            yield from tensors(value)

@@ -1,0 +1,1 @@
+"""Records -> numbers -> words: statistics, comparisons, standings."""

@@ -1,0 +1,176 @@
+"""Records that have ended, what they are runs of, and which of them may be compared."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dyt_bench.records.record import Record, Result
+
+# Seconds of a task's interleaved steps: norm label -> by round.
+Timing = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is compared across norms and seeds: a model on data with a budget."""
+
+    domain: str
+    model: str
+    dataset: str
+    path: str
+    steps: int
+    batch_size: int
+    learning_rate: float
+    training: str
+    train_samples: int | None
+    val_every: int
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> "Subject":
+        """Of a cell with these parameters."""
+        p = parameters
+        return cls(
+            domain=str(p["domain"]),
+            model=str(p["model"]),
+            dataset=str(p["dataset"]),
+            path=str(p.get("path", "")),
+            steps=int(p["steps"]),
+            batch_size=int(p["batch_size"]),
+            learning_rate=float(p["learning_rate"]),
+            training=str(p.get("training", "default")),
+            train_samples=p.get("train_samples"),
+            val_every=int(p["val_every"]),
+        )
+
+    @property
+    def question(self) -> str:
+        """As a suite's `expected` names it."""
+        return f"{self.domain}/{self.model}/{self.dataset}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A record that has ended."""
+
+    about: dict[str, Any]
+    result: Result
+    rows: list[dict[str, float]]
+    artifacts: tuple[Path, ...] = ()  # pictures the cell left
+    not_comparable: str = ""  # why it is left out of verdicts; empty where it is not
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = self.about["parameters"]
+        return parameters
+
+    @property
+    def identity(self) -> str:
+        return str(self.about["identity"])
+
+    @property
+    def norm(self) -> str:
+        return str(self.parameters["norm"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.parameters["seed"])
+
+    @cached_property
+    def subject(self) -> Subject:
+        return Subject.of(self.parameters)
+
+    @property
+    def is_judged(self) -> bool:
+        return self.result.status == "finished" and not self.not_comparable
+
+    def curve(self, metric: str) -> list[tuple[float, float]]:
+        """(step, value) wherever the metric was logged."""
+        return self.curves.get(metric, [])
+
+    @cached_property
+    def curves(self) -> dict[str, list[tuple[float, float]]]:
+        """Metric -> its `curve`, in the order in which they first come."""
+        curves: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        for row in self.rows:
+            step = row["step"]
+            for metric, value in row.items():
+                curves[metric].append((step, value))
+        return {metric: curves[metric] for metric in curves if metric not in ("step", "time")}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a report is made from."""
+
+    title: str
+    runs: list[Run]
+    timings: Mapping[str, Timing] = field(default_factory=dict)  # task identity -> seconds
+    # domain/model/dataset -> {"values": norm -> value, "metric": of what, "source": whose}
+    expected: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_runs(records: Sequence[Record]) -> list[Run]:
+    """The records that have ended, in the order given; each says whether it may be compared."""
+    runs = []
+    for record in records:
+        result = record.result()
+        if result is not None:
+            pictures = tuple(sorted(record.artifacts.glob("*.png")))
+            runs.append(Run(record.about(), result, record.rows(), pictures))
+    return _mark(runs)
+
+
+def subject_names(subjects: Iterable[Subject]) -> dict[Subject, str]:
+    """``domain/model``, with what tells two of the same apart: ``llm/llama, 300 steps``."""
+    subjects = list(dict.fromkeys(subjects))
+    names = {}
+    for subject in subjects:
+        same = [s for s in subjects if (s.domain, s.model) == (subject.domain, subject.model)]
+        told = {
+            "dataset": subject.dataset,
+            "path": subject.path,
+            "steps": f"{subject.steps} steps",
+            "batch_size": f"batch {subject.batch_size}",
+            "learning_rate": f"lr {subject.learning_rate:g}",
+            "training": subject.training,
+            "train_samples": f"{subject.train_samples or 'all'} samples",
+            "val_every": f"validated every {subject.val_every}",
+        }
+        extra = [
+            text for key, text in told.items() if text and len({getattr(s, key) for s in same}) > 1
+        ]
+        names[subject] = ", ".join([f"{subject.domain}/{subject.model}", *extra])
+    return names
+
+
+def _mark(runs: list[Run]) -> list[Run]:
+    """The newest run of a subject sets the workload version; runs of another are marked.
+
+    So are those of a task that saw other batches than the task's first run: they are not paired.
+    """
+    newest: dict[Subject, Run] = {}
+    for run in runs:
+        last = newest.get(run.subject)
+        if last is None or run.result.ended >= last.result.ended:
+            newest[run.subject] = run
+    batches: dict[str, str] = {}
+    marked = []
+    for run in runs:
+        why = _difference(run, newest[run.subject])
+        own = run.result.facts.get("batches", "")
+        if not why and run.result.status == "finished":
+            first = batches.setdefault(str(run.about["task_identity"]), own)
+            why = "" if own == first else "saw other batches than its task's other runs"
+        marked.append(Run(run.about, run.result, run.rows, run.artifacts, why))
+    return marked
+
+
+def _difference(run: Run, reference: Run) -> str:
+    for key, what in (("code", "another workload version"), ("data", "other data")):
+        own, other = run.about["digests"].get(key), reference.about["digests"].get(key)
+        if own != other:
+            return f"made by {what} ({own}, not {other})"
+    return ""

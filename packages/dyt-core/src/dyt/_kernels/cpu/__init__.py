@@ -1,0 +1,1 @@
+"""The CPU kernels: C++ and its launcher."""

@@ -1,0 +1,1 @@
+"""Looks into a model and changes it: audit, convert, revert, calibrate."""

@@ -1,0 +1,258 @@
+"""Swap the norms of any model for element-wise layers, and back.
+
+What is a norm, and whether it can be replaced, `dyt.audit` says; which layer takes its place,
+`dyt.replacements`; here sites are chosen, layers put in place, and the originals kept.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
+from glob import escape
+
+from torch import nn
+
+from dyt._surgery.audit import audit
+from dyt._surgery.replacements import Replacement, build_all, target
+from dyt._surgery.sites import NormSite
+from dyt._surgery.wrappers import check_plain
+from dyt.recipes import Recipe, resolve
+
+_ORIGINAL = "_dyt_original"  # on a layer put in: a tuple, so that no state_dict shows what it holds
+_PACKED = "_dyt_packed"  # on a PyTorch encoder that packed padded batches before the swap
+
+
+def select(
+    model: nn.Module,
+    *,
+    include: Collection[str] | None = None,
+    exclude: Collection[str] | None = None,
+) -> list[NormSite]:
+    """The replaceable norms of ``model`` that `convert` swaps for the same patterns.
+
+    Raises:
+        ValueError: a pattern that matches no norm of the model, or one in ``include`` that
+            matches none which can be replaced.
+    """
+    return _selected(audit(model), _patterns(include), _patterns(exclude) or ())
+
+
+def convert(
+    model: nn.Module,
+    to: str | Replacement = "dyt",
+    *,
+    include: Collection[str] | None = None,
+    exclude: Collection[str] | None = None,
+    alpha_init_value: float | Callable[[NormSite], float] | None = None,
+    recipe: str | Recipe | Callable[[nn.Module], Recipe] | None = None,
+    strict: bool = True,
+) -> nn.Module:
+    """Swap every replaceable norm of ``model``, in place, and return the model.
+
+    Args:
+        model: any module, on any device, the meta device included. If it is itself a norm, the
+            layer that replaces it is returned.
+        to: "dyt", "derf", or another function of `dyt.FAMILY`; "identity", "rmsnorm" or
+            "layernorm"; or a class built as `DynamicTanh` is.
+        include: glob patterns of qualified names; only these are swapped. None means all.
+        exclude: glob patterns of qualified names to leave alone.
+        alpha_init_value: alpha at the start, one for all or by site; None for the layer's own
+            default.
+        recipe: a name in `dyt.recipes`, or a recipe: it chooses alpha and sites, and may change
+            other modules with them.
+        strict: raise if a norm would stay behind unseen: one that nobody can tell the kind of,
+            or that cannot be rebuilt. Name it in ``exclude``, or pass False, to leave it.
+
+    Each new layer has the old one's shape, layout, device, dtype, training mode and
+    ``requires_grad`` (a norm all of whose parameters are frozen gives a frozen layer), and a
+    weight and a bias only where the old one had them, with their values: where a weight is
+    stored as its difference from one, one is added. ``alpha`` takes the weight's dtype, or
+    without a weight that of the modules around. A module shared by several parents is replaced
+    by one shared layer, and parameters that norms share stay shared. A norm with an activation
+    (timm's ``LayerNormAct``) becomes an ``nn.Sequential`` of the layer, ``norm``, and its own
+    children. The keys of all else in ``state_dict`` stay.
+
+    Hooks belong to the module they were put on: they leave with the old norm and come back
+    with it when `revert` does.
+
+    Raises:
+        ValueError: unknown ``to`` or ``recipe``; a recipe for another architecture; a pattern
+            that matches no norm; a model without replaceable norms, or compiled, quantized,
+            with adapters or wrapped for parallel training; in strict mode a norm left behind.
+            The model is then as it was.
+    """
+    check_plain(model)
+    replacement = target(to, alpha_init_value, recipe)
+    sites = audit(model)
+    chosen = _selected(sites, _patterns(include), _patterns(exclude) or ())
+    _refuse_nothing(model, sites, chosen)
+    changes: dict[nn.Module, nn.Module] = {}
+    untold = [site for site in sites if site.kind == "unknown"]
+    untold = _wanted(untold, _patterns(include), _patterns(exclude) or ())
+    if recipe is not None:
+        rule = resolve(recipe, model, chosen)
+        chosen, untold = (list(filter(rule.takes, some)) for some in (chosen, untold))
+        if not chosen:
+            raise ValueError(f"recipe {rule.name!r} takes none of the norms left by the patterns")
+        alpha_init_value = rule.alpha
+        changes.update(rule.around(model))
+    built, failed = build_all(model, chosen, replacement, alpha_init_value)
+    if strict or not built:
+        _refuse_left({**failed, **{site: site.reason or "" for site in untold}})
+    changes.update(built)
+    model = put_in(model, changes)
+    _pack(model, False)
+    return model
+
+
+def put_in(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """Put each value where its key stands, such that `revert` undoes it; the (new) root."""
+    for old, new in changes.items():
+        new.__dict__[_ORIGINAL] = (old,)
+    return _replace(model, changes)
+
+
+def revert(model: nn.Module) -> nn.Module:
+    """Undo `convert`, in place: the original modules come back, with their hooks and weights.
+
+    They follow the model to where it has been moved since, and into its training mode. What
+    training changed in other modules stays; what it changed in the layers put in is lost.
+    Returns the model, or the original of a layer that is itself the root.
+
+    Raises:
+        ValueError: nothing in the model was put in by `convert`, or an original was on the meta
+            device and the model no longer is: it has no values to come back with.
+    """
+    changes = {}
+    for name, module in model.named_modules():
+        if _ORIGINAL in module.__dict__:
+            (original,) = module.__dict__[_ORIGINAL]
+            if _on_meta(original) and not _on_meta(module):
+                raise ValueError(
+                    f"the original of {name!r} was swapped on the meta device and has no values; "
+                    "build the model anew"
+                )
+            changes[module] = original
+    if not changes:
+        raise ValueError(f"{type(model).__name__} holds no layer that dyt.convert put in")
+    for module, original in changes.items():
+        _follow(original, module)
+    model = _replace(model, changes)
+    _pack(model, True)
+    return model
+
+
+def original(layer: nn.Module) -> nn.Module | None:
+    """The module that `convert` put ``layer`` in for; None if it did not."""
+    found: nn.Module | None = layer.__dict__.get(_ORIGINAL, (None,))[0]
+    return found
+
+
+def convert_ln_to_dyt(model: nn.Module) -> nn.Module:
+    """Swap every `torch.nn.LayerNorm` for `DynamicTanh`, as the published function does.
+
+    Other norms (RMSNorm, whatever a library calls its own) stay; `convert` takes them all.
+    """
+    chosen = [s for s in audit(model) if s.replaceable and isinstance(s.module, nn.LayerNorm)]
+    if not chosen:
+        return model
+    names = [name for site in chosen for name in site.names]
+    return convert(model, include=[escape(name) for name in names])
+
+
+def _patterns(given: Collection[str] | None) -> tuple[str, ...] | None:
+    return (given,) if isinstance(given, str) else None if given is None else tuple(given)
+
+
+def _matches(site: NormSite, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in site.names)
+
+
+def _selected(
+    sites: list[NormSite], include: tuple[str, ...] | None, exclude: tuple[str, ...]
+) -> list[NormSite]:
+    for pattern in (*(include or ()), *exclude):
+        matched = [site for site in sites if _matches(site, [pattern])]
+        if not matched:
+            some = ", ".join(site.name or "itself" for site in sites[:5]) or "none at all"
+            raise ValueError(f"pattern {pattern!r} matches no norm; the model has {some} ...")
+        if pattern in (include or ()) and not any(site.replaceable for site in matched):
+            raise ValueError(
+                f"include pattern {pattern!r} matches no norm that can be replaced: "
+                f"{matched[0].name}: {matched[0].reason}"
+            )
+    return _wanted([site for site in sites if site.replaceable], include, exclude)
+
+
+def _wanted(
+    sites: list[NormSite], include: tuple[str, ...] | None, exclude: tuple[str, ...]
+) -> list[NormSite]:
+    return [
+        site
+        for site in sites
+        if (include is None or _matches(site, include)) and not _matches(site, exclude)
+    ]
+
+
+def _refuse_nothing(model: nn.Module, sites: list[NormSite], chosen: list[NormSite]) -> None:
+    if chosen:
+        return
+    if any(site.replaceable for site in sites):
+        raise ValueError("include and exclude leave no norm to replace")
+    which = f"; it has {sites[0].name or 'itself'}: {sites[0].reason}" if sites else ""
+    if any(_ORIGINAL in module.__dict__ for module in model.modules()):
+        which = "; it is converted already: dyt.revert undoes it"
+    raise ValueError(f"{type(model).__name__} has no norm that can be replaced{which}")
+
+
+def _refuse_left(left: Mapping[NormSite, str]) -> None:
+    if left:
+        listed = "; ".join(f"{site.name} ({site.class_name}): {why}" for site, why in left.items())
+        raise ValueError(
+            f"norms would stay behind: {listed}. Exclude them, pass strict=False, or declare "
+            "their class with dyt.register_norm"
+        )
+
+
+def _replace(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """Put each value wherever its key stands; returns the (possibly new) root."""
+    places = [(name, m) for name, m in model.named_modules(remove_duplicate=False) if m in changes]
+    root = changes.get(model, model)
+    for name, old in places:
+        parent, _, attribute = name.rpartition(".")
+        if name:
+            model.get_submodule(parent)._modules[attribute] = changes[old]
+    return root
+
+
+def _pack(model: nn.Module, native: bool) -> None:
+    """Let PyTorch's encoder pack padded batches for its fused kernel with native norms only.
+
+    In eval mode it does so on the word of its first layer's norms; the kernel then is not used
+    (see `_finish`), and packed batches meet layers that were not made for them.
+    """
+    for module in model.modules():
+        if not isinstance(module, nn.TransformerEncoder):
+            continue
+        if native and module.__dict__.pop(_PACKED, False):
+            module.use_nested_tensor = True
+            continue
+        swapped = any(_ORIGINAL in layer.__dict__ for layer in module.modules())
+        if not native and swapped and module.use_nested_tensor:
+            module.use_nested_tensor = False
+            module.__dict__[_PACKED] = True
+
+
+def _on_meta(module: nn.Module) -> bool:
+    return any(parameter.is_meta for parameter in module.parameters())
+
+
+def _follow(original: nn.Module, module: nn.Module) -> None:
+    """Move ``original`` to where ``module``, which stood for it, is now."""
+    now = next((p for p in module.parameters() if p.is_floating_point()), None)
+    then = next((p for p in original.parameters() if p.is_floating_point()), None)
+    if (
+        now is not None
+        and then is not None
+        and (now.device, now.dtype) != (then.device, then.dtype)
+    ):
+        original.to(now.device, now.dtype)
+    original.train(module.training)

@@ -1,0 +1,188 @@
+"""The layers as modules. State dicts of the published implementations load unchanged."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dyt.functional import pointwise_norm
+from dyt.functions import lookup
+
+
+class PointwiseNorm(nn.Module):
+    """``y = weight * f(alpha * x + shift) + bias``, element-wise: nothing is averaged over.
+
+    Args:
+        normalized_shape: trailing shape of the input that weight and bias cover, as in
+            `torch.nn.LayerNorm`; with ``channels_last=False`` the number of channels. A layer
+            without either takes inputs of any width: then it may be ``()``.
+        function: name of f in `dyt.FAMILY`.
+        alpha_init_value: alpha at the start.
+        shift_init_value: shift at the start; None for a layer without one.
+        elementwise_affine: whether there is a weight (and a bias).
+        bias: whether an affine layer has a bias.
+        channels_last: True for ``(..., C)``, False for ``(N, C, ...)``.
+
+    Parameters: ``alpha`` and ``shift`` of shape [1]; ``weight`` (ones) and ``bias`` (zeros) of
+    shape ``normalized_shape``.
+
+    Raises:
+        ValueError: unknown function; a ``normalized_shape`` that is not positive, or empty in an
+            affine layer; more than one dimension in it with ``channels_last=False``.
+
+    Source: arXiv 2503.10622 and arXiv 2512.10938.
+    """
+
+    alpha: nn.Parameter
+    shift: nn.Parameter | None
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        function: str = "tanh",
+        alpha_init_value: float = 0.5,
+        shift_init_value: float | None = None,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        channels_last: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = _as_shape(normalized_shape, elementwise_affine, channels_last)
+        self.function = lookup(function).name
+        self.alpha_init_value = alpha_init_value
+        self.shift_init_value = shift_init_value
+        self.elementwise_affine = elementwise_affine
+        self.channels_last = channels_last
+
+        def parameter(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+        self.alpha = parameter(1)
+        has_shift, has_bias = shift_init_value is not None, elementwise_affine and bias
+        self.register_parameter("shift", parameter(1) if has_shift else None)
+        affine_shape = self.normalized_shape
+        self.register_parameter("weight", parameter(*affine_shape) if elementwise_affine else None)
+        self.register_parameter("bias", parameter(*affine_shape) if has_bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """alpha and shift to their initial values, weight to ones, bias to zeros."""
+        nn.init.constant_(self.alpha, self.alpha_init_value)
+        if self.shift is not None and self.shift_init_value is not None:
+            nn.init.constant_(self.shift, self.shift_init_value)
+        if self.weight is not None:
+            nn.init.ones_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any floating dtype -> the same shape and dtype."""
+        if self.channels_last:
+            # A LayerNorm's result is contiguous whatever its input's strides, and some models
+            # go on to view it (granite_docling's vision tower).
+            x = x.contiguous()
+        elif x.dim() == 4:
+            # A LayerNorm over channels permutes, normalizes and permutes back: what follows runs
+            # on channels-last memory. Handed on otherwise, ConvNeXt's convolutions would change
+            # between two orders, and a training step took 5 to 10 % longer.
+            x = x.contiguous(memory_format=torch.channels_last)
+        own = self._parameters
+        if len(own) == 4:  # straight from there: nn.Module looks attributes up slowly
+            alpha, shift, weight, bias = own["alpha"], own["shift"], own["weight"], own["bias"]
+        else:  # some are computed: torch.nn.utils.parametrize
+            alpha, shift, weight, bias = self.alpha, self.shift, self.weight, self.bias
+        assert alpha is not None
+        return pointwise_norm(
+            x,
+            alpha,
+            shift,
+            weight,
+            bias,
+            function=self.function,
+            channels_last=self.channels_last,
+        )
+
+    def extra_repr(self) -> str:
+        shift = "" if self.shift is None else f", shift_init_value={self.shift_init_value}"
+        return (
+            f"{self.normalized_shape}, function={self.function!r}, "
+            f"alpha_init_value={self.alpha_init_value}{shift}, "
+            f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}, "
+            f"channels_last={self.channels_last}"
+        )
+
+
+class DynamicTanh(PointwiseNorm):
+    """DyT: ``y = weight * tanh(alpha * x) + bias``. See `PointwiseNorm` for the arguments.
+
+    Source: arXiv 2503.10622.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        alpha_init_value: float = 0.5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        channels_last: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            normalized_shape,
+            "tanh",
+            alpha_init_value,
+            None,
+            elementwise_affine,
+            bias,
+            channels_last,
+            device,
+            dtype,
+        )
+
+
+class DynamicErf(PointwiseNorm):
+    """Derf: ``y = weight * erf(alpha * x + shift) + bias``. See `PointwiseNorm`.
+
+    Source: arXiv 2512.10938.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        alpha_init_value: float = 0.5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        channels_last: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        shift_init_value: float = 0.0,
+    ) -> None:
+        super().__init__(
+            normalized_shape,
+            "erf",
+            alpha_init_value,
+            shift_init_value,
+            elementwise_affine,
+            bias,
+            channels_last,
+            device,
+            dtype,
+        )
+
+
+def _as_shape(
+    normalized_shape: int | Sequence[int], affine: bool, channels_last: bool
+) -> tuple[int, ...]:
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if (affine and not shape) or any(size < 1 for size in shape):
+        raise ValueError(f"normalized_shape must be positive, got {normalized_shape!r}")
+    if not channels_last and len(shape) > 1:
+        raise ValueError(
+            f"normalized_shape must be the number of channels when channels_last=False, got {shape}"
+        )
+    return shape

@@ -1,0 +1,67 @@
+"""What `dyt-bench convert` shows of a model's norms."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from torch import nn
+
+from dyt_bench.cli import main
+from dyt_bench.conversion.table import convert_spec
+from dyt_bench.errors import UserError
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
+
+
+def mixed():
+    return nn.Sequential(nn.LayerNorm(4), nn.BatchNorm1d(4))
+
+
+def without():
+    return nn.Linear(4, 4)
+
+
+def shown(*arguments):
+    result = CliRunner().invoke(main, ["convert", *arguments], env={"COLUMNS": "100"})
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def test_norms_alike_share_a_line():
+    page = shown("timm:vit_tiny_patch16_224")
+    assert "blocks.*.norm1 ×12" in page
+    assert "25 of 25 norms replaced" in page
+
+
+def test_a_recipe_is_named_with_its_source():
+    page = shown("transformers:LlamaConfig", "--recipe", "paper")
+    assert "DynamicTanh 0.8" in page
+    assert "recipe llama: arXiv 2503.10622" in page
+
+
+def test_what_stays_says_why():
+    page = shown(f"module:{__name__}:mixed")
+    assert "stays: BatchNorm1d averages over" in " ".join(page.split())
+    assert "1 of 2 norms replaced" in page
+
+
+def test_a_model_without_norms_is_told():
+    assert "0 of 0 norms replaced" in shown(f"module:{__name__}:without")
+
+
+def test_json_is_for_programs():
+    found = json.loads(shown("diffusers:DiTTransformer2DModel", "--to", "derf", "--json"))
+    assert found["class"] == "DiTTransformer2DModel"
+    assert {site["becomes"] for site in found["sites"]} == {"DynamicErf 0.5"}
+    assert not any(site["affine"] for site in found["sites"])
+
+
+def test_the_librarys_own_size_is_on_the_meta_device():
+    conversion = convert_spec("transformers:LlamaConfig", "dyt", "paper", full=True)
+    assert conversion.parameters > 6e9
+    assert len(conversion.rows) == 65
+
+
+def test_a_configuration_without_a_model_is_told():
+    with pytest.raises(UserError, match="transformers has no model for Emu3VQVAEConfig"):
+        convert_spec("transformers:Emu3VQVAEConfig", "dyt", None, full=False)

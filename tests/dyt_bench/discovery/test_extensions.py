@@ -1,0 +1,130 @@
+"""What packages add beside domains: found by name, and what is wrong with it is said."""
+
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from dyt_bench.cli import main
+from dyt_bench.discovery import extensions as plugins
+from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.extensions import DATASETS, EXECUTORS, METRICS, NORMS, RECIPES, SECTIONS
+from dyt_bench.discovery.inventory import inventory
+from dyt_bench.errors import UserError
+from dyt_bench.executors.local import LocalExecutor
+
+from ..conftest import declare
+
+MODULE = """
+from dyt_bench.plugin.extensions import AddedDataset, AddedMetric
+number = 1
+metric = AddedMetric(title="m", mode="min", compute=lambda trained: 0.0)
+later = AddedMetric(title="m", mode="min", compute=lambda trained: 0.0, api_version=99)
+elsewhere = AddedMetric(title="m", mode="min", compute=lambda trained: 0.0, domains=("dnaa",))
+def dataset(domain, reads_as):
+    return AddedDataset(domain=domain, reads_as=reads_as, summary="", source="", licence="")
+misread = dataset("vision", "digits")
+foreign = dataset("visoin", "folder")
+class Norm:
+    def __init__(self, width): pass
+def section(): pass
+class Executor:
+    def __init__(self, preload): pass
+"""
+# kind, entry point's name, what it names -> what is wrong with it
+BROKEN = {
+    ("metric", "absent", "stranger:absent"): "importing stranger:absent raised AttributeError",
+    (
+        "metric",
+        "crooked",
+        "crooked:metric",
+    ): "importing crooked:metric raised RuntimeError: bent",
+    ("metric", "leaving", "leaving:metric"): "importing leaving:metric raised SystemExit: bye",
+    (
+        "metric",
+        "wrong",
+        "stranger:number",
+    ): "is a int, not a dyt_bench.plugin.extensions.AddedMetric",
+    ("metric", "later", "stranger:later"): "made for contract version 99, and this",
+    ("metric", "elsewhere", "stranger:elsewhere"): "unknown domain 'dnaa': expected one of",
+    ("metric", "Bad_Name", "stranger:metric"): "must be lower-case letters, digits and hyphens",
+    ("norm", "narrow", "stranger:Norm"): "is not called as dyt.DynamicTanh is: got an unexpected",
+    ("recipe", "number", "stranger:number"): "is a int, not a dyt.Recipe or a function",
+    ("section", "deaf", "stranger:section"): "is not a function of what was collected",
+    ("executor", "idle", "stranger:Executor"): "has no method run(job, log, limits)",
+    ("executor", "local", "stranger:Executor"): "name 'local' is the harness's own",
+    ("data set", "misread", "stranger:misread"): "to be read as 'digits', which is no data set of",
+    ("data set", "foreign", "stranger:foreign"): "unknown domain 'visoin': expected one of",
+}
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder on the path, with modules of strangers."""
+    (tmp_path / "stranger.py").write_text(MODULE)
+    (tmp_path / "crooked.py").write_text("raise RuntimeError('bent')")
+    (tmp_path / "leaving.py").write_text("raise SystemExit('bye')")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("stranger", None)
+    plugins._code_digest.cache_clear()
+
+
+def test_names_are_listed_and_nothing_is_imported(site):
+    declare(site, "stranger", {"dyt_bench.norms": {"absent": "no_such_module:Norm"}})
+    assert plugins.norm_names() == ["native", "absent", "derf", "dyt", "identity"]
+    assert EXECUTORS.names() == ["local"]
+    assert METRICS.names() == SECTIONS.names() == DATASETS.names() == []
+
+
+def test_what_is_asked_for_is_imported():
+    import dyt
+
+    assert NORMS.load("dyt") is dyt.DynamicTanh
+    assert isinstance(RECIPES.load("calibrated"), dyt.Recipe)
+    assert EXECUTORS.load("local") is LocalExecutor
+    with pytest.raises(UserError, match=r"unknown norm 'dty'.*did you mean 'dyt'"):
+        NORMS.load("dty")
+
+
+def test_each_broken_one_is_named_with_its_distribution_and_the_rest_works(site, monkeypatch):
+    points = {"dyt_bench.metrics": {"whole": "stranger:metric"}}
+    groups = {point.kind: point.group for point in plugins.POINTS.values()}
+    for kind, name, value in BROKEN:
+        points.setdefault(groups[kind], {})[name] = value
+    declare(site, "stranger", points)
+    listed = {(p.kind, p.name, p.value): p for p in inventory(discover())}
+    for key, problem in BROKEN.items():
+        assert problem in listed[key].problem
+        assert listed[key].distribution == "stranger 1"
+    assert listed["metric", "whole", "stranger:metric"].problem == ""
+    assert listed["norm", "dyt", "dyt:DynamicTanh"].problem == ""
+    with pytest.raises(UserError, match="metric 'crooked' of stranger 1 is broken: importing"):
+        METRICS.load("crooked")
+
+    said = CliRunner().invoke(main, ["plugins"])
+    assert said.exit_code == 0
+    assert "metric    whole                stranger 1: stranger:metric" in said.stdout
+    assert said.stderr.count("\n") == len(BROKEN)
+    assert "dyt-bench: norm 'narrow' of stranger 1 is broken: " in said.stderr
+    told = json.loads(CliRunner().invoke(main, ["plugins", "--json"]).stdout)
+    assert {plugin["name"] for plugin in told if plugin["problem"]} == {key[1] for key in BROKEN}
+
+
+def test_a_name_that_two_packages_declare_is_neither_s(site):
+    for name in ("stranger", "twin"):
+        declare(site, name, {"dyt_bench.metrics": {"whole": "stranger:metric"}})
+    with pytest.raises(UserError, match="declared by stranger 1 and twin 1: uninstall all but one"):
+        METRICS.load("whole")
+    assert METRICS.names() == ["whole"]
+    assert sum(plugin.name == "whole" for plugin in inventory(discover())) == 2
+
+
+def test_code_counts_where_the_tasks_digest_does_not_cover_it(site):
+    declare(site, "stranger", {"dyt_bench.norms": {"narrow": "stranger:Norm"}})
+    assert NORMS.code_digest("dyt") == NORMS.code_digest("identity") == ""
+    before = NORMS.code_digest("narrow")
+    (site / "stranger.py").write_text(MODULE + "# another line")
+    plugins._code_digest.cache_clear()
+    assert before != NORMS.code_digest("narrow") != ""

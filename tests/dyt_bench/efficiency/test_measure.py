@@ -1,0 +1,61 @@
+"""Efficiency suites: parts, arms, and what the page says of them."""
+
+import json
+
+import pytest
+
+from dyt_bench.efficiency.measure import PARTS, measure
+from dyt_bench.efficiency.page import lines, row, sentence, write_page
+from dyt_bench.plugin.task import Norm, Task
+from dyt_bench.verdicts.statistics import AA
+
+TASK = Task(
+    domain="vision",
+    model="convnext",
+    dataset="digits",
+    steps=1,
+    batch_size=2,
+    learning_rate=1e-3,
+    val_every=1,
+)
+SECONDS = {
+    part: {
+        "native": [0.010, 0.010],
+        "dyt": [0.008, 0.009],
+        "identity": [0.006, 0.006],
+        AA: [0.0101, 0.0101],
+    }
+    for part in PARTS
+}
+
+
+def test_every_part_of_every_norm_is_timed_in_turn():
+    norms = [Norm(), Norm(name="dyt"), Norm(name="identity")]
+    seconds = measure(TASK, norms, rounds=2)
+    assert set(seconds) == set(PARTS)
+    for arms in seconds.values():
+        assert set(arms) == {"native", "dyt", "identity", AA}
+        assert all(len(values) == 2 and min(values) > 0 for values in arms.values())
+    # What an identity does is nothing: whatever the machine is doing, that shows.
+    alone = {norm: min(seconds["norms, inference"][norm]) for norm in ("native", "identity")}
+    assert alone["identity"] < alone["native"]
+
+
+def test_the_page_has_the_share_the_saving_and_the_floor(tmp_path):
+    found = lines("vision/convnext", SECONDS)
+    assert [line.norm for line in found] == ["native", "dyt", "identity", AA]
+    assert found[1].ratio["step"] == pytest.approx(0.85)
+    assert row(found[1])["step"] == "8.50 [0.85]"
+    said = sentence(found)
+    assert "norms take 100.0% of a step; dyt saves 15.0%; identity saves 40.0% (A/A 1.0%)" in said
+    environment = {"cpu": "a CPU", "cores": "2", "torch": "2", "commit": "abc"}
+    write_page("A title", found, environment, tmp_path)
+    assert said in (tmp_path / "README.md").read_text()
+    assert (tmp_path / "efficiency.png").stat().st_size > 0
+    content = json.loads((tmp_path / "efficiency.json").read_text())
+    assert content["lines"][0]["norm"] == "native"
+
+
+def test_what_is_below_the_floor_is_called_noise():
+    seconds = {part: {**arms, "dyt": [0.00999, 0.00999]} for part, arms in SECONDS.items()}
+    assert "dyt saves 0.1%, within the noise" in sentence(lines("m", seconds))

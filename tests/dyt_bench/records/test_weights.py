@@ -1,0 +1,115 @@
+"""Weights kept at a cell's end: loaded again they validate to the very numbers of the record."""
+
+import subprocess
+import sys
+
+import pytest
+
+from dyt_bench.discovery.domains import discover
+from dyt_bench.errors import UserError
+from dyt_bench.plugin.atomic import read_json, write_json
+from dyt_bench.plugin.task import Cell, Norm, Task, cell_of
+from dyt_bench.records.record import Record
+from dyt_bench.records.weights import load_weights
+from dyt_bench.training.run import build
+from dyt_bench.training.trainer import make_trainer
+
+SUITE = """
+name: kept
+norms: [native, {name: dyt, recipe: calibrated}]
+steps: 12
+tasks:
+- {domain: tiny, models: [line], training: ema}
+"""
+
+
+@pytest.fixture(scope="module")
+def kept(tiny, tmp_path_factory):
+    """The folder of a suite that ran with --keep-weights, and the run."""
+    folder = tmp_path_factory.mktemp("kept")
+    (folder / "suite.yaml").write_text(SUITE)
+    command = [sys.executable, "-m", "dyt_bench", "run", "suite.yaml", "--keep-weights"]
+    run = subprocess.run(command, cwd=folder, env=tiny, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return folder, run
+
+
+def records(folder):
+    return [Record(path) for path in sorted((folder / ".dyt-bench" / "cells").iterdir())]
+
+
+def test_loaded_again_they_validate_to_the_same_bits(kept):
+    folder, _ = kept
+    assert len(records(folder)) == 2
+    for record in records(folder):
+        module = load_weights(record.folder)
+        cell = cell_of(record.about()["parameters"])
+        domain = discover().domain("tiny")
+        data, _, _ = build(cell, domain)
+        trainer = make_trainer(cell.task, domain.training(cell.task), False, [])
+        (found,) = trainer.validate(module, datamodule=data, verbose=False)
+        assert found["val/loss"] == record.result().last["val/loss"]
+
+
+def test_mlflow_has_them_as_logged_models_with_their_metrics(tiny, kept):
+    from mlflow import MlflowClient
+
+    folder, _ = kept
+    client = MlflowClient(f"sqlite:///{folder / '.dyt-bench' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("dyt-bench/kept")
+    subprocess.run([sys.executable, "-m", "dyt_bench", "sync"], cwd=folder, env=tiny, check=True)
+    models = client.search_logged_models([experiment.experiment_id])
+    assert len(models) == 2
+    for model in models:
+        assert model.status == "READY"
+        run = client.get_run(model.source_run_id)
+        (metric,) = [m for m in model.metrics if m.key == "last/val/loss"]
+        assert metric.value == run.data.metrics["val/loss"]
+        names = [file.path for file in client.list_logged_model_artifacts(model.model_id)]
+        assert names == ["weights.pt"]
+
+
+def test_the_run_says_where_they_are(kept):
+    _, run = kept
+    assert "weights.pt in each folder of" in " ".join(run.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "cell.json").unlink(), "no cell's folder"),
+        (lambda folder: (folder / "weights.pt").unlink(), "--keep-weights"),
+        (lambda folder: age(folder / "cell.json"), "another version of the code"),
+    ],
+)
+def test_a_mistake_is_one_sentence(spoil, message, kept, tmp_path):
+    import shutil
+
+    copy = tmp_path / "cell"
+    shutil.copytree(records(kept[0])[0].folder, copy)
+    spoil(copy)
+    with pytest.raises(UserError, match=message):
+        load_weights(copy)
+
+
+def age(path):
+    about = read_json(path)
+    about["parameters"]["code_digest"] = "0" * 12
+    write_json(path, about)
+
+
+def test_a_cell_is_known_by_its_parameters(tmp_path):
+    task = Task(
+        domain="d",
+        model="m",
+        dataset="x",
+        path=tmp_path,
+        seed=3,
+        steps=10,
+        batch_size=4,
+        learning_rate=1e-3,
+        val_every=5,
+    )
+    for norm in (Norm(), Norm(name="dyt", alpha_init_value=0.8, recipe="paper")):
+        cell = Cell(task=task, norm=norm)
+        assert cell_of(cell.parameters()) == cell

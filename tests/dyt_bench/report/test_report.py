@@ -1,0 +1,415 @@
+"""The report from records made by hand: the numbers, the words, the files."""
+
+import json
+import math
+import re
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from dyt_bench.discovery.domains import discover
+from dyt_bench.errors import UserError
+from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.records.record import Record, Result
+from dyt_bench.report import write_report
+from dyt_bench.report.export import RUN_FIELDS, VERDICT_FIELDS
+from dyt_bench.report.figures import cost
+from dyt_bench.report.figures.style import WEB, looks
+from dyt_bench.report.page import markdown_table
+from dyt_bench.report.reproduce import suite_text
+from dyt_bench.suite.expand import load_suite
+from dyt_bench.verdicts.results import Evidence, load_runs, subject_names
+from dyt_bench.verdicts.standings import leaderboard, overall, performance_profile, steps_to
+from dyt_bench.verdicts.statistics import AA
+
+ENVIRONMENT = {
+    "cpu": "abacus <b>",
+    "cores": "2",
+    "memory_gib": "8",
+    "python": "3.11",
+    "torch": "2",
+    "commit": "abc",
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    return discover()
+
+
+def make_record(folder, cell, metric, values, *, status="finished", summary=None, **facts):
+    """The record of a cell with these values of its metric, first validation to last."""
+    record = Record(folder / "cells" / cell.identity)
+    record.begin(cell, ENVIRONMENT)
+    every = cell.task.val_every
+    rows = [{"step": every * i, metric.name: value} for i, value in enumerate(values)]
+    lines = (json.dumps({**row, "time": 0.0, "train/loss": 1.0}) for row in rows)
+    record.rows_path.write_text("".join(f"{line}\n" for line in lines))
+    pick = max if metric.mode == "max" else min
+    is_native = cell.norm.is_native
+    record.finish(
+        Result(
+            status=status,
+            reason="" if status == "finished" else "the loss became nan at step 3",
+            started=0.0,
+            ended=60.0,
+            first=rows[0],
+            best=pick(rows, key=lambda row: row[metric.name]),
+            last=rows[-1],
+            summary={"model/parameters": 1000, "memory/peak_mib": 100.0, **(summary or {})},
+            facts={"weights": "w", "batches": "b", **facts},
+            alpha={} if is_native else {"norm": 0.4},
+            saturation={} if is_native else {"norm": 0.1},
+        )
+    )
+    return record
+
+
+@pytest.fixture
+def record(tmp_path, found):
+    """Make the record of a cell of vision/vit with the given accuracies, first to last."""
+
+    def made(norm, seed, accuracies, *, changes=None, options=None, **more):
+        task = Task(
+            domain="vision",
+            model="vit",
+            dataset="digits",
+            seed=seed,
+            steps=10 * (len(accuracies) - 1),
+            batch_size=4,
+            learning_rate=1e-3,
+            val_every=10,
+            code_digest=found.code_digest("vision"),
+        )
+        cell = Cell(task=replace(task, **(changes or {})), norm=Norm(name=norm, **(options or {})))
+        return make_record(tmp_path, cell, found.domain("vision").metric, accuracies, **more)
+
+    return made
+
+
+def standings_of(records, found, timings=None):
+    return leaderboard(Evidence("t", load_runs(records), timings or {}), found)
+
+
+def test_leaderboard_pairs_by_seed(record, found):
+    records = [record("native", seed, [0.1, 0.90 + seed / 100]) for seed in range(3)]
+    records += [record("dyt", seed, [0.1, 0.93 + seed / 100]) for seed in range(3)]
+    (standing,) = standings_of(records, found)
+    assert standing.seeds == (0, 1, 2)
+    assert standing.comparison.gain == pytest.approx(0.03)
+    assert standing.comparison.verdict == "better"
+    assert standing.speed is None
+
+
+def test_best_and_last_are_both_judged(record, found):
+    records = [record("native", seed, [0.1, 0.95 + seed / 1000, 0.90]) for seed in range(3)]
+    records += [record("dyt", seed, [0.1, 0.80, 0.92 + seed / 1000]) for seed in range(3)]
+    (standing,) = standings_of(records, found)
+    assert (standing.native, standing.arm) == pytest.approx((0.90, 0.921))
+    assert (standing.native_best, standing.arm_best) == pytest.approx((0.951, 0.921))
+    assert (standing.comparison.verdict, standing.best.verdict) == ("better", "worse")
+
+
+def test_step_time_is_judged_over_the_rounds_of_all_seeds(record, found):
+    records = [record(norm, seed, [0.1, 0.9]) for seed in range(2) for norm in ("native", "dyt")]
+    seconds = {"native": [1.0, 1.1] * 5, "dyt": [1.2, 1.3] * 5, AA: [1.0, 1.1] * 5}
+    timings = {str(r.about()["task_identity"]): seconds for r in records}
+    (standing,) = standings_of(records, found, timings)
+    assert (standing.speed.rounds, standing.speed.word) == (20, "slower")
+    assert standing.time_to_quality == pytest.approx(standing.speed.ratio.middle)
+
+
+def test_steps_to_the_native_quality_are_read_off_the_line(record, found):
+    metric = found.domain("vision").metric
+    (run,) = load_runs([record("dyt", 0, [0.1, 0.5, 0.9])])
+    assert steps_to(run, metric, 0.7) == pytest.approx(15)
+    assert steps_to(run, metric, 0.05) == 0
+    assert steps_to(run, metric, 0.95) == math.inf
+
+
+def test_a_native_norm_that_learned_nothing_sets_no_pace(record, found, tmp_path):
+    records = [record("native", 0, [0.9, 0.5]), record("dyt", 0, [0.1, 0.6])]
+    seconds = {"native": [1.0, 1.1] * 5, "dyt": [1.2, 1.3] * 5, AA: [1.0, 1.1] * 5}
+    timings = {str(r.about()["task_identity"]): seconds for r in records}
+    (standing,) = standings_of(records, found, timings)
+    assert standing.time_to_quality is None
+    write_report("t", records, found, tmp_path / "out", timings)
+    assert "native learned nothing" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_diverged_seed_forbids_praise(record, found):
+    records = [record("native", seed, [0.1, 0.8]) for seed in range(4)]
+    records += [record("dyt", seed, [0.1, 0.9 + seed / 1000]) for seed in range(3)]
+    assert standings_of(records, found)[0].comparison.verdict == "better"
+    records.append(record("dyt", 3, [0.1, 0.2], status="diverged"))
+    (standing,) = standings_of(records, found)
+    assert (standing.comparison.verdict, standing.diverged) == ("undetermined", 1)
+
+
+def test_diverged_runs_are_shown_but_not_judged(record, found, tmp_path):
+    records = [record("native", 0, [0.1, 0.9]), record("dyt", 0, [0.1, 0.2], status="diverged")]
+    assert standings_of(records, found) == []
+    write_report("t", records, found, tmp_path / "out")
+    for page in ("README.md", "report.html"):
+        text = (tmp_path / "out" / page).read_text()
+        assert "diverged: the loss became nan at step 3" in text
+
+
+def test_another_workload_version_is_not_compared(record, found, tmp_path):
+    old = [record(n, 0, [0.1, 0.9], changes={"code_digest": "older"}) for n in ("native", "dyt")]
+    new = [record(norm, 1, [0.1, 0.9]) for norm in ("native", "dyt")]
+    (standing,) = standings_of([*old, *new], found)
+    assert standing.seeds == (1,)
+    write_report("t", [*old, *new], found, tmp_path / "out")
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "not comparable: made by another workload version (older, not " in page
+    assert "than the one installed (vision)" in page
+    write_report("t", new, found, tmp_path / "new")
+    assert "not comparable" not in (tmp_path / "new" / "README.md").read_text()
+
+
+def test_runs_that_saw_other_batches_are_not_paired(record, found):
+    records = [record("native", 0, [0.1, 0.9]), record("dyt", 0, [0.1, 0.9], batches="others")]
+    assert standings_of(records, found) == []
+
+
+def test_budgets_are_subjects_of_their_own(record, found):
+    records = [
+        record(norm, 0, [0.1, 0.9], changes={"learning_rate": rate})
+        for rate in (0.001, 0.01)
+        for norm in ("native", "dyt")
+    ]
+    names = [standing.name for standing in standings_of(records, found)]
+    assert names == ["vision/vit, lr 0.001", "vision/vit, lr 0.01"]
+
+
+def test_over_all_models(record, found):
+    records, timings = [], {}
+    for model, factor, last in (("vit", 2.0, 0.95), ("convnext", 0.5, 0.80)):
+        for norm, value in (("native", 0.9), ("dyt", last)):
+            records.append(record(norm, 0, [0.1, value], changes={"model": model}))
+        steady = [1.0, 1.1] * 5
+        seconds = {"native": steady, "dyt": [factor * s for s in steady], AA: steady}
+        timings[str(records[-1].about()["task_identity"])] = seconds
+    standings = standings_of(records, found, timings)
+    (together,) = overall(standings)
+    assert together.step_time.middle == pytest.approx(1)
+    assert (together.subjects, together.reached) == (2, 1)
+    profile = performance_profile(standings)
+    steps = 10 * 0.8 / 0.85  # vit comes to 0.9 before its last validation, at twice the time
+    assert profile == {
+        "native": [1.0, 1.0],
+        "dyt": [pytest.approx(2 * steps / 10), math.inf],
+    }
+
+
+@pytest.fixture
+def reported(record, found, tmp_path):
+    """A report with everything in it, hostile text included."""
+    records = []
+    for seed in range(2):
+        for norm, last in (("native", 0.9), ("dyt", 0.8)):
+            summary = {"reference/val/acc": 0.1, "eval/ece": 0.03}
+            records.append(record(norm, seed, [0.1, last], summary=summary))
+    pictures = records[1].folder / "artifacts"
+    pictures.mkdir()
+    Image.new("L", (8, 8)).save(pictures / "samples.png")
+    (pictures / "too-large.png").write_bytes(bytes(600 * 1024))
+    seconds = {"native": [1.0, 1.1] * 5, "dyt": [1.2, 1.3] * 5, AA: [1.0, 1.1] * 5}
+    timings = {str(r.about()["task_identity"]): seconds for r in records}
+    out = tmp_path / "out"
+    paper = {"values": {"native": 82.3, "dyt": 82.5}, "source": "paper <i>"}
+    expected = {"vision/vit/digits": {**paper, "metric": "eval/top1"}}
+    write_report("A <script>title</script>", records, found, out, timings, expected)
+    return out
+
+
+class Page(HTMLParser):
+    """What a browser would make of it: tags that match, links, references."""
+
+    VOID = frozenset({"meta", "img", "link", "br", "hr"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.links, self.ids, self.tags = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.links += [
+            attributes[key] for key in ("href", "src", "xlink:href") if key in attributes
+        ]
+        self.ids += [attributes["id"]] if "id" in attributes else []
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_one_file_well_formed_and_escaped(reported):
+    text = (reported / "report.html").read_text()
+    page = Page(text)
+    assert "<script" not in text
+    assert "A &lt;script&gt;title" in text
+    assert "abacus &lt;b&gt;" in text
+    outside = [link for link in page.links if not link.startswith(("#", "data:image/png;base64,"))]
+    assert outside == []
+    assert "@import" not in text
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    styles = re.sub(r"url\(#[\w-]+\)", "", text)
+    assert "url(" not in styles
+    assert page.tags.count("img") == 1  # the picture; the large one is only named
+    assert "too large to show" in text
+    assert page.tags.count("svg") == 6  # effect, two curves, cost, alpha, saturation
+    for colour in ("#010203", "#040506", "#0d0e00"):
+        assert colour not in text  # the style sheet's variables stand in their place
+
+
+def test_costs_are_drawn_as_far_as_they_were_measured():
+    look = looks(["native", "dyt"], WEB)
+
+    def labels(step_ms, memory_mib):
+        figure = cost.bars([cost.Cost("native", step_ms, None, memory_mib)], look, WEB)
+        return figure and [axes.get_xlabel() for axes in figure.axes]
+
+    assert labels(1.0, 2.0) == ["training step, ms", "peak memory, MiB"]
+    assert labels(None, 2.0) == ["peak memory, MiB"]
+    assert labels(None, None) is None
+
+
+def test_what_a_suite_adds_is_shown(reported):
+    for name in ("README.md", "report.html"):
+        text = (reported / name).read_text()
+        assert "eval/top1 82.3 → 82.5 (paper &lt;i>" in text.replace("&gt;", ">")
+        assert "0.03" in text
+        assert "ece" in text
+
+
+def test_the_readme_has_the_verdicts_first(reported):
+    page = (reported / "README.md").read_text()
+    assert page.index("## Verdicts") < page.index("## Curves") < page.index("## Arms")
+    assert "| vision/vit | top-1 accuracy ↑ | 0.9000 | dyt | 0.8000 |" in page
+    assert "**vision/vit**: " in page
+    for link in re.findall(r"\]\(([^)]+)\)", page):
+        assert (reported / link).exists(), link
+
+
+def test_the_data_say_what_they_mean(reported):
+    content = json.loads((reported / "results.json").read_text())
+    assert content["schema"]["version"] == 2
+    (verdict,) = content["verdicts"]
+    assert verdict["at_budget"]["verdict"] == "worse"
+    assert verdict["speed"]["word"] == "slower"
+    described = {name.partition("/")[2] or name for name in VERDICT_FIELDS}
+    assert set(verdict) <= set(VERDICT_FIELDS)
+    assert set(verdict["at_best"]) <= described
+    runs = pq.read_table(reported / "runs.parquet")
+    assert runs.schema.metadata[b"dyt_bench.schema"] == b"2"
+    stars = [name.rstrip("*") for name in RUN_FIELDS if name.endswith("*")]
+    for name in runs.column_names:
+        assert name in RUN_FIELDS or name.startswith(tuple(stars)), name
+    assert runs.column("last/val/acc").to_pylist() == [0.9, 0.8, 0.9, 0.8]
+    rows = pq.read_table(reported / "rows.parquet").to_pylist()
+    dyt_run = runs.column("identity").to_pylist()[1]
+    points = [r for r in rows if r["identity"] == dyt_run and r["metric"] == "val/acc"]
+    assert [(r["step"], r["value"]) for r in points] == [(0, 0.1), (10, 0.8)]
+    curve = content["runs"][1]["curves"]["val/acc"]
+    assert (curve["steps"], curve["values"]) == ([0, 10], [0.1, 0.8])
+    assert all(name.startswith("val/") for run in content["runs"] for name in run["curves"])
+
+
+def test_the_suite_of_a_row_makes_the_same_cells_again(record, found, tmp_path):
+    """Identity by identity, options of norms included."""
+    text = (
+        "name: s\nnorms: [native, {name: dyt, alpha_init_value: 0.8}, {name: dyt, recipe: paper}]\n"
+        "seeds: [0, 3]\ntasks:\n- {domain: vision, steps: 20, learning_rate: 0.003}\n"
+    )
+    (tmp_path / "first.yaml").write_text(text)
+    cells = load_suite(tmp_path / "first.yaml", found).cells
+    metric = found.domain("vision").metric
+    runs = load_runs([make_record(tmp_path, cell, metric, [0.1, 0.9]) for cell in cells])
+    names = subject_names(run.subject for run in runs)
+    ((subject, _),) = names.items()
+    (tmp_path / "again.yaml").write_text(suite_text("again", subject, runs))
+    again = load_suite(tmp_path / "again.yaml", found).cells
+    assert {cell.identity for cell in again} == {cell.identity for cell in cells}
+
+
+def test_what_a_domain_measures_at_the_end_has_a_table_a_model(record, found, tmp_path):
+    records = [
+        record("native", 0, [0.1, 0.5], summary={"eval/label_accuracy": 0.25}),
+        record("dyt", 0, [0.1, 0.4], summary={"eval/label_accuracy": 0.125, "eval/more": 1.0}),
+    ]
+    write_report("t", records, found, tmp_path / "out")
+    page = (tmp_path / "out" / "README.md").read_text()
+    arms, table = page.split("### vision/vit, measured once at the end")
+    assert "label_accuracy" not in arms
+    assert table.strip().startswith(
+        "| at the end | native | dyt |\n| --- | --- | --- |\n"
+        "| label_accuracy | 0.25 | 0.125 |\n| more |  | 1 |"
+    )
+    assert "measured once at the end" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_nothing_to_report_is_said(tmp_path, found):
+    with pytest.raises(UserError, match="nothing to report"):
+        write_report("t", [], found, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_markdown_cells_are_escaped():
+    assert markdown_table([{"a": "x|y\nz<b>"}]) == "| a |\n| --- |\n| x\\|y z&lt;b> |"
+
+
+def test_a_report_takes_time_by_the_run(tmp_path, found):
+    """Four subjects of 500 runs each, and a fifth of them: no part grows faster than the runs.
+
+    A ratio, as seconds say more of what else a machine does; benchmarks/harness/bench_report.py
+    has them.
+    """
+    records, timings = [], {}
+    seconds = [1.0, 1.1, 1.05] * 4
+    norms = ["native", "dyt", "derf", "dyt", "dyt"]
+    options = [{}, {}, {}, {"alpha_init_value": 0.8}, {"recipe": "calibrated"}]
+    for domain in ("vision", "llm", "dna", "speech"):
+        metric = found.domain(domain).metric
+        model = next(iter(found.domain(domain).models))
+        sign = -1 if metric.mode == "max" else 1
+        for seed in range(100):
+            task = Task(
+                domain=domain,
+                model=model,
+                dataset=next(iter(found.domain(domain).datasets)),
+                seed=seed,
+                steps=100,
+                batch_size=4,
+                learning_rate=1e-3,
+                val_every=1,
+            )
+            arms = [Norm(name=n, **o) for n, o in zip(norms, options, strict=True)]
+            timings[task.identity] = {**{norm.label: seconds for norm in arms}, AA: seconds}
+            for i, norm in enumerate(arms):
+                values = [sign / (1 + step) + seed / 1e3 + i / 100 for step in range(101)]
+                cell = Cell(task=task, norm=norm)
+                records.append(make_record(tmp_path, cell, metric, values))
+    assert len(records) == 2000
+    write_report("warm-up: imports", records[:5], found, tmp_path / "few")
+    some = [record for i, record in enumerate(records) if i // 5 % 100 < 20]
+    start = time.process_time()
+    write_report("some", some, found, tmp_path / "some", timings)
+    between = time.process_time()
+    standings = write_report("many", records, found, tmp_path / "many", timings)
+    assert time.process_time() - between < 5 * 1.6 * (between - start)
+    assert len(standings) == 16

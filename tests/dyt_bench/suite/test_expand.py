@@ -1,0 +1,246 @@
+"""Suite files: what a good one expands to, and one sentence for every mistake."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dyt_bench.discovery.domains import discover
+from dyt_bench.errors import UserError
+from dyt_bench.suite.expand import Selection, default_val_every, load_suite
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def found():
+    return discover()
+
+
+@pytest.fixture
+def load(tmp_path, found):
+    def loaded(text, **selection):
+        path = tmp_path / "suite.yaml"
+        path.write_text(text)
+        return load_suite(path, found, Selection(**selection))
+
+    return loaded
+
+
+def test_the_default_suite_covers_five_domains(found):
+    suite = load_suite(ROOT / "benchmarks" / "default.yaml", found)
+    assert {task.domain for task in suite.tasks} == {"diffusion", "dna", "llm", "speech", "vision"}
+    assert {task.seed for task in suite.tasks} == {0, 1, 2}
+    for task in suite.tasks:
+        labels = [norm.label for norm in suite.norms_of(task)]
+        assert [label for label in labels if label != "dyt paper"] == [
+            "native",
+            "dyt",
+            "dyt calibrated",
+            "derf",
+        ]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_suite_is_valid_but_for_data_that_users_bring(found, file):
+    message = ""
+    try:
+        load_suite(file, found)
+    except UserError as error:
+        message = str(error)
+    assert not message or re.search("does not exist|is not on this machine", message)
+
+
+def test_models_seeds_and_norms_multiply(load):
+    suite = load(
+        "name: s\nseeds: [0, 3]\nnorms: [native, {name: dyt, alpha_init_value: 0.8}, derf]\n"
+        "tasks:\n- {domain: vision, models: [vit, convnext], steps: 10}\n- {domain: dna}\n"
+    )
+    assert len(suite.cells) == 3 * 2 * 3
+    assert [norm.label for norm in suite.norms_of(suite.tasks[0])] == [
+        "native",
+        "dyt alpha=0.8",
+        "derf",
+    ]
+    assert suite.tasks[0].steps == 10
+    assert len({cell.identity for cell in suite.cells}) == len(suite.cells)
+
+
+def test_a_selection_narrows_and_changes(load):
+    text = "name: s\ntasks:\n- {domain: vision}\n- {domain: dna}\n"
+    suite = load(text, domains=("dna",), seeds=3, steps=7)
+    assert [(t.domain, t.seed, t.steps) for t in suite.tasks] == [("dna", s, 7) for s in range(3)]
+
+
+@given(st.integers(1, 100_000))
+def test_default_val_every_divides_and_is_seldom(steps):
+    every = default_val_every(steps)
+    assert steps % every == 0
+    assert steps // every <= 5
+
+
+TASKS = "tasks:\n- domain: vision\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "suite.yaml is empty: a suite has the keys name, title, kind, norms"),
+        ("- 1\n", "is not a mapping"),
+        ("name: [\n", "suite.yaml:2: not valid YAML"),
+        ("name: a\nname: b\n", "suite.yaml:2: key 'name' is given twice"),
+        (TASKS, "suite.yaml:1: name: field required"),
+        ("name: A b\n" + TASKS, "suite.yaml:1: name: string should match"),
+        ("nam: s\n" + TASKS, "suite.yaml:1: nam: unknown key 'nam'.*did you mean 'name'"),
+        (
+            f"name: s\n{TASKS}  stesp: 3\n",
+            r"suite.yaml:4: tasks\[0\].stesp: unknown key 'stesp': expected one of domain, .*"
+            "did you mean 'steps'",
+        ),
+        (
+            f"name: s\n{TASKS}  steps: 0\n",
+            r"suite.yaml:4: tasks\[0\].steps: input should be greater .*, got 0",
+        ),
+        (
+            f"name: s\n{TASKS}  models: [vit, vti]\n",
+            r"suite.yaml:4: tasks\[0\].models\[1\]: unknown model 'vti'.*did you mean 'vit'",
+        ),
+        (
+            f"name: s\n{TASKS}  datasets: [digit]\n",
+            r"suite.yaml:4: .*unknown data set 'digit'.*did you mean 'digits'",
+        ),
+        (
+            "name: s\ntasks:\n- domain: visoin\n",
+            r"suite.yaml:3: tasks\[0\].domain: unknown domain 'visoin'.*did you mean 'vision'",
+        ),
+        (
+            f"name: s\nnorms:\n- native\n- dtt\n{TASKS}",
+            r"suite.yaml:4: norms\[1\]: unknown norm 'dtt'.*did you mean 'dyt'",
+        ),
+        (
+            f"name: s\nnorms: [{{name: dyt, alfa: 1}}]\n{TASKS}",
+            r"suite.yaml:2: norms\[0\].alfa: unknown key 'alfa': expected one of name, alpha",
+        ),
+        (
+            f"name: s\nnorms: [{{name: dyt, recipe: lama}}]\n{TASKS}",
+            r"suite.yaml:2: norms\[0\].recipe: unknown recipe 'lama'.*did you mean 'llama'",
+        ),
+        (
+            f"name: s\nnorms: [{{name: native, recipe: llama}}]\n{TASKS}",
+            "the native norm takes no options",
+        ),
+        (
+            f"name: s\nnorms: [dyt, dyt]\n{TASKS}",
+            "cell vision/vit/digits/s0 dyt is listed twice",
+        ),
+        (f"name: s\n{TASKS}  steps: 10\n  val_every: 3\n", "val_every: must divide steps"),
+        (f"name: s\n{TASKS}  path: x\n", "data set 'digits' takes no path"),
+        (f"name: s\n{TASKS}  datasets: [folder]\n", "give path, with CLASS/IMAGE.png"),
+        (
+            f"name: s\n{TASKS}  datasets: [folder]\n  path: nowhere\n",
+            "nowhere does not exist: path must name",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_its_place(load, text, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_names_the_suites_that_are_there(tmp_path, found):
+    (tmp_path / "real.yaml").write_text("name: s")
+    with pytest.raises(UserError, match=r"no suite file .*rael.yaml; there are .*real.yaml"):
+        load_suite(tmp_path / "rael.yaml", found)
+
+
+def test_a_selected_domain_must_be_in_the_suite(load):
+    with pytest.raises(UserError, match="unknown domain 'dna': expected one of vision"):
+        load("name: s\n" + TASKS, domains=("dna",))
+
+
+def test_a_folder_of_ones_own_is_digested_by_content(load, tmp_path):
+    for label in ("a", "b"):
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        (tmp_path / "mine" / label / "1.png").write_bytes(b"x")
+    text = f"name: s\n{TASKS}  datasets: [folder]\n  path: mine\n"
+    before = load(text).tasks[0]
+    assert before.path == (tmp_path / "mine").resolve()
+    (tmp_path / "mine" / "a" / "1.png").write_bytes(b"y")
+    assert load(text).tasks[0].data_digest != before.data_digest
+
+
+def test_entries_of_one_model_are_told_apart_by_what_they_choose(load):
+    suite = load(
+        "name: s\nnorms: [native]\ntasks:\n- {domain: vision, steps: 4}\n"
+        "- {domain: vision, steps: 4, learning_rate: 0.002, train_samples: 100}\n"
+    )
+    assert [task.question for task in suite.tasks] == [
+        "vision/vit/digits",
+        "vision/vit/digits lr=0.002 n=100",
+    ]
+    assert suite.tasks[1].label == "vision/vit/digits/s0 lr=0.002 n=100"
+
+
+def test_a_papers_values_come_with_their_metric_and_source(load):
+    suite = load(
+        "name: s\ntasks:\n- domain: vision\n  expected: {native: 0.823, dyt: 0.825}\n"
+        "  source: arXiv 2503.10622\n- domain: dna\n"
+    )
+    assert suite.expected.keys() == {"vision/vit/digits"}
+    expected = suite.expected["vision/vit/digits"]
+    assert expected.values == {"native": 0.823, "dyt": 0.825}
+    assert (expected.metric, expected.source) == ("val/acc", "arXiv 2503.10622")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- {domain: vision, training: imagnet}", "did you mean 'imagenet'?"),
+        ("- {domain: vision, expected: {derf: 1}}", "unknown norm 'derf'"),
+        ("- {domain: vision, train_samples: 0}", "train_samples"),
+    ],
+)
+def test_what_a_task_may_choose_is_checked(load, text, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        load(f"name: s\ntasks:\n{text}\n")
+
+
+def test_an_efficiency_suite_takes_no_recipe(load):
+    with pytest.raises(UserError, match="no recipe fits"):
+        load(
+            "name: s\nkind: efficiency\nnorms: [native, {name: dyt, recipe: paper}]\n"
+            "tasks:\n- domain: llm\n"
+        )
+
+
+def test_a_task_may_have_norms_of_its_own(load):
+    suite = load(
+        "name: s\nnorms: [native, dyt]\ntasks:\n- {domain: vision}\n"
+        "- {domain: llm, norms: [native, {name: dyt, recipe: paper}]}\n"
+    )
+    labels = [[norm.label for norm in suite.norms_of(task)] for task in suite.tasks]
+    assert labels == [["native", "dyt"], ["native", "dyt paper"]]
+    with pytest.raises(UserError, match=re.escape("tasks[0].norms[1].recip: unknown key 'recip'")):
+        load("name: s\ntasks:\n- {domain: llm, norms: [native, {name: dyt, recip: paper}]}\n")
+
+
+def test_a_seed_is_through_before_the_next_begins(load):
+    suite = load("name: s\nseeds: [3, 0]\ntasks:\n- {domain: vision}\n- {domain: dna}\n")
+    assert [(t.domain, t.seed) for t in suite.tasks] == [
+        ("vision", 3),
+        ("dna", 3),
+        ("vision", 0),
+        ("dna", 0),
+    ]
+
+
+def test_limits_of_cells_come_from_the_suite_or_the_command_line(load):
+    text = "name: s\ncell_timeout: 90m\ncell_memory: 8GiB\ntasks:\n- domain: dna\n"
+    suite = load(text)
+    assert (suite.cell_timeout, suite.cell_memory) == (5400, 2**33)
+    assert load(text, cell_timeout=60.0).cell_timeout == 60
+    with pytest.raises(UserError, match=r"suite.yaml:2: cell_timeout: expected a duration such"):
+        load(text.replace("90m", "soon"))

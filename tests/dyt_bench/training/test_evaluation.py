@@ -1,0 +1,87 @@
+"""Metrics taken once: the domain's, and those that packages add."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from torch import nn
+
+from dyt_bench.plugin.extensions import AddedMetric
+from dyt_bench.plugin.task import Cell, Task
+from dyt_bench.records.record import Record, Result
+from dyt_bench.training import evaluation
+from dyt_bench.training.evaluation import evaluate
+from dyt_tiny import Tiny
+
+TASK = Task(
+    domain="tiny",
+    model="line",
+    dataset="noise",
+    steps=2,
+    batch_size=8,
+    learning_rate=1.0,
+    val_every=1,
+)
+
+
+class Measured(Tiny):
+    def evaluate(self, task, module, data, folder):
+        assert folder.is_dir()
+        return {"own": 1}
+
+    def reference_score(self, task, data):
+        return 2.0
+
+
+def fail(trained):
+    raise RuntimeError("out of luck")
+
+
+METRICS = {
+    "weights": lambda trained: trained.module.weight.sum(),  # a tensor is a number, too
+    "rows": lambda trained: trained.rows[-1]["val/loss"] + len(trained.data) + trained.task.steps,
+    "failing": fail,
+    "nan": lambda trained: math.nan,
+    "own": lambda trained: 3.0,
+}
+
+
+@pytest.fixture
+def evaluated(tmp_path, monkeypatch):
+    def load(_, name):
+        return AddedMetric(title=name, mode="min", compute=METRICS[name])
+
+    monkeypatch.setattr(evaluation.METRICS.__class__, "load", load)
+    task = replace(TASK, metrics=tuple((name, "") for name in METRICS))
+    record = Record(tmp_path / "cell")
+    record.begin(Cell(task=task), {})
+    record.append(2, {"val/loss": 0.5})
+    module = nn.Linear(2, 2)
+    nn.init.ones_(module.weight)
+    return evaluate(task, Measured(), module, ["batch"], record)
+
+
+def test_each_is_recorded_by_its_name(evaluated):
+    once, _ = evaluated
+    assert once == {
+        "eval/own": 1.0,
+        "reference/val/loss": 2.0,
+        "eval/weights": 4.0,
+        "eval/rows": 3.5,
+    }
+
+
+def test_one_that_fails_is_said_and_the_others_are_there(evaluated, capsys):
+    _, missing = evaluated
+    assert missing == {
+        "eval/failing": "RuntimeError: out of luck",
+        "eval/nan": "ValueError: it is nan",
+        "eval/own": "ValueError: the domain has a metric 'own' of its own",
+    }
+    sentences = Result(status="finished", started=0, ended=0, facts=missing).missing
+    assert sentences[0] == "metric 'failing' could not be taken: RuntimeError: out of luck"
+
+
+def test_the_traceback_is_in_the_cells_log(request, capfd):
+    request.getfixturevalue("evaluated")
+    assert "in fail\n" in capfd.readouterr().err

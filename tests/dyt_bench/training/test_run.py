@@ -1,0 +1,112 @@
+"""Training a cell for real: the same start and batches for every norm, the same bits twice."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from dyt._probe import alphas
+from dyt_bench.discovery.domains import discover
+from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.records.record import Record
+from dyt_bench.training.run import build, run_cell, time_task, weights_digest
+
+TASK = Task(
+    domain="vision",
+    model="convnext",
+    dataset="digits",
+    steps=6,
+    batch_size=8,
+    learning_rate=1e-3,
+    val_every=3,
+)
+DYT = Norm(name="dyt")
+
+
+@pytest.fixture
+def run(tmp_path):
+    def ran(cell, folder="cell"):
+        record = Record(tmp_path / folder)
+        record.begin(cell, {})
+        news = []
+        return run_cell(cell, record, news.append), record, news
+
+    return ran
+
+
+def test_a_cell_records_what_the_report_needs(run):
+    result, record, news = run(Cell(task=TASK, norm=DYT))
+    assert result.status == "finished"
+    rows = record.rows()
+    assert [row["step"] for row in rows if "train/loss" in row] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows if "val/acc" in row] == [0, 3, 6]
+    assert [event["step"] for event in news] == [row["step"] for row in rows]
+    assert result.first["step"] == 0
+    assert result.last["step"] == 6
+    assert result.summary["model/norms_replaced"] == len(result.alpha) == len(result.saturation)
+    assert result.summary["time/units_per_s"] > 0
+    assert result.summary["memory/peak_mib"] > 100
+
+
+def test_norms_share_start_and_batches(run):
+    native, _, _ = run(Cell(task=TASK))
+    swapped, _, _ = run(Cell(task=TASK, norm=DYT))
+    other_seed, _, _ = run(Cell(task=replace(TASK, seed=1)))
+    for digest in ("weights", "batches"):
+        assert native.facts[digest] == swapped.facts[digest] != other_seed.facts[digest]
+    assert native.summary["model/norms_replaced"] == 0
+    assert native.alpha == {}
+
+
+def test_the_same_cell_twice_is_the_same_to_the_bit(run):
+    first, _, _ = run(Cell(task=TASK, norm=DYT), "first")
+    second, _, _ = run(Cell(task=TASK, norm=DYT), "second")
+    assert first.last == second.last
+    assert first.alpha == second.alpha
+
+
+def test_alpha_is_chosen_by_value_or_recipe(run):
+    frozen = replace(TASK, learning_rate=1e-12)
+    given, _, _ = run(Cell(task=frozen, norm=Norm(name="dyt", alpha_init_value=0.8)))
+    assert list(given.alpha.values()) == pytest.approx([0.8] * 16)
+    ruled, _, _ = run(Cell(task=frozen, norm=Norm(name="dyt", recipe="swap-only")))
+    assert list(ruled.alpha.values()) == pytest.approx([0.5] * 16)
+
+
+@pytest.mark.parametrize(
+    ("domain", "same_weights", "replaced"), [("llm", True, 9), ("diffusion", False, 9)]
+)
+def test_a_papers_recipe_changes_the_model_around_the_norms(domain, same_weights, replaced):
+    found = discover().domain(domain)
+    name, model = next(iter(found.models.items()))
+    task = replace(
+        TASK, domain=domain, model=name, dataset=next(iter(found.datasets)), batch_size=2
+    )
+    _, native, norms = build(Cell(task=task), found)
+    _, paper, _ = build(Cell(task=task, norm=Norm(name="dyt", recipe="paper")), found)
+    assert len(alphas(paper)) == len(norms) == replaced, model.summary
+    assert (weights_digest(native, norms) == weights_digest(paper, norms)) == same_weights
+    scales = [name for name in paper.state_dict() if name.endswith("embed_tokens.scale")]
+    assert len(scales) == (domain == "llm")
+
+
+def test_divergence_is_a_result_with_its_step(run, monkeypatch):
+    from dyt_vision.module import Classifier
+
+    honest = Classifier.training_step
+
+    def explode(self, batch, index):
+        return honest(self, batch, index) * (math.nan if self.global_step == 3 else 1)
+
+    monkeypatch.setattr(Classifier, "training_step", explode)
+    result, record, _ = run(Cell(task=TASK))
+    assert result.status == "diverged"
+    assert result.reason == "the loss became nan at step 4"
+    assert result.last["step"] == 3
+    assert all(math.isfinite(value) for row in record.rows() for value in row.values())
+
+
+def test_timing_takes_every_norm_in_turn():
+    seconds = time_task(TASK, [Norm(), DYT], rounds=2)
+    assert set(seconds) == {"native", "A/A", "dyt"}
+    assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in seconds.values())
