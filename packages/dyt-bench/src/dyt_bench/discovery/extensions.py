@@ -200,7 +200,7 @@ _NORM_OPTIONS = dict.fromkeys(("elementwise_affine", "bias", "channels_last", "d
 
 NORMS: Point[NormClass] = Point(
     "norm",
-    "dyt_bench.norms",
+    "dyt_bench.variants",
     _callable_with("called as dyt.DynamicTanh is", (8,), **_NORM_OPTIONS),
     "dyt",
 )

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import dyt
-from dyt._probe import alphas
-from dyt._surgery.embedding import ScaledEmbedding
+from dyt import ScaledEmbedding, alphas
 from dyt_bench.discovery.datasets import as_read
 from dyt_bench.discovery.domains import discover
 from dyt_bench.discovery.extensions import NORMS, RECIPES
