@@ -6,6 +6,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from dyt.variants import VARIANTS
 from dyt_bench.cli import main
 from dyt_bench.discovery import extensions as plugins
 from dyt_bench.discovery.domains import discover
@@ -72,8 +73,8 @@ def site(tmp_path, monkeypatch):
 
 
 def test_names_are_listed_and_nothing_is_imported(site):
-    declare(site, "stranger", {"dyt_bench.norms": {"absent": "no_such_module:Norm"}})
-    assert plugins.norm_names() == ["native", "absent", "derf", "dyt", "identity"]
+    declare(site, "stranger", {"dyt_bench.variants": {"absent": "no_such_module:Norm"}})
+    assert plugins.norm_names() == ["native", "absent", *sorted(VARIANTS)]
     assert EXECUTORS.names() == ["local"]
     assert METRICS.names() == SECTIONS.names() == DATASETS.names() == []
 
@@ -122,7 +123,7 @@ def test_a_name_that_two_packages_declare_is_neither_s(site):
 
 
 def test_code_counts_where_the_tasks_digest_does_not_cover_it(site):
-    declare(site, "stranger", {"dyt_bench.norms": {"narrow": "stranger:Norm"}})
+    declare(site, "stranger", {"dyt_bench.variants": {"narrow": "stranger:Norm"}})
     assert NORMS.code_digest("dyt") == NORMS.code_digest("identity") == ""
     before = NORMS.code_digest("narrow")
     (site / "stranger.py").write_text(MODULE + "# another line")

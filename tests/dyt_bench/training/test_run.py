@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dyt._probe import alphas
+from dyt import alphas
 from dyt_bench.discovery.domains import discover
 from dyt_bench.plugin.task import Cell, Norm, Task
 from dyt_bench.records.record import Record
