@@ -8,7 +8,7 @@ import pytest
 import dyt_defects
 from dyt_bench.errors import UserError
 from dyt_bench.testing import RULES, conformance
-from dyt_bench.testing.subject import Subject
+from dyt_bench.testing.tested import Subject
 
 
 def collected(test):

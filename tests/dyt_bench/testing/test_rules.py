@@ -4,7 +4,7 @@ import pytest
 
 import dyt_defects
 from dyt_bench.testing import RULES
-from dyt_bench.testing.subject import Subject
+from dyt_bench.testing.tested import Subject
 from dyt_defects.heavy import Heavy
 
 DEFECTS = [

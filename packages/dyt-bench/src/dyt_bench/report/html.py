@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.efficiency import figure as layers
+from dyt_bench.report.figures import layers
 from dyt_bench.plugin.task import NATIVE
 from dyt_bench.report import words
 from dyt_bench.report.added import Added

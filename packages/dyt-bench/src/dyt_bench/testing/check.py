@@ -18,7 +18,7 @@ from dyt_bench.plugin.domain import Domain
 from dyt_bench.testing.rule import Verdict
 from dyt_bench.testing.rules import RULES
 from dyt_bench.testing.rules.declared import contract
-from dyt_bench.testing.subject import subjects
+from dyt_bench.testing.tested import subjects
 
 _MARKS = {
     "kept": "[green]✓[/]",

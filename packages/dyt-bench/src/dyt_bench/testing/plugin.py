@@ -11,7 +11,7 @@ from dyt_bench.errors import UserError
 from dyt_bench.plugin.domain import Domain
 from dyt_bench.testing.rule import Rule
 from dyt_bench.testing.rules import RULES
-from dyt_bench.testing.subject import Subject, subjects
+from dyt_bench.testing.tested import Subject, subjects
 
 
 def conformance(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from dyt_bench.testing.subject import Subject
+    from dyt_bench.testing.tested import Subject
 
 State = Literal["kept", "note", "broken", "skipped"]
 Examine = Callable[["Subject"], None]

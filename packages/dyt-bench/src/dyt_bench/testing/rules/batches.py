@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.subject import STEPS, Subject
+from dyt_bench.testing.tested import STEPS, Subject
 
 WORKERS = 2
 _LOOK_S = 2.0  # of a processor, for each side: of a large data set a part is compared

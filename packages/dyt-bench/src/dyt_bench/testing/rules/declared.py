@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from dyt_bench.discovery.domains import flaw
 from dyt_bench.plugin.domain import Domain, Metric, Model, TrainingPreset
 from dyt_bench.testing.rule import Broken, rule
-from dyt_bench.testing.subject import Subject
+from dyt_bench.testing.tested import Subject
 
 HEAVY = ("torch", "lightning", "mlflow", "numpy")
 IMPORT_S = 5.0  # generous: ours take a tenth of a second

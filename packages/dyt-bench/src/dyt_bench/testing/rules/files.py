@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dyt_bench.errors import UserError
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.subject import Subject
+from dyt_bench.testing.tested import Subject
 
 # What a data set may look for: junk that is passed over for its name is not read.
 _SUFFIXES = ["", ".bin", ".csv", ".fa", ".flac", ".gz", ".h5", ".jpg", ".json", ".npy", ".npz"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dyt_bench.suite.expand import default_val_every
 from dyt_bench.suite.quantities import in_words
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.subject import NATIVE_NORM, Run, Subject
+from dyt_bench.testing.tested import NATIVE_NORM, Run, Subject
 
 SHORT = 20  # steps, in which every module improves
 _PATIENCE_S = 120.0  # for training until the reference score is beaten

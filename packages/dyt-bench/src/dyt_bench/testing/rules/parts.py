@@ -4,7 +4,7 @@ from itertools import islice
 from typing import Any
 
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.subject import BRIEFLY, STEPS, Subject
+from dyt_bench.testing.tested import BRIEFLY, STEPS, Subject
 
 OTHER_SEED = 1
 

@@ -7,7 +7,7 @@ from dyt_bench.discovery.extensions import norm_names
 from dyt_bench.executors.contract import JobFailed
 from dyt_bench.plugin.task import Norm
 from dyt_bench.testing.rule import Broken, rule
-from dyt_bench.testing.subject import LOG, STEPS, Run, Subject
+from dyt_bench.testing.tested import LOG, STEPS, Run, Subject
 
 CUT_AFTER = STEPS // 2 + 1  # a step after a validation, so that its sums are restored as well
 
