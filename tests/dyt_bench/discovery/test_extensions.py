@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from dyt_bench.cli import main
 from dyt_bench.discovery import extensions as plugins
 from dyt_bench.discovery.domains import discover
-from dyt_bench.discovery.extensions import DATASETS, EXECUTORS, METRICS, NORMS, RECIPES, SECTIONS
+from dyt_bench.discovery.extensions import DATASETS, EXECUTORS, METRICS, RECIPES, SECTIONS, VARIANTS
 from dyt_bench.discovery.inventory import inventory
 from dyt_bench.errors import UserError
 from dyt_bench.executors.local import LocalExecutor
@@ -26,7 +26,7 @@ def dataset(domain, reads_as):
     return AddedDataset(domain=domain, reads_as=reads_as, summary="", source="", licence="")
 misread = dataset("vision", "digits")
 foreign = dataset("visoin", "folder")
-class Norm:
+class Variant:
     def __init__(self, width): pass
 def section(): pass
 class Executor:
@@ -49,7 +49,11 @@ BROKEN = {
     ("metric", "later", "stranger:later"): "made for contract version 99, and this",
     ("metric", "elsewhere", "stranger:elsewhere"): "unknown domain 'dnaa': expected one of",
     ("metric", "Bad_Name", "stranger:metric"): "must be lower-case letters, digits and hyphens",
-    ("norm", "narrow", "stranger:Norm"): "is not called as dyt.DynamicTanh is: got an unexpected",
+    (
+        "variant",
+        "narrow",
+        "stranger:Variant",
+    ): "is not called as dyt.DynamicTanh is: got an unexpected",
     ("recipe", "number", "stranger:number"): "is a int, not a dyt.Recipe or a function",
     ("section", "deaf", "stranger:section"): "is not a function of what was collected",
     ("executor", "idle", "stranger:Executor"): "has no method run(job, log, limits)",
@@ -72,8 +76,8 @@ def site(tmp_path, monkeypatch):
 
 
 def test_names_are_listed_and_nothing_is_imported(site):
-    declare(site, "stranger", {"dyt_bench.norms": {"absent": "no_such_module:Norm"}})
-    assert plugins.norm_names() == ["native", "absent", "derf", "dyt", "identity"]
+    declare(site, "stranger", {"dyt_bench.variants": {"absent": "no_such_module:Variant"}})
+    assert plugins.variant_names() == ["native", "absent", "derf", "dyt", "identity"]
     assert EXECUTORS.names() == ["local"]
     assert METRICS.names() == SECTIONS.names() == DATASETS.names() == []
 
@@ -81,11 +85,11 @@ def test_names_are_listed_and_nothing_is_imported(site):
 def test_what_is_asked_for_is_imported():
     import dyt
 
-    assert NORMS.load("dyt") is dyt.DynamicTanh
+    assert VARIANTS.load("dyt") is dyt.DynamicTanh
     assert isinstance(RECIPES.load("calibrated"), dyt.Recipe)
     assert EXECUTORS.load("local") is LocalExecutor
-    with pytest.raises(UserError, match=r"unknown norm 'dty'.*did you mean 'dyt'"):
-        NORMS.load("dty")
+    with pytest.raises(UserError, match=r"unknown variant 'dty'.*did you mean 'dyt'"):
+        VARIANTS.load("dty")
 
 
 def test_each_broken_one_is_named_with_its_distribution_and_the_rest_works(site, monkeypatch):
@@ -99,7 +103,7 @@ def test_each_broken_one_is_named_with_its_distribution_and_the_rest_works(site,
         assert problem in listed[key].problem
         assert listed[key].distribution == "stranger 1"
     assert listed["metric", "whole", "stranger:metric"].problem == ""
-    assert listed["norm", "dyt", "dyt:DynamicTanh"].problem == ""
+    assert listed["variant", "dyt", "dyt:DynamicTanh"].problem == ""
     with pytest.raises(UserError, match="metric 'crooked' of stranger 1 is broken: importing"):
         METRICS.load("crooked")
 
@@ -107,7 +111,7 @@ def test_each_broken_one_is_named_with_its_distribution_and_the_rest_works(site,
     assert said.exit_code == 0
     assert "metric    whole                stranger 1: stranger:metric" in said.stdout
     assert said.stderr.count("\n") == len(BROKEN)
-    assert "dyt-bench: norm 'narrow' of stranger 1 is broken: " in said.stderr
+    assert "dyt-bench: variant 'narrow' of stranger 1 is broken: " in said.stderr
     told = json.loads(CliRunner().invoke(main, ["plugins", "--json"]).stdout)
     assert {plugin["name"] for plugin in told if plugin["problem"]} == {key[1] for key in BROKEN}
 
@@ -122,9 +126,9 @@ def test_a_name_that_two_packages_declare_is_neither_s(site):
 
 
 def test_code_counts_where_the_tasks_digest_does_not_cover_it(site):
-    declare(site, "stranger", {"dyt_bench.norms": {"narrow": "stranger:Norm"}})
-    assert NORMS.code_digest("dyt") == NORMS.code_digest("identity") == ""
-    before = NORMS.code_digest("narrow")
+    declare(site, "stranger", {"dyt_bench.variants": {"narrow": "stranger:Variant"}})
+    assert VARIANTS.code_digest("dyt") == VARIANTS.code_digest("identity") == ""
+    before = VARIANTS.code_digest("narrow")
     (site / "stranger.py").write_text(MODULE + "# another line")
     plugins._code_digest.cache_clear()
-    assert before != NORMS.code_digest("narrow") != ""
+    assert before != VARIANTS.code_digest("narrow") != ""

@@ -8,7 +8,7 @@ from dyt_bench.report.added import add_sections
 
 NOTHING = Collected("title", [], [])
 TEXT = """
-| norm | <b>loss</b> |
+| variant | <b>loss</b> |
 |---|---|
 | dyt | 1 |
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Record, Result
 from dyt_bench.report import write_report
 from dyt_bench.report.export import RUN_FIELDS, VERDICT_FIELDS
@@ -22,7 +22,7 @@ from dyt_bench.report.figures.style import WEB, looks
 from dyt_bench.report.page import markdown_table
 from dyt_bench.report.reproduce import suite_text
 from dyt_bench.suite.expand import load_suite
-from dyt_bench.verdicts.results import Evidence, load_runs, subject_names
+from dyt_bench.verdicts.results import Evidence, group_names, load_runs
 from dyt_bench.verdicts.standings import leaderboard, overall, performance_profile, steps_to
 from dyt_bench.verdicts.statistics import AA
 
@@ -41,16 +41,16 @@ def found():
     return discover()
 
 
-def make_record(folder, cell, metric, values, *, status="finished", summary=None, **facts):
-    """The record of a cell with these values of its metric, first validation to last."""
-    record = Record(folder / "cells" / cell.identity)
-    record.begin(cell, ENVIRONMENT)
-    every = cell.task.val_every
+def make_record(folder, run, metric, values, *, status="finished", summary=None, **facts):
+    """The record of a run with these values of its metric, first validation to last."""
+    record = Record(folder / "runs" / run.identity)
+    record.begin(run, ENVIRONMENT)
+    every = run.task.val_every
     rows = [{"step": every * i, metric.name: value} for i, value in enumerate(values)]
     lines = (json.dumps({**row, "time": 0.0, "train/loss": 1.0}) for row in rows)
     record.rows_path.write_text("".join(f"{line}\n" for line in lines))
     pick = max if metric.mode == "max" else min
-    is_native = cell.norm.is_native
+    is_native = run.variant.is_native
     record.finish(
         Result(
             status=status,
@@ -62,8 +62,8 @@ def make_record(folder, cell, metric, values, *, status="finished", summary=None
             last=rows[-1],
             summary={"model/parameters": 1000, "memory/peak_mib": 100.0, **(summary or {})},
             facts={"weights": "w", "batches": "b", **facts},
-            alpha={} if is_native else {"norm": 0.4},
-            saturation={} if is_native else {"norm": 0.1},
+            alpha={} if is_native else {"variant": 0.4},
+            saturation={} if is_native else {"variant": 0.1},
         )
     )
     return record
@@ -71,9 +71,9 @@ def make_record(folder, cell, metric, values, *, status="finished", summary=None
 
 @pytest.fixture
 def record(tmp_path, found):
-    """Make the record of a cell of vision/vit with the given accuracies, first to last."""
+    """Make the record of a run of vision/vit with the given accuracies, first to last."""
 
-    def made(norm, seed, accuracies, *, changes=None, options=None, **more):
+    def made(variant, seed, accuracies, *, changes=None, options=None, **more):
         task = Task(
             domain="vision",
             model="vit",
@@ -85,8 +85,10 @@ def record(tmp_path, found):
             val_every=10,
             code_digest=found.code_digest("vision"),
         )
-        cell = Cell(task=replace(task, **(changes or {})), norm=Norm(name=norm, **(options or {})))
-        return make_record(tmp_path, cell, found.domain("vision").metric, accuracies, **more)
+        run = Run(
+            task=replace(task, **(changes or {})), variant=Variant(name=variant, **(options or {}))
+        )
+        return make_record(tmp_path, run, found.domain("vision").metric, accuracies, **more)
 
     return made
 
@@ -109,13 +111,15 @@ def test_best_and_last_are_both_judged(record, found):
     records = [record("native", seed, [0.1, 0.95 + seed / 1000, 0.90]) for seed in range(3)]
     records += [record("dyt", seed, [0.1, 0.80, 0.92 + seed / 1000]) for seed in range(3)]
     (standing,) = standings_of(records, found)
-    assert (standing.native, standing.arm) == pytest.approx((0.90, 0.921))
-    assert (standing.native_best, standing.arm_best) == pytest.approx((0.951, 0.921))
+    assert (standing.native, standing.value) == pytest.approx((0.90, 0.921))
+    assert (standing.native_best, standing.value_best) == pytest.approx((0.951, 0.921))
     assert (standing.comparison.verdict, standing.best.verdict) == ("better", "worse")
 
 
 def test_step_time_is_judged_over_the_rounds_of_all_seeds(record, found):
-    records = [record(norm, seed, [0.1, 0.9]) for seed in range(2) for norm in ("native", "dyt")]
+    records = [
+        record(variant, seed, [0.1, 0.9]) for seed in range(2) for variant in ("native", "dyt")
+    ]
     seconds = {"native": [1.0, 1.1] * 5, "dyt": [1.2, 1.3] * 5, AA: [1.0, 1.1] * 5}
     timings = {str(r.about()["task_identity"]): seconds for r in records}
     (standing,) = standings_of(records, found, timings)
@@ -161,7 +165,7 @@ def test_diverged_runs_are_shown_but_not_judged(record, found, tmp_path):
 
 def test_another_workload_version_is_not_compared(record, found, tmp_path):
     old = [record(n, 0, [0.1, 0.9], changes={"code_digest": "older"}) for n in ("native", "dyt")]
-    new = [record(norm, 1, [0.1, 0.9]) for norm in ("native", "dyt")]
+    new = [record(variant, 1, [0.1, 0.9]) for variant in ("native", "dyt")]
     (standing,) = standings_of([*old, *new], found)
     assert standing.seeds == (1,)
     write_report("t", [*old, *new], found, tmp_path / "out")
@@ -177,11 +181,11 @@ def test_runs_that_saw_other_batches_are_not_paired(record, found):
     assert standings_of(records, found) == []
 
 
-def test_budgets_are_subjects_of_their_own(record, found):
+def test_budgets_are_groups_of_their_own(record, found):
     records = [
-        record(norm, 0, [0.1, 0.9], changes={"learning_rate": rate})
+        record(variant, 0, [0.1, 0.9], changes={"learning_rate": rate})
         for rate in (0.001, 0.01)
-        for norm in ("native", "dyt")
+        for variant in ("native", "dyt")
     ]
     names = [standing.name for standing in standings_of(records, found)]
     assert names == ["vision/vit, lr 0.001", "vision/vit, lr 0.01"]
@@ -190,15 +194,15 @@ def test_budgets_are_subjects_of_their_own(record, found):
 def test_over_all_models(record, found):
     records, timings = [], {}
     for model, factor, last in (("vit", 2.0, 0.95), ("convnext", 0.5, 0.80)):
-        for norm, value in (("native", 0.9), ("dyt", last)):
-            records.append(record(norm, 0, [0.1, value], changes={"model": model}))
+        for variant, value in (("native", 0.9), ("dyt", last)):
+            records.append(record(variant, 0, [0.1, value], changes={"model": model}))
         steady = [1.0, 1.1] * 5
         seconds = {"native": steady, "dyt": [factor * s for s in steady], AA: steady}
         timings[str(records[-1].about()["task_identity"])] = seconds
     standings = standings_of(records, found, timings)
     (together,) = overall(standings)
     assert together.step_time.middle == pytest.approx(1)
-    assert (together.subjects, together.reached) == (2, 1)
+    assert (together.groups, together.reached) == (2, 1)
     profile = performance_profile(standings)
     steps = 10 * 0.8 / 0.85  # vit comes to 0.9 before its last validation, at twice the time
     assert profile == {
@@ -212,9 +216,9 @@ def reported(record, found, tmp_path):
     """A report with everything in it, hostile text included."""
     records = []
     for seed in range(2):
-        for norm, last in (("native", 0.9), ("dyt", 0.8)):
+        for variant, last in (("native", 0.9), ("dyt", 0.8)):
             summary = {"reference/val/acc": 0.1, "eval/ece": 0.03}
-            records.append(record(norm, seed, [0.1, last], summary=summary))
+            records.append(record(variant, seed, [0.1, last], summary=summary))
     pictures = records[1].folder / "artifacts"
     pictures.mkdir()
     Image.new("L", (8, 8)).save(pictures / "samples.png")
@@ -299,7 +303,7 @@ def test_what_a_suite_adds_is_shown(reported):
 
 def test_the_readme_has_the_verdicts_first(reported):
     page = (reported / "README.md").read_text()
-    assert page.index("## Verdicts") < page.index("## Curves") < page.index("## Arms")
+    assert page.index("## Verdicts") < page.index("## Curves") < page.index("## Variants")
     assert "| vision/vit | top-1 accuracy ↑ | 0.9000 | dyt | 0.8000 |" in page
     assert "**vision/vit**: " in page
     for link in re.findall(r"\]\(([^)]+)\)", page):
@@ -330,21 +334,22 @@ def test_the_data_say_what_they_mean(reported):
     assert all(name.startswith("val/") for run in content["runs"] for name in run["curves"])
 
 
-def test_the_suite_of_a_row_makes_the_same_cells_again(record, found, tmp_path):
-    """Identity by identity, options of norms included."""
+def test_the_suite_of_a_row_makes_the_same_runs_again(record, found, tmp_path):
+    """Identity by identity, options of variants included."""
     text = (
-        "name: s\nnorms: [native, {name: dyt, alpha_init_value: 0.8}, {name: dyt, recipe: paper}]\n"
+        "name: s\n"
+        "variants: [native, {name: dyt, alpha_init_value: 0.8}, {name: dyt, recipe: paper}]\n"
         "seeds: [0, 3]\ntasks:\n- {domain: vision, steps: 20, learning_rate: 0.003}\n"
     )
     (tmp_path / "first.yaml").write_text(text)
-    cells = load_suite(tmp_path / "first.yaml", found).cells
+    runs = load_suite(tmp_path / "first.yaml", found).runs
     metric = found.domain("vision").metric
-    runs = load_runs([make_record(tmp_path, cell, metric, [0.1, 0.9]) for cell in cells])
-    names = subject_names(run.subject for run in runs)
-    ((subject, _),) = names.items()
-    (tmp_path / "again.yaml").write_text(suite_text("again", subject, runs))
-    again = load_suite(tmp_path / "again.yaml", found).cells
-    assert {cell.identity for cell in again} == {cell.identity for cell in cells}
+    runs = load_runs([make_record(tmp_path, run, metric, [0.1, 0.9]) for run in runs])
+    names = group_names(run.group for run in runs)
+    ((group, _),) = names.items()
+    (tmp_path / "again.yaml").write_text(suite_text("again", group, runs))
+    again = load_suite(tmp_path / "again.yaml", found).runs
+    assert {run.identity for run in again} == {run.identity for run in runs}
 
 
 def test_what_a_domain_measures_at_the_end_has_a_table_a_model(record, found, tmp_path):
@@ -354,8 +359,8 @@ def test_what_a_domain_measures_at_the_end_has_a_table_a_model(record, found, tm
     ]
     write_report("t", records, found, tmp_path / "out")
     page = (tmp_path / "out" / "README.md").read_text()
-    arms, table = page.split("### vision/vit, measured once at the end")
-    assert "label_accuracy" not in arms
+    variants, table = page.split("### vision/vit, measured once at the end")
+    assert "label_accuracy" not in variants
     assert table.strip().startswith(
         "| at the end | native | dyt |\n| --- | --- | --- |\n"
         "| label_accuracy | 0.25 | 0.125 |\n| more |  | 1 |"
@@ -369,19 +374,19 @@ def test_nothing_to_report_is_said(tmp_path, found):
     assert not (tmp_path / "out").exists()
 
 
-def test_markdown_cells_are_escaped():
+def test_markdown_runs_are_escaped():
     assert markdown_table([{"a": "x|y\nz<b>"}]) == "| a |\n| --- |\n| x\\|y z&lt;b> |"
 
 
 def test_a_report_takes_time_by_the_run(tmp_path, found):
-    """Four subjects of 500 runs each, and a fifth of them: no part grows faster than the runs.
+    """Four groups of 500 runs each, and a fifth of them: no part grows faster than the runs.
 
     A ratio, as seconds say more of what else a machine does; benchmarks/harness/bench_report.py
     has them.
     """
     records, timings = [], {}
     seconds = [1.0, 1.1, 1.05] * 4
-    norms = ["native", "dyt", "derf", "dyt", "dyt"]
+    names = ["native", "dyt", "derf", "dyt", "dyt"]
     options = [{}, {}, {}, {"alpha_init_value": 0.8}, {"recipe": "calibrated"}]
     for domain in ("vision", "llm", "dna", "speech"):
         metric = found.domain(domain).metric
@@ -398,12 +403,15 @@ def test_a_report_takes_time_by_the_run(tmp_path, found):
                 learning_rate=1e-3,
                 val_every=1,
             )
-            arms = [Norm(name=n, **o) for n, o in zip(norms, options, strict=True)]
-            timings[task.identity] = {**{norm.label: seconds for norm in arms}, AA: seconds}
-            for i, norm in enumerate(arms):
+            variants = [Variant(name=n, **o) for n, o in zip(names, options, strict=True)]
+            timings[task.identity] = {
+                **{variant.label: seconds for variant in variants},
+                AA: seconds,
+            }
+            for i, variant in enumerate(variants):
                 values = [sign / (1 + step) + seed / 1e3 + i / 100 for step in range(101)]
-                cell = Cell(task=task, norm=norm)
-                records.append(make_record(tmp_path, cell, metric, values))
+                run = Run(task=task, variant=variant)
+                records.append(make_record(tmp_path, run, metric, values))
     assert len(records) == 2000
     write_report("warm-up: imports", records[:5], found, tmp_path / "few")
     some = [record for i, record in enumerate(records) if i // 5 % 100 < 20]

@@ -4,7 +4,7 @@ import pytest
 
 import dyt_defects
 from dyt_bench.testing import RULES
-from dyt_bench.testing.tested import Subject
+from dyt_bench.testing.examined import ExaminedDomain
 from dyt_defects.heavy import Heavy
 
 DEFECTS = [
@@ -20,12 +20,12 @@ DEFECTS = [
     (dyt_defects.NotPicklingItself, "process", "The domain does not pickle"),
     (dyt_defects.StartedByProcess, "repeat", "weights were others in another process"),
     (dyt_defects.Forgetful, "resume", "after the interruption"),
-    (dyt_defects.WithoutNorms, "norms", "has no norm that can be replaced"),
+    (dyt_defects.WithoutNorms, "variants", "has no norm that can be replaced"),
     (dyt_defects.NotPickling, "pickles", "dataset does not pickle"),
     (dyt_defects.DrawingInLoaders, "loader-workers", "Batch 0 was another one"),
     (dyt_defects.NotLogging, "logs", "val/error was logged, as a finite number, at no step"),
     (dyt_defects.TheWrongWayRound, "improves", "'max' says that more is better"),
-    (dyt_defects.NeverBeatingItsBaseline, "baseline", "the mean reaches 0"),
+    (dyt_defects.NeverBeatingItsBaseline, "reference", "the mean reaches 0"),
     (dyt_defects.Slow, "step", "more than the 1e-06 s of Model.step_s"),
     (dyt_defects.TrustingItsPath, "bad-data", "raised UnicodeDecodeError"),
 ]
@@ -43,16 +43,16 @@ def test_what_a_rule_needs_is_examined_before_it():
 
 
 def test_a_healthy_domain_keeps_every_rule():
-    subject = Subject(dyt_defects.domain)
-    assert {rule.name: str(subject.verdict(rule)) for rule in RULES} == {
+    examined = ExaminedDomain(dyt_defects.domain)
+    assert {rule.name: str(examined.verdict(rule)) for rule in RULES} == {
         rule.name: "" for rule in RULES
     }
 
 
 @pytest.mark.parametrize(("defect", "name", "seen"), DEFECTS, ids=by_name)
 def test_a_defect_breaks_the_rule_that_names_it_and_no_other(defect, name, seen):
-    subject = Subject(defect())
-    verdicts = {rule.name: subject.verdict(rule) for rule in RULES}
+    examined = ExaminedDomain(defect())
+    verdicts = {rule.name: examined.verdict(rule) for rule in RULES}
     assert [key for key, verdict in verdicts.items() if verdict.state == "broken"] == [name]
     assert seen in verdicts[name].seen
     said = str(verdicts[name]).splitlines()

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from dyt_bench.plugin.atomic import write_json
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Result
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking import store as stores
@@ -19,8 +19,8 @@ from dyt_bench.tracking import tracker as trackers
 STEPS = 40
 
 
-def a_cell(norm="native", seed=0, model="vit", domain="vision", dataset="digits"):
-    return Cell(
+def a_run(variant="native", seed=0, model="vit", domain="vision", dataset="digits"):
+    return Run(
         task=Task(
             domain=domain,
             model=model,
@@ -32,7 +32,7 @@ def a_cell(norm="native", seed=0, model="vit", domain="vision", dataset="digits"
             val_every=20,
             data_digest="abc",
         ),
-        norm=Norm(name=norm),
+        variant=Variant(name=variant),
     )
 
 
@@ -44,8 +44,8 @@ def train(record, first=1, last=STEPS, rate=20.0):
             record.append(step, {"val/acc": step / 100, "val/loss": 1.0})
 
 
-def result(cell, started=1000.0, value=0.4):
-    swapped = not cell.norm.is_native
+def result(run, started=1000.0, value=0.4):
+    swapped = not run.variant.is_native
     return Result(
         status="finished",
         started=started,
@@ -55,8 +55,8 @@ def result(cell, started=1000.0, value=0.4):
         last={"step": 40.0, "val/acc": value, "val/loss": 1.0},
         summary={"time/step_ms_median": 12.0, "memory/peak_mib": 300.0},
         facts={"weights": "w", "batches": "b"},
-        alpha={f"blocks.{i}.norm": 0.5 + i / 10 for i in range(4)} if swapped else {},
-        saturation={f"blocks.{i}.norm": i / 50 for i in range(4)} if swapped else {},
+        alpha={f"blocks.{i}.variant": 0.5 + i / 10 for i in range(4)} if swapped else {},
+        saturation={f"blocks.{i}.variant": i / 50 for i in range(4)} if swapped else {},
     )
 
 
@@ -69,11 +69,11 @@ def workspace(tmp_path):
 
 @pytest.fixture
 def begin(workspace):
-    """Begin the record of a cell."""
+    """Begin the record of a run."""
 
-    def begun(cell):
-        record = workspace.record(cell)
-        record.begin(cell, {"cpu": "abacus", "commit": "none"})
+    def begun(run):
+        record = workspace.record(run)
+        record.begin(run, {"cpu": "abacus", "commit": "none"})
         return record
 
     return begun
@@ -81,21 +81,21 @@ def begin(workspace):
 
 @pytest.fixture
 def suite(workspace, begin):
-    """A suite that has run: two norms, two seeds, of one model; its records."""
+    """A suite that has run: two variants, two seeds, of one model; its records."""
     records = []
     for seed in (0, 1):
-        for norm, value in (("native", 0.4), ("dyt", 0.6)):
-            cell = a_cell(norm, seed)
-            records.append(begin(cell))
+        for variant, value in (("native", 0.4), ("dyt", 0.6)):
+            run = a_run(variant, seed)
+            records.append(begin(run))
             train(records[-1])
-            records[-1].finish(result(cell, value=value + seed / 100))
+            records[-1].finish(result(run, value=value + seed / 100))
     remember(workspace, "made-up", records)
     return records
 
 
 def remember(workspace, name, records):
     """What a run leaves of its suite."""
-    about = {"title": "Made up", "cells": [record.folder.name for record in records]}
+    about = {"title": "Made up", "runs": [record.folder.name for record in records]}
     write_json(workspace.suite_path(name), about)
 
 
@@ -190,7 +190,7 @@ def curves(uri, run):
     }
 
 
-def runs_of(uri, kind="cell", experiment="dyt-bench/made-up"):
+def runs_of(uri, kind="run", experiment="dyt-bench/made-up"):
     client = MlflowClient(uri)
     found = client.get_experiment_by_name(experiment)
     if found is None:

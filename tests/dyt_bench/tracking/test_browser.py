@@ -19,7 +19,7 @@ from dyt_bench.discovery.domains import discover
 from dyt_bench.plugin.atomic import write_json
 from dyt_bench.tracking.sync import sync_suites
 
-from .conftest import a_cell
+from .conftest import a_run
 
 CHROMIUM = shutil.which("chromium")
 PATIENCE_MS = 240_000  # a page of MLflow's is 27 MB of script
@@ -68,9 +68,9 @@ def test_a_reader_sees_norms_compared_at_once(workspace, suite, page, shoot):
     from playwright.sync_api import expect
 
     for seed in (0, 1):
-        native, dyt = (a_cell(norm, seed) for norm in ("native", "dyt"))
+        native, dyt = (a_run(variant, seed) for variant in ("native", "dyt"))
         seconds = {"native": [1.0] * 11, "A/A": [1.0] * 11, "dyt": [0.9] * 11}
-        write_json(workspace.timing_path(native.task, [native.norm, dyt.norm]), seconds)
+        write_json(workspace.timing_path(native.task, [native.variant, dyt.variant]), seconds)
     sync_suites([], workspace, workspace.tracking_uri, discover())
     with ui(workspace) as address:
         page.goto(address)
@@ -90,7 +90,7 @@ def test_a_reader_sees_norms_compared_at_once(workspace, suite, page, shoot):
         assert "Group: native" in text
         assert "Group: dyt" in text
         assert "Made up" in text
-        # Both norms are drawn, each with its own curve, and with a bar.
+        # Both variants are drawn, each with its own curve, and with a bar.
         plot = page.locator(".js-plotly-plot", has=page.locator(".scatterlayer")).first
         assert plot.locator(".scatterlayer .trace").count() >= 2
         assert page.locator(".js-plotly-plot .barlayer .bars .point").count() >= 2

@@ -13,7 +13,7 @@ from dyt_bench.discovery.domains import discover
 from dyt_bench.tracking import Tracker
 from dyt_bench.tracking.sync import sync_suites
 
-from .conftest import STEPS, a_cell, curves, free_port, result, runs_of, train
+from .conftest import STEPS, a_run, curves, free_port, result, runs_of, train
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
@@ -52,24 +52,24 @@ def postgres(tmp_path_factory):
 
 
 def test_postgres_takes_what_two_writers_send_at_once(postgres, suite, workspace, begin):
-    cells = [a_cell(norm, seed=9) for norm in ("native", "dyt")]
-    records = [begin(cell) for cell in cells]
+    runs = [a_run(variant, seed=9) for variant in ("native", "dyt")]
+    records = [begin(run) for run in runs]
 
-    def write(record, cell):
+    def write(record, run):
         tracker = Tracker(postgres, "dyt-bench/made-up", workspace)
         tracker.connect()
         tracker.follow(record)
         if record.result() is None:
             train(record)
-            record.finish(result(cell))
+            record.finish(result(run))
         tracker.close(patience_s=300)
         assert tracker.problem is None
 
     # The first makes the tables; MLflow cannot do that twice at once.
-    write(records[0], cells[0])
+    write(records[0], runs[0])
     writers = [
         threading.Thread(target=write, args=pair)
-        for pair in [(records[1], cells[1]), (suite[0], a_cell("native"))]
+        for pair in [(records[1], runs[1]), (suite[0], a_run("native"))]
     ]
     for writer in writers:
         writer.start()
@@ -77,7 +77,7 @@ def test_postgres_takes_what_two_writers_send_at_once(postgres, suite, workspace
         writer.join(120)
     assert len(runs_of(postgres)) == 3
     (synced,) = sync_suites([], workspace, postgres, discover())
-    assert (synced.cells, synced.new) == (4, 3)
+    assert (synced.runs, synced.new) == (4, 3)
     for run in runs_of(postgres):
         assert len(curves(postgres, run)["train/loss"]) == STEPS
     assert len(runs_of(postgres, "summary")) == 2

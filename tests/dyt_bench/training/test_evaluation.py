@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from dyt_bench.plugin.extensions import AddedMetric
-from dyt_bench.plugin.task import Cell, Task
+from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.record import Record, Result
 from dyt_bench.training import evaluation
 from dyt_bench.training.evaluation import evaluate
@@ -53,8 +53,8 @@ def evaluated(tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluation.METRICS.__class__, "load", load)
     task = replace(TASK, metrics=tuple((name, "") for name in METRICS))
-    record = Record(tmp_path / "cell")
-    record.begin(Cell(task=task), {})
+    record = Record(tmp_path / "run")
+    record.begin(Run(task=task), {})
     record.append(2, {"val/loss": 0.5})
     module = nn.Linear(2, 2)
     nn.init.ones_(module.weight)
@@ -82,6 +82,6 @@ def test_one_that_fails_is_said_and_the_others_are_there(evaluated, capsys):
     assert sentences[0] == "metric 'failing' could not be taken: RuntimeError: out of luck"
 
 
-def test_the_traceback_is_in_the_cells_log(request, capfd):
+def test_the_traceback_is_in_the_runs_log(request, capfd):
     request.getfixturevalue("evaluated")
     assert "in fail\n" in capfd.readouterr().err

@@ -24,7 +24,7 @@ ACCURACY = Metric(name="val/acc", mode="max", title="accuracy", margin=0.01)
 
 
 @pytest.mark.parametrize(
-    ("native", "arm", "verdict"),
+    ("native", "variant", "verdict"),
     [
         ([1.0, 1.1, 1.2], [0.7, 0.81, 0.9], "better"),
         ([1.0, 1.1, 1.2], [1.3, 1.41, 1.5], "worse"),
@@ -34,18 +34,18 @@ ACCURACY = Metric(name="val/acc", mode="max", title="accuracy", margin=0.01)
         ([1.0], [0.1], "undetermined"),
     ],
 )
-def test_verdicts(native, arm, verdict):
-    assert compare(native, arm, LOSS).verdict == verdict
+def test_verdicts(native, variant, verdict):
+    assert compare(native, variant, LOSS).verdict == verdict
 
 
 def test_interval_is_the_paired_t_interval():
-    native, arm = [0.90, 0.91, 0.93, 0.95], [0.92, 0.95, 0.94, 0.97]
-    comparison = compare(native, arm, ACCURACY)
-    gains = [b - a for a, b in zip(native, arm, strict=True)]
+    native, variant = [0.90, 0.91, 0.93, 0.95], [0.92, 0.95, 0.94, 0.97]
+    comparison = compare(native, variant, ACCURACY)
+    gains = [b - a for a, b in zip(native, variant, strict=True)]
     expected = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
     assert comparison.interval == pytest.approx((expected.low, expected.high))
     assert comparison.gain == pytest.approx(sum(gains) / 4)
-    stricter = compare(native, arm, ACCURACY, confidence=0.99).interval
+    stricter = compare(native, variant, ACCURACY, confidence=0.99).interval
     assert stricter[0] < comparison.interval[0] < comparison.interval[1] < stricter[1]
 
 
@@ -53,9 +53,9 @@ values = st.lists(st.floats(0.1, 10), min_size=2, max_size=8)
 
 
 @given(values, st.randoms())
-def test_swapping_the_arms_swaps_the_verdict(native, random):
-    arm = [value * random.uniform(0.5, 2) for value in native]
-    there, back = compare(native, arm, LOSS), compare(arm, native, LOSS)
+def test_swapping_the_variants_swaps_the_verdict(native, random):
+    variant = [value * random.uniform(0.5, 2) for value in native]
+    there, back = compare(native, variant, LOSS), compare(variant, native, LOSS)
     assert there.gain == pytest.approx(-back.gain)
     assert (there.p, there.seeds_needed) == (back.p, back.seeds_needed)
     opposite = {"better": "worse", "worse": "better"}
@@ -142,7 +142,7 @@ def rounds(rng, noise, effect=0.0, count=11):
         ),
         "skewed": lambda: rng.gamma(1, 0.08, count),
     }[noise]
-    drift = np.cumsum(rng.normal(0, 0.1, count))  # what slows the machine slows every arm
+    drift = np.cumsum(rng.normal(0, 0.1, count))  # what slows the machine slows every variant
     return {
         name: list(np.exp(drift + shift + draw()))
         for name, shift in (("native", 0.0), ("dyt", effect), (AA, 0.0))

@@ -32,7 +32,7 @@ _ANSWER_S = 5.0
 class Finding:
     """One thing that was looked at."""
 
-    subject: str
+    about: str
     text: str  # what it is, or what is wrong and how to mend it
     state: State = "ok"
 
@@ -152,12 +152,12 @@ def _plugins(found: Discovery) -> Iterator[Finding]:
     """Domains and all else that packages add: what they promise is imported as a run would."""
     executor = LocalExecutor(["dyt_bench.training.run"])
     for name in found.names:
-        subject, plugin = f"domain {name}", found.plugin(name)
+        about, plugin = f"domain {name}", found.plugin(name)
         problem = plugin.problem
         if plugin.domain is not None:
             problem = _fails(executor, partial(_import_all, plugin.domain.preload))
-        yield Finding(subject, problem or found.origin(name), "problem" if problem else "ok")
-        yield from (Finding(subject, warning, "note") for warning in plugin.warnings)
+        yield Finding(about, problem or found.origin(name), "problem" if problem else "ok")
+        yield from (Finding(about, warning, "note") for warning in plugin.warnings)
     for kind, added in POINTS.items():
         broken = {
             name: _fails(executor, partial(_check, kind, name))
@@ -193,21 +193,21 @@ def _check(kind: str, name: str, tell: Any) -> None:
 
 def _tracking(uri: str | None, workspace: Workspace) -> Finding:
     """Whether the MLflow store answers; it is not made if it is not there."""
-    subject = uri or workspace.tracking_uri
+    address = uri or workspace.tracking_uri
     try:
-        if subject.startswith(("http://", "https://")):
-            with urllib.request.urlopen(f"{subject.rstrip('/')}/health", timeout=_ANSWER_S):
-                return Finding("MLflow", f"{subject} answers")
-        if subject.startswith("sqlite:///"):
-            return _database(Path(subject.removeprefix("sqlite:///")))
+        if address.startswith(("http://", "https://")):
+            with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=_ANSWER_S):
+                return Finding("MLflow", f"{address} answers")
+        if address.startswith("sqlite:///"):
+            return _database(Path(address.removeprefix("sqlite:///")))
         from mlflow import MlflowClient
 
-        MlflowClient(subject).search_experiments(max_results=1)
+        MlflowClient(address).search_experiments(max_results=1)
     except Exception as error:  # whatever the many stores raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        text = f"{subject} does not answer ({reason}): start it, or mend --tracking-uri"
+        text = f"{address} does not answer ({reason}): start it, or mend --tracking-uri"
         return Finding("MLflow", text, "problem")
-    return Finding("MLflow", f"{subject} answers")
+    return Finding("MLflow", f"{address} answers")
 
 
 def _database(path: Path) -> Finding:

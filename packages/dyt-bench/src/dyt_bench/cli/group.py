@@ -24,7 +24,7 @@ class _Group(click.Group):
 def main() -> None:
     """Compare normalization with its element-wise replacements, on your machine.
 
-    A suite file says what to run: domains, models, norms, seeds. Try
+    A suite file says what to run: domains, models, variants, seeds. Try
 
     \b
       dyt-bench domains                        what can be compared

@@ -56,5 +56,5 @@ def doctor(tracking_uri: str | None, as_json: bool, workspace: Path) -> None:
             click.echo(click.style(name, bold=True))
             for each in section:
                 mark, colour = _MARKS[each.state]
-                click.echo(f"  {click.style(mark, fg=colour)} {each.subject:<16} {each.text}")
+                click.echo(f"  {click.style(mark, fg=colour)} {each.about:<16} {each.text}")
     sys.exit(0 if healthy else 1)

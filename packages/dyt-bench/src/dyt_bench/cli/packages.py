@@ -13,7 +13,7 @@ from dyt_bench.cli import options
 from dyt_bench.cli.group import main
 from dyt_bench.discovery.datasets import datasets_of
 from dyt_bench.discovery.domains import Discovery, discover
-from dyt_bench.discovery.extensions import DATASETS, norm_names
+from dyt_bench.discovery.extensions import DATASETS, variant_names
 from dyt_bench.discovery.inventory import inventory
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def domains(as_json: bool) -> None:
                 click.echo(f"  model  {key:<{width}}  {model.summary}; {model.library}")
             for key, dataset in datasets.items():
                 click.echo(f"  data   {key:<{width}}  {dataset.summary}")
-        click.echo(f"{click.style('norms', bold=True)}: {', '.join(norm_names())}")
+        click.echo(f"{click.style('variants', bold=True)}: {', '.join(variant_names())}")
     for name, problem in found.broken.items():
         click.echo(f"dyt-bench: domain {name!r} is broken: {problem}", err=True)
     for name, warnings in found.warnings.items():
@@ -48,7 +48,7 @@ def domains(as_json: bool) -> None:
 @main.command()
 @options.as_json
 def plugins(as_json: bool) -> None:
-    """List what packages add beside domains: norms, data sets, metrics, executors and the like.
+    """List what packages add beside domains: variants, data sets, metrics, executors and the like.
 
     Each is imported and checked; what is wrong with one is said on stderr.
     """
@@ -131,7 +131,7 @@ def _describe(found: Discovery) -> dict[str, Any]:
             }
             for name, domain in found.domains.items()
         },
-        "norms": norm_names(),
+        "variants": variant_names(),
         "broken": found.broken,
         "warnings": found.warnings,
     }

@@ -27,7 +27,7 @@ def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> N
     uri = tracking_uri or space.tracking_uri
     for synced in sync_suites(names, space, uri, discover()):
         click.echo(
-            f"dyt-bench/{synced.suite}: {synced.cells} cells, {synced.new} of them new to {uri}"
+            f"dyt-bench/{synced.suite}: {synced.runs} runs, {synced.new} of them new to {uri}"
             + (f"; {synced.repaired} left running, now marked as killed" * bool(synced.repaired))
         )
 

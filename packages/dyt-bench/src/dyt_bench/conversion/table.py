@@ -12,7 +12,7 @@ import dyt
 from dyt._surgery.replacements import REPLACEMENTS, WITHOUT_ALPHA
 from dyt.recipes import resolve
 from dyt_bench.conversion import zoo
-from dyt_bench.discovery.extensions import NORMS
+from dyt_bench.discovery.extensions import VARIANTS
 from dyt_bench.errors import UserError
 
 
@@ -69,8 +69,8 @@ def convert_spec(spec: str, to: str, recipe: str | None, *, full: bool) -> Conve
     parameters = sum(p.numel() for p in model.parameters())
     class_name = type(model).__name__
     sites = dyt.audit(model)
-    is_added = to in NORMS.names() and to not in {**REPLACEMENTS, **WITHOUT_ALPHA}
-    layer = NORMS.load(to) if is_added else to
+    is_added = to in VARIANTS.names() and to not in {**REPLACEMENTS, **WITHOUT_ALPHA}
+    layer = VARIANTS.load(to) if is_added else to
     source = None
     if any(site.replaceable for site in sites):
         try:

@@ -19,7 +19,7 @@ from dyt_bench.discovery.domains import unknown, wrong_version
 from dyt_bench.discovery.importing import Imported, distribution, import_point
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import Executor
-from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, MakeSection, NormClass
+from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, LayerClass, MakeSection
 from dyt_bench.plugin.task import NATIVE
 from dyt_bench.records.environment import code_digest
 
@@ -46,7 +46,7 @@ class Plugin:
 class Point(Generic[T]):
     """One kind of thing that packages may add."""
 
-    kind: str  # for people: "norm"
+    kind: str  # for people: "variant"
     group: str  # of entry points
     check: Callable[[Any], str]  # what is wrong with an object; empty if nothing is
     needs: str = ""  # what all of them import, so that none is called slow for it
@@ -143,9 +143,9 @@ class Point(Generic[T]):
         return imported
 
 
-def norm_names() -> list[str]:
+def variant_names() -> list[str]:
     """Norms a suite may use: "native", and whatever packages registered."""
-    return list(dict.fromkeys([NATIVE, *NORMS.names()]))
+    return list(dict.fromkeys([NATIVE, *VARIANTS.names()]))
 
 
 @cache
@@ -196,12 +196,12 @@ def _check_executor(loaded: Any) -> str:
     return _callable_with("made of a list of modules", [])(loaded)
 
 
-_NORM_OPTIONS = dict.fromkeys(("elementwise_affine", "bias", "channels_last", "device", "dtype"))
+_LAYER_OPTIONS = dict.fromkeys(("elementwise_affine", "bias", "channels_last", "device", "dtype"))
 
-NORMS: Point[NormClass] = Point(
-    "norm",
-    "dyt_bench.norms",
-    _callable_with("called as dyt.DynamicTanh is", (8,), **_NORM_OPTIONS),
+VARIANTS: Point[LayerClass] = Point(
+    "variant",
+    "dyt_bench.variants",
+    _callable_with("called as dyt.DynamicTanh is", (8,), **_LAYER_OPTIONS),
     "dyt",
 )
 RECIPES: Point[Any] = Point("recipe", "dyt_bench.recipes", _check_recipe, needs="dyt")
@@ -218,5 +218,5 @@ EXECUTORS: Point[type[Executor]] = Point(
 )
 
 POINTS: Mapping[str, Point[Any]] = {
-    point.kind: point for point in (NORMS, RECIPES, DATASETS, METRICS, SECTIONS, EXECUTORS)
+    point.kind: point for point in (VARIANTS, RECIPES, DATASETS, METRICS, SECTIONS, EXECUTORS)
 }

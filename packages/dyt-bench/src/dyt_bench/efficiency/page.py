@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from dyt_bench.efficiency.measure import Seconds
 
 _READING = """\
-Median milliseconds; in brackets the ratio to the native norm, median over rounds in which all arms
-take turns. `norms` are the norm layers alone, one after the other, on inputs of the model's shapes;
-`forward` is the model without gradients, `step` forward, backward and AdamW. `A/A` is the native
-norm against itself: no smaller difference means anything. `identity` has no norms at all: what it
-saves of a step is the most that any replacement can.
+Median milliseconds; in brackets the ratio to the native norm, median over rounds in which all
+variants take turns. `norms` are the norm layers alone, one after the other, on inputs of the
+model's shapes; `forward` is the model without gradients, `step` forward, backward and AdamW.
+`A/A` is the native norm against itself: no smaller difference means anything. `identity` has no
+norms at all: what it saves of a step is the most that any variant can save.
 
-A norm's share of a step and what it saves do not add up exactly: a layer timed alone finds its
+A variant's share of a step and what it saves do not add up exactly: a layer timed alone finds its
 input in another cache than a layer inside its model."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One norm of one model."""
+    """One variant of one model."""
 
     model: str
-    norm: str
+    variant: str
     ms: Mapping[str, float]  # part -> median
-    ratio: Mapping[str, float]  # part -> to the first norm, median over rounds
+    ratio: Mapping[str, float]  # part -> to the first variant, median over rounds
 
 
 def lines(model: str, seconds: "Seconds") -> list[Line]:
-    """A line for every norm, and one for the first against itself."""
+    """A line for every variant, and one for the first against itself."""
     parts = list(seconds)
     labels = list(seconds[parts[0]])
     first = next(label for label in labels if label != AA)
@@ -57,25 +57,25 @@ def lines(model: str, seconds: "Seconds") -> list[Line]:
 
 def row(line: Line) -> dict[str, str]:
     """One line as text for any table."""
-    cells = {"model": line.model, "norm": line.norm}
+    row = {"model": line.model, "variant": line.variant}
     for part, ms in line.ms.items():
         ratio = line.ratio[part]
-        cells[part] = f"{ms:.{1 if ms > 10 else 2}f}" + (f" [{ratio:.2f}]" if ratio != 1 else "")
-    return cells
+        row[part] = f"{ms:.{1 if ms > 10 else 2}f}" + (f" [{ratio:.2f}]" if ratio != 1 else "")
+    return row
 
 
 def sentence(of_model: Sequence[Line]) -> str:
     """What the norms of one model cost and what is saved, in words."""
     native = of_model[0]
-    floor = next(abs(line.ratio["step"] - 1) for line in of_model if line.norm == AA)
+    floor = next(abs(line.ratio["step"] - 1) for line in of_model if line.variant == AA)
     share = native.ms["norms, training"] / native.ms["step"]
     said = [f"the norms take {share:.1%} of a step"]
     for line in of_model[1:]:
-        if line.norm != AA:
+        if line.variant != AA:
             saved = 1 - line.ratio["step"]
             within = ", within the noise" if abs(saved) <= floor else ""
             verb = "saves" if saved >= 0 else "costs"
-            said.append(f"{line.norm} {verb} {abs(saved):.1%}{within}")
+            said.append(f"{line.variant} {verb} {abs(saved):.1%}{within}")
     return f"- {native.model}: {'; '.join(said)} (A/A {floor:.1%})."
 
 
@@ -110,10 +110,10 @@ def _plot(by_model: Sequence[Sequence[Line]], path: Path) -> None:
     figure = Figure(figsize=(3.2 * len(parts), 0.9 + 0.45 * sum(map(len, by_model))))
     axes = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
     drawn = [line for group in by_model for line in group]
-    names = [f"{line.model}  {line.norm}" for line in drawn]
+    names = [f"{line.model}  {line.variant}" for line in drawn]
     for axis, part in zip(axes, parts, strict=True):
         ratios = [line.ratio[part] for line in drawn]
-        colours = ["0.6" if line.norm == AA else "C0" for line in drawn]
+        colours = ["0.6" if line.variant == AA else "C0" for line in drawn]
         axis.barh(names, ratios, color=colours, height=0.65)
         axis.axvline(1, color="black", linewidth=1)
         labels = [f"{ratio:.2f}" for ratio in ratios]

@@ -13,6 +13,6 @@ from dyt_bench.executors.local import PRELOAD
 # the process that plans, which decides what becomes of the others.
 os.setsid()
 for name in os.environ.get(PRELOAD, "").split():
-    # A plugin that cannot be imported spoils its own cells, and there the traceback is kept.
+    # A plugin that cannot be imported spoils its own runs, and there the traceback is kept.
     with contextlib.suppress(BaseException):
         importlib.import_module(name)

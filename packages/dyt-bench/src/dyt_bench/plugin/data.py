@@ -1,4 +1,4 @@
-"""A data module for plugins that hold map-style data sets: same batches for every norm."""
+"""A data module for plugins that hold map-style data sets: same batches for every variant."""
 
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, cast

@@ -85,7 +85,7 @@ class Model:
 
     summary: str  # one line: family and size
     library: str  # who builds it: "timm", "transformers", ...
-    native_norm: str  # what the arm "native" has: "LayerNorm", "RMSNorm"
+    native_norm: str  # what the variant "native" has: "LayerNorm", "RMSNorm"
     steps: int  # optimiser steps
     batch_size: int  # samples a step
     learning_rate: float  # peak, after warm-up
@@ -128,13 +128,13 @@ class Domain(ABC):
     trainings: ClassVar[Mapping[str, TrainingPreset]] = {
         "default": TrainingPreset(summary="AdamW, cosine")
     }
-    preload: ClassVar[tuple[str, ...]] = ()  # heavy modules to import once for all its cells
+    preload: ClassVar[tuple[str, ...]] = ()  # heavy modules to import once for all its runs
 
     @abstractmethod
     def build_data(self, task: Task) -> LightningDataModule:
         """The data of ``task.dataset``, in batches of ``task.batch_size``.
 
-        Train batches may be shuffled, by ``task.seed`` and nothing else, so that every norm
+        Train batches may be shuffled, by ``task.seed`` and nothing else, so that every variant
         sees the same batches; validation batches are always the same. Train and validation
         share no sample.
 
@@ -175,6 +175,6 @@ class Domain(ABC):
 
         Called after training, in eval mode and with gradients enabled; randomness is its own and
         fixed. Recorded as ``eval/<name>``. Pictures written into ``folder``, which is there and
-        empty, as PNG files go with the cell to the report and to MLflow.
+        empty, as PNG files go with the run to the report and to MLflow.
         """
         return {}

@@ -22,7 +22,7 @@ _REPORTED = (
     "numpy",
 )
 _SUFFIXES = (".py", ".cpp", ".h")
-# What of the harness decides a cell's numbers; the rest may change without rerunning.
+# What of the harness decides a run's numbers; the rest may change without rerunning.
 _DECISIVE = (
     "training/run.py",
     "training/trainer.py",
@@ -66,7 +66,7 @@ def commit() -> str:
 
 
 def code_digest(package: str, requirements: Iterable[str]) -> str:
-    """A hash of all code that decides the numbers of a domain's cells.
+    """A hash of all code that decides the numbers of a domain's runs.
 
     Sources of the core, of the domain's ``package`` and of the harness's training, rather than
     their versions: in a development install the version stays while the code moves. Of the

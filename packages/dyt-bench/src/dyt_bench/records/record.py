@@ -1,14 +1,14 @@
-"""The record of one cell: a folder whose files are the truth that all else is made from.
+"""The record of one run: a folder whose files are the truth that all else is made from.
 
-``cell.json``    what the cell is and where it ran, written before it starts
+``run.json``    what the run is and where it ran, written before it starts
 ``rows.jsonl``   one line for each set of metrics, flushed as it comes
 ``result.json``  how it ended, written last and at once: a folder without it did not end
 ``log.txt``      what the process printed, tracebacks included
 ``artifacts/``   pictures that the domain made at the end
 ``weights.pt``   the weights at the end, where `run --keep-weights` asked for them
-``checkpoint``   where training stood a while ago; there only until the cell has ended
+``checkpoint``   where training stood a while ago; there only until the run has ended
 
-A cell that was cut off goes on from its checkpoint, or from the start. It then computes again
+A run that was cut off goes on from its checkpoint, or from the start. It then computes again
 what it had computed since, to the bit; rows that are there already are not written twice.
 """
 
@@ -25,16 +25,16 @@ from typing import Any, Literal
 
 from dyt_bench.errors import CannotWrite
 from dyt_bench.plugin.atomic import read_json, write_json
-from dyt_bench.plugin.task import Cell
+from dyt_bench.plugin.task import Run
 
 Status = Literal["finished", "diverged", "failed"]
-CHECKPOINT_EVERY_S = 30.0  # at most so much training is lost when a cell's process is killed
+CHECKPOINT_EVERY_S = 30.0  # at most so much training is lost when a run's process is killed
 _LOCK_S = 30.0  # how long a process may take to end whose parent was killed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How a cell ended, with all that is known only then."""
+    """How a run ended, with all that is known only then."""
 
     status: Status
     reason: str = ""  # why, when not finished: one sentence
@@ -61,7 +61,7 @@ class Result:
 
 
 class Record:
-    """A cell's folder. One process writes it; any may read it."""
+    """A run's folder. One process writes it; any may read it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -83,7 +83,7 @@ class Record:
 
     @property
     def result_path(self) -> Path:
-        """There once the cell has ended."""
+        """There once the run has ended."""
         return self.folder / "result.json"
 
     @property
@@ -98,29 +98,29 @@ class Record:
     @property
     def begun(self) -> bool:
         """Whether there is something to go on with, or to read."""
-        return (self.folder / "cell.json").exists() and self.rows_path.exists()
+        return (self.folder / "run.json").exists() and self.rows_path.exists()
 
-    def begin(self, cell: Cell, environment: Mapping[str, str]) -> None:
+    def begin(self, run: Run, environment: Mapping[str, str]) -> None:
         """Start the folder afresh; what an earlier run left is removed."""
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             self.folder.mkdir(parents=True)
         except OSError as error:
             raise CannotWrite(self.folder, error) from error
-        digests = {"data": cell.task.data_digest, "code": cell.task.code_digest}
-        if cell.norm.code_digest:
-            digests["norm"] = cell.norm.code_digest
+        digests = {"data": run.task.data_digest, "code": run.task.code_digest}
+        if run.variant.code_digest:
+            digests["variant"] = run.variant.code_digest
         about = {
-            "identity": cell.identity,
-            "task_identity": cell.task.identity,
-            "label": cell.label,
+            "identity": run.identity,
+            "task_identity": run.task.identity,
+            "label": run.label,
             "started": time.time(),
-            "parameters": cell.parameters(),
+            "parameters": run.parameters(),
             "digests": digests,
             "environment": dict(environment),
         }
         self.rows_path.touch()
-        write_json(self.folder / "cell.json", about)
+        write_json(self.folder / "run.json", about)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -176,23 +176,23 @@ class Record:
             os.fsync(file.fileno())
 
     def finish(self, result: Result) -> None:
-        """Write the result, whole or not at all; a cell that has ended needs no checkpoint."""
+        """Write the result, whole or not at all; a run that has ended needs no checkpoint."""
         write_json(self.result_path, asdict(result))
         if result.status != "failed":
             self.checkpoint_path.unlink(missing_ok=True)
 
     def about(self) -> dict[str, Any]:
         """What `begin` wrote."""
-        return dict(read_json(self.folder / "cell.json") or {})
+        return dict(read_json(self.folder / "run.json") or {})
 
     def rows(self) -> list[dict[str, float]]:
-        """Every row so far; the last line may be half-written while the cell runs."""
+        """Every row so far; the last line may be half-written while the run runs."""
         whole, _, _ = self.rows_path.read_text().rpartition("\n")
         # As one list: two thousand records of a hundred lines each are read twice as fast.
         rows: list[dict[str, float]] = json.loads(f"[{','.join(whole.splitlines())}]")
         return rows
 
     def result(self) -> Result | None:
-        """How the cell ended; None while it runs, or if it was cut off."""
+        """How the run ended; None while it runs, or if it was cut off."""
         content = read_json(self.result_path)
         return None if content is None else Result(**content)

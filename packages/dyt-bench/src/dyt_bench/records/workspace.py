@@ -8,14 +8,14 @@ from pathlib import Path
 
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.atomic import read_json, write_json
-from dyt_bench.plugin.task import Cell, Norm, Task, digest
+from dyt_bench.plugin.task import Run, Task, Variant, digest
 from dyt_bench.records.record import Record
 
 DEFAULT = Path(".dyt-bench")
 
 
 class Workspace:
-    """``cells/`` and ``timings/`` by identity, ``suites/`` with what a suite last ran.
+    """``runs/`` and ``timings/`` by identity, ``suites/`` with what a suite last ran.
 
     Raises:
         UserError: the folder cannot be made or written to.
@@ -26,7 +26,7 @@ class Workspace:
 
     def create(self) -> None:
         try:
-            for name in ("cells", "timings", "suites"):
+            for name in ("runs", "timings", "suites"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             # The folder looks after itself: no repository it lies in should carry it.
             (self.folder / ".gitignore").write_text("*\n")
@@ -90,22 +90,22 @@ class Workspace:
         return f"sqlite:///{self.database}"
 
     @property
-    def cells(self) -> Path:
-        return self.folder / "cells"
+    def runs(self) -> Path:
+        return self.folder / "runs"
 
     @property
     def artifacts(self) -> Path:
         """Where the default store keeps its artifacts."""
         return self.folder / "artifacts"
 
-    def record(self, cell: Cell) -> Record:
-        """The cell's record, begun or not; the folder's name starts readable."""
-        task = cell.task
-        name = f"{task.domain}-{task.model}-{cell.norm.name}-s{task.seed}-{cell.identity}"
-        return Record(self.cells / name)
+    def record(self, run: Run) -> Record:
+        """The run's record, begun or not; the folder's name starts readable."""
+        task = run.task
+        name = f"{task.domain}-{task.model}-{run.variant.name}-s{task.seed}-{run.identity}"
+        return Record(self.runs / name)
 
     def suite_path(self, name: str) -> Path:
-        """Where the cells that a suite last ran are listed."""
+        """Where the runs that a suite last ran are listed."""
         return self.folder / "suites" / f"{name}.json"
 
     def suites(self) -> list[str]:
@@ -117,21 +117,21 @@ class Workspace:
         paths = sorted((self.folder / "suites").glob("*.json"), key=lambda p: p.stat().st_mtime)
         return [path.stem for path in paths]
 
-    def timing_path(self, task: Task, norms: list[Norm]) -> Path:
+    def timing_path(self, task: Task, variants: list[Variant]) -> Path:
         """Where the seconds of a task's interleaved steps are kept."""
-        keys = [norm.key for norm in norms]
+        keys = [variant.key for variant in variants]
         return self._timing_path(task.domain, task.model, task.identity, keys)
 
     def timings(self, records: Iterable[Record]) -> dict[str, dict[str, list[float]]]:
-        """Of every task among the records that was timed: identity -> norm -> seconds by round."""
+        """Of every timed task among the records: identity -> variant -> seconds by round."""
         keys: dict[tuple[str, str, str], list[str]] = {}
         for record in records:
             about = record.about()
             if about:
                 p = about["parameters"]
                 task = (p["domain"], p["model"], about["task_identity"])
-                code = about["digests"].get("norm", "")
-                keys.setdefault(task, []).append(f"{p['norm']}@{code}" if code else p["norm"])
+                code = about["digests"].get("variant", "")
+                keys.setdefault(task, []).append(f"{p['variant']}@{code}" if code else p["variant"])
         found = {task: read_json(self._timing_path(*task, own)) for task, own in keys.items()}
         return {task[2]: seconds for task, seconds in found.items() if seconds}
 

@@ -63,9 +63,9 @@ def _add(name: str, collected: Collected, folder: Path) -> Added | None:
             raise TypeError(
                 f"it returned a {type(section).__name__}, not a dyt_bench.plugin.extensions.Section"
             )
-        norms = [run.norm for run in collected.runs]
+        variants = [run.variant for run in collected.runs]
         figures = tuple(
-            _draw(plot, norms, f"figures/{name}-{number}.png", folder)
+            _draw(plot, variants, f"figures/{name}-{number}.png", folder)
             for number, plot in enumerate(section.plots, start=1)
         )
     except Exception as error:  # the report is worth more than a section of it
@@ -75,11 +75,11 @@ def _add(name: str, collected: Collected, folder: Path) -> Added | None:
     return Added(name, section.title, section.text, figures)
 
 
-def _draw(plot: Plot, norms: Sequence[str], file: str, folder: Path) -> Figure:
+def _draw(plot: Plot, variants: Sequence[str], file: str, folder: Path) -> Figure:
     with drawn(LIGHT):
-        _figure(plot, looks(norms, LIGHT)).savefig(folder / file)
+        _figure(plot, looks(variants, LIGHT)).savefig(folder / file)
     with drawn(WEB):
-        drawing = svg(_figure(plot, looks(norms, WEB)), escape(plot.caption, quote=True))
+        drawing = svg(_figure(plot, looks(variants, WEB)), escape(plot.caption, quote=True))
     return Figure(plot.caption, file, drawing)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dyt_bench.verdicts.results import Run
+from dyt_bench.verdicts.results import EndedRun
 from dyt_bench.verdicts.standings import Standing
 from dyt_bench.verdicts.statistics import SpeedComparison
 
@@ -26,7 +26,7 @@ SCHEMA_VERSION = 2  # 2: results.json has no curves of training, rows.parquet ha
 
 RUN_FIELDS = {
     "identity": "hash of all that decides the run's outcome",
-    "norm": "native, or the layer that stood in its place, with its options",
+    "variant": "native, or the layer that stood in its place, with its options",
     "domain": "kind of model and data",
     "model": "architecture, as its domain names it",
     "dataset": "data set, as its domain names it",
@@ -40,14 +40,14 @@ RUN_FIELDS = {
     "val_every": "steps between two validations",
     "metrics": "that packages add, taken at the end",
     "alpha_init_value": "alpha at the start, where a suite sets it",
-    "recipe": "how the norm was swapped and started",
+    "recipe": "how the variant was swapped and started",
     "status": "finished, diverged or failed",
     "reason": "why, when not finished",
     "not_comparable": "why the run is left out of verdicts; empty where it is not",
     "started": "seconds since the epoch",
     "ended": "seconds since the epoch",
     "digest/code": "workload version: sources and versions of what computes the result",
-    "digest/norm": "code of a norm or recipe that a package adds",
+    "digest/variant": "code of a variant or recipe that a package adds",
     "digest/data": "content of the data set's files",
     "digest/weights": "weights at the start, the norms' apart",
     "digest/batches": "training batches, in their order",
@@ -78,18 +78,18 @@ ROW_FIELDS = {
     "value": "in the metric's unit",
 }
 VERDICT_FIELDS = {
-    "name": "domain/model, and what else tells subjects apart",
-    "norm": "the layer in place of the native norm",
+    "name": "domain/model, and what else tells groups apart",
+    "variant": "the layer in place of the native norm",
     "metric": "the domain's, on validation data",
     "mode": "min or max: which direction of the metric is better",
     "margin": "differences within it are equivalent, in the metric's unit",
-    "seeds": "those that both arms finished",
+    "seeds": "those that both variants finished",
     "diverged": "seeds at which the native norm finished and this one did not",
     "at_budget": "judged by the value at the end of the budget",
     "at_best": "judged by each run's own best validation",
     "*/native": "mean over seeds",
     "*/value": "mean over seeds",
-    "*/gain": "mean over seeds of the paired difference; positive where the norm is better",
+    "*/gain": "mean over seeds of the paired difference; positive where the variant is better",
     "*/interval": "95 % t-interval of the gain; null from one seed",
     "*/bootstrap": "95 % BCa bootstrap interval of the gain; null below 12 seeds",
     "*/p": "two-sided sign-flip test; null below 6 seeds",
@@ -99,14 +99,14 @@ VERDICT_FIELDS = {
     "native_steps_to_quality": "the native norm's own",
     "time_to_quality": "time to that value over the native norm's; null: not reached or not timed",
     "speed": "step time over the native norm's: ratio with 95 % interval, the same of the native "
-    "norm to itself (aa), the floor below which nothing is claimed, rounds, and the word",
-    "expected": "norm -> what a source reports, of which metric, and the source; or null",
+    "variant to itself (aa), the floor below which nothing is claimed, rounds, and the word",
+    "expected": "variant -> what a source reports, of which metric, and the source; or null",
     "reference": "what a simple method reaches",
 }
 
 
 def write_data(
-    title: str, runs: Sequence[Run], standings: Sequence[Standing], folder: Path
+    title: str, runs: Sequence[EndedRun], standings: Sequence[Standing], folder: Path
 ) -> None:
     """Write the three files into ``folder``."""
     import pyarrow.parquet as pq
@@ -135,7 +135,7 @@ def write_data(
     (folder / "results.json").write_text(text.replace(',{"identity"', ',\n{"identity"') + "\n")
 
 
-def run_fields(run: Run) -> dict[str, Any]:
+def run_fields(run: EndedRun) -> dict[str, Any]:
     """A run as one flat row: `RUN_FIELDS`."""
     result = run.result
     facts = {f"digest/{key}": result.facts.get(key, "") for key in ("weights", "batches")}
@@ -163,7 +163,7 @@ def verdict(standing: Standing) -> dict[str, Any]:
     metric = standing.metric
     return {
         "name": standing.name,
-        "norm": standing.norm,
+        "variant": standing.variant,
         "metric": metric.name,
         "mode": metric.mode,
         "margin": metric.margin,
@@ -181,11 +181,11 @@ def verdict(standing: Standing) -> dict[str, Any]:
                 "seeds_needed": judged.seeds_needed,
             }
             for when, native, value, judged in (
-                ("at_budget", standing.native, standing.arm, standing.comparison),
-                ("at_best", standing.native_best, standing.arm_best, standing.best),
+                ("at_budget", standing.native, standing.value, standing.comparison),
+                ("at_best", standing.native_best, standing.value_best, standing.best),
             )
         },
-        "steps_to_quality": standing.arm_steps,
+        "steps_to_quality": standing.value_steps,
         "native_steps_to_quality": standing.native_steps,
         "time_to_quality": standing.time_to_quality,
         "speed": None if standing.speed is None else _speed(standing.speed),
@@ -209,7 +209,7 @@ def _speed(speed: SpeedComparison) -> dict[str, Any]:
     }
 
 
-def _table(runs: Sequence[Run]) -> "pa.Table":
+def _table(runs: Sequence[EndedRun]) -> "pa.Table":
     import pyarrow as pa
 
     flat = [run_fields(run) for run in runs]
@@ -217,7 +217,7 @@ def _table(runs: Sequence[Run]) -> "pa.Table":
     return pa.table({name: pa.array([row.get(name) for row in flat]) for name in names})
 
 
-def _points(runs: Sequence[Run]) -> "pa.Table":
+def _points(runs: Sequence[EndedRun]) -> "pa.Table":
     """Long form; identities and metrics by number, as half a million strings would take long."""
     import pyarrow as pa
 
@@ -245,7 +245,7 @@ def _points(runs: Sequence[Run]) -> "pa.Table":
     )
 
 
-def _curves(run: Run) -> dict[str, dict[str, list[float] | list[int]]]:
+def _curves(run: EndedRun) -> dict[str, dict[str, list[float] | list[int]]]:
     return {
         name: {
             "steps": [int(step) for step, _ in points],

@@ -8,16 +8,15 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.report.figures import layers
 from dyt_bench.plugin.task import NATIVE
 from dyt_bench.report import words
 from dyt_bench.report.added import Added
-from dyt_bench.report.figures import cost, curves, effects
+from dyt_bench.report.figures import cost, curves, effects, layers
 from dyt_bench.report.figures.style import VARIABLES, WEB, drawn, looks, svg
-from dyt_bench.verdicts.results import Evidence, Run, Subject
+from dyt_bench.verdicts.results import EndedRun, Evidence, TaskGroup
 from dyt_bench.verdicts.standings import (
     Standing,
-    by_subject,
+    by_group,
     overall,
     performance_profile,
 )
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 _PROFILED_FROM = 3  # models; of fewer a profile says no more than the table
-_PICTURES_PER_CELL = 4
+_PICTURES_PER_RUN = 4
 _LARGEST_PICTURE = 512 * 2**10  # bytes
 
 
@@ -42,7 +41,7 @@ class Figure:
 def html_page(
     evidence: Evidence,
     standings: Sequence[Standing],
-    names: Mapping[Subject, str],
+    names: Mapping[TaskGroup, str],
     suites: Mapping[str, str],
     suite_texts: Mapping[str, str],
     found: Discovery,
@@ -52,8 +51,8 @@ def html_page(
     """The page. Whatever comes from records is escaped by the template.
 
     Args:
-        suites: subject name -> the suite file that makes its rows again.
-        suite_texts: the same files' content, by subject name.
+        suites: group name -> the suite file that makes its rows again.
+        suite_texts: the same files' content, by group name.
         added: sections that packages add.
     """
     from jinja2 import Environment, StrictUndefined
@@ -66,7 +65,7 @@ def html_page(
     )
     with drawn(WEB):
         sections = _sections(evidence, standings, names, found)
-    look = looks([run.norm for run in evidence.runs], WEB)
+    look = looks([run.variant for run in evidence.runs], WEB)
     return template.render(
         title=evidence.title,
         conditions=conditions,
@@ -80,22 +79,24 @@ def html_page(
         ],
         reading=words.READING,
         overall=[words.overall_row(one) for one in overall(standings)],
-        legend=[{"norm": norm, "colour": VARIABLES[own.colour]} for norm, own in look.items()],
+        legend=[
+            {"variant": variant, "colour": VARIABLES[own.colour]} for variant, own in look.items()
+        ],
         sections=sections,
         added=added,
-        arms_note=words.ARMS,
-        arms=words.filled(words.arm_rows(evidence.runs, names, found)),
+        variants_note=words.ARMS,
+        variants=words.filled(words.variant_rows(evidence.runs, names, found)),
         once=words.once_tables(evidence.runs, names),
         runs=words.filled(words.run_rows(evidence.runs, names, found)),
         environment=words.environment_rows(evidence.runs),
-        subjects=[
+        groups=[
             {
-                "name": names[subject],
-                "text": words.subject_text(subject, own, found),
-                "suite": suites[names[subject]],
-                "yaml": suite_texts[names[subject]],
+                "name": names[group],
+                "text": words.group_text(group, own, found),
+                "suite": suites[names[group]],
+                "yaml": suite_texts[names[group]],
             }
-            for subject, own in by_subject(evidence.runs).items()
+            for group, own in by_group(evidence.runs).items()
         ],
     )
 
@@ -103,14 +104,14 @@ def html_page(
 def _sections(
     evidence: Evidence,
     standings: Sequence[Standing],
-    names: Mapping[Subject, str],
+    names: Mapping[TaskGroup, str],
     found: Discovery,
 ) -> list[dict[str, object]]:
     """Title, note and figures of each section that has any."""
     runs = evidence.runs
-    look = looks([run.norm for run in runs], WEB)
-    subjects = by_subject(runs)
-    references = {standing.subject: standing.reference for standing in standings}
+    look = looks([run.variant for run in runs], WEB)
+    groups = by_group(runs)
+    references = {standing.group: standing.reference for standing in standings}
 
     effect: list[Figure] = []
     validated: list[Figure] = []
@@ -118,19 +119,19 @@ def _sections(
     costs: list[Figure] = []
     alphas: list[Figure] = []
     saturations: list[Figure] = []
-    for domain in dict.fromkeys(standing.subject.domain for standing in standings):
-        own_standings = [s for s in standings if s.subject.domain == domain]
+    for domain in dict.fromkeys(standing.group.domain for standing in standings):
+        own_standings = [s for s in standings if s.group.domain == domain]
         effect.append(_figure(domain, effects.forest(own_standings, look, WEB)))
     profile = performance_profile(standings)
     if len(profile[NATIVE]) >= _PROFILED_FROM:
         caption = "all models: performance profile"
         effect.append(_figure(caption, effects.profile(profile, look, WEB)))
-    for subject, own in subjects.items():
-        name, metric = names[subject], found.domain(subject.domain).metric
+    for group, own in groups.items():
+        name, metric = names[group], found.domain(group.domain).metric
         ended = [run for run in own if run.is_judged]
         if not ended:  # every run failed: the table says so
             continue
-        reference = references.get(subject)
+        reference = references.get(group)
         drawing = curves.validation(ended, metric, look, WEB, reference=reference)
         validated.append(_figure(f"{name}: {metric.title}", drawing))
         trained.append(_figure(f"{name}: training loss", curves.training(ended, look, WEB)))
@@ -175,7 +176,11 @@ def _sections(
                 "of training; mean over seeds, a bar from the least to the most.",
                 [*alphas, *saturations],
             ),
-            ("Pictures", "Left by the cells; the first seed of each norm.", _pictures(runs, names)),
+            (
+                "Pictures",
+                "Left by the runs; the first seed of each variant.",
+                _pictures(runs, names),
+            ),
         )
         if figures
     ]
@@ -185,16 +190,16 @@ def _figure(caption: str, drawing: "Drawing") -> Figure:
     return Figure(caption, drawing=svg(drawing, escape(caption, quote=True)))
 
 
-def _pictures(runs: Sequence[Run], names: Mapping[Subject, str]) -> list[Figure]:
-    """PNG files of the first seed of every norm; large ones are named, not shown."""
+def _pictures(runs: Sequence[EndedRun], names: Mapping[TaskGroup, str]) -> list[Figure]:
+    """PNG files of the first seed of every variant; large ones are named, not shown."""
     found = []
-    seen: set[tuple[Subject, str]] = set()
+    seen: set[tuple[TaskGroup, str]] = set()
     for run in runs:
-        if not run.artifacts or (run.subject, run.norm) in seen:
+        if not run.artifacts or (run.group, run.variant) in seen:
             continue
-        seen.add((run.subject, run.norm))
-        for file in run.artifacts[:_PICTURES_PER_CELL]:
-            caption = f"{names[run.subject]} {run.norm}: {file.stem}"
+        seen.add((run.group, run.variant))
+        for file in run.artifacts[:_PICTURES_PER_RUN]:
+            caption = f"{names[run.group]} {run.variant}: {file.stem}"
             if file.stat().st_size > _LARGEST_PICTURE:
                 found.append(Figure(f"{caption} (too large to show here: {file})"))
             else:

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.report import words
 from dyt_bench.report.added import Added
-from dyt_bench.verdicts.results import Evidence, Subject
-from dyt_bench.verdicts.standings import Standing, by_subject, overall
+from dyt_bench.verdicts.results import Evidence, TaskGroup
+from dyt_bench.verdicts.standings import Standing, by_group, overall
 
 
 def page(
     evidence: Evidence,
     standings: Sequence[Standing],
-    names: Mapping[Subject, str],
+    names: Mapping[TaskGroup, str],
     suites: Mapping[str, str],
     found: Discovery,
     conditions: str,
@@ -21,7 +21,7 @@ def page(
     """The page, as GitHub's Markdown.
 
     Args:
-        suites: subject name -> the suite file in ``suites/`` that makes its rows again.
+        suites: group name -> the suite file in ``suites/`` that makes its rows again.
         conditions: one line on when, where and with what the runs were made.
         added: sections that packages add.
     """
@@ -42,7 +42,7 @@ def page(
         parts += ["## Over all models", markdown_table(rows)]
     parts += ["## Curves", "![Training and validation by step](figures/curves.png)"]
     parts.append("Means over seeds; the bands reach from the least to the most.")
-    parts += ["## Arms", markdown_table(words.filled(words.arm_rows(runs, names, found)))]
+    parts += ["## Variants", markdown_table(words.filled(words.variant_rows(runs, names, found)))]
     parts.append(f"{words.ARMS} An input is saturated where |f| is over 95 % of its bound.")
     for name, rows in words.once_tables(runs, names).items():
         parts += [f"### {name}, measured once at the end", markdown_table(rows)]
@@ -54,7 +54,7 @@ def page(
     if odd:
         parts += ["## Runs left out of the verdicts", markdown_table(words.filled(odd))]
     missing = [
-        f"- {names[run.subject]} {run.norm}, seed {run.seed}: {sentence}"
+        f"- {names[run.group]} {run.variant}, seed {run.seed}: {sentence}"
         for run in runs
         for sentence in run.result.missing
     ]
@@ -64,29 +64,29 @@ def page(
         pictures = [f"![{_text(figure.caption)}]({figure.file})" for figure in section.figures]
         parts += [f"## {_text(section.title)}", section.markdown.strip(), *pictures]
     parts += ["## What was compared"]
-    for subject, own in by_subject(runs).items():
-        text = words.subject_text(subject, own, found)
+    for group, own in by_group(runs).items():
+        text = words.group_text(group, own, found)
         parts.append(
-            f"**{names[subject]}**: {text} Again: "
-            f"`dyt-bench run results/suites/{suites[names[subject]]}`"
+            f"**{names[group]}**: {text} Again: "
+            f"`dyt-bench run results/suites/{suites[names[group]]}`"
         )
     parts.append(
         "`runs.parquet` has a row a run, `rows.parquet` a row a point, `results.json` verdicts, "
         "runs and validation curves, with the meaning of every field. Runs that share `weights` "
-        "and `batches` started from the same weights (norms apart) and saw the same batches in "
+        "and `batches` started from the same weights (variants apart) and saw the same batches in "
         "the same order."
     )
     return "\n\n".join(parts) + "\n"
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """A GitHub table; cells are escaped."""
+    """A GitHub table; runs are escaped."""
     head = list(rows[0])
     lines = [head, ["---"] * len(head), *(list(row.values()) for row in rows)]
-    return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_run(c) for c in line) + " |" for line in lines)
 
 
-def _cell(text: str) -> str:
+def _run(text: str) -> str:
     return _text(" ".join(text.split())).replace("|", "\\|")
 
 

@@ -106,7 +106,7 @@ def _gradients(axes: "Axes", sites: Sequence[SiteStatistics]) -> None:
             axes.plot([i for i, _ in some], [r for _, r in some], "o", color=colour, label=label)
     axes.axhline(1, color=_NATIVE, linewidth=1)
     axes.set_yscale("log")
-    axes.set_ylabel("norm at the input / at the output")
+    axes.set_ylabel("variant at the input / at the output")
     _by_depth(axes, [site.name for site, _ in ratios])
     axes.legend(frameon=False)
 

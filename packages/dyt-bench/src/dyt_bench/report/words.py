@@ -1,4 +1,4 @@
-"""Standings and runs as text for any table: a mapping from column to cell."""
+"""Standings and runs as text for any table: a mapping from column to text."""
 
 import math
 import statistics
@@ -9,8 +9,8 @@ from dyt_bench.discovery.datasets import dataset_of
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import METRICS
 from dyt_bench.plugin.task import NATIVE
-from dyt_bench.verdicts.results import Run, Subject
-from dyt_bench.verdicts.standings import Overall, Standing, by_subject
+from dyt_bench.verdicts.results import EndedRun, TaskGroup
+from dyt_bench.verdicts.standings import Overall, Standing, by_group
 from dyt_bench.verdicts.statistics import Comparison, Interval
 
 Row = dict[str, str]
@@ -22,7 +22,7 @@ READING = (
     ),
     (
         "gain",
-        "mean over seeds of the difference paired by seed, positive where the norm is better, "
+        "mean over seeds of the difference paired by seed, positive where the variant is better, "
         "with its 95 % t-interval. Two bars of a figure: filled at the end of the budget, hollow "
         "at each run's own best validation.",
     ),
@@ -58,8 +58,8 @@ def standing_row(standing: Standing) -> Row:
         "model": standing.name,
         "metric": f"{standing.metric.title} {'↑' if standing.metric.mode == 'max' else '↓'}",
         "native": f"{standing.native:.4f}",
-        "norm": standing.norm,
-        "value": f"{standing.arm:.4f}",
+        "variant": standing.variant,
+        "value": f"{standing.value:.4f}",
         "gain": gain(standing.comparison),
         "verdict": verdict(standing.comparison, standing.diverged),
         "at best": f"{standing.best.gain:+.4f} {standing.best.verdict}",
@@ -76,9 +76,9 @@ def compact_row(standing: Standing) -> Row:
     row = standing_row(standing)
     return {
         "model": standing.name,
-        "norm": standing.norm,
+        "variant": standing.variant,
         "verdict": row["verdict"],
-        "native → norm": f"{row['native']} → {row['value']}",
+        "native → variant": f"{row['native']} → {row['value']}",
         "gain": row["gain"],
         "at best": row["at best"],
         "to native's quality": row["to native's quality"],
@@ -113,18 +113,18 @@ def verdict(judged: Comparison, diverged: int = 0) -> str:
 def quality(standing: Standing) -> str:
     if not standing.native_steps:
         return "native learned nothing"
-    if not math.isfinite(standing.arm_steps):
+    if not math.isfinite(standing.value_steps):
         return "not reached"
     time = standing.time_to_quality
-    steps = f"{standing.arm_steps:.0f} of {standing.native_steps:.0f} steps"
+    steps = f"{standing.value_steps:.0f} of {standing.native_steps:.0f} steps"
     return steps if time is None else f"{steps}, time ×{time:.2f}"
 
 
 def expected(standing: Standing) -> str:
     """What a source reports of the native norm and this one."""
-    if not standing.expected or not standing.expected.keys() & {NATIVE, standing.norm}:
+    if not standing.expected or not standing.expected.keys() & {NATIVE, standing.variant}:
         return ""
-    values = (standing.expected.get(norm) for norm in (NATIVE, standing.norm))
+    values = (standing.expected.get(variant) for variant in (NATIVE, standing.variant))
     name = standing.expected_metric
     metric = f"{name} " if name not in ("", standing.metric.name) else ""
     source = f" ({standing.source})" if standing.source else ""
@@ -139,31 +139,33 @@ def ratio(interval: Interval) -> str:
 
 def overall_row(one: Overall) -> Row:
     return {
-        "norm": one.norm,
-        "models": str(one.subjects),
+        "variant": one.variant,
+        "models": str(one.groups),
         "step time, geometric mean": ratio(one.step_time),
-        "comes to native's quality": f"{one.reached} of {one.subjects}",
+        "comes to native's quality": f"{one.reached} of {one.groups}",
         "verdicts": ", ".join(f"{count} {word}" for word, count in one.verdicts.items()),
     }
 
 
-# Under the lines of `arm_rows`, on both pages.
+# Under the lines of `variant_rows`, on both pages.
 ARMS = (
     "Means over seeds; alpha from the least layer to the most. Step and throughput are those of "
     "training, with whatever else the machine did meanwhile: the verdicts' step times, taken in "
-    "turn, compare norms."
+    "turn, compare variants."
 )
 
 
-def arm_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery) -> list[Row]:
-    """A line for each subject and norm: means over seeds, failures counted."""
+def variant_rows(
+    runs: Sequence[EndedRun], names: Mapping[TaskGroup, str], found: Discovery
+) -> list[Row]:
+    """A line for each group and variant: means over seeds, failures counted."""
     rows = []
-    for subject, own in by_subject(runs).items():
-        domain = found.domain(subject.domain)
+    for group, own in by_group(runs).items():
+        domain = found.domain(group.domain)
         metric = domain.metric.name
-        for norm in dict.fromkeys(run.norm for run in own):
-            arm = [run for run in own if run.norm == norm]
-            ended = [run for run in arm if run.result.status == "finished"]
+        for variant in dict.fromkeys(run.variant for run in own):
+            seeds = [run for run in own if run.variant == variant]
+            ended = [run for run in seeds if run.result.status == "finished"]
             summary = _means([run.result.summary for run in ended])
             alphas = [value for run in ended for value in run.result.alpha.values()]
             saturations = [value for run in ended for value in run.result.saturation.values()]
@@ -171,11 +173,11 @@ def arm_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery
             last = _means([run.result.last for run in ended]).get(metric)
             rows.append(
                 {
-                    "model": names[subject],
-                    "norm": norm,
-                    "runs": f"{len(ended)} of {len(arm)}"
-                    if len(ended) < len(arm)
-                    else str(len(arm)),
+                    "model": names[group],
+                    "variant": variant,
+                    "runs": f"{len(ended)} of {len(seeds)}"
+                    if len(ended) < len(seeds)
+                    else str(len(seeds)),
                     "metric, first → last": f"{number(first, '.4f')} → {number(last, '.4f')}",
                     "step, ms": number(summary.get("time/step_ms_median"), ".0f"),
                     "throughput": number(summary.get("time/units_per_s"), ",.0f")
@@ -189,7 +191,7 @@ def arm_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery
     return rows
 
 
-def _evaluated(key: str, run: Run) -> str:
+def _evaluated(key: str, run: EndedRun) -> str:
     """A column's title for ``eval/<name>``: as who adds the metric calls it, or the name."""
     name = key.removeprefix("eval/")
     is_added = name in str(run.parameters.get("metrics", "")).split(", ")
@@ -197,43 +199,45 @@ def _evaluated(key: str, run: Run) -> str:
     return name if added is None else f"{added.title} {'↑' if added.mode == 'max' else '↓'}"
 
 
-def once_tables(runs: Sequence[Run], names: Mapping[Subject, str]) -> dict[str, list[Row]]:
-    """Model -> what its domain measured once at the end: a line a metric, a column a norm.
+def once_tables(runs: Sequence[EndedRun], names: Mapping[TaskGroup, str]) -> dict[str, list[Row]]:
+    """Model -> what its domain measured once at the end: a line a metric, a column a variant.
 
     Means over seeds. Models whose domain measures nothing more have no table.
     """
     tables: dict[str, list[Row]] = {}
-    for subject, own in by_subject(runs).items():
+    for group, own in by_group(runs).items():
         means = {}
-        for norm in dict.fromkeys(run.norm for run in own):
-            ended = [r for r in own if r.norm == norm and r.result.status == "finished"]
-            means[norm] = _means([run.result.summary for run in ended])
+        for variant in dict.fromkeys(run.variant for run in own):
+            ended = [r for r in own if r.variant == variant and r.result.status == "finished"]
+            means[variant] = _means([run.result.summary for run in ended])
         metrics = dict.fromkeys(
             name for mean in means.values() for name in mean if name.startswith("eval/")
         )
         if metrics:
-            tables[names[subject]] = [
+            tables[names[group]] = [
                 {
                     "at the end": _evaluated(name, own[0]),
-                    **{norm: number(mean.get(name), ".4g") for norm, mean in means.items()},
+                    **{variant: number(mean.get(name), ".4g") for variant, mean in means.items()},
                 }
                 for name in metrics
             ]
     return tables
 
 
-def run_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery) -> list[Row]:
+def run_rows(
+    runs: Sequence[EndedRun], names: Mapping[TaskGroup, str], found: Discovery
+) -> list[Row]:
     rows = []
     for run in runs:
         result = run.result
-        metric = found.domain(run.subject.domain).metric.name
+        metric = found.domain(run.group.domain).metric.name
         reason = run.not_comparable and f"not comparable: {run.not_comparable}"
         status = f"{result.status}: {result.reason}" if result.reason else result.status
         status = "; ".join([status, *result.missing])
         rows.append(
             {
-                "model": names[run.subject],
-                "norm": run.norm,
+                "model": names[run.group],
+                "variant": run.variant,
                 "seed": str(run.seed),
                 "status": reason or status,
                 "first → last": f"{number(result.first.get(metric), '.4f')} → "
@@ -242,26 +246,26 @@ def run_rows(runs: Sequence[Run], names: Mapping[Subject, str], found: Discovery
                 "weights": result.facts.get("weights", ""),
                 "batches": result.facts.get("batches", ""),
                 "code": str(run.about["digests"].get("code", "")),
-                "cell": run.identity,
+                "run": run.identity,
             }
         )
     return rows
 
 
-def subject_text(subject: Subject, runs: Sequence[Run], found: Discovery) -> str:
-    """Model, size, budget and data of a subject."""
-    domain = found.domain(subject.domain)
-    about, data = domain.models[subject.model], dataset_of(domain, subject.dataset)
+def group_text(group: TaskGroup, runs: Sequence[EndedRun], found: Discovery) -> str:
+    """Model, size, budget and data of a group."""
+    domain = found.domain(group.domain)
+    about, data = domain.models[group.model], dataset_of(domain, group.dataset)
     sizes = [run.result.summary.get("model/parameters", 0) for run in runs]
     return (
         f"{about.summary}, from {about.library}, native norm {about.native_norm}, "
-        f"{max(sizes):,.0f} parameters; {subject.steps} steps of {subject.batch_size}, "
-        f"learning rate {subject.learning_rate:g}, recipe {subject.training}. "
-        f"Data {subject.dataset}: {data.summary}; {data.source}; {data.licence}."
+        f"{max(sizes):,.0f} parameters; {group.steps} steps of {group.batch_size}, "
+        f"learning rate {group.learning_rate:g}, preset {group.training}. "
+        f"Data {group.dataset}: {data.summary}; {data.source}; {data.licence}."
     )
 
 
-def environment_rows(runs: Sequence[Run]) -> list[Row]:
+def environment_rows(runs: Sequence[EndedRun]) -> list[Row]:
     """What the runs were made with; where runs differ, every value."""
     values: dict[str, dict[str, None]] = {}
     for run in runs:

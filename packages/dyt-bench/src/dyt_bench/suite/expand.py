@@ -1,9 +1,9 @@
-"""Suite file -> validated suite -> cells.
+"""Suite file -> validated suite -> runs.
 
 A suite says what to run, never how::
 
     name: default
-    norms: [native, dyt]
+    variants: [native, dyt]
     seeds: [0]
     tasks:
       - domain: vision
@@ -31,17 +31,17 @@ from dyt_bench.discovery.extensions import (
     EXECUTORS,
     LOCAL,
     METRICS,
-    NORMS,
     RECIPES,
     SECTIONS,
+    VARIANTS,
     Point,
-    norm_names,
+    variant_names,
 )
 from dyt_bench.errors import DataError, UserError
 from dyt_bench.plugin.domain import Domain, Model
 from dyt_bench.plugin.extensions import AddedMetric
 from dyt_bench.plugin.files import digest_files
-from dyt_bench.plugin.task import NATIVE, Cell, Norm, Task, digest
+from dyt_bench.plugin.task import NATIVE, Run, Task, Variant, digest
 from dyt_bench.suite.quantities import seconds, size
 
 T = TypeVar("T")
@@ -54,8 +54,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class NormOptions(_Strict):
-    """One arm; in a suite file a name alone, or a mapping with options."""
+class VariantOptions(_Strict):
+    """One variant; in a suite file a name alone, or a mapping with options."""
 
     name: str
     alpha_init_value: Annotated[float, Field(gt=0)] | None = None
@@ -73,7 +73,9 @@ class TaskEntry(_Strict):
     domain: str
     models: Annotated[list[str], Field(min_length=1)] | None = None  # None: the first
     datasets: Annotated[list[str], Field(min_length=1)] | None = None  # None: the first
-    norms: Annotated[list[NormOptions], Field(min_length=1)] | None = None  # None: the suite's
+    variants: Annotated[list[VariantOptions], Field(min_length=1)] | None = (
+        None  # None: the suite's
+    )
     path: Path | None = None  # the user's data; relative to the suite file
     steps: Positive | None = None  # this and the rest: None means the model's own
     batch_size: Positive | None = None
@@ -81,7 +83,7 @@ class TaskEntry(_Strict):
     training: str | None = None
     train_samples: Positive | None = None  # None: all there are
     val_every: Positive | None = None
-    expected: dict[str, float] = {}  # norm -> what a paper reports
+    expected: dict[str, float] = {}  # variant -> what a paper reports
     expected_metric: str = ""  # of what; "": of the domain's metric
     source: str = ""  # the paper
 
@@ -92,17 +94,17 @@ class SuiteFile(_Strict):
     name: Name
     title: str = ""
     kind: Literal["training", "efficiency"] = "training"
-    norms: Annotated[list[NormOptions], Field(min_length=1)] = [
-        NormOptions(name=NATIVE),
-        NormOptions(name="dyt"),
+    variants: Annotated[list[VariantOptions], Field(min_length=1)] = [
+        VariantOptions(name=NATIVE),
+        VariantOptions(name="dyt"),
     ]
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = [0]
     steps: Positive | None = None  # for every task that does not say otherwise
-    metrics: list[str] = []  # that packages add, taken at the end of each cell
+    metrics: list[str] = []  # that packages add, taken at the end of each run
     sections: list[str] = []  # of the report, that packages add
-    executor: str = LOCAL  # where cells run
-    cell_timeout: Annotated[float, BeforeValidator(seconds)] | None = None  # "2h"; None: no limit
-    cell_memory: Annotated[int, BeforeValidator(size)] | None = None  # "8GiB"; None: no limit
+    executor: str = LOCAL  # where runs run
+    run_timeout: Annotated[float, BeforeValidator(seconds)] | None = None  # "2h"; None: no limit
+    run_memory: Annotated[int, BeforeValidator(size)] | None = None  # "8GiB"; None: no limit
     tasks: Annotated[list[TaskEntry], Field(min_length=1)]
 
 
@@ -110,36 +112,36 @@ class SuiteFile(_Strict):
 class Expected:
     """What a paper reports, to be shown beside what is measured."""
 
-    values: Mapping[str, float]  # norm label -> value
+    values: Mapping[str, float]  # variant label -> value
     metric: str
     source: str
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A validated suite; ``cells`` in the order they run.
+    """A validated suite; ``runs`` in the order they run.
 
-    A task's norms stand side by side, and the tasks of a seed before those of the next: cut off
+    A task's variants stand side by side, and the tasks of a seed before those of the next: cut off
     at any time, there is something to compare.
     """
 
     name: str
     title: str
     kind: Literal["training", "efficiency"]
-    cells: tuple[Cell, ...]
-    cell_timeout: float | None = None  # seconds that one cell may take; None: no limit
-    cell_memory: int | None = None  # bytes that one cell may hold; None: no limit
-    executor: str = LOCAL  # where cells run, by its name
+    runs: tuple[Run, ...]
+    run_timeout: float | None = None  # seconds that one run may take; None: no limit
+    run_memory: int | None = None  # bytes that one run may hold; None: no limit
+    executor: str = LOCAL  # where runs run, by its name
     sections: tuple[str, ...] = ()  # of the report, that packages add
     # "domain/model/dataset" -> what a paper reports there
     expected: Mapping[str, Expected] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[Task]:
-        return list(dict.fromkeys(cell.task for cell in self.cells))
+        return list(dict.fromkeys(run.task for run in self.runs))
 
-    def norms_of(self, task: Task) -> list[Norm]:
-        return [cell.norm for cell in self.cells if cell.task == task]
+    def variants_of(self, task: Task) -> list[Variant]:
+        return [run.variant for run in self.runs if run.task == task]
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,8 @@ class Selection:
     domains: tuple[str, ...] = ()  # empty: all
     seeds: int | None = None  # 0, 1, ... in place of the suite's
     steps: int | None = None  # for every task
-    cell_timeout: float | None = None  # seconds
-    cell_memory: int | None = None  # bytes
+    run_timeout: float | None = None  # seconds
+    run_memory: int | None = None  # bytes
     executor: str | None = None
 
 
@@ -171,37 +173,43 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
     document.check_rest(file)
     if selection.executor is not None:
         EXECUTORS.load(selection.executor)
-    shared = [document.norm(["norms", index], norm) for index, norm in enumerate(file.norms)]
+    shared = [
+        document.variant(["variants", index], variant)
+        for index, variant in enumerate(file.variants)
+    ]
     seeds = file.seeds if selection.seeds is None else list(range(selection.seeds))
-    cells: list[Cell] = []
-    entries: list[int] = []  # of each cell, its place among the tasks
+    runs: list[Run] = []
+    entries: list[int] = []  # of each run, its place among the tasks
     expected: dict[str, Expected] = {}
     for index, entry in enumerate(file.tasks):
         if wanted and entry.domain not in wanted:
             continue
         steps = selection.steps or entry.steps or file.steps
-        norms = shared
-        if entry.norms is not None:
-            at: list[str | int] = ["tasks", index, "norms"]
-            norms = [document.norm([*at, place], norm) for place, norm in enumerate(entry.norms)]
+        variants = shared
+        if entry.variants is not None:
+            at: list[str | int] = ["tasks", index, "variants"]
+            variants = [
+                document.variant([*at, place], variant)
+                for place, variant in enumerate(entry.variants)
+            ]
         for label in entry.expected:
             where: list[str | int] = ["tasks", index, "expected", label]
-            document.check_known(where, "norm", label, [norm.label for norm in norms])
+            document.check_known(where, "variant", label, [variant.label for variant in variants])
         for task in _expand(document, index, entry, found, seeds, steps, metrics):
-            cells += [Cell(task=task, norm=norm) for norm in norms]
-            entries += [index] * len(norms)
+            runs += [Run(task=task, variant=variant) for variant in variants]
+            entries += [index] * len(variants)
             if entry.expected:
                 metric = entry.expected_metric or found.domain(task.domain).metric.name
-                expected[task.question] = Expected(entry.expected, metric, entry.source)
-    _check_distinct(document, cells, entries, shared, seeds)
-    cells.sort(key=lambda cell: seeds.index(cell.task.seed))  # stable
+                expected[task.group] = Expected(entry.expected, metric, entry.source)
+    _check_distinct(document, runs, entries, shared, seeds)
+    runs.sort(key=lambda run: seeds.index(run.task.seed))  # stable
     return Suite(
         file.name,
         file.title or file.name,
         file.kind,
-        tuple(cells),
-        cell_timeout=selection.cell_timeout or file.cell_timeout,
-        cell_memory=selection.cell_memory or file.cell_memory,
+        tuple(runs),
+        run_timeout=selection.run_timeout or file.run_timeout,
+        run_memory=selection.run_memory or file.run_memory,
         executor=selection.executor or file.executor,
         sections=tuple(file.sections),
         expected=expected,
@@ -263,18 +271,18 @@ class _Document:
             got = "" if first["type"] == "missing" else f", got {first['input']!r}"
             raise self.error(where, f"{message}{got}") from None
 
-    def norm(self, where: list[str | int], options: NormOptions) -> Norm:
-        self.check_known(where, "norm", options.name, norm_names())
-        norm = Norm(**options.model_dump(), code_digest=self._code_digest(where, options))
-        if norm.recipe is not None and self.content.get("kind") == "efficiency":
+    def variant(self, where: list[str | int], options: VariantOptions) -> Variant:
+        self.check_known(where, "variant", options.name, variant_names())
+        variant = Variant(**options.model_dump(), code_digest=self._code_digest(where, options))
+        if variant.recipe is not None and self.content.get("kind") == "efficiency":
             raise self.error([*where, "recipe"], "an efficiency suite swaps layers, no recipe fits")
-        if norm.is_native and norm != Norm():
+        if variant.is_native and variant != Variant():
             raise self.error(where, "the native norm takes no options")
-        if norm.recipe is not None:
-            self.check_known([*where, "recipe"], "recipe", norm.recipe, RECIPES.names())
-            if norm.alpha_init_value is not None:
+        if variant.recipe is not None:
+            self.check_known([*where, "recipe"], "recipe", variant.recipe, RECIPES.names())
+            if variant.alpha_init_value is not None:
                 raise self.error(where, "give alpha_init_value or recipe: both choose alpha")
-        return norm
+        return variant
 
     def metrics(self, file: SuiteFile) -> dict[str, AddedMetric]:
         """Name -> metric, of those that the suite names; each is for some of its domains."""
@@ -307,10 +315,10 @@ class _Document:
         except UserError as error:
             raise self.error(where, str(error)) from None
 
-    def _code_digest(self, where: list[str | int], options: NormOptions) -> str:
-        """Of the norm and the recipe, where packages add them; neither is imported."""
+    def _code_digest(self, where: list[str | int], options: VariantOptions) -> str:
+        """Of the variant and the recipe, where packages add them; neither is imported."""
         named: list[tuple[Point[Any], list[str | int], str | None]] = [
-            (NORMS, where, options.name),
+            (VARIANTS, where, options.name),
             (RECIPES, [*where, "recipe"], options.recipe),
         ]
         found = []
@@ -331,8 +339,8 @@ class _Document:
 
     def _keys(self, where: list[str | int]) -> list[str]:
         level: type[_Strict] = SuiteFile
-        if "norms" in where:
-            level = NormOptions
+        if "variants" in where:
+            level = VariantOptions
         elif where[0] == "tasks":
             level = TaskEntry
         return list(level.model_fields)
@@ -431,7 +439,7 @@ def _expand(
                     learning_rate=entry.learning_rate or model.learning_rate,
                     training=training,
                     train_samples=entry.train_samples,
-                    variant=_variant(entry, model),
+                    overrides=_overrides(entry, model),
                     metrics=tuple(
                         (name, METRICS.code_digest(name))
                         for name, metric in metrics.items()
@@ -443,7 +451,7 @@ def _expand(
                 )
 
 
-def _variant(entry: TaskEntry, model: Model) -> str:
+def _overrides(entry: TaskEntry, model: Model) -> str:
     """What the entry chose otherwise than the model: two entries of one model differ in it."""
     chosen = {
         "lr": (entry.learning_rate, model.learning_rate),
@@ -482,15 +490,19 @@ def _data(
 
 
 def _check_distinct(
-    document: _Document, cells: list[Cell], entries: list[int], norms: list[Norm], seeds: list[int]
+    document: _Document,
+    runs: list[Run],
+    entries: list[int],
+    variants: list[Variant],
+    seeds: list[int],
 ) -> None:
     seen: set[str] = set()
-    for cell, entry in zip(cells, entries, strict=True):
-        if cell.identity in seen:
+    for run, entry in zip(runs, entries, strict=True):
+        if run.identity in seen:
             where: list[str | int] = ["tasks", entry]
-            for name, values in (("norms", norms), ("seeds", seeds)):
+            for name, values in (("variants", variants), ("seeds", seeds)):
                 again = [i for i, value in enumerate(values) if value in values[:i]]
                 if again:
                     where = [name, again[0]]
-            raise document.error(where, f"the cell {cell.label} is listed twice")
-        seen.add(cell.identity)
+            raise document.error(where, f"the run {run.label} is listed twice")
+        seen.add(run.identity)

@@ -15,10 +15,10 @@ from rich.console import Console
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.domain import Domain
+from dyt_bench.testing.examined import examined_domains
 from dyt_bench.testing.rule import Verdict
 from dyt_bench.testing.rules import RULES
 from dyt_bench.testing.rules.declared import contract
-from dyt_bench.testing.tested import subjects
 
 _MARKS = {
     "kept": "[green]✓[/]",
@@ -47,16 +47,16 @@ def check(
     """
     domain = _find(name, found)
     verdicts: dict[str, list[Verdict]] = {}
-    for subject in subjects(domain, models=models, dataset=dataset, path=path):
-        if subject.verdict(contract).state == "kept":
-            list(domain.datasets[subject.dataset].files(path))  # what is missing is not its fault
-        _console.print(f"[bold]{name}[/]: {subject.model} on {subject.dataset}")
-        verdicts[subject.model] = []
+    for examined in examined_domains(domain, models=models, dataset=dataset, path=path):
+        if examined.verdict(contract).state == "kept":
+            list(domain.datasets[examined.dataset].files(path))  # what is missing is not its fault
+        _console.print(f"[bold]{name}[/]: {examined.model} on {examined.dataset}")
+        verdicts[examined.model] = []
         for rule in RULES:
             with _console.status(rule.name):
                 start = time.monotonic()
-                verdict = subject.verdict(rule)
-            verdicts[subject.model].append(verdict)
+                verdict = examined.verdict(rule)
+            verdicts[examined.model].append(verdict)
             seconds = f"{time.monotonic() - start:.1f} s"
             _console.print(f"  {_MARKS[verdict.state]} {rule.name:<16}[dim]{seconds:>7}[/]")
             if verdict.state != "kept":

@@ -9,9 +9,9 @@ from pathlib import Path
 from dyt_bench.discovery.domains import unknown
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.domain import Domain
+from dyt_bench.testing.examined import ExaminedDomain, examined_domains
 from dyt_bench.testing.rule import Rule
 from dyt_bench.testing.rules import RULES
-from dyt_bench.testing.tested import Subject, subjects
 
 
 def conformance(
@@ -43,21 +43,21 @@ def conformance(
     for name in slow:
         if name not in known:
             raise UserError(unknown("rule", name, known))
-    chosen = subjects(domain, models=models, dataset=dataset, path=path)
+    chosen = examined_domains(domain, models=models, dataset=dataset, path=path)
     cases = [
         pytest.param(
-            subject,
+            examined,
             rule,
-            id=rule.name if len(chosen) == 1 else f"{subject.model}-{rule.name}",
+            id=rule.name if len(chosen) == 1 else f"{examined.model}-{rule.name}",
             marks=[pytest.mark.slow] if rule.name in slow else [],
         )
-        for subject in chosen
+        for examined in chosen
         for rule in RULES
     ]
 
-    @pytest.mark.parametrize(("subject", "rule"), cases)
-    def keeps(subject: Subject, rule: Rule) -> None:
-        verdict = subject.verdict(rule)
+    @pytest.mark.parametrize(("examined", "rule"), cases)
+    def keeps(examined: ExaminedDomain, rule: Rule) -> None:
+        verdict = examined.verdict(rule)
         if verdict.state == "broken":
             if verdict.cause is not None:
                 traceback.print_exception(verdict.cause)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from dyt_bench.testing.tested import Subject
+    from dyt_bench.testing.examined import ExaminedDomain
 
 State = Literal["kept", "note", "broken", "skipped"]
-Examine = Callable[["Subject"], None]
+Examine = Callable[["ExaminedDomain"], None]
 
 
 class Broken(Exception):
-    """A rule does not hold. Raised by what examines it, and by the parts of a `Subject`.
+    """A rule does not hold. Raised by what examines it, and by the parts of a `ExaminedDomain`.
 
     Args:
         seen: one sentence, what the domain did.
@@ -40,10 +40,10 @@ class Rule:
     examine: Examine  # raises Broken, or Remark
     needs: tuple[str, ...] = ()  # rules without which this one cannot be examined
 
-    def verdict(self, subject: Subject) -> Verdict:
-        """Whether ``subject`` keeps the rule. What is no fault of the domain is raised."""
+    def verdict(self, examined: ExaminedDomain) -> Verdict:
+        """Whether ``examined`` keeps the rule. What is no fault of the domain is raised."""
         try:
-            self.examine(subject)
+            self.examine(examined)
         except Broken as broken:
             return Verdict(self, "broken", broken.seen, broken.change, broken.__cause__)
         except Remark as remark:

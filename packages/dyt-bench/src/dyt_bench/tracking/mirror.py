@@ -1,4 +1,4 @@
-"""One cell's record and the run it fills."""
+"""One run's record and the run it fills."""
 
 import json
 import math
@@ -22,13 +22,13 @@ from dyt_bench.tracking.view import GROUP_PARAM
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-IDENTITY_TAG = "dyt_bench.cell"
+IDENTITY_TAG = "dyt_bench.run"
 # Set once parameters and data set are there: what a run has from its start, it has whole.
 _ENTERED_TAG = "dyt_bench.entered"
 _MODEL_TAG = "dyt_bench.model"  # set once the weights are there
 _NOT_IN_MODELS = re.compile(r"[/:.%\"']+")  # MLflow takes none of them in a model's name
 _LOADING = (
-    "A state dict, for `dyt_bench.records.weights.load_weights(FOLDER)` where the cell's folder "
+    "A state dict, for `dyt_bench.records.weights.load_weights(FOLDER)` where the run's folder "
     "is, or "
     'for `torch.load("weights.pt", weights_only=True)`.'
 )
@@ -71,7 +71,7 @@ class Mirror:
             key = run_key(about)
             known = store.runs.get(key)
             if known is not None and result is not None and _is_whole(known, result):
-                store.set_tags(known, {KIND_TAG: "cell"})
+                store.set_tags(known, {KIND_TAG: "run"})
                 return True
             self._known = self._enter(store, key, about)
         known = self._known
@@ -91,11 +91,11 @@ class Mirror:
     def _enter(self, store: Store, key: str, about: dict[str, Any]) -> Known:
         parameters, environment = about["parameters"], about["environment"]
         tags = {
-            KIND_TAG: "cell",
+            KIND_TAG: "run",
             IDENTITY_TAG: about["identity"],
             WORKSPACE_TAG: self.workspace_id,
             "dyt_bench.task": about["task_identity"],
-            "arm": arm(parameters),
+            "model_variant": model_variant(parameters),
             "mlflow.source.name": "dyt-bench",
             "mlflow.source.type": "LOCAL",
             "mlflow.source.git.commit": environment["commit"],
@@ -109,7 +109,7 @@ class Mirror:
         if _ENTERED_TAG not in known.tags:
             log_start(store, known.run_id, parameters, about["digests"]["data"])
             store.set_tags(known, {_ENTERED_TAG: "yes"})
-        store.set_tags(known, {KIND_TAG: "cell", WORKSPACE_TAG: self.workspace_id})
+        store.set_tags(known, {KIND_TAG: "run", WORKSPACE_TAG: self.workspace_id})
         return known
 
     def _log(self, store: Store, known: Known, new: "list[Metric]") -> None:
@@ -197,20 +197,20 @@ class Mirror:
 
 
 def run_key(about: Mapping[str, Any]) -> str:
-    """What tells a run from all others: a cell begun anew, with --fresh, is another run."""
+    """What tells a run from all others: a run begun anew, with --fresh, is another run."""
     return f"{about['identity']}@{about['started']}"
 
 
-def arm(parameters: Mapping[str, Any]) -> str:
+def model_variant(parameters: Mapping[str, Any]) -> str:
     """What seeds are grouped by: ``vision/vit dyt``."""
-    return f"{parameters['domain']}/{parameters['model']} {parameters['norm']}"
+    return f"{parameters['domain']}/{parameters['model']} {parameters['variant']}"
 
 
 def log_start(store: Store, run_id: str, parameters: Mapping[str, Any], data_digest: str) -> None:
     """Parameters and the data set, which a run has from its start."""
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-    grouped = {**parameters, GROUP_PARAM: parameters["norm"]}
+    grouped = {**parameters, GROUP_PARAM: parameters["variant"]}
     params = [Param(key, str(value)) for key, value in grouped.items()]
     store.client.log_batch(run_id, params=params)
     dataset = Dataset(

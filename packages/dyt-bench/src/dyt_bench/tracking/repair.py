@@ -4,9 +4,9 @@ from dyt_bench.tracking.store import KIND_TAG, WORKSPACE_TAG, Store
 
 
 def repair(store: Store, workspace_id: str) -> int:
-    """Mark every running cell of the workspace as killed, at its last point; how many there were.
+    """Mark every running run of the workspace as killed, at its last point; returns how many.
 
-    Only for a caller who knows that nothing of the workspace runs. A cell that then goes on
+    Only for a caller who knows that nothing of the workspace runs. A run that then goes on
     runs again in the same run.
     """
     left = [

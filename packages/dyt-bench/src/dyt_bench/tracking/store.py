@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 KEY_TAG = "dyt_bench.key"
-KIND_TAG = "kind"  # "cell", "earlier cell" (no longer of its suite), "summary", "measurement"
+KIND_TAG = "kind"  # "run", "earlier run" (no longer of its suite), "summary", "measurement"
 WORKSPACE_TAG = "dyt_bench.workspace"
 NOTE_TAG = "mlflow.note.content"  # Markdown that MLflow shows as the description
 

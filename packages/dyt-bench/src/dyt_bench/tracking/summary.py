@@ -1,7 +1,7 @@
-"""Summary runs: one for each domain, model and norm, with what its seeds come to together.
+"""Summary runs: one for each domain, model and variant, with what its seeds come to together.
 
-What is logged is named ``section/subject metric``, and a subject's metrics are its own: charts
-of all summaries, grouped by norm, then never average one model with another.
+What is logged is named ``section/group metric``, and a group's metrics are its own: charts
+of all summaries, grouped by variant, then never average one model with another.
 """
 
 import tempfile
@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.plugin.atomic import read_json
-from dyt_bench.plugin.task import NATIVE, Cell, digest
+from dyt_bench.plugin.task import NATIVE, Run, digest
 from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
-from dyt_bench.tracking.mirror import arm, by_layer, log_start, run_key
+from dyt_bench.tracking.mirror import by_layer, log_start, model_variant, run_key
 from dyt_bench.tracking.store import KIND_TAG, NOTE_TAG, WORKSPACE_TAG, Store, points
-from dyt_bench.tracking.view import SUBJECT_TAG, Subject, publish
+from dyt_bench.tracking.view import GROUP_TAG, GroupView, publish
 
 if TYPE_CHECKING:
-    from dyt_bench.verdicts import results as report
-    from dyt_bench.verdicts.results import Run
+    from dyt_bench.verdicts import results
+    from dyt_bench.verdicts.results import EndedRun
     from dyt_bench.verdicts.standings import Standing
 
 RESULT, CURVES, COST, DIAGNOSTICS = "result", "curves", "cost", "diagnostics"
-_GROUP_TAG = "dyt_bench.summary_of"  # subject and norm: what there is one summary of
+_SUMMARY_TAG = "dyt_bench.summary_of"
 _DRAWN_TAG = "dyt_bench.figures"  # set once they are there
 _PATIENCE = 50  # a preview waits so many times longer than it took: 2 % of a core at most
-# In a cell's summary, and as a chart names it.
+# In a run's summary, and as a chart names it.
 _COSTS = {
     "time/step_ms_median": "step time ms",
     "memory/peak_mib": "peak memory MiB",
@@ -43,8 +43,8 @@ class Summary:
     """What one summary run is made of."""
 
     key: str
-    subject: "report.Subject"
-    group: str
+    group: "results.TaskGroup"
+    of: str  # group and variant: what there is one summary of
     name: str
     params: dict[str, Any]
     tags: dict[str, str]
@@ -66,23 +66,23 @@ class Summaries:
         runs, standings = self._judge()
         self._fill(store, runs, standings)
         with tempfile.TemporaryDirectory() as folder:
-            drawn: dict[report.Subject, Path] = {}  # subject -> its figures
+            drawn: dict[results.TaskGroup, Path] = {}  # group -> its figures
             for summary in summarize(runs, standings, self.found):
                 known = store.runs[summary.key]
                 if _DRAWN_TAG not in known.tags:
-                    if summary.subject not in drawn:
-                        drawn[summary.subject] = Path(folder) / str(len(drawn))
-                        _draw(summary.subject, runs, standings, self.found, drawn[summary.subject])
-                    figures = str(drawn[summary.subject])
+                    if summary.group not in drawn:
+                        drawn[summary.group] = Path(folder) / str(len(drawn))
+                        _draw(summary.group, runs, standings, self.found, drawn[summary.group])
+                    figures = str(drawn[summary.group])
                     store.client.log_artifacts(known.run_id, figures, "figures")
                     store.set_tags(known, {_DRAWN_TAG: "yes"})
-        judged = subjects((run.subject for run in runs if run.is_judged), self.found)
+        judged = groups((run.group for run in runs if run.is_judged), self.found)
         self._sort(store, judged)
         if judged:
             publish(store, self.title, list(judged.values()), standings)
         return True
 
-    def _judge(self) -> "tuple[list[Run], list[Standing]]":
+    def _judge(self) -> "tuple[list[EndedRun], list[Standing]]":
         from dyt_bench.verdicts.results import Evidence, load_runs
         from dyt_bench.verdicts.standings import leaderboard
 
@@ -90,14 +90,16 @@ class Summaries:
         timings = self.workspace.timings(self.records)
         return runs, leaderboard(Evidence(self.title, runs, timings), self.found)
 
-    def _fill(self, store: Store, runs: "Sequence[Run]", standings: "Sequence[Standing]") -> None:
+    def _fill(
+        self, store: Store, runs: "Sequence[EndedRun]", standings: "Sequence[Standing]"
+    ) -> None:
         """Every summary, its figures apart, in the place of what was one of fewer seeds."""
         for summary in summarize(runs, standings, self.found):
             known = store.runs.get(summary.key)
             if known is None or known.status != "FINISHED":
                 self._make(store, summary)
             for key, other in list(store.runs.items()):
-                if other.tags.get(_GROUP_TAG) == summary.group and key != summary.key:
+                if other.tags.get(_SUMMARY_TAG) == summary.of and key != summary.key:
                     store.delete(key)
 
     def _make(self, store: Store, summary: Summary) -> None:
@@ -108,48 +110,48 @@ class Summaries:
         store.log_points(known.run_id, [point for row in summary.rows for point in points(row)])
         store.terminate(known, "FINISHED", summary.ended)
 
-    def _sort(self, store: Store, named: "Mapping[report.Subject, Subject]") -> None:
-        """Say of which subject a cell is; one that the suite no longer has leaves its charts."""
-        from dyt_bench.verdicts import results as report
+    def _sort(self, store: Store, named: "Mapping[results.TaskGroup, GroupView]") -> None:
+        """Say of which group a run is; one that the suite no longer has leaves its charts."""
+        from dyt_bench.verdicts import results
 
         begun = {run_key(about): about for record in self.records if (about := record.about())}
         for key, known in store.runs.items():
             ours = known.tags.get(WORKSPACE_TAG) == self.workspace_id
-            if ours and known.tags.get(KIND_TAG) == "cell" and key not in begun:
-                store.set_tags(known, {KIND_TAG: "earlier cell"})
+            if ours and known.tags.get(KIND_TAG) == "run" and key not in begun:
+                store.set_tags(known, {KIND_TAG: "earlier run"})
             elif key in begun:
-                subject = named.get(report.Subject.of(begun[key]["parameters"]))
-                if subject is not None:
-                    store.set_tags(known, {SUBJECT_TAG: subject.name})
+                group = named.get(results.TaskGroup.of(begun[key]["parameters"]))
+                if group is not None:
+                    store.set_tags(known, {GROUP_TAG: group.name})
 
 
 class Preview(Summaries):
-    """Views and summaries while a suite runs: there from its start, and filled as cells end.
+    """Views and summaries while a suite runs: there from its start, and filled as runs end.
 
     Args:
-        cells: what the suite starts with; more seeds of the same do not change its views.
+        runs: what the suite starts with; more seeds of the same do not change its views.
     """
 
     def __init__(
-        self, name: str, title: str, cells: Sequence[Cell], found: Discovery, workspace: Workspace
+        self, name: str, title: str, runs: Sequence[Run], found: Discovery, workspace: Workspace
     ) -> None:
-        from dyt_bench.verdicts.results import Subject as Key
+        from dyt_bench.verdicts.results import TaskGroup as Key
 
         super().__init__(title, [], found, workspace)
         self.path = workspace.suite_path(name)
-        self.named = subjects((Key.of(cell.parameters()) for cell in cells), found)
-        self._ended = -1  # cells, when the store was last told
+        self.named = groups((Key.of(run.parameters()) for run in runs), found)
+        self._ended = -1  # runs, when the store was last told
         self._due = 0.0
 
     def send(self, store: Store, *, last: bool) -> bool:
-        """Bring views and summaries up to the cells that have ended."""
+        """Bring views and summaries up to the runs that have ended."""
         if last:  # what there is to say at the end, `Summaries` says
             return True
         start = time.monotonic()
         if start < self._due:
             return False
-        about = read_json(self.path) or {"cells": []}
-        self.records = [Record(self.workspace.cells / folder) for folder in about["cells"]]
+        about = read_json(self.path) or {"runs": []}
+        self.records = [Record(self.workspace.runs / folder) for folder in about["runs"]]
         ended = sum(record.result_path.exists() for record in self.records)
         self._sort(store, self.named)
         if ended != self._ended:
@@ -161,14 +163,16 @@ class Preview(Summaries):
         return False
 
 
-def subjects(keys: "Iterable[report.Subject]", found: Discovery) -> "dict[report.Subject, Subject]":
+def groups(
+    keys: "Iterable[results.TaskGroup]", found: Discovery
+) -> "dict[results.TaskGroup, GroupView]":
     """What is compared, each with the names of its own metrics."""
-    from dyt_bench.verdicts.results import subject_names
+    from dyt_bench.verdicts.results import group_names
 
-    names = subject_names(keys)
+    names = group_names(keys)
     models = [key.model for key in names]
     return {
-        key: Subject(
+        key: GroupView(
             name=name,
             short=key.model if models.count(key.model) == 1 else name,
             metric=found.domain(key.domain).metric,
@@ -178,35 +182,35 @@ def subjects(keys: "Iterable[report.Subject]", found: Discovery) -> "dict[report
 
 
 def summarize(
-    runs: "Sequence[Run]", standings: "Sequence[Standing]", found: Discovery
+    runs: "Sequence[EndedRun]", standings: "Sequence[Standing]", found: Discovery
 ) -> list[Summary]:
-    """One summary for each subject and norm that has a finished run, in the order of the runs."""
+    """One summary for each group and variant that has a finished run, in the order of the runs."""
     summaries = []
-    for key, subject in subjects((run.subject for run in runs if run.is_judged), found).items():
-        own = [run for run in runs if run.subject == key and run.is_judged]
-        timed = any(s.subject == key and s.speed is not None for s in standings)
-        for norm in dict.fromkeys(run.norm for run in own):
-            standing = [s for s in standings if (s.subject, s.norm) == (key, norm)]
-            seeds = [run for run in own if run.norm == norm]
+    for key, group in groups((run.group for run in runs if run.is_judged), found).items():
+        own = [run for run in runs if run.group == key and run.is_judged]
+        timed = any(s.group == key and s.speed is not None for s in standings)
+        for variant in dict.fromkeys(run.variant for run in own):
+            standing = [s for s in standings if (s.group, s.variant) == (key, variant)]
+            seeds = [run for run in own if run.variant == variant]
             judged = standing[0] if standing else None
-            summaries.append(_summarize(subject, norm, seeds, judged, timed=timed))
+            summaries.append(_summarize(group, variant, seeds, judged, timed=timed))
     return summaries
 
 
 def _summarize(
-    subject: Subject,
-    norm: str,
-    runs: "Sequence[Run]",
+    group: GroupView,
+    variant: str,
+    runs: "Sequence[EndedRun]",
     standing: "Standing | None",
     *,
     timed: bool,
 ) -> Summary:
-    metric = subject.metric.name
+    metric = group.metric.name
     ended = max(run.result.ended for run in runs)
     values = [run.result.last[metric] for run in runs]
     ends = {
-        subject.key(RESULT, metric): fmean(values),
-        subject.key(RESULT, f"{metric} at best"): fmean(r.result.best[metric] for r in runs),
+        group.key(RESULT, metric): fmean(values),
+        group.key(RESULT, f"{metric} at best"): fmean(r.result.best[metric] for r in runs),
         "summary/mean": fmean(values),
         "summary/least": min(values),
         "summary/most": max(values),
@@ -215,7 +219,7 @@ def _summarize(
     for name, title in _COSTS.items():
         measured = [r.result.summary[name] for r in runs if name in r.result.summary]
         if measured:
-            ends[subject.key(COST, title)] = fmean(measured)
+            ends[group.key(COST, title)] = fmean(measured)
     verdict = "the reference"
     if standing is not None:
         verdict = standing.comparison.verdict
@@ -224,14 +228,14 @@ def _summarize(
             ends["summary/gain_low"], ends["summary/gain_high"] = standing.comparison.interval
     # The native norm, which has no standing, is what the others are measured by: 1.
     speed = standing.speed if standing is not None else None
-    if speed is not None or (timed and norm == NATIVE):
+    if speed is not None or (timed and variant == NATIVE):
         ratio = 1.0 if speed is None else speed.ratio.middle
-        ends[subject.key(COST, "step time ratio")] = ends["summary/step_ratio"] = ratio
+        ends[group.key(COST, "step time ratio")] = ends["summary/step_ratio"] = ratio
     curves = {
-        subject.key(CURVES, metric): _mean_curve(runs, metric),
-        subject.key(CURVES, "train/loss"): _mean_curve(runs, "train/loss"),
-        subject.key(DIAGNOSTICS, "alpha by layer"): by_layer([r.result.alpha for r in runs]),
-        subject.key(DIAGNOSTICS, "saturated share by layer"): by_layer(
+        group.key(CURVES, metric): _mean_curve(runs, metric),
+        group.key(CURVES, "train/loss"): _mean_curve(runs, "train/loss"),
+        group.key(DIAGNOSTICS, "alpha by layer"): by_layer([r.result.alpha for r in runs]),
+        group.key(DIAGNOSTICS, "saturated share by layer"): by_layer(
             [r.result.saturation for r in runs]
         ),
     }
@@ -242,25 +246,25 @@ def _summarize(
         for step, value in curve.items()
     ]
     parameters = runs[0].parameters
-    shared = ("norm", "domain", "model", "dataset", "steps", "batch_size", "learning_rate")
+    shared = ("variant", "domain", "model", "dataset", "steps", "batch_size", "learning_rate")
     numbers = sorted(int(run.parameters["seed"]) for run in runs)
     about = [(run.about["identity"], run.about["started"], run.result.ended) for run in runs]
-    group = f"{subject.name} {norm}"
+    of = f"{group.name} {variant}"
     tags = {
         KIND_TAG: "summary",
-        _GROUP_TAG: group,
-        "arm": arm(parameters),
+        _SUMMARY_TAG: of,
+        "model_variant": model_variant(parameters),
         "verdict": verdict,
         "seeds": str(len(runs)),
         "digest.data": runs[0].about["digests"]["data"],
         "mlflow.source.name": "dyt-bench",
-        NOTE_TAG: _note(subject, norm, runs, standing),
+        NOTE_TAG: _note(group, variant, runs, standing),
     }
     return Summary(
-        key=f"summary {digest(group, about, ends)}",
-        subject=runs[0].subject,
-        group=group,
-        name=f"{subject.name} {norm}",
+        key=f"summary {digest(of, about, ends)}",
+        group=runs[0].group,
+        of=of,
+        name=f"{group.name} {variant}",
         params={
             **{name: parameters[name] for name in shared},
             "seeds": ", ".join(map(str, numbers)),
@@ -271,7 +275,7 @@ def _summarize(
     )
 
 
-def _mean_curve(runs: "Sequence[Run]", metric: str) -> dict[int, float]:
+def _mean_curve(runs: "Sequence[EndedRun]", metric: str) -> dict[int, float]:
     """Step -> mean over those runs that logged the metric at it."""
     values: dict[int, list[float]] = {}
     for run in runs:
@@ -281,11 +285,13 @@ def _mean_curve(runs: "Sequence[Run]", metric: str) -> dict[int, float]:
     return {step: fmean(found) for step, found in sorted(values.items())}
 
 
-def _note(subject: Subject, norm: str, runs: "Sequence[Run]", standing: "Standing | None") -> str:
+def _note(
+    group: GroupView, variant: str, runs: "Sequence[EndedRun]", standing: "Standing | None"
+) -> str:
     """The description, in Markdown: the verdict, and the seeds it comes from."""
-    metric = subject.metric
+    metric = group.metric
     mean = fmean(run.result.last[metric.name] for run in runs)
-    lines = [f"**{subject.name}, {norm}**: {metric.title} {mean:.4g}, mean of {len(runs)} seeds."]
+    lines = [f"**{group.name}, {variant}**: {metric.title} {mean:.4g}, mean of {len(runs)} seeds."]
     if standing is not None:
         comparison = standing.comparison
         bounds = ""
@@ -307,22 +313,22 @@ def _note(subject: Subject, norm: str, runs: "Sequence[Run]", standing: "Standin
 
 
 def _draw(
-    subject: "report.Subject",
-    runs: "Sequence[Run]",
+    group: "results.TaskGroup",
+    runs: "Sequence[EndedRun]",
     standings: "Sequence[Standing]",
     found: Discovery,
     folder: Path,
 ) -> None:
-    """The report's figures, of one subject alone."""
+    """The report's figures, of one group alone."""
     from dyt_bench.report.figures import curves, effects
     from dyt_bench.report.figures.style import LIGHT, drawn
-    from dyt_bench.verdicts.results import subject_names
+    from dyt_bench.verdicts.results import group_names
 
     folder.mkdir()
-    own = [run for run in runs if run.subject == subject and run.is_judged]
-    names = subject_names(run.subject for run in runs)
-    metrics = {subject.domain: found.domain(subject.domain).metric}
+    own = [run for run in runs if run.group == group and run.is_judged]
+    names = group_names(run.group for run in runs)
+    metrics = {group.domain: found.domain(group.domain).metric}
     with drawn(LIGHT):
         curves.sheet(own, names, metrics, LIGHT).savefig(folder / "curves.png")
-        if compared := [standing for standing in standings if standing.subject == subject]:
+        if compared := [standing for standing in standings if standing.group == group]:
             effects.summary(compared, LIGHT).savefig(folder / "summary.png")

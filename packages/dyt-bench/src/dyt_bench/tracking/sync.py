@@ -20,7 +20,7 @@ class Synced:
 
     suite: str
     experiment_id: str
-    cells: int  # begun, whether they ended or not
+    runs: int  # begun, whether they ended or not
     new: int  # of them, runs that the store did not have
     repaired: int  # runs that were left running
 
@@ -56,7 +56,7 @@ def sync_suites(
 def _sync(name: str, workspace: Workspace, uri: str, found: Discovery, *, live: bool) -> Synced:
     about = read_json(workspace.suite_path(name))
     assert about is not None  # it was listed
-    records = [Record(workspace.cells / folder) for folder in about["cells"]]
+    records = [Record(workspace.runs / folder) for folder in about["runs"]]
     records = [record for record in records if record.about()]
     store = Store(uri, f"dyt-bench/{name}", workspace.artifacts)
     store.open()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.plugin.task import Cell
+from dyt_bench.plugin.task import Run
 from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.mirror import Mirror
@@ -79,12 +79,12 @@ class Tracker:
         """A finished run of something measured at once, which has no record."""
         self._new.put(_Measurement(name, params, metrics, tags))
 
-    def preview(self, suite: str, title: str, cells: Sequence[Cell], found: Discovery) -> None:
-        """Views and summary runs of a suite from now on, filled as its cells end."""
-        self._new.put(Preview(suite, title, cells, found, self.workspace))
+    def preview(self, suite: str, title: str, runs: Sequence[Run], found: Discovery) -> None:
+        """Views and summary runs of a suite from now on, filled as its runs end."""
+        self._new.put(Preview(suite, title, runs, found, self.workspace))
 
     def summarize(self, title: str, records: Sequence[Record], found: Discovery) -> None:
-        """Summary runs and views of a suite, once its cells are through."""
+        """Summary runs and views of a suite, once its runs are through."""
         self._new.put(Summaries(title, records, found, self.workspace))
 
     def close(self, patience_s: float = CLOSE_S) -> None:

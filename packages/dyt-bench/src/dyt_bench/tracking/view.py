@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from dyt_bench.verdicts.standings import Standing
 
 OVERVIEW = "overview"
-SUBJECT_TAG = "subject"  # of a cell: what its norms are compared on
-# What the views group by: the norm. MLflow colours a group by a hash of the parameter's name and
+GROUP_TAG = "group"  # of a run: the task group that it belongs to
+# What the views group by: the variant. MLflow colours a group by a hash of the parameter's name and
 # value, and under the name "norm" it makes native and dyt two greys.
 GROUP_PARAM = "normalization"
 _TAG = "mlflow.sharedViewState."
@@ -31,8 +31,8 @@ _SMOOTH = {"lineSmoothness": 40}  # a batch's loss jumps
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model on a data set, under whatever norm."""
+class GroupView:
+    """A model on a data set, under whatever variant."""
 
     name: str  # "vision/vit", with what tells it from the suite's others
     short: str  # "vit", where that is enough: charts have narrow titles
@@ -45,7 +45,7 @@ class Subject:
 
     @property
     def view(self) -> str:
-        """The name of the view of its cells."""
+        """The name of the view of its runs."""
         return re.sub(r"[^a-z0-9.]+", "-", self.name.lower())
 
 
@@ -60,14 +60,14 @@ def address(base: str, experiment_id: str, view: str | None) -> str:
 def publish(
     store: Store,
     title: str,
-    subjects: Sequence[Subject],
+    groups: Sequence[GroupView],
     standings: "Sequence[Standing]",
 ) -> None:
     """Write the views of a suite, and the experiment's description that leads to them."""
-    views = {OVERVIEW: _overview(subjects)}
-    views |= {subject.view: _cells(subject) for subject in subjects}
+    views = {OVERVIEW: _overview(groups)}
+    views |= {group.view: _runs(group) for group in groups}
     tags = {f"{_TAG}{name}": _pack(name, state) for name, state in views.items()}
-    tags[NOTE_TAG] = _note(title, store.experiment_id, subjects, standings)
+    tags[NOTE_TAG] = _note(title, store.experiment_id, groups, standings)
     # Without it MLflow opens the page that it made for language model applications.
     tags["mlflow.experimentKind"] = "custom_model_development"
     for key, value in tags.items():
@@ -80,18 +80,18 @@ def has_overview(tags: Mapping[str, str]) -> bool:
     return f"{_TAG}{OVERVIEW}" in tags
 
 
-def _overview(subjects: Sequence[Subject]) -> dict[str, Any]:
-    """Summaries grouped by norm: a chart a subject in every section."""
-    # One kind of chart for every subject, then the next kind.
-    charts = [_of(s, _bar, "result", s.metric.name) for s in subjects]
-    charts += [_of(s, _line, "curves", s.metric.name) for s in subjects]
-    charts += [{**_of(s, _line, "curves", "train/loss"), **_SMOOTH} for s in subjects]
-    charts += [_of(s, _bar, "cost", "step time ratio") for s in subjects]
-    charts += [_of(s, _bar, "cost", "peak memory MiB") for s in subjects]
-    charts += [_of(s, _line, "diagnostics", "alpha by layer") for s in subjects]
-    charts += [_of(s, _line, "diagnostics", "saturated share by layer") for s in subjects]
+def _overview(groups: Sequence[GroupView]) -> dict[str, Any]:
+    """Summaries grouped by variant: a chart a group in every section."""
+    # One kind of chart for every group, then the next kind.
+    charts = [_of(s, _bar, "result", s.metric.name) for s in groups]
+    charts += [_of(s, _line, "curves", s.metric.name) for s in groups]
+    charts += [{**_of(s, _line, "curves", "train/loss"), **_SMOOTH} for s in groups]
+    charts += [_of(s, _bar, "cost", "step time ratio") for s in groups]
+    charts += [_of(s, _bar, "cost", "peak memory MiB") for s in groups]
+    charts += [_of(s, _line, "diagnostics", "alpha by layer") for s in groups]
+    charts += [_of(s, _line, "diagnostics", "saturated share by layer") for s in groups]
     hidden = [f"summary/{name}" for name in _PROGRAMS]
-    for s in subjects:
+    for s in groups:
         hidden += [s.key("result", f"{s.metric.name} at best")]
         hidden += [s.key("cost", name) for name in ("step time ms", "throughput units per s")]
     charts += [{**_bar(name, "result"), "deleted": True} for name in hidden]
@@ -99,20 +99,20 @@ def _overview(subjects: Sequence[Subject]) -> dict[str, Any]:
 
 
 def _of(
-    subject: Subject, chart: Callable[[str, str], dict[str, Any]], section: str, metric: str
+    group: GroupView, chart: Callable[[str, str], dict[str, Any]], section: str, metric: str
 ) -> dict[str, Any]:
-    """A chart of a subject's own metric."""
+    """A chart of a group's own metric."""
     shown_in = {"curves": "learning curves"}.get(section, section)
-    return chart(subject.key(section, metric), shown_in)
+    return chart(group.key(section, metric), shown_in)
 
 
 # Of every summary under one name, for programs and for the table.
 _PROGRAMS = ("mean", "least", "most", "seeds", "gain", "gain_low", "gain_high", "step_ratio")
 
 
-def _cells(subject: Subject) -> dict[str, Any]:
-    """One subject's cells grouped by norm: lines are means over seeds."""
-    metric = subject.metric.name
+def _runs(group: GroupView) -> dict[str, Any]:
+    """One group's runs grouped by variant: lines are means over seeds."""
+    metric = group.metric.name
     charts = [
         _bar(metric, "result"),
         _bar(f"best/{metric}", "result"),
@@ -125,7 +125,7 @@ def _cells(subject: Subject) -> dict[str, Any]:
         _line("diagnostics/saturated share by layer", "diagnostics"),
         _line("system/cpu_utilization_percentage", "diagnostics"),
     ]
-    search = f"tags.{KIND_TAG} = 'cell' and tags.{SUBJECT_TAG} = '{subject.name}'"
+    search = f"tags.{KIND_TAG} = 'run' and tags.{GROUP_TAG} = '{group.name}'"
     return _state(search, charts)
 
 
@@ -210,17 +210,17 @@ def _pack(name: str, state: Mapping[str, Any]) -> str:
 
 
 def _note(
-    title: str, experiment_id: str, subjects: Iterable[Subject], standings: "Sequence[Standing]"
+    title: str, experiment_id: str, groups: Iterable[GroupView], standings: "Sequence[Standing]"
 ) -> str:
     """The experiment's description, in Markdown: the leaderboard and the way to every view."""
     from dyt_bench.report.page import markdown_table
     from dyt_bench.report.words import compact_row
 
-    links = [f"[{s.name}]({address('', experiment_id, s.view)[1:]})" for s in subjects]
+    links = [f"[{s.name}]({address('', experiment_id, s.view)[1:]})" for s in groups]
     overview = address("", experiment_id, OVERVIEW)[1:]
     parts = [
         f"**{title}**",
-        f"[Overview: norms compared, means over seeds]({overview})",
+        f"[Overview: variants compared, means over seeds]({overview})",
         f"Seed by seed: {', '.join(links)}",
     ]
     if standings:

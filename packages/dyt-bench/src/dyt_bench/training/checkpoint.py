@@ -49,7 +49,7 @@ class Stop:
 
 
 class Checkpoints(Callback):
-    """Keeps the last checkpoint of a cell, and its place in the stream of batches.
+    """Keeps the last checkpoint of a run, and its place in the stream of batches.
 
     Args:
         record: whose checkpoint it is; the number of its rows is a part of it.
@@ -215,7 +215,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class _Stream:
-    """What Lightning takes for one epoch: all batches of a cell's budget."""
+    """What Lightning takes for one epoch: all batches of a run's budget."""
 
     def __init__(
         self, checkpoints: Checkpoints, loader: Iterable[Any], steps: int, waited: list[float]

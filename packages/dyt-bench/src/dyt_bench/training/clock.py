@@ -38,20 +38,20 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return float(low), float(middle), float(high)
 
 
-def interleave(arms: Mapping[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
-    """Time every arm once a round, each round in another order (the same in every call).
+def interleave(timed: Mapping[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
+    """Time every call once a round, each round in another order (the same in every call).
 
-    What slows the machine for a while then slows all arms alike; and as every arm comes after
+    What slows the machine for a while then slows all alike; and as each comes after
     every other, what one leaves behind in caches and in the allocator it leaves to all.
 
     Args:
-        arms: name -> a call that runs the arm once and returns its seconds.
+        timed: name -> a call that runs once and returns its seconds.
         rounds: measurements of each.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    order, names = random.Random(0), list(arms)
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    order, names = random.Random(0), list(timed)
     for _ in range(rounds):
         order.shuffle(names)
         for name in names:
-            seconds[name].append(arms[name]())
+            seconds[name].append(timed[name]())
     return seconds

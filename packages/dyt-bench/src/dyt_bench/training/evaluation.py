@@ -1,4 +1,4 @@
-"""What is measured of a cell once, after training: by its domain, and by metrics packages add."""
+"""What is measured of a run once, after training: by its domain, and by metrics packages add."""
 
 import math
 import traceback

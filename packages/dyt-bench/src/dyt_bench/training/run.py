@@ -1,4 +1,4 @@
-"""Run one cell, or time one task: build, swap, train, validate, measure. Needs torch."""
+"""Train one run, or time one task: build, swap, train, validate, measure. Needs torch."""
 
 import hashlib
 import time
@@ -20,10 +20,10 @@ from dyt._probe import alphas
 from dyt._surgery.embedding import ScaledEmbedding
 from dyt_bench.discovery.datasets import as_read
 from dyt_bench.discovery.domains import discover
-from dyt_bench.discovery.extensions import NORMS, RECIPES
+from dyt_bench.discovery.extensions import RECIPES, VARIANTS
 from dyt_bench.executors.running import trace_crashes
 from dyt_bench.plugin.domain import Domain, TrainingPreset
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import CHECKPOINT_EVERY_S, Record, Result
 from dyt_bench.records.weights import write_weights
 from dyt_bench.training import evaluation
@@ -35,8 +35,8 @@ from dyt_bench.verdicts.statistics import AA
 TIMED_BATCHES = 4  # kept in memory and taken in turn, so that loading is not timed
 
 
-def run_cell(
-    cell: Cell,
+def train_run(
+    run: Run,
     record: Record,
     emit: Emit,
     *,
@@ -46,14 +46,14 @@ def run_cell(
     evaluate: bool = True,
     keep_weights: bool = False,
 ) -> Result:
-    """Train ``cell`` in this process; rows go to ``record``, news to ``emit``.
+    """Train ``run`` in this process; rows go to ``record``, news to ``emit``.
 
     The record has begun; its result is returned, not yet written. Where the record has a
     checkpoint, training goes on from it.
 
     Args:
         domain: by default the installed one of the task's name.
-        trainer: arguments of Lightning's Trainer in place of what cells are trained with.
+        trainer: arguments of Lightning's Trainer in place of what runs are trained with.
         evaluate: whether to measure, at the end, what is worth its time only once.
         keep_weights: leave the weights at the end in the record's folder.
 
@@ -64,13 +64,13 @@ def run_cell(
     binding = bind()
     with Stop() as stop, record.lock():
         checkpoints = Checkpoints(record, stop, checkpoint_every_s)
-        domain = domain or discover().domain(cell.task.domain)
-        result = _run(cell, domain, record, emit, checkpoints, trainer, evaluate, keep_weights)
+        domain = domain or discover().domain(run.task.domain)
+        result = _run(run, domain, record, emit, checkpoints, trainer, evaluate, keep_weights)
         return replace(result, facts={**result.facts, "binding": binding})
 
 
 def _run(
-    cell: Cell,
+    run: Run,
     domain: Domain,
     record: Record,
     emit: Emit,
@@ -80,8 +80,8 @@ def _run(
     keep_weights: bool,
 ) -> Result:
     started = time.time()
-    task = as_read(cell.task, domain)
-    data, module, norms = build(replace(cell, task=task), domain)
+    task = as_read(run.task, domain)
+    data, module, norms = build(replace(run, task=task), domain)
     trace = Trace(task, module, domain.metric, record, emit)
     watch = Watch(task, trace)
     listeners = [watch, checkpoints]
@@ -138,43 +138,43 @@ def _run(
 
 
 def time_task(
-    task: Task, norms: list[Norm], *, rounds: int, domain: Domain | None = None
+    task: Task, variants: list[Variant], *, rounds: int, domain: Domain | None = None
 ) -> dict[str, list[float]]:
-    """Training steps of a task's norms in turn: norm label -> seconds of a step, by round.
+    """Training steps of a task's variants in turn: variant label -> seconds of a step, by round.
 
-    The first norm is timed once more under the name "A/A": how far the two differ is what this
+    The first variant is timed once more under the name "A/A": how far the two differ is what this
     machine makes of no difference at all. ``domain`` is by default the installed one.
     """
     bind()
     domain = domain or discover().domain(task.domain)
     task = as_read(task, domain)
-    arms: dict[str, Callable[[], float]] = {}
-    for norm in norms:
-        for label in (norm.label,) if arms else (norm.label, AA):
+    steps: dict[str, Callable[[], float]] = {}
+    for variant in variants:
+        for label in (variant.label,) if steps else (variant.label, AA):
             # A/A is built anew, too: copies of one model differ in where they lie in memory.
-            data, module, _ = build(Cell(task=task, norm=norm), domain)
-            arms[label] = _stepper(module, data, domain.training(task))
-    interleave(arms, rounds=2)  # warm up
-    return interleave(arms, rounds=rounds)
+            data, module, _ = build(Run(task=task, variant=variant), domain)
+            steps[label] = _stepper(module, data, domain.training(task))
+    interleave(steps, rounds=2)  # warm up
+    return interleave(steps, rounds=rounds)
 
 
-def build(cell: Cell, domain: Domain) -> tuple[LightningDataModule, LightningModule, list[str]]:
-    """Data, module with the cell's norm in place, and the names of the norms it concerns.
+def build(run: Run, domain: Domain) -> tuple[LightningDataModule, LightningModule, list[str]]:
+    """Data, module with the run's variant in place, and the names of the norms it concerns.
 
-    Seeding before the module is built, and swapping afterwards, gives every norm of a task
+    Seeding before the module is built, and swapping afterwards, gives every variant of a task
     the same other weights, but for those that a recipe starts otherwise.
     """
-    task, norm = cell.task, cell.norm
+    task, variant = run.task, run.variant
     seed_all(task.seed, workers=True, verbose=False)
     data = domain.build_data(task)
     seed_all(task.seed, verbose=False)
     module = domain.build_module(task, data)
     exclude = domain.models[task.model].exclude
     sites = dyt.select(module, exclude=exclude)
-    if not norm.is_native:
-        recipe = RECIPES.load(norm.recipe) if norm.recipe else None
-        alpha = norm.alpha_init_value
-        to = NORMS.load(norm.name)
+    if not variant.is_native:
+        recipe = RECIPES.load(variant.recipe) if variant.recipe else None
+        alpha = variant.alpha_init_value
+        to = VARIANTS.load(variant.name)
         dyt.convert(module, to, exclude=exclude, alpha_init_value=alpha, recipe=recipe)
         if getattr(recipe, "calibrated", False):
             _calibrate(module, data)
@@ -198,7 +198,7 @@ def _calibrate(module: LightningModule, data: LightningDataModule) -> None:
 
 
 def weights_digest(module: nn.Module, norms: list[str]) -> str:
-    """A hash of all weights but the norms', and what a recipe adds: equal for every norm of a task.
+    """A hash of all weights but the norms' and a recipe's: equal for every variant of a task.
 
     A recipe that starts other weights otherwise has a hash of its own.
     """

@@ -1,4 +1,4 @@
-"""What the machine does while a cell trains, under the names that MLflow's page knows."""
+"""What the machine does while a run trains, under the names that MLflow's page knows."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Lightning's Trainer for one cell, and what listens while it trains."""
+"""Lightning's Trainer for one run, and what listens while it trains."""
 
 import hashlib
 import math
@@ -95,7 +95,7 @@ class Trace(Logger):
         return self.record.folder.name
 
     def log_hyperparams(self, *_: object, **__: object) -> None:
-        """The cell's parameters are in the record already."""
+        """The run's parameters are in the record already."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         # Lightning numbers a validation by the batch before it; here steps are those done.

@@ -9,13 +9,13 @@ from typing import Any
 
 from dyt_bench.records.record import Record, Result
 
-# Seconds of a task's interleaved steps: norm label -> by round.
+# Seconds of a task's interleaved steps: variant label -> by round.
 Timing = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is compared across norms and seeds: a model on data with a budget."""
+class TaskGroup:
+    """What is compared across variants and seeds: a model on data with a budget."""
 
     domain: str
     model: str
@@ -29,8 +29,8 @@ class Subject:
     val_every: int
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> "Subject":
-        """Of a cell with these parameters."""
+    def of(cls, parameters: Mapping[str, Any]) -> "TaskGroup":
+        """Of a run with these parameters."""
         p = parameters
         return cls(
             domain=str(p["domain"]),
@@ -46,19 +46,19 @@ class Subject:
         )
 
     @property
-    def question(self) -> str:
+    def label(self) -> str:
         """As a suite's `expected` names it."""
         return f"{self.domain}/{self.model}/{self.dataset}"
 
 
 @dataclass(frozen=True)
-class Run:
+class EndedRun:
     """A record that has ended."""
 
     about: dict[str, Any]
     result: Result
     rows: list[dict[str, float]]
-    artifacts: tuple[Path, ...] = ()  # pictures the cell left
+    artifacts: tuple[Path, ...] = ()  # pictures the run left
     not_comparable: str = ""  # why it is left out of verdicts; empty where it is not
 
     @property
@@ -71,16 +71,16 @@ class Run:
         return str(self.about["identity"])
 
     @property
-    def norm(self) -> str:
-        return str(self.parameters["norm"])
+    def variant(self) -> str:
+        return str(self.parameters["variant"])
 
     @property
     def seed(self) -> int:
         return int(self.parameters["seed"])
 
     @cached_property
-    def subject(self) -> Subject:
-        return Subject.of(self.parameters)
+    def group(self) -> TaskGroup:
+        return TaskGroup.of(self.parameters)
 
     @property
     def is_judged(self) -> bool:
@@ -106,69 +106,69 @@ class Evidence:
     """All that a report is made from."""
 
     title: str
-    runs: list[Run]
+    runs: list[EndedRun]
     timings: Mapping[str, Timing] = field(default_factory=dict)  # task identity -> seconds
-    # domain/model/dataset -> {"values": norm -> value, "metric": of what, "source": whose}
+    # domain/model/dataset -> {"values": variant -> value, "metric": of what, "source": whose}
     expected: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_runs(records: Sequence[Record]) -> list[Run]:
+def load_runs(records: Sequence[Record]) -> list[EndedRun]:
     """The records that have ended, in the order given; each says whether it may be compared."""
     runs = []
     for record in records:
         result = record.result()
         if result is not None:
             pictures = tuple(sorted(record.artifacts.glob("*.png")))
-            runs.append(Run(record.about(), result, record.rows(), pictures))
+            runs.append(EndedRun(record.about(), result, record.rows(), pictures))
     return _mark(runs)
 
 
-def subject_names(subjects: Iterable[Subject]) -> dict[Subject, str]:
+def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
     """``domain/model``, with what tells two of the same apart: ``llm/llama, 300 steps``."""
-    subjects = list(dict.fromkeys(subjects))
+    groups = list(dict.fromkeys(groups))
     names = {}
-    for subject in subjects:
-        same = [s for s in subjects if (s.domain, s.model) == (subject.domain, subject.model)]
+    for group in groups:
+        same = [s for s in groups if (s.domain, s.model) == (group.domain, group.model)]
         told = {
-            "dataset": subject.dataset,
-            "path": subject.path,
-            "steps": f"{subject.steps} steps",
-            "batch_size": f"batch {subject.batch_size}",
-            "learning_rate": f"lr {subject.learning_rate:g}",
-            "training": subject.training,
-            "train_samples": f"{subject.train_samples or 'all'} samples",
-            "val_every": f"validated every {subject.val_every}",
+            "dataset": group.dataset,
+            "path": group.path,
+            "steps": f"{group.steps} steps",
+            "batch_size": f"batch {group.batch_size}",
+            "learning_rate": f"lr {group.learning_rate:g}",
+            "training": group.training,
+            "train_samples": f"{group.train_samples or 'all'} samples",
+            "val_every": f"validated every {group.val_every}",
         }
         extra = [
             text for key, text in told.items() if text and len({getattr(s, key) for s in same}) > 1
         ]
-        names[subject] = ", ".join([f"{subject.domain}/{subject.model}", *extra])
+        names[group] = ", ".join([f"{group.domain}/{group.model}", *extra])
     return names
 
 
-def _mark(runs: list[Run]) -> list[Run]:
-    """The newest run of a subject sets the workload version; runs of another are marked.
+def _mark(runs: list[EndedRun]) -> list[EndedRun]:
+    """The newest run of a group sets the workload version; runs of another are marked.
 
     So are those of a task that saw other batches than the task's first run: they are not paired.
     """
-    newest: dict[Subject, Run] = {}
+    newest: dict[TaskGroup, EndedRun] = {}
     for run in runs:
-        last = newest.get(run.subject)
+        last = newest.get(run.group)
         if last is None or run.result.ended >= last.result.ended:
-            newest[run.subject] = run
+            newest[run.group] = run
     batches: dict[str, str] = {}
     marked = []
     for run in runs:
-        why = _difference(run, newest[run.subject])
+        why = _difference(run, newest[run.group])
         own = run.result.facts.get("batches", "")
         if not why and run.result.status == "finished":
             first = batches.setdefault(str(run.about["task_identity"]), own)
             why = "" if own == first else "saw other batches than its task's other runs"
-        marked.append(Run(run.about, run.result, run.rows, run.artifacts, why))
+        marked.append(EndedRun(run.about, run.result, run.rows, run.artifacts, why))
     return marked
 
 
-def _difference(run: Run, reference: Run) -> str:
+def _difference(run: EndedRun, reference: EndedRun) -> str:
     for key, what in (("code", "another workload version"), ("data", "other data")):
         own, other = run.about["digests"].get(key), reference.about["digests"].get(key)
         if own != other:

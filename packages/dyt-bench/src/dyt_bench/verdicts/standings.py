@@ -1,4 +1,4 @@
-"""Runs -> standings: every norm against the native one, and all models together."""
+"""Runs -> standings: every variant against the native one, and all models together."""
 
 import math
 import statistics
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import NATIVE
-from dyt_bench.verdicts.results import Evidence, Run, Subject, Timing, subject_names
+from dyt_bench.verdicts.results import EndedRun, Evidence, TaskGroup, Timing, group_names
 from dyt_bench.verdicts.statistics import (
     Comparison,
     Interval,
@@ -21,24 +21,24 @@ from dyt_bench.verdicts.statistics import (
 
 @dataclass(frozen=True)
 class Standing:
-    """One line of the leaderboard: a norm in place of the native one, for one subject."""
+    """One line of the leaderboard: a variant in place of the native one, for one group."""
 
-    subject: Subject
+    group: TaskGroup
     name: str
-    norm: str
+    variant: str
     metric: Metric
     seeds: tuple[int, ...]
     native: float  # mean over seeds at the end of the budget
-    arm: float
+    value: float
     comparison: Comparison
     native_best: float  # mean over seeds at each run's own best validation
-    arm_best: float
+    value_best: float
     best: Comparison
     native_steps: float  # median over seeds: steps to the value the native norm ends with
-    arm_steps: float  # inf where most seeds do not reach it
+    value_steps: float  # inf where most seeds do not reach it
     speed: SpeedComparison | None  # None if not timed
     diverged: int = 0  # seeds at which the native norm finished and this one did not
-    expected: Mapping[str, float] | None = None  # norm -> what its source reports
+    expected: Mapping[str, float] | None = None  # variant -> what its source reports
     expected_metric: str = ""  # what `expected` is of; empty: the domain's metric
     source: str = ""  # of `expected`
     reference: float | None = None  # what a simple method reaches
@@ -50,66 +50,68 @@ class Standing:
         itself ends no better than it starts."""
         if self.speed is None or not self.native_steps:
             return None
-        return self.arm_steps / self.native_steps * self.speed.ratio.middle
+        return self.value_steps / self.native_steps * self.speed.ratio.middle
 
 
 @dataclass(frozen=True)
 class Overall:
-    """A norm over all subjects."""
+    """A variant over all groups."""
 
-    norm: str
+    variant: str
     step_time: Interval  # geometric mean of the step-time ratios
-    subjects: int
-    reached: int  # subjects where it comes to the native norm's quality within the budget
-    verdicts: Mapping[str, int]  # word -> subjects
+    groups: int
+    reached: int  # groups where it comes to the native norm's quality within the budget
+    verdicts: Mapping[str, int]  # word -> groups
 
 
 def leaderboard(evidence: Evidence, found: Discovery) -> list[Standing]:
-    """Every norm against the native one, paired by seed; runs that are not judged are left out."""
-    names = subject_names(run.subject for run in evidence.runs)
+    """Every variant against the native one, paired by seed, of the runs that are judged."""
+    names = group_names(run.group for run in evidence.runs)
     standings = []
-    for subject, runs in by_subject(evidence.runs).items():
-        by_norm: dict[str, dict[int, Run]] = {}
+    for group, runs in by_group(evidence.runs).items():
+        by_variant: dict[str, dict[int, EndedRun]] = {}
         for run in runs:
             if run.is_judged:
-                by_norm.setdefault(run.norm, {})[run.seed] = run
-        native = by_norm.pop(NATIVE, {})
-        metric = found.domain(subject.domain).metric
-        for norm, arm in by_norm.items():
-            seeds = sorted(native.keys() & arm.keys())
+                by_variant.setdefault(run.variant, {})[run.seed] = run
+        native = by_variant.pop(NATIVE, {})
+        metric = found.domain(group.domain).metric
+        for variant, value in by_variant.items():
+            seeds = sorted(native.keys() & value.keys())
             if seeds:
-                pairs = [(native[seed], arm[seed]) for seed in seeds]
+                pairs = [(native[seed], value[seed]) for seed in seeds]
                 lost = sum(
-                    run.result.status == "diverged" and run.norm == norm and run.seed in native
+                    run.result.status == "diverged"
+                    and run.variant == variant
+                    and run.seed in native
                     for run in runs
                 )
-                standing = _standing(subject, names[subject], norm, metric, pairs, evidence)
+                standing = _standing(group, names[group], variant, metric, pairs, evidence)
                 standings.append(_with_diverged(standing, lost))
     return standings
 
 
-def by_subject(runs: Sequence[Run]) -> dict[Subject, list[Run]]:
-    grouped: dict[Subject, list[Run]] = {}
+def by_group(runs: Sequence[EndedRun]) -> dict[TaskGroup, list[EndedRun]]:
+    grouped: dict[TaskGroup, list[EndedRun]] = {}
     for run in runs:
-        grouped.setdefault(run.subject, []).append(run)
+        grouped.setdefault(run.group, []).append(run)
     return grouped
 
 
 def overall(standings: Sequence[Standing]) -> list[Overall]:
-    """Each norm over the subjects it was timed on; nothing is said from a single subject."""
+    """Each variant over the groups it was timed on; nothing is said from a single group."""
     found = []
-    for norm in dict.fromkeys(standing.norm for standing in standings):
-        own = [standing for standing in standings if standing.norm == norm]
+    for variant in dict.fromkeys(standing.variant for standing in standings):
+        own = [standing for standing in standings if standing.variant == variant]
         timed = [standing.speed.ratio.middle for standing in own if standing.speed is not None]
         if len(timed) < 2:
             continue
         words = [standing.comparison.verdict for standing in own]
         found.append(
             Overall(
-                norm=norm,
+                variant=variant,
                 step_time=geometric_mean(timed),
-                subjects=len(own),
-                reached=sum(math.isfinite(standing.arm_steps) for standing in own),
+                groups=len(own),
+                reached=sum(math.isfinite(standing.value_steps) for standing in own),
                 verdicts={word: words.count(word) for word in dict.fromkeys(words)},
             )
         )
@@ -117,27 +119,27 @@ def overall(standings: Sequence[Standing]) -> list[Overall]:
 
 
 def performance_profile(standings: Sequence[Standing]) -> dict[str, list[float]]:
-    """Norm -> for each subject, its time to the native quality over the fastest norm's, sorted.
+    """Variant -> for each group, its time to the native quality over the fastest variant's, sorted.
 
-    The share of a list that is at most tau is the norm's performance profile at tau (Dolan and
-    Moré 2002, arXiv cs/0102001); inf where the quality is not reached. Only subjects on which
-    every norm was timed count.
+    The share of a list that is at most tau is the variant's performance profile at tau (Dolan and
+    Moré 2002, arXiv cs/0102001); inf where the quality is not reached. Only groups on which
+    every variant was timed count.
     """
-    norms = list(dict.fromkeys(standing.norm for standing in standings))
-    profile: dict[str, list[float]] = {norm: [] for norm in [NATIVE, *norms]}
+    variants = list(dict.fromkeys(standing.variant for standing in standings))
+    profile: dict[str, list[float]] = {variant: [] for variant in [NATIVE, *variants]}
     for name in dict.fromkeys(standing.name for standing in standings):
         times = {NATIVE: 1.0}
         for standing in standings:
             if standing.name == name and standing.time_to_quality is not None:
-                times[standing.norm] = standing.time_to_quality
+                times[standing.variant] = standing.time_to_quality
         if times.keys() == profile.keys():
             fastest = min(times.values())
-            for norm, time in times.items():
-                profile[norm].append(time / fastest)
-    return {norm: sorted(ratios) for norm, ratios in profile.items()}
+            for variant, time in times.items():
+                profile[variant].append(time / fastest)
+    return {variant: sorted(ratios) for variant, ratios in profile.items()}
 
 
-def steps_to(run: Run, metric: Metric, target: float) -> float:
+def steps_to(run: EndedRun, metric: Metric, target: float) -> float:
     """Steps until a validation is as good as ``target``, read off the line between the two
     validations around it; inf if none is."""
     before: tuple[float, float] | None = None
@@ -153,45 +155,47 @@ def steps_to(run: Run, metric: Metric, target: float) -> float:
     return math.inf
 
 
-def task_timings(runs: Sequence[Run], timings: Mapping[str, Timing], norm: str) -> list[Timing]:
-    """The timings of these runs' tasks that hold the norm beside the native one, one a seed."""
+def task_timings(
+    runs: Sequence[EndedRun], timings: Mapping[str, Timing], variant: str
+) -> list[Timing]:
+    """The timings of these runs' tasks that hold the variant beside the native one, one a seed."""
     tasks = dict.fromkeys(str(run.about["task_identity"]) for run in runs)
     found = [timings[task] for task in tasks if task in timings]
-    return [timing for timing in found if norm in timing and next(iter(timing)) == NATIVE]
+    return [timing for timing in found if variant in timing and next(iter(timing)) == NATIVE]
 
 
 def _standing(
-    subject: Subject,
+    group: TaskGroup,
     name: str,
-    norm: str,
+    variant: str,
     metric: Metric,
-    pairs: list[tuple[Run, Run]],
+    pairs: list[tuple[EndedRun, EndedRun]],
     evidence: Evidence,
 ) -> Standing:
     key = metric.name
-    native, arm = ([pair[side].result.last[key] for pair in pairs] for side in (0, 1))
-    native_best, arm_best = ([pair[side].result.best[key] for pair in pairs] for side in (0, 1))
+    native, value = ([pair[side].result.last[key] for pair in pairs] for side in (0, 1))
+    native_best, value_best = ([pair[side].result.best[key] for pair in pairs] for side in (0, 1))
     steps = [
         (steps_to(own, metric, target), steps_to(other, metric, target))
         for (own, other), target in zip(pairs, native, strict=True)
     ]
-    timings = task_timings([run for _, run in pairs], evidence.timings, norm)
-    expected = evidence.expected.get(subject.question, {})
+    timings = task_timings([run for _, run in pairs], evidence.timings, variant)
+    expected = evidence.expected.get(group.label, {})
     return Standing(
-        subject=subject,
+        group=group,
         name=name,
-        norm=norm,
+        variant=variant,
         metric=metric,
         seeds=tuple(run.seed for _, run in pairs),
         native=statistics.fmean(native),
-        arm=statistics.fmean(arm),
-        comparison=compare(native, arm, metric),
+        value=statistics.fmean(value),
+        comparison=compare(native, value, metric),
         native_best=statistics.fmean(native_best),
-        arm_best=statistics.fmean(arm_best),
-        best=compare(native_best, arm_best, metric),
+        value_best=statistics.fmean(value_best),
+        best=compare(native_best, value_best, metric),
         native_steps=statistics.median(own for own, _ in steps),
-        arm_steps=statistics.median(own for _, own in steps),
-        speed=compare_speed(timings, norm) if timings else None,
+        value_steps=statistics.median(own for _, own in steps),
+        speed=compare_speed(timings, variant) if timings else None,
         expected=expected.get("values"),
         expected_metric=str(expected.get("metric", "")),
         source=str(expected.get("source", "")),

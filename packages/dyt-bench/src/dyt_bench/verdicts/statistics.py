@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["better", "worse", "equivalent", "undetermined"]
 Speed = Literal["faster", "slower", "no difference"]
-AA = "A/A"  # the arm that is the first norm once more
+AA = "A/A"  # the first variant once more
 
 CONFIDENCE = 0.95
 # Of five signs there are 32 patterns: the exact test cannot go below p = 1/16.
@@ -44,7 +44,7 @@ TIMED_SEEDS = 10
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against the native norm, paired by seed; gains are positive where it is better."""
+    """A variant against the native norm, paired by seed; gains are positive where it is better."""
 
     seeds: int
     gain: float  # mean over seeds, in the metric's unit
@@ -59,12 +59,12 @@ class Comparison:
 
 def compare(
     native: Sequence[float],
-    arm: Sequence[float],
+    value: Sequence[float],
     metric: Metric,
     *,
     confidence: float = CONFIDENCE,
 ) -> Comparison:
-    """Judge an arm by the metric's values, ``native[i]`` and ``arm[i]`` from one seed.
+    """Judge a variant by the metric's values, ``native[i]`` and ``value[i]`` from one seed.
 
     The interval is the paired t-interval: with the few seeds that people train it is the one
     that covers. *equivalent*: all of it lies within the metric's margin; *better*, *worse*: it
@@ -74,10 +74,12 @@ def compare(
     Raises:
         ValueError: the sequences are empty or of different lengths.
     """
-    if not native or len(native) != len(arm):
-        raise ValueError(f"native and arm must pair up, got {len(native)} and {len(arm)} values")
+    if not native or len(native) != len(value):
+        raise ValueError(
+            f"native and value must pair up, got {len(native)} and {len(value)} values"
+        )
     sign = 1.0 if metric.mode == "max" else -1.0
-    gains = [sign * (b - a) for a, b in zip(native, arm, strict=True)]
+    gains = [sign * (b - a) for a, b in zip(native, value, strict=True)]
     seeds, gain = len(gains), statistics.fmean(gains)
     if seeds == 1:
         return Comparison(1, gain, None, "undetermined")
@@ -107,7 +109,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class SpeedComparison:
-    """A norm's step time over the native norm's, by round."""
+    """A variant's step time over the native norm's, by round."""
 
     ratio: Interval
     aa: Interval  # the native norm to itself
@@ -128,36 +130,38 @@ class SpeedComparison:
         return "slower" if self.ratio.low > self.floor else "no difference"
 
 
-def compare_speed(timings: Sequence[Mapping[str, Sequence[float]]], norm: str) -> SpeedComparison:
-    """Judge a norm's step time by interleaved rounds, those of several seeds taken together.
+def compare_speed(
+    timings: Sequence[Mapping[str, Sequence[float]]], variant: str
+) -> SpeedComparison:
+    """Judge a variant's step time by interleaved rounds, those of several seeds taken together.
 
-    By round, the logarithm of the norm's seconds over the geometric mean of the two native
-    copies' (the first norm and "A/A"); over rounds, the Hodges-Lehmann median with the interval
+    By round, the logarithm of the variant's seconds over the geometric mean of the two native
+    copies' (the first variant and "A/A"); over rounds, the Hodges-Lehmann median with the interval
     of Wilcoxon's signed ranks, exact whatever the noise's distribution, if it is symmetric. A
     few steps that something else held up move neither.
 
     Args:
-        timings: for each seed, norm label -> seconds of a step, by round; the first
+        timings: for each seed, variant label -> seconds of a step, by round; the first
             `TIMED_SEEDS` are read.
     """
     ratios: list[float] = []
     floor: list[float] = []
     for seconds in timings[:TIMED_SEEDS]:
         first = seconds[next(label for label in seconds if label != AA)]
-        for own, a, b in zip(seconds[norm], first, seconds[AA], strict=True):
+        for own, a, b in zip(seconds[variant], first, seconds[AA], strict=True):
             ratios.append(math.log(own) - math.log(a * b) / 2)
             floor.append(math.log(b / a))
     return SpeedComparison(_hodges_lehmann(ratios), _hodges_lehmann(floor), len(ratios))
 
 
-def step_time_ratios(seconds: Mapping[str, Sequence[float]], norm: str) -> dict[str, float]:
+def step_time_ratios(seconds: Mapping[str, Sequence[float]], variant: str) -> dict[str, float]:
     """`compare_speed` of one seed, flat for a result's summary.
 
-    ``time/step_ratio`` is the norm's own, ``time/aa_ratio`` that of the first norm to itself;
-    ``_low`` and ``_high`` are the ends of their 95 % intervals. The first norm's own ratio is 1.
+    ``time/step_ratio`` is the variant's own, ``time/aa_ratio`` that of the first variant to itself;
+    ``_low`` and ``_high`` are the ends of their 95 % intervals. The first variant's own ratio is 1.
     """
-    compared = compare_speed([seconds], norm)
-    is_first = norm == next(label for label in seconds if label != AA)
+    compared = compare_speed([seconds], variant)
+    is_first = variant == next(label for label in seconds if label != AA)
     ratio = Interval(1.0, 1.0, 1.0) if is_first else compared.ratio
     return {
         f"time/{name}{end}": value

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from dyt_bench.report.figures.curves import band
 from dyt_bench.report.figures.style import Look, Theme, new_figure
-from dyt_bench.verdicts.results import Run
+from dyt_bench.verdicts.results import EndedRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 _NAMED = 20  # layers up to which every one has a tick
 
 
-def alpha(runs: Sequence[Run], look: Mapping[str, Look], theme: Theme) -> "Figure | None":
-    """Learned alpha of one subject's layers; None if it has no point-wise layer."""
+def alpha(runs: Sequence[EndedRun], look: Mapping[str, Look], theme: Theme) -> "Figure | None":
+    """Learned alpha of one group's layers; None if it has no point-wise layer."""
     return _by_layer(runs, look, theme, lambda run: run.result.alpha, "alpha", 1)
 
 
-def saturation(runs: Sequence[Run], look: Mapping[str, Look], theme: Theme) -> "Figure | None":
+def saturation(runs: Sequence[EndedRun], look: Mapping[str, Look], theme: Theme) -> "Figure | None":
     """Share of a layer's inputs at which |f| exceeds 95 % of its bound."""
     label = "saturated inputs, %"
     return _by_layer(runs, look, theme, lambda run: run.result.saturation, label, 100)
 
 
 def _by_layer(
-    runs: Sequence[Run],
+    runs: Sequence[EndedRun],
     look: Mapping[str, Look],
     theme: Theme,
-    values: Callable[[Run], Mapping[str, float]],
+    values: Callable[[EndedRun], Mapping[str, float]],
     label: str,
     scale: float,
 ) -> "Figure | None":
@@ -38,11 +38,11 @@ def _by_layer(
     depth = {name: i for i, name in enumerate(layers, 1)}
     figure = new_figure(4.2, 2.2)
     axes = figure.subplots()
-    for norm, own in look.items():
+    for variant, own in look.items():
         curves = [
             [(float(depth[name]), scale * value) for name, value in values(run).items()]
             for run in runs
-            if run.norm == norm and values(run)
+            if run.variant == variant and values(run)
         ]
         if not curves:
             continue

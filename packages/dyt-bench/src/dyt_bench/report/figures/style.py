@@ -1,4 +1,4 @@
-"""How the report's figures look: colours by norm, a theme for paper and one for a web page."""
+"""How the report's figures look: colours by variant, a theme for paper and one for a web page."""
 
 import io
 import re
@@ -24,7 +24,7 @@ class Theme:
     faint: str  # axes, ticks, grid
     band: str  # floors and margins
     paper: str
-    arms: tuple[str, ...]  # the other norms, in turn
+    variants: tuple[str, ...]  # the other variants, in turn
 
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -33,7 +33,7 @@ LIGHT = Theme(
     faint="#8a8a8a",
     band="#e4e4e4",
     paper="#ffffff",
-    arms=("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
+    variants=("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
 )
 # On a web page the style sheet decides: these stand for its variables until `svg` puts them in.
 WEB = Theme(
@@ -41,30 +41,30 @@ WEB = Theme(
     faint="#040506",
     band="#070809",
     paper="#0a0b0c",
-    arms=tuple(f"#0d0e{i:02x}" for i in range(len(LIGHT.arms))),
+    variants=tuple(f"#0d0e{i:02x}" for i in range(len(LIGHT.variants))),
 )
 VARIABLES = {
     WEB.ink: "var(--ink)",
     WEB.faint: "var(--faint)",
     WEB.band: "var(--band)",
     WEB.paper: "var(--paper)",
-    **{colour: f"var(--arm-{i})" for i, colour in enumerate(WEB.arms)},
+    **{colour: f"var(--variant-{i})" for i, colour in enumerate(WEB.variants)},
 }
 
 
 @dataclass(frozen=True)
 class Look:
-    """A norm's colour and marker."""
+    """A variant's colour and marker."""
 
     colour: str
     marker: str
 
 
-def looks(norms: Sequence[str], theme: Theme) -> dict[str, Look]:
-    """Norm label -> look, by order of appearance."""
-    others = [norm for norm in dict.fromkeys(norms) if norm != NATIVE]
-    picked = zip(others, cycle(theme.arms), cycle(MARKERS), strict=False)
-    return {NATIVE: Look(theme.ink, "o"), **{norm: Look(c, m) for norm, c, m in picked}}
+def looks(variants: Sequence[str], theme: Theme) -> dict[str, Look]:
+    """Variant label -> look, by order of appearance."""
+    others = [variant for variant in dict.fromkeys(variants) if variant != NATIVE]
+    picked = zip(others, cycle(theme.variants), cycle(MARKERS), strict=False)
+    return {NATIVE: Look(theme.ink, "o"), **{variant: Look(c, m) for variant, c, m in picked}}
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from dyt_bench.testing.examined import STEPS, ExaminedDomain
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.tested import STEPS, Subject
 
 WORKERS = 2
 _LOOK_S = 2.0  # of a processor, for each side: of a large data set a part is compared
@@ -16,12 +16,12 @@ _EPOCHS = 2  # full batches leave some samples of an epoch out
 
 @rule(
     says="No sample is both trained and validated on.",
-    why="A model that has seen the answers says nothing about the norm it was trained with.",
+    why="A model that has seen the answers says nothing about the variant it was trained with.",
     needs=("parts",),
 )
-def leak(subject: Subject) -> None:
-    data, _, _ = subject.parts
-    with subject.calling("the data"):
+def leak(examined: ExaminedDomain) -> None:
+    data, _, _ = examined.parts
+    with examined.calling("the data"):
         data.prepare_data()
         data.setup("fit")
         held_out = set(_samples(_validation(data)))
@@ -58,8 +58,8 @@ def _samples(loader: Iterable[Any], epochs: int = 1) -> Iterator[str]:
     why="Where processes do not start by a fork, as on macOS, a loader with workers sends them.",
     needs=("parts",),
 )
-def pickles(subject: Subject) -> None:
-    loader = _loader(subject)
+def pickles(examined: ExaminedDomain) -> None:
+    loader = _loader(examined)
     for part in ("dataset", "collate_fn", "worker_init_fn"):
         try:
             pickle.dumps(getattr(loader, part))
@@ -77,17 +77,17 @@ def pickles(subject: Subject) -> None:
     # The processes come from the server that `process` starts with the libraries imported.
     needs=("pickles", "seeds", "process"),
 )
-def loader_workers(subject: Subject) -> None:
+def loader_workers(examined: ExaminedDomain) -> None:
     from dyt_bench.testing.hashes import digest
 
     taken: list[list[str]] = []
     for workers in (0, WORKERS):
-        loader = _loader(subject)
+        loader = _loader(examined)
         loader.num_workers = workers
         loader.prefetch_factor = 2 if workers else None
         loader.timeout = 60 if workers else 0
         loader.multiprocessing_context = "forkserver" if workers else None
-        with subject.calling(f"the training loader with {workers} workers"):
+        with examined.calling(f"the training loader with {workers} workers"):
             taken.append([digest(batch) for batch in islice(loader, STEPS)])
     differ = [number for number, pair in enumerate(zip(*taken, strict=True)) if len(set(pair)) > 1]
     if differ:
@@ -98,12 +98,12 @@ def loader_workers(subject: Subject) -> None:
         )
 
 
-def _loader(subject: Subject) -> Any:
+def _loader(examined: ExaminedDomain) -> Any:
     """A new training loader."""
     from torch.utils.data import DataLoader
 
-    data, _, _ = subject.build()
-    with subject.calling("the training data"):
+    data, _, _ = examined.build()
+    with examined.calling("the training data"):
         data.prepare_data()
         data.setup("fit")
         loader = data.train_dataloader()

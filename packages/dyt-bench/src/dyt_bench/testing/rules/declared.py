@@ -14,8 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from dyt_bench.discovery.domains import flaw
 from dyt_bench.plugin.domain import Domain, Metric, Model, TrainingPreset
+from dyt_bench.testing.examined import ExaminedDomain
 from dyt_bench.testing.rule import Broken, rule
-from dyt_bench.testing.tested import Subject
 
 HEAVY = ("torch", "lightning", "mlflow", "numpy")
 IMPORT_S = 5.0  # generous: ours take a tenth of a second
@@ -35,14 +35,14 @@ print(json.dumps([seconds, sorted(set({heavy!r}) & set(sys.modules))]))
     says="The object is a Domain whose fields have the types and values of dyt_bench.domain.",
     why="Suites, reports and MLflow read the fields long before, and long after, anything trains.",
 )
-def contract(subject: Subject) -> None:
-    problem = flaw(subject.domain)
+def contract(examined: ExaminedDomain) -> None:
+    problem = flaw(examined.domain)
     if problem is not None:
         raise Broken(
             f"The object {problem}.",
             "Let it be an instance of a subclass of Domain with every field filled in.",
         )
-    problem = next(_problems(subject.domain), None)
+    problem = next(_problems(examined.domain), None)
     if problem is not None:
         raise Broken(problem, "Give the field what its line in dyt_bench.domain asks for.")
 
@@ -53,8 +53,8 @@ def contract(subject: Subject) -> None:
     why="`dyt-bench domains` and `plan` import every domain and are to answer at once.",
     needs=("contract",),
 )
-def import_(subject: Subject) -> None:
-    module = type(subject.domain).__module__
+def import_(examined: ExaminedDomain) -> None:
+    module = type(examined.domain).__module__
     script = _SCRIPT.format(path=sys.path, module=module, heavy=HEAVY)
     with tempfile.TemporaryDirectory() as folder:
         try:

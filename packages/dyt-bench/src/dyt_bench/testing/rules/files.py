@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dyt_bench.errors import UserError
+from dyt_bench.testing.examined import ExaminedDomain
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.tested import Subject
 
 # What a data set may look for: junk that is passed over for its name is not read.
 _SUFFIXES = ["", ".bin", ".csv", ".fa", ".flac", ".gz", ".h5", ".jpg", ".json", ".npy", ".npz"]
@@ -20,14 +20,14 @@ _SUFFIXES += [".parquet", ".pdb", ".pt", ".png", ".smi", ".tsv", ".txt", ".wav",
     why="People name their own data wrongly every day, and one sentence is to tell them how.",
     needs=("parts",),
 )
-def bad_data(subject: Subject) -> None:
-    datasets = subject.domain.datasets
+def bad_data(examined: ExaminedDomain) -> None:
+    datasets = examined.domain.datasets
     names = [name for name, dataset in datasets.items() if dataset.takes_path]
     if not names:
         raise Remark("No data set takes a path.")
-    for bad in _bad(subject.folder / "bad"):
+    for bad in _bad(examined.folder / "bad"):
         for name in names:
-            _check(subject, name, bad)
+            _check(examined, name, bad)
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ def _bad(folder: Path) -> Iterator[_Bad]:
         yield _Bad(f"a folder with a file of junk ending in {suffix!r}", below, below)
 
 
-def _check(subject: Subject, name: str, bad: _Bad) -> None:
+def _check(examined: ExaminedDomain, name: str, bad: _Bad) -> None:
     change = (
         "Raise DataError in Dataset.files or build_data, saying what was found in that path and "
         "what was expected; dyt_bench.sources.files_below does it for files by their suffix."
     )
-    task = subject.task(dataset=name, path=bad.path)
+    task = examined.task(dataset=name, path=bad.path)
     try:
-        list(subject.domain.datasets[name].files(bad.path))
-        data = subject.domain.build_data(task)
+        list(examined.domain.datasets[name].files(bad.path))
+        data = examined.domain.build_data(task)
         data.prepare_data()
         data.setup("fit")
         for loader in (data.train_dataloader(), data.val_dataloader()):
@@ -73,7 +73,7 @@ def _check(subject: Subject, name: str, bad: _Bad) -> None:
     except Exception as error:  # whatever a stranger's reader raises
         raise Broken(
             f"{name}, given {bad.what}, raised {type(error).__name__}: {error} "
-            f"({subject.place(error)}).",
+            f"({examined.place(error)}).",
             change,
         ) from error
     else:

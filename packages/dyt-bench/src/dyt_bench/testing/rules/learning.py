@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from dyt_bench.suite.expand import default_val_every
 from dyt_bench.suite.quantities import in_words
+from dyt_bench.testing.examined import NATIVE_VARIANT, ExaminedDomain, TrainedRun
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.tested import NATIVE_NORM, Run, Subject
 
 SHORT = 20  # steps, in which every module improves
 _PATIENCE_S = 120.0  # for training until the reference score is beaten
@@ -18,9 +18,9 @@ _ROUNDS = 1  # twice, and after two of warming up
     why="Curves, verdicts and reports are made of what is logged under these names.",
     needs=("trains",),
 )
-def logs(subject: Subject) -> None:
-    metric = subject.domain.metric.name
-    rows = _short(subject).rows
+def logs(examined: ExaminedDomain) -> None:
+    metric = examined.domain.metric.name
+    rows = _short(examined).rows
     logged = {name for row in rows for name in row if name.startswith("val/")}
     for name in dict.fromkeys((metric, "val/loss")):
         validated = [row["step"] for row in rows if name in row]
@@ -34,9 +34,9 @@ def logs(subject: Subject) -> None:
             )
 
 
-def _short(subject: Subject) -> Run:
+def _short(examined: ExaminedDomain) -> TrainedRun:
     """The native norm trained for a while, validated before and after on all there is."""
-    return subject.run(steps=SHORT, val_every=SHORT)
+    return examined.run(steps=SHORT, val_every=SHORT)
 
 
 def _steps(steps: Iterable[float]) -> str:
@@ -46,12 +46,12 @@ def _steps(steps: Iterable[float]) -> str:
 
 @rule(
     says=f"In {SHORT} steps with the native norm the metric improves, in the direction declared.",
-    why="A metric that is read the wrong way round makes the worse norm the winner.",
+    why="A metric that is read the wrong way round makes the worse variant the winner.",
     needs=("logs",),
 )
-def improves(subject: Subject) -> None:
-    metric = subject.domain.metric
-    result = _short(subject).result
+def improves(examined: ExaminedDomain) -> None:
+    metric = examined.domain.metric
+    result = _short(examined).result
     first, last = (validation[metric.name] for validation in (result.first, result.last))
     if not metric.better(last, first):
         raise Broken(
@@ -67,17 +67,17 @@ def improves(subject: Subject) -> None:
     why="Norms that are compared in a model that has learned nothing are all alike.",
     needs=("improves",),
 )
-def reference(subject: Subject) -> None:
-    domain, task = subject.domain, subject.task()
-    data, _, _ = subject.parts
-    with subject.calling("reference_score"):
+def reference(examined: ExaminedDomain) -> None:
+    domain, task = examined.domain, examined.task()
+    data, _, _ = examined.parts
+    with examined.calling("reference_score"):
         data.prepare_data()
         data.setup("fit")
         bar = domain.reference_score(task, data)
     if bar is None:
         raise Remark("No reference score is stated: a model that learns nothing goes unseen.")
     metric, model = domain.metric, domain.models[task.model]
-    short = _short(subject).result
+    short = _short(examined).result
     if metric.better(short.last[metric.name], bar):
         return
     steps = min(model.reference_steps or model.steps, model.steps)
@@ -87,7 +87,7 @@ def reference(subject: Subject) -> None:
             f"The {steps:,} steps of the default budget would take {in_words(seconds)}: "
             "Model.reference_steps may name fewer that are enough."
         )
-    result = subject.run(steps=steps, val_every=default_val_every(steps)).result
+    result = examined.run(steps=steps, val_every=default_val_every(steps)).result
     best = result.best.get(metric.name, math.nan)
     if not metric.better(best, bar):
         ended = f" ({result.reason})" if result.reason else ""
@@ -104,14 +104,14 @@ def reference(subject: Subject) -> None:
     why="Steps of the norms are timed in turn in one process, without a Trainer between them.",
     needs=("trains",),
 )
-def step(subject: Subject) -> None:
+def step(examined: ExaminedDomain) -> None:
     from dyt_bench.training.run import time_task
 
-    with subject.calling("a training step without a Trainer"):
-        times = time_task(subject.task(), [NATIVE_NORM], rounds=_ROUNDS, domain=subject.domain)
+    with examined.calling("a training step without a Trainer"):
+        times = time_task(examined.task(), [NATIVE_VARIANT], rounds=_ROUNDS, domain=examined.domain)
     # The fastest: whoever else computes here only adds to it.
-    seconds = min(value for arm in times.values() for value in arm)
-    most = subject.domain.models[subject.model].step_s
+    seconds = min(value for variant in times.values() for value in variant)
+    most = examined.domain.models[examined.model].step_s
     if seconds > most:
         raise Broken(
             f"A step took {seconds:.3g} s, more than the {most:g} s of Model.step_s.",

@@ -3,8 +3,8 @@
 from itertools import islice
 from typing import Any
 
+from dyt_bench.testing.examined import BRIEFLY, STEPS, ExaminedDomain
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.tested import BRIEFLY, STEPS, Subject
 
 OTHER_SEED = 1
 
@@ -14,13 +14,13 @@ OTHER_SEED = 1
     why="The harness trains whatever it gets with Lightning's Trainer.",
     needs=("contract",),
 )
-def parts(subject: Subject) -> None:
+def parts(examined: ExaminedDomain) -> None:
     from lightning.pytorch import LightningDataModule, LightningModule
 
-    task, domain = subject.task(), subject.domain
-    with subject.calling("build_data"):
+    task, domain = examined.task(), examined.domain
+    with examined.calling("build_data"):
         data = domain.build_data(task)
-    with subject.calling("build_module"):
+    with examined.calling("build_module"):
         module = domain.build_module(task, data)
     for call, built, kind in (
         ("build_data", data, LightningDataModule),
@@ -38,8 +38,8 @@ def parts(subject: Subject) -> None:
     why="Throughput is told in the domain's units a second.",
     needs=("parts",),
 )
-def units(subject: Subject) -> None:
-    _, module, _ = subject.parts
+def units(examined: ExaminedDomain) -> None:
+    _, module, _ = examined.parts
     value: Any = getattr(module, "units_per_sample", "missing")
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise Broken(
@@ -51,12 +51,12 @@ def units(subject: Subject) -> None:
 
 @rule(
     says="The same seed gives the same first weights and batches, another seed gives others.",
-    why="A difference between two norms is told from luck by pairing runs of equal seeds.",
+    why="A difference between two variants is told from luck by pairing runs of equal seeds.",
     needs=("parts",),
 )
-def seeds(subject: Subject) -> None:
-    weights, batches = _start(subject)
-    again = _start(subject)
+def seeds(examined: ExaminedDomain) -> None:
+    weights, batches = _start(examined)
+    again = _start(examined)
     for what, first, second in (
         ("weights", weights, again[0]),
         ("batches", batches, again[1]),
@@ -67,7 +67,7 @@ def seeds(subject: Subject) -> None:
                 "Draw from torch's, numpy's or Python's global generator, which are seeded before "
                 "each build, or from a generator of task.seed, and from nothing else.",
             )
-    other_weights, other_batches = _start(subject, seed=OTHER_SEED)
+    other_weights, other_batches = _start(examined, seed=OTHER_SEED)
     if other_batches == batches:
         raise Broken(
             f"The first {len(batches)} batches were the same for seed 0 and seed {OTHER_SEED}.",
@@ -80,13 +80,13 @@ def seeds(subject: Subject) -> None:
         )
 
 
-def _start(subject: Subject, **changes: Any) -> tuple[str, list[str]]:
+def _start(examined: ExaminedDomain, **changes: Any) -> tuple[str, list[str]]:
     """Hashes of the first weights, and of each of the first batches."""
     from dyt_bench.testing.hashes import digest
     from dyt_bench.training.run import weights_digest
 
-    data, module, norms = subject.build(**changes)
-    with subject.calling("the training data"):
+    data, module, norms = examined.build(**changes)
+    with examined.calling("the training data"):
         data.prepare_data()
         data.setup("fit")
         batches = [digest(batch) for batch in islice(data.train_dataloader(), STEPS)]
@@ -98,14 +98,14 @@ def _start(subject: Subject, **changes: Any) -> tuple[str, list[str]]:
     why="Learning curves compare passes: noise in them would be taken for learning.",
     needs=("units",),
 )
-def validation(subject: Subject) -> None:
+def validation(examined: ExaminedDomain) -> None:
     from dyt_bench.training.trainer import make_trainer
 
-    data, module, _ = subject.build()
-    task = subject.task()
-    trainer = make_trainer(task, subject.domain.training(task), False, [], BRIEFLY)
+    data, module, _ = examined.build()
+    task = examined.task()
+    trainer = make_trainer(task, examined.domain.training(task), False, [], BRIEFLY)
     passes: list[dict[str, float]] = []
-    with subject.calling("a validation pass"):
+    with examined.calling("a validation pass"):
         for _ in range(2):
             trainer.validate(module, datamodule=data, verbose=False)
             passes.append({name: float(v) for name, v in trainer.callback_metrics.items()})

@@ -21,7 +21,7 @@ from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import JobStopped
 from dyt_bench.executors.local import LocalExecutor
 from dyt_bench.plugin.domain import Domain
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Record, Result
 from dyt_bench.testing.rule import Broken, Rule, Verdict
 
@@ -33,12 +33,12 @@ LOG = "log.txt"
 ON_CPU = {"accelerator": "cpu"}  # where equal means equal to the bit
 # Of so many batches a validation is enough where nobody asks what was learned.
 BRIEFLY = {**ON_CPU, "limit_val_batches": 4}
-NATIVE_NORM = Norm()
+NATIVE_VARIANT = Variant()
 
 
 @dataclass(frozen=True)
-class Run:
-    """A cell that was trained."""
+class TrainedRun:
+    """A run after its training, with what it printed."""
 
     result: Result
     rows: list[dict[str, float]]
@@ -56,7 +56,7 @@ class Run:
         ]
 
 
-class Subject:
+class ExaminedDomain:
     """One model of a domain on one data set, and what is known of it so far.
 
     Args:
@@ -78,8 +78,8 @@ class Subject:
         self.model = model or (str(next(iter(domain.models))) if usable else "")
         self.dataset = dataset or (str(next(iter(domain.datasets))) if usable else "")
         self._verdicts: dict[str, Verdict] = {}
-        self._runs: dict[Cell, Run] = {}
-        self._elsewhere: Run | None = None
+        self._runs: dict[Run, TrainedRun] = {}
+        self._elsewhere: TrainedRun | None = None
 
     def verdict(self, rule: Rule) -> Verdict:
         """Whether the rule is kept; skipped if one that it needs is not. Examined once."""
@@ -120,32 +120,32 @@ class Subject:
         return replace(task, **changes)
 
     def build(
-        self, norm: Norm = NATIVE_NORM, **changes: Any
+        self, variant: Variant = NATIVE_VARIANT, **changes: Any
     ) -> tuple[LightningDataModule, LightningModule, list[str]]:
         """Data, module and names of norms, as training builds them of `task`."""
         from dyt_bench.training.run import build
 
-        with self.calling(f"building with {norm.label}"):
-            return build(Cell(task=self.task(**changes), norm=norm), self.domain)
+        with self.calling(f"building with {variant.label}"):
+            return build(Run(task=self.task(**changes), variant=variant), self.domain)
 
     @cached_property
     def parts(self) -> tuple[LightningDataModule, LightningModule, list[str]]:
         """What `build` makes of the native norm, once for all who only look."""
         return self.build()
 
-    def run(self, norm: Norm = NATIVE_NORM, **changes: Any) -> Run:
+    def run(self, variant: Variant = NATIVE_VARIANT, **changes: Any) -> TrainedRun:
         """The task trained in this process; the same one only once.
 
         The domain's own measures are taken in the first run alone, which is the native norm's.
         """
-        cell = Cell(task=self.task(**changes), norm=norm)
-        if cell not in self._runs:
-            folder, first = self.folder / cell.identity, not self._runs
-            with self.calling(f"training with {norm.label}"):
-                self._runs[cell] = train(self.domain, cell, folder, evaluate=first)
-        return self._runs[cell]
+        run = Run(task=self.task(**changes), variant=variant)
+        if run not in self._runs:
+            folder, first = self.folder / run.identity, not self._runs
+            with self.calling(f"training with {variant.label}"):
+                self._runs[run] = train(self.domain, run, folder, evaluate=first)
+        return self._runs[run]
 
-    def run_elsewhere(self) -> Run:
+    def run_elsewhere(self) -> TrainedRun:
         """What `run` does of the native norm, in a process of the executor's; only once.
 
         Raises:
@@ -155,26 +155,26 @@ class Subject:
             import torch
 
             threads = torch.get_num_threads()  # the number decides the order of sums
-            cell, folder = Cell(task=self.task()), self.folder / "elsewhere"
+            run, folder = Run(task=self.task()), self.folder / "elsewhere"
             executor = LocalExecutor(["dyt_bench.training.run", *self.domain.preload])
-            job = partial(_job, self.domain, cell, folder, threads)
+            job = partial(_job, self.domain, run, folder, threads)
             with executor.run(job, self.folder / LOG) as running:
                 *_, outcome = running
             self._elsewhere = outcome["value"]
         return self._elsewhere
 
-    def run_cut_off(self, after: int) -> Run:
-        """What `run` does, told to stop after a step and then gone on with."""
-        cell, folder = Cell(task=self.task()), self.folder / "cut-off"
+    def run_cut_off(self, after: int) -> TrainedRun:
+        """What `run` does, told to stop after a step and then resumed."""
+        run, folder = Run(task=self.task()), self.folder / "cut-off"
 
         def stop(event: Mapping[str, Any]) -> None:
             if event["step"] == after:
                 signal.raise_signal(signal.SIGTERM)
 
-        with self.calling("training that is told to stop and then goes on"):
+        with self.calling("training that is told to stop and then resumes"):
             with suppress(JobStopped):
-                train(self.domain, cell, folder, stop)
-            return train(self.domain, cell, folder, again=True)
+                train(self.domain, run, folder, stop)
+            return train(self.domain, run, folder, again=True)
 
     @contextmanager
     def calling(self, what: str) -> Iterator[None]:
@@ -190,7 +190,7 @@ class Subject:
             raise Broken(
                 f"{what[0].upper()}{what[1:]} raised {type(error).__name__}: {said} "
                 f"({self.place(error)}).",
-                "Mend what raised it; the test in pytest shows the traceback.",
+                "Fix what raised it; the test in pytest shows the traceback.",
             ) from error
 
     def place(self, error: BaseException) -> str:
@@ -215,37 +215,37 @@ def _quiet() -> Iterator[None]:
 
 def train(
     domain: Domain,
-    cell: Cell,
+    run: Run,
     folder: Path,
     tell: Callable[[Mapping[str, Any]], None] = lambda event: None,
     *,
     again: bool = False,
     evaluate: bool = False,
-) -> Run:
-    """Train ``cell``; ``again`` goes on with it. Of `STEPS` and fewer, validate `BRIEFLY`."""
-    from dyt_bench.training.run import run_cell
+) -> TrainedRun:
+    """Train ``run``; ``again`` goes on with it. Of `STEPS` and fewer, validate `BRIEFLY`."""
+    from dyt_bench.training.run import train_run
 
     record = Record(folder)
     if not again:
-        record.begin(cell, {})
+        record.begin(run, {})
     with record.log_path.open("a") as log, redirect_stdout(log):
-        trainer = BRIEFLY if cell.task.steps <= STEPS else ON_CPU
-        result = run_cell(cell, record, tell, domain=domain, trainer=trainer, evaluate=evaluate)
+        trainer = BRIEFLY if run.task.steps <= STEPS else ON_CPU
+        result = train_run(run, record, tell, domain=domain, trainer=trainer, evaluate=evaluate)
     said = record.log_path.read_text().splitlines()
-    return Run(result, record.rows(), said[-1] if said else "")
+    return TrainedRun(result, record.rows(), said[-1] if said else "")
 
 
-def _job(domain: Domain, cell: Cell, folder: Path, threads: int, tell: Any) -> Run:
+def _job(domain: Domain, run: Run, folder: Path, threads: int, tell: Any) -> TrainedRun:
     import torch
 
     torch.set_num_threads(threads)
-    return train(domain, cell, folder)
+    return train(domain, run, folder)
 
 
-def subjects(
+def examined_domains(
     domain: Domain, *, models: Sequence[str], dataset: str | None, path: Path | None
-) -> list[Subject]:
-    """A subject for each of the models, by default for the first alone.
+) -> list[ExaminedDomain]:
+    """One for each of the models, by default for the first alone.
 
     Raises:
         UserError: the domain has no such model or data set, or the data set takes no path.
@@ -257,7 +257,7 @@ def subjects(
     if usable and dataset is not None and dataset not in domain.datasets:
         raise UserError(unknown("data set", dataset, domain.datasets))
     named: Sequence[str | None] = models or [None]
-    found = [Subject(domain, model=model, dataset=dataset, path=path) for model in named]
+    found = [ExaminedDomain(domain, model=model, dataset=dataset, path=path) for model in named]
     chosen = found[0].dataset
     if usable and path is not None and not domain.datasets[chosen].takes_path:
         raise UserError(f"data set {chosen!r} takes no path")
