@@ -72,7 +72,6 @@ def site(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     sys.modules.pop("stranger", None)
-    plugins._code_digest.cache_clear()
 
 
 def test_names_are_listed_and_nothing_is_imported(site):
@@ -130,5 +129,4 @@ def test_code_counts_where_the_tasks_digest_does_not_cover_it(site):
     assert VARIANTS.code_digest("dyt") == VARIANTS.code_digest("identity") == ""
     before = VARIANTS.code_digest("narrow")
     (site / "stranger.py").write_text(MODULE + "# another line")
-    plugins._code_digest.cache_clear()
     assert before != VARIANTS.code_digest("narrow") != ""

@@ -20,6 +20,7 @@ from dyt_bench.executors.contract import JobFailed, Limits
 from dyt_bench.executors.local import LocalExecutor
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.scheduling.jobs import TRAINING
 
 State = Literal["ok", "note", "problem"]  # a note: works, though not as it could
 _WATCH_S = 1.0  # how long other processes are looked at
@@ -150,7 +151,7 @@ def _kernels() -> Iterator[Finding]:
 
 def _plugins(found: Discovery) -> Iterator[Finding]:
     """Domains and all else that packages add: what they promise is imported as a run would."""
-    executor = LocalExecutor(["dyt_bench.training.run"])
+    executor = LocalExecutor(TRAINING)
     for name in found.names:
         about, plugin = f"domain {name}", found.plugin(name)
         problem = plugin.problem

@@ -24,10 +24,11 @@ from dyt_bench.discovery.datasets import as_read
 from dyt_bench.discovery.domains import discover
 from dyt_bench.discovery.extensions import VARIANTS
 from dyt_bench.plugin.domain import Domain, TrainingPreset
-from dyt_bench.plugin.task import Task, Variant
+from dyt_bench.plugin.task import AA, Task, Variant
+from dyt_bench.training.build import with_logging_off
 from dyt_bench.training.clock import interleave, now
-from dyt_bench.training.run import autocast, bind, device_to_use, discard
-from dyt_bench.verdicts.statistics import AA
+from dyt_bench.training.device import autocast, bind, device_to_use
+from dyt_bench.training.step import step
 
 Part = Literal["norms, inference", "norms, training", "forward", "step"]
 PARTS: tuple[Part, ...] = ("norms, inference", "norms, training", "forward", "step")
@@ -64,11 +65,11 @@ class _Bench:
 
     def __init__(self, task: Task, variants: list[Variant], domain: Domain) -> None:
         self.device = device_to_use()
-        recipe = domain.training(task)
+        self.preset = domain.training(task)
         seed_all(task.seed, workers=True, verbose=False)
         data = domain.build_data(task)
-        self.module = _module(task, domain, data, recipe, self.device)
-        self.autocast = autocast(recipe, self.device)
+        self.module = _module(task, domain, data, self.preset, self.device)
+        self.autocast = autocast(self.preset, self.device)
         data.prepare_data()
         data.setup("fit")
         batch = next(iter(data.train_dataloader()))
@@ -128,11 +129,7 @@ class _Bench:
             self.module.training_step(self.batch, 0)
 
     def _step(self) -> None:
-        with self.autocast():
-            loss = self.module.training_step(self.batch, 0)
-        assert isinstance(loss, Tensor)  # the contract
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        step(self.module, self.batch, self.optimizer, self.preset, self.autocast)
 
     def _observe(self) -> list[_Use]:
         """Inputs like those that the sites get, in the order in which they run."""
@@ -157,16 +154,15 @@ def _module(
     task: Task,
     domain: Domain,
     data: LightningDataModule,
-    recipe: TrainingPreset,
+    preset: TrainingPreset,
     device: torch.device,
 ) -> LightningModule:
     """The native model, built where it runs: billions of weights need not pass through the host."""
-    with _default_dtype(torch.bfloat16 if recipe.precision == "bf16-true" else torch.float32):
+    with _default_dtype(torch.bfloat16 if preset.precision == "bf16-true" else torch.float32):
         with torch.device(device):
             module = domain.build_module(task, data)
         module.to(device).train()
-    module.log = discard  # type: ignore[method-assign]  # there is no trainer to log to
-    module.log_dict = discard  # type: ignore[method-assign]
+    with_logging_off(module)
     return module
 
 
