@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dyt._probe import alphas
+from dyt import alphas
 from dyt_bench.discovery.domains import discover
 from dyt_bench.discovery.resolve import resolve
 from dyt_bench.plugin.task import Run, Task, Variant

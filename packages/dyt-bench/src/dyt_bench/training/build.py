@@ -8,7 +8,7 @@ from lightning.pytorch import seed_everything as seed_all
 from torch import nn
 
 import dyt
-from dyt._surgery.embedding import ScaledEmbedding
+from dyt import ScaledEmbedding
 from dyt_bench.plugin.batches import as_bytes
 from dyt_bench.plugin.parts import Parts
 

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch import seed_everything as seed_all
 
 import dyt
-from dyt._probe import alphas
+from dyt import alphas
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.training import evaluation
 from dyt_bench.training.build import build, weights_digest

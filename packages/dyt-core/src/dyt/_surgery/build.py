@@ -1,55 +1,32 @@
-"""The layer that takes a norm's place: which class, with which options, and the norm's values."""
+"""Build the layers of a variant: with which options, and with the values of the old norms."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from dyt._surgery.norms import LayerNorm, RMSNorm
 from dyt._surgery.sites import NormSite
-from dyt.functions import FAMILY
-from dyt.layers import DynamicErf, DynamicTanh, PointwiseNorm
-
-# Built as DynamicTanh is: (normalized_shape, alpha_init_value=, elementwise_affine=, bias=,
-# channels_last=, device=, dtype=).
-Replacement = Callable[..., nn.Module]
-
-# The published layers under their names; the rest of the family with a shift, as Derf has.
-REPLACEMENTS: dict[str, Replacement] = {
-    "dyt": DynamicTanh,
-    "derf": DynamicErf,
-    **{name: partial(PointwiseNorm, function=name, shift_init_value=0.0) for name in FAMILY},
-    "tanh": DynamicTanh,
-    "erf": DynamicErf,
-}
-WITHOUT_ALPHA: dict[str, Replacement] = {
-    "identity": nn.Identity,
-    "rmsnorm": RMSNorm,
-    "layernorm": LayerNorm,
-}
+from dyt.variants import VARIANTS, WITHOUT_ALPHA, Build, LayerNorm, RMSNorm
 
 
-def target(to: str | Replacement, alpha: object, recipe: object) -> Replacement:
-    """The class that ``to`` means.
+def target(to: str | Build, alpha: object, recipe: object) -> Build:
+    """How to build the layers that ``to`` means.
 
     Raises:
-        ValueError: an unknown name, or a choice of alpha twice or for what has none.
+        ValueError: an unknown name, or alpha chosen twice or for a variant that has none.
     """
     if alpha is not None and recipe is not None:
         raise ValueError("give alpha_init_value or recipe: both choose alpha")
-    if not isinstance(to, str):
-        return to
-    if to in WITHOUT_ALPHA:
-        if alpha is not None or recipe is not None:
-            raise ValueError(f"{to!r} has no alpha: leave out alpha_init_value and recipe")
-        return WITHOUT_ALPHA[to]
-    if to not in REPLACEMENTS:
-        known = ", ".join(map(repr, (*REPLACEMENTS, *WITHOUT_ALPHA)))
+    if isinstance(to, str) and to not in VARIANTS:
+        known = ", ".join(map(repr, VARIANTS))
         raise ValueError(f"to must be one of {known}, or a class; got {to!r}")
-    return REPLACEMENTS[to]
+    build = VARIANTS[to] if isinstance(to, str) else to
+    if build in WITHOUT_ALPHA and (alpha is not None or recipe is not None):
+        name = to if isinstance(to, str) else getattr(to, "__name__", to)
+        raise ValueError(f"{name!r} has no alpha: leave out alpha_init_value and recipe")
+    return build
 
 
 @dataclass(frozen=True)
@@ -74,7 +51,7 @@ def _place(model: nn.Module, site: NormSite) -> _Place:
 def build_all(
     model: nn.Module,
     sites: list[NormSite],
-    replacement: Replacement,
+    build: Build,
     alpha_init_value: float | Callable[[NormSite], float] | None,
 ) -> tuple[dict[nn.Module, nn.Module], dict[NormSite, str]]:
     """A layer for each site, and for those where that failed, why."""
@@ -82,12 +59,12 @@ def build_all(
     failed: dict[NormSite, str] = {}
     shared: dict[Tensor, nn.Parameter] = {}  # old parameter -> new
     for site in sites:
-        options = _options(site, replacement, _place(model, site))
+        options = _options(site, build, _place(model, site))
         alpha = alpha_init_value(site) if callable(alpha_init_value) else alpha_init_value
         if alpha is not None:
             options["alpha_init_value"] = _checked_alpha(alpha, site)
         try:
-            new = replacement(site.normalized_shape, **options)
+            new = build(site.normalized_shape, **options)
             _hand_on(site, new, shared)
         except Exception as error:  # whatever a stranger's class raises is told with its site
             failed[site] = f"{type(error).__name__}: {error}"
@@ -96,8 +73,8 @@ def build_all(
     return built, failed
 
 
-def _options(site: NormSite, replacement: Replacement, place: _Place) -> dict[str, object]:
-    if replacement is nn.Identity:
+def _options(site: NormSite, build: Build, place: _Place) -> dict[str, object]:
+    if build is nn.Identity:
         return {}
     options: dict[str, object] = {
         "elementwise_affine": site.affine,
@@ -106,7 +83,7 @@ def _options(site: NormSite, replacement: Replacement, place: _Place) -> dict[st
         "device": place.device,
         "dtype": place.dtype,
     }
-    if replacement in (LayerNorm, RMSNorm):
+    if build in (LayerNorm, RMSNorm):
         options["eps"] = site.eps
     return options
 

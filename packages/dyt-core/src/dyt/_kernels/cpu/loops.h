@@ -1,8 +1,8 @@
-// The loops of native.cpp in vectors of WIDTH bytes: included once for each instruction set,
-// inside its namespace and under its compiler options.
+// The loops of kernels.cpp in vectors of WIDTH bytes, with the functions of functions.h.
 //
-// Explicit vectors because the compiler's own are poor here: it turns each clamp into three
-// masked blends, which doubles the work of a tanh.
+// Included once for each instruction set, inside its namespace and under its compiler options. The
+// vectors are explicit because the compiler vectorizes these loops poorly: it turns each clamp into
+// three masked blends, which doubles the work of a tanh.
 
 constexpr int LANES = WIDTH / 4;
 
@@ -12,7 +12,7 @@ typedef uint16_t H __attribute__((vector_size(WIDTH / 2), may_alias));
 
 INLINE F same(float value) { return value - F{}; }  // exact for -0 too, unlike a sum
 
-// ---- what instruction sets have names of their own for
+// ---- operations that each instruction set names differently
 //
 // The smaller and the larger of two numbers (a NaN in z passes through); a square root; a * b + c,
 // rounded once where the processor can; bf16 to fp32 and back, rounding to nearest, ties to even;
@@ -112,7 +112,7 @@ INLINE void store(T* p, F value, bool past_caches) {
     write(p, narrow(value), past_caches);
 }
 
-// The first n of LANES elements; what is beyond them reads as 0 and is not written.
+// The first n of LANES elements; the others read as 0 and are not written.
 template <class T>
 INLINE F load(const T* p, int n) {
   if (n == LANES) return load(p);
@@ -158,83 +158,27 @@ INLINE F gaussian(F y) {
   return F((U(shifted) << 23) + U(p));  // p times 2^n
 }
 
-// ---- f and its derivative, as dyt.family has them
+// ---- f and its derivative, as dyt.FAMILY defines them
 
 struct Value {
   F f, df;
 };
 
-// 2 h / (1 + h^2) with h = n / 2q. For a function that saturates at 1, an error in h hardly reaches
-// the results near 1, so that a short fit of h, weighted to this end, does what a long one of f
-// would; and the result stays below 1 by itself.
+// 2 h / (1 + h^2) with h = n / 2q. Where a function saturates at 1, an error in h hardly changes the
+// result. So a short fit of h, weighted accordingly, is as accurate as a long fit of f; and the
+// result never exceeds 1.
 INLINE F doubled(F n, F q) { return n * q / fma(q, q, n * (n * 0.25f)); }
 
-struct Tanh {  // h = tanh(z / 2); n is z plus a small term, to round once less
-  // At most 3.92 ulp for every float, 4.76 without fused multiply-adds; never above 1.
-  INLINE Value at(F z) {
-    const F c = clip(z, 8.6f), u = c * c;
-    const F n = fma(c * u, polynomial(u, 0.0297909584f, 0.000114637769f), c);
-    const F q = polynomial(u, 1.f, 0.113124341f, 0.00120836019f, 1.23742882e-06f);
-    const F t = doubled(n, q);
-    return {t, 1.f - t * t};
-  }
-};
-
-struct Erf {  // h = erf(z) / (1 + sqrt(1 - erf(z)^2)); at most 5.1 ulp, never above 1
-  INLINE Value at(F z) {
-    const F c = clip(z, 3.9f), u = c * c;
-    const F n = c * polynomial(u, 1.12837923f, 0.296989441f, 0.0322475731f, 0.00253555900f);
-    const F q = polynomial(u, 1.f, 0.278224647f, 0.0484198742f, 0.00603794679f, 9.87119638e-05f);
-    return {doubled(n, q), gaussian(u)};  // 3e-7 past the clip
-  }
-};
-
-struct Arctan {  // 2/pi atan(z), through atan(1/z) beyond 1
-  INLINE Value at(F z) {
-    const F a = magnitude(z);
-    const F t = a > 1.f ? 1.f / a : a, u = t * t;
-    const F p = polynomial(u, -0.33333075f, 0.19992624f, -0.14203674f, 0.106410325f,
-                               -0.075044796f, 0.042693507f, -0.01606976f, 0.0028501553f);
-    const F near = p * u * t + t;
-    const F angle = a > 1.f ? 1.57079633f - near : near;
-    return {with_sign(angle * 0.636619772f, z), 0.636619772f / (z * z + 1.f)};
-  }
-};
-
-struct Isru {  // z / sqrt(1 + z^2); NaN at infinity, as the formula is
-  INLINE Value at(F z) {
-    const F r = 1.f / root(z * z + 1.f);
-    return {z * r, r * r * r};
-  }
-};
-
-struct Hardtanh {
-  INLINE Value at(F z) {
-    const F inside = magnitude(z) <= 1.f ? same(1.f) : F{};
-    return {clip(z, 1.f), z != z ? z : inside};
-  }
-};
-
-struct Satursin {  // sin(z) clipped at +-pi/2; minimax polynomials there
-  INLINE Value at(F z) {
-    const F c = clip(z, 1.57079633f), u = c * c;
-    const F s = polynomial(u, -0.16666657f, 0.0083330255f, -0.00019807428f, 2.6019188e-06f);
-    const F d = polynomial(u, 0.5f, -0.041667037f, 0.0013896544f, -2.5288178e-05f,
-                               3.6686586e-07f);
-    return {clip(s * u * c + c, 1.f), 1.f - d * u};
-  }
-};
-
-struct Softsign {  // z / (1 + |z|); NaN at infinity, as the formula is
-  INLINE Value at(F z) {
-    const F d = magnitude(z) + 1.f;
-    return {z / d, 1.f / (d * d)};
-  }
-};
+#define FUNCTION(NAME, ...) \
+  struct NAME##_function {  \
+    INLINE Value at(F z) __VA_ARGS__ \
+  };
+#include "functions.h"
+#undef FUNCTION
 
 // ---- loops over adjacent elements
 
-// A parameter of each column, and one that stays for a whole run.
+// A parameter that changes with each column, and one that is constant over a whole run.
 struct Each {
   const float* p;
   INLINE F at(const Each& self, int64_t j, int n) { return load(self.p + j, n); }
@@ -245,7 +189,8 @@ struct Same {
   INLINE F at(const Same& self, int64_t, int) { return self.value; }
 };
 
-// What is the same for all elements of a call: a copy, which no store to y can be taken to change.
+// What is the same for all elements of a call: a copy, so that the compiler knows that no store to y
+// changes it.
 struct Uniform {
   F alpha, shift;
   bool past_caches;
@@ -254,21 +199,21 @@ struct Uniform {
       : alpha(same(p.alpha)), shift(same(p.shift)), past_caches(p.past_caches) {}
 };
 
-// What a loop comes to `ahead` elements later, asked of the memory now; 0 where the share ends.
+// Prefetch what the loop needs `ahead` elements later; 0 where the share ends.
 template <class T>
-INLINE void will_read(const T* p, int64_t ahead) {
+INLINE void prefetch_read(const T* p, int64_t ahead) {
   __builtin_prefetch(p + ahead);
 }
 template <class T>
-INLINE void will_write(const Uniform& u, T* p, int64_t ahead) {
+INLINE void prefetch_write(const Uniform& u, T* p, int64_t ahead) {
   if (!u.past_caches) __builtin_prefetch(p + ahead, 1);
 }
 
 template <class Fn, class T, class Parameter>
 INLINE void forward_step(const Uniform& u, const T* x, T* y, const Parameter& weight,
                          const Parameter& bias, int64_t j, int n, int64_t ahead) {
-  will_read(x + j, ahead);
-  will_write(u, y + j, ahead);
+  prefetch_read(x + j, ahead);
+  prefetch_write(u, y + j, ahead);
   const F f = Fn::at(load(x + j, n) * u.alpha + u.shift).f;
   store(y + j, f * Parameter::at(weight, j, n) + Parameter::at(bias, j, n), n, u.past_caches);
 }
@@ -281,7 +226,7 @@ INLINE void forward_row(const Uniform& u, const T* x, T* y, const Parameter& wei
   if (j < count) forward_step<Fn>(u, x, y, weight, bias, j, int(count - j), ahead);
 }
 
-// Four sums in vectors: of a column each (weight, bias), or of all elements.
+// Four sums in vectors: of one column each (weight, bias), or of all elements.
 struct Sums {
   F weight{}, bias{}, alpha{}, shift{};
 };
@@ -299,9 +244,9 @@ struct Ahead {
 template <class Fn, class T>
 INLINE void backward_step(const Uniform& u, const T* x, const T* dy, T* dx, F weight, int n,
                           Sums& sums, const Ahead& ahead) {
-  will_read(x, ahead.x);
-  will_read(dy, ahead.dy);
-  will_write(u, dx, ahead.dx);
+  prefetch_read(x, ahead.x);
+  prefetch_read(dy, ahead.dy);
+  prefetch_write(u, dx, ahead.dx);
   const F in = load(x, n), g = load(dy, n);
   const Value value = Fn::at(in * u.alpha + u.shift);
   const F dz = g * weight * value.df;
@@ -322,8 +267,8 @@ INLINE void backward_column(const Uniform& u, const T* x, const T* dy, T* dx, co
   store(dbias, sums.bias, n, false);
 }
 
-// One row at a time: several at once would load and store the columns' sums less often, but the
-// memory delivers a quarter less to twelve streams than to three.
+// One row at a time. Several at once would load and store the columns' sums less often, but memory
+// delivers a quarter less to twelve streams than to three.
 template <class Fn, class T>
 INLINE void backward_row(const Uniform& u, const T* x, const T* dy, T* dx, const float* weight,
                          float* dweight, float* dbias, int64_t count, Sums& sums,
@@ -434,10 +379,14 @@ void backward(const Problem& p, Partial& partial, int64_t begin, int64_t end) {
   if (p.past_caches) finish_streaming();
 }
 
-#define BOTH(PASS, FUNCTION) {PASS<FUNCTION, float>, PASS<FUNCTION, bf16>}
 const Kernels kernels = {
-    {BOTH(forward, Tanh), BOTH(forward, Erf), BOTH(forward, Isru), BOTH(forward, Hardtanh),
-     BOTH(forward, Arctan), BOTH(forward, Satursin), BOTH(forward, Softsign)},
-    {BOTH(backward, Tanh), BOTH(backward, Erf), BOTH(backward, Isru), BOTH(backward, Hardtanh),
-     BOTH(backward, Arctan), BOTH(backward, Satursin), BOTH(backward, Softsign)}};
-#undef BOTH
+    {
+#define FUNCTION(NAME, ...) {forward<NAME##_function, float>, forward<NAME##_function, bf16>},
+#include "functions.h"
+#undef FUNCTION
+    },
+    {
+#define FUNCTION(NAME, ...) {backward<NAME##_function, float>, backward<NAME##_function, bf16>},
+#include "functions.h"
+#undef FUNCTION
+    }};

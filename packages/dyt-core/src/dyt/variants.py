@@ -1,10 +1,30 @@
-"""LayerNorm and RMSNorm in either layout: what `dyt.convert` puts in for "layernorm", "rmsnorm"."""
+"""The variants by name: how to build the layer that takes a normalization layer's place.
 
-from collections.abc import Sequence
+One table, `VARIANTS`, which `dyt.convert`, suites and the package's entry points share. Each
+entry is called as `dyt.DynamicTanh` is::
+
+    layer = dyt.variants.VARIANTS["arctan"](768, alpha_init_value=0.5)
+
+The published layers have their own names, ``dyt`` and ``derf``. Every other function of
+`dyt.FAMILY` gives a layer with a learnable shift, as Derf has one. ``layernorm``, ``rmsnorm`` and
+``identity`` are there to compare with; they have no alpha.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from dyt.layers import DynamicErf, DynamicTanh, PointwiseNorm
+
+__all__ = ["VARIANTS", "WITHOUT_ALPHA", "Build", "LayerNorm", "RMSNorm"]
+
+# (normalized_shape, alpha_init_value=, elementwise_affine=, bias=, channels_last=, device=,
+# dtype=) -> the layer; see `dyt.DynamicTanh`. Those in `WITHOUT_ALPHA` take no alpha_init_value.
+Build = Callable[..., nn.Module]
 
 
 class LayerNorm(nn.LayerNorm):
@@ -66,3 +86,38 @@ class RMSNorm(nn.RMSNorm):
 
 def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+
+
+arctan = partial(PointwiseNorm, function="arctan", shift_init_value=0.0)
+isru = partial(PointwiseNorm, function="isru", shift_init_value=0.0)
+satursin = partial(PointwiseNorm, function="satursin", shift_init_value=0.0)
+softsign = partial(PointwiseNorm, function="softsign", shift_init_value=0.0)
+relsign = partial(PointwiseNorm, function="relsign", shift_init_value=0.0)
+expsign = partial(PointwiseNorm, function="expsign", shift_init_value=0.0)
+exproot = partial(PointwiseNorm, function="exproot", shift_init_value=0.0)
+cubsign = partial(PointwiseNorm, function="cubsign", shift_init_value=0.0)
+saturlog = partial(PointwiseNorm, function="saturlog", shift_init_value=0.0)
+hardtanh = partial(PointwiseNorm, function="hardtanh", shift_init_value=0.0)
+
+VARIANTS: Mapping[str, Build] = MappingProxyType(
+    {
+        "dyt": DynamicTanh,
+        "derf": DynamicErf,
+        "tanh": DynamicTanh,
+        "erf": DynamicErf,
+        "arctan": arctan,
+        "isru": isru,
+        "satursin": satursin,
+        "softsign": softsign,
+        "relsign": relsign,
+        "expsign": expsign,
+        "exproot": exproot,
+        "cubsign": cubsign,
+        "saturlog": saturlog,
+        "hardtanh": hardtanh,
+        "layernorm": LayerNorm,
+        "rmsnorm": RMSNorm,
+        "identity": nn.Identity,
+    }
+)
+WITHOUT_ALPHA: tuple[Build, ...] = (LayerNorm, RMSNorm, nn.Identity)

@@ -1,16 +1,17 @@
 // y = weight * f(alpha * x + shift) + bias and its gradients on a CPU, one pass over memory each.
 //
-// A plain C interface: pointers, sizes and a code for the types, so that building needs neither
-// PyTorch nor Python. The loops are in native_loops.h; on x86-64 they are compiled four times,
-// and the widest that the processor has is chosen when the library is loaded.
+// A plain C interface of pointers, sizes and a code for the types, so that building needs neither
+// PyTorch nor Python. The loops are in loops.h, the functions f in functions.h. On x86-64 the loops
+// are compiled four times, and the widest that the processor supports is chosen when the library is
+// loaded.
 //
 // Layout. x is (outer, n, inner) and element i meets parameter (i / inner) % n: inner is 1 for
 // (..., N) and H * W for (N, C, H, W). Where parameters change from one element to the next
-// ("columns") a short period is written out several times over, so that no row is too short for
-// vectors; where they stay for long ("runs") they are scalars of the loop.
+// ("columns"), a short period is repeated, so that no row is too short for vectors. Where they are
+// constant over many elements ("runs"), they are scalars of the loop.
 //
-// Determinism. Which thread computes what depends on the sizes and the number of threads alone,
-// and partial sums are added in the order of the threads: no atomics.
+// Determinism. Which thread computes what depends only on the sizes and the number of threads, and
+// partial sums are added in the order of the threads: no atomics.
 
 #include <algorithm>
 #include <cmath>
@@ -21,7 +22,7 @@
 #include <thread>
 #include <vector>
 
-#include "native_calls.h"
+#include "calls.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -33,26 +34,26 @@
 
 namespace {
 
-// Columns taken at once: their weights and both sums (24 KB) stay in a first-level cache.
+// Columns processed at once: their weights and both sums (24 KB) stay in a first-level cache.
 constexpr int64_t CHUNK = 2048;
-// Rows of a column, and elements of all, summed in fp32 before the sum moves to fp64: so many
-// bound the error whatever the size of x.
+// Rows of a column, and elements of all columns, that are summed in fp32 before the sum is added to
+// one in fp64. This bounds the error whatever the size of x.
 constexpr int64_t ROW_BLOCK = 512;
 constexpr int64_t SCALAR_BLOCK = 4096;
 // Below this many elements a second thread costs more than it saves.
 constexpr int64_t GRAIN = 16384;
-// Parameters that stay for this many elements are scalars of the loop.
+// Parameters that are constant over this many elements are scalars of the loop.
 constexpr int64_t LONG_RUN = 32;
-// Results of so many bytes are written past the caches, which could not hold them: that saves
-// reading every line of them first. It was faster even where the next operation reads the result
-// at once. From FRESH up, glibc's malloc hands out pages that the kernel has only just zeroed,
-// and so brought into the caches: there it was slower (measured on two cores of a server).
+// Results from this size on (in bytes) are written past the caches, which could not hold them. That
+// saves reading each of their lines first, and was faster even where the next operation reads the
+// result at once. From FRESH on, glibc's malloc returns pages that the kernel has just zeroed, and
+// that are in the caches for that reason: there it was slower (measured on two cores of a server).
 constexpr int64_t LARGE_Y = 6 << 20, LARGE_DX = 3 << 19, FRESH = 32 << 20;
-// Elements that are asked of the memory before their turn. The processor's own prefetching begins
-// anew at every page of each stream, and in a model nothing but dy is in the caches: backward took
-// 1.4 to 3 times as long there.
+// How many elements ahead the loops prefetch. The processor's own prefetching starts again at every
+// page of each stream, and in a model only dy is in the caches: without this, backward took 1.4 to 3
+// times as long there.
 constexpr int64_t AHEAD = 512;
-// Columns are repeated until a row has at least so many.
+// Columns are repeated until a row has at least this many.
 constexpr int64_t SHORT_ROW = 128;
 
 struct bf16 {
@@ -70,12 +71,12 @@ struct Problem {
   bool past_caches;        // how to write the result
   int64_t numel;
   int64_t width;           // elements of a row of this problem
-  int64_t group;           // rows that make one of x's, which are x_ld or dy_ld elements apart
+  int64_t group;           // rows of this problem in a row of x; those are x_ld or dy_ld apart
   int64_t x_ld, dy_ld;
   int64_t n;               // parameters: row r meets parameter r % n unless columns
 };
 
-// What one thread has summed: gradients of the row's (or the n) parameters, and of two scalars.
+// The sums of one thread: gradients of the row's (or the n) parameters, and of two scalars.
 struct Partial {
   double *dweight, *dbias;
   double dalpha = 0, dshift = 0;
@@ -85,19 +86,34 @@ INLINE int64_t offset(int64_t row, int64_t group, int64_t ld, int64_t width) {
   return group == 1 ? row * ld : (row / group) * ld + (row % group) * width;
 }
 
+// ---- the table of functions
+
+#define FUNCTION(NAME, ...) " " #NAME
+const char NAMES[] =
+#include "functions.h"
+    ;
+#undef FUNCTION
+
+#define FUNCTION(NAME, ...) +1
+constexpr int FUNCTIONS =
+#include "functions.h"
+    ;
+#undef FUNCTION
+static_assert(FUNCTIONS <= 1 << FUNCTION_BITS, "calls.h gives the function too few bits");
+
 // ---- the loops, for each instruction set
 
 using Forward = void (*)(const Problem&, int64_t, int64_t);
 using Backward = void (*)(const Problem&, Partial&, int64_t, int64_t);
 
 struct Kernels {
-  Forward forward[7][2];  // by function, then fp32, bf16
-  Backward backward[7][2];
+  Forward forward[FUNCTIONS][2];  // by function, then fp32, bf16
+  Backward backward[FUNCTIONS][2];
 };
 
 namespace portable {  // 128 bits: SSE2 or NEON
 #define WIDTH 16
-#include "native_loops.h"
+#include "loops.h"
 #undef WIDTH
 }  // namespace portable
 
@@ -115,7 +131,7 @@ namespace portable {  // 128 bits: SSE2 or NEON
 BEGIN_TARGET("avx2,fma,prfchw")
 namespace avx2 {
 #define WIDTH 32
-#include "native_loops.h"
+#include "loops.h"
 #undef WIDTH
 }  // namespace avx2
 END_TARGET
@@ -124,20 +140,21 @@ END_TARGET
 #define WIDTH 64
 BEGIN_TARGET(AVX512)
 namespace avx512 {
-#include "native_loops.h"
+#include "loops.h"
 }  // namespace avx512
 END_TARGET
 
 #define BF16 1
 BEGIN_TARGET(AVX512 ",avx512bf16")
 namespace avx512_bf16 {
-#include "native_loops.h"
+#include "loops.h"
 }  // namespace avx512_bf16
 END_TARGET
 #undef BF16
 #undef WIDTH
 #endif
 
+// Instruction sets, narrowest first, and their names in the same order.
 const Kernels* const LEVELS[] = {
     &portable::kernels,
 #if defined(__x86_64__)
@@ -146,6 +163,14 @@ const Kernels* const LEVELS[] = {
     &avx512_bf16::kernels,
 #endif
 };
+const char LEVEL_NAMES[] =
+    "portable"
+#if defined(__x86_64__)
+    " avx2"
+    " avx512"
+    " avx512_bf16"
+#endif
+    ;
 
 int widest_level() {
 #if defined(__x86_64__)
@@ -164,8 +189,8 @@ const Kernels* kernels = LEVELS[widest_level()];
 
 // ---- threads
 
-// The OpenMP runtime that PyTorch runs on, handed over by the caller: its threads are the ones
-// that torch.set_num_threads counts, and a second pool would compete with them.
+// The OpenMP runtime that PyTorch runs on, passed by the caller: torch.set_num_threads counts its
+// threads, and a second pool would compete with them.
 using ParallelRegion = void (*)(void (*)(void*), void*, unsigned, unsigned);
 using ThreadQuery = int (*)();
 ParallelRegion parallel_region = nullptr;
@@ -183,7 +208,7 @@ struct Team {
   }
 };
 
-// body(0) ... body(shares - 1), each once, at the same time as far as there are threads.
+// body(0) ... body(shares - 1), each once, in parallel as far as there are threads.
 template <class Body>
 void in_parallel(int shares, const Body& body) {
   if (shares == 1) {
@@ -203,7 +228,7 @@ int64_t shares_of(int64_t numel, int64_t threads) {
   return std::max<int64_t>(1, std::min(threads, numel / GRAIN));
 }
 
-// Where share i begins: at a row where there are many, else at a multiple of 64 elements.
+// Where share i begins: at a row if there are many rows, else at a multiple of 64 elements.
 int64_t share_begin(const Problem& p, int64_t i, int64_t shares) {
   if (i == shares) return p.numel;
   const int64_t unit = p.numel / p.width >= 16 * shares ? p.width : 64;
@@ -211,7 +236,7 @@ int64_t share_begin(const Problem& p, int64_t i, int64_t shares) {
   return (units * i / shares) * unit;
 }
 
-// Whether to write a result past the caches; each row must begin at a whole cache line.
+// Whether to write a result past the caches; each row must begin on a cache line.
 bool past_caches(const Problem& p, const void* result, int x_type, int64_t large) {
   const int64_t itemsize = x_type ? 2 : 4, size = p.numel * itemsize;
   const bool aligned = uintptr_t(result) % 64 == 0 && p.width * itemsize % 64 == 0;
@@ -219,14 +244,6 @@ bool past_caches(const Problem& p, const void* result, int x_type, int64_t large
 }
 
 // ---- parameters
-
-struct Codes {  // config: function, x's type and the parameters' type (0 fp32, 1 bf16)
-  int function, x_type, parameter_type;
-  explicit Codes(int64_t config)
-      : function(int(config & 15)),
-        x_type(int(config >> 4 & 1)),
-        parameter_type(int(config >> 5 & 1)) {}
-};
 
 float parameter(const void* p, int64_t i, int type) {
   if (!type) return static_cast<const float*>(p)[i];
@@ -240,7 +257,7 @@ void put_parameter(void* p, int64_t i, int type, double value) {
     static_cast<float*>(p)[i] = float(value);
 }
 
-// Weight and bias as fp32 in the problem's order: as they are where that is what they are.
+// Weight or bias as fp32 in the problem's order; not copied where they are so already.
 class Expanded {
  public:
   const float* values = nullptr;
@@ -294,8 +311,22 @@ constexpr int DONE = 0, OUT_OF_MEMORY = 1;
 #pragma GCC visibility push(default)
 extern "C" {
 
-// Use these of an OpenMP runtime (all or none), and no wider instructions than `level`:
-// 0 portable, 1 AVX2, 2 AVX-512, 3 with its bf16 as well. Returns the level in use.
+// Names of the functions, in the order of their codes, and of the instruction sets, narrowest first:
+// separated by spaces.
+const char* dyt_functions() { return NAMES; }
+const char* dyt_levels() { return LEVEL_NAMES; }
+
+// The number of 64-bit fields of a ForwardCall and of a BackwardCall.
+int dyt_forward_fields() { return sizeof(ForwardCall) / 8; }
+int dyt_backward_fields() { return sizeof(BackwardCall) / 8; }
+
+// The field `config` of a call; types are 0 for fp32, 1 for bf16.
+int64_t dyt_config(int function, int x_type, int parameter_type) {
+  return Config{function, x_type, parameter_type}.packed();
+}
+
+// Use these functions of an OpenMP runtime (all or none), and no wider instructions than those of
+// `level`, a place in dyt_levels. Returns the level in use.
 int dyt_init(ParallelRegion region, ThreadQuery index, ThreadQuery size, int level) {
   parallel_region = index && size ? region : nullptr;
   thread_index = index;
@@ -305,10 +336,10 @@ int dyt_init(ParallelRegion region, ThreadQuery index, ThreadQuery size, int lev
   return chosen;
 }
 
-// Rows of x, n * inner elements each, may be x_ld apart; y is dense. Null: no such parameter.
+// Rows of x, n * inner elements each, may be x_ld apart; y is dense.
 int dyt_forward(const ForwardCall* call) {
   const auto [x, alpha, shift, weight, bias, y, outer, n, inner, x_ld, config, threads] = *call;
-  const Codes codes(config);
+  const Config codes = Config::of(config);
   Problem p{};
   const Layout layout(p, outer, n, inner, x_ld, n * inner);
   if (p.numel == 0) return DONE;
@@ -329,11 +360,11 @@ int dyt_forward(const ForwardCall* call) {
   return DONE;
 }
 
-// dx is dense; a null gradient is not wanted. The gradients have the parameters' type.
+// dx is dense. The gradients have the parameters' type.
 int dyt_backward(const BackwardCall* call) {
   const auto [dy, x, alpha, shift, weight, dx, dalpha, dshift, dweight, dbias, outer, n, inner,
               x_ld, dy_ld, config, threads] = *call;
-  const Codes codes(config);
+  const Config codes = Config::of(config);
   Problem p{};
   const Layout layout(p, outer, n, inner, x_ld, dy_ld);
   const int64_t size = layout.parameters(p);
@@ -363,7 +394,7 @@ int dyt_backward(const BackwardCall* call) {
   }
   put_parameter(dalpha, 0, codes.parameter_type, alpha_sum);
   if (dshift) put_parameter(dshift, 0, codes.parameter_type, shift_sum);
-  // Parameter c was met `repeats` times, in runs of `run`, by every share.
+  // Every share has met parameter c `repeats` times, in runs of `run` elements.
   const auto reduce = [&](void* gradient, int64_t first) {
     if (!gradient) return;
     for (int64_t c = 0; c < p.n; c++) {
