@@ -1,8 +1,9 @@
-"""Batches of speech: windows of one length, or crops of whole utterances as the paper has them."""
+"""The data module: windows of one length, or crops of whole utterances as in the paper."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,18 +14,19 @@ from torch.utils.data import DataLoader, Dataset
 from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, at_most
 from dyt_bench.plugin.domain import DataError, TrainingPreset
 from dyt_bench.plugin.task import Task
-from dyt_speech.audio import SAMPLE_RATE, Decoded, Recording, Samples, decode_all
-from dyt_speech.corpora import CORPORA, recordings_of
+from dyt_speech.data.audio import SAMPLE_RATE, Decoded, Recording, Samples, decode_all
+from dyt_speech.data.files import recordings_of
+from dyt_speech.data.splits import SPLITS
 
-# Seconds between the starts of two windows. In training no multiple of the model's 20 ms frame:
-# on a grid of 100 ms every frame came back the same, and was learned by heart.
+# Seconds between the starts of two windows. In training not a multiple of the model's 20 ms frame:
+# on a grid of 100 ms every frame recurred unchanged, and the model memorised it.
 TRAIN_HOP = 0.017
 VAL_HOP = 1.0
-VAL_WINDOWS = 128  # at most: a validation shall take seconds, also of hours of speech
+VAL_WINDOWS = 128  # at most, so that validating on hours of speech takes seconds
 
 
 def waveform(samples: Samples, first: int, length: int) -> Tensor:
-    """(length,) of zero mean and unit variance, as wav2vec 2.0's feature extractor hands it on."""
+    """(length,) float32 of zero mean and unit variance, as wav2vec 2.0's feature extractor does."""
     wave = torch.from_numpy(samples[first : first + length].astype(np.float32)) / 2**15
     return (wave - wave.mean()) / (wave.var(correction=0) + 1e-7).sqrt()
 
@@ -38,14 +40,14 @@ class Windows(Dataset[Tensor]):
         self.samples, self.recordings = samples, recordings
         self.length, self.hop = round(seconds * SAMPLE_RATE), round(hop * SAMPLE_RATE)
         counts = (recording.windows(self.length, self.hop) for recording in recordings)
-        # The first window of each recording, and at last the number of windows.
+        # The first window of each recording, and finally the number of windows.
         self.firsts = [0, *accumulate(counts)]
 
     def __len__(self) -> int:
         return self.firsts[-1]
 
     def place(self, index: int) -> tuple[Recording, int]:
-        """The recording that the window of this number is of, and the window's first sample."""
+        """The recording of window ``index``, and the window's first sample."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         which = bisect_right(self.firsts, index) - 1
@@ -57,7 +59,7 @@ class Windows(Dataset[Tensor]):
 
 
 class Crops(Dataset[Tensor]):
-    """Any stretch of the recordings, asked for by its first sample and its length."""
+    """Any part of the recordings, indexed by its first sample and its length."""
 
     def __init__(self, samples: Samples, recordings: Sequence[Recording]) -> None:
         self.samples, self.recordings = samples, recordings
@@ -70,11 +72,11 @@ class Crops(Dataset[Tensor]):
 
 
 class CropBatches(ShuffledBatches):
-    """Batches of crops of one length, one of each recording: those of like length together.
+    """Batches of crops of one length, one crop of each recording; similar lengths go together.
 
-    A crop is as long as its batch's shortest recording and at most ``longest`` samples. With a
-    seed it starts anywhere and batches come in a new order each epoch, the last recordings that
-    fill no batch left out; without one it starts where the recording does.
+    A crop is as long as the shortest recording of its batch, and at most ``longest`` samples.
+    With a seed, crops start anywhere, batches are shuffled each epoch, and the last recordings,
+    which fill no batch, are dropped. Without one, crops start where the recording does.
     """
 
     def __init__(
@@ -96,12 +98,12 @@ class CropBatches(ShuffledBatches):
         first = self.first
         self.seek(self.epoch + 1, 0)
         everything, batches = np.arange(self.samples), np.arange(len(self))
-        starts = np.zeros(self.samples)  # share of the room that a recording leaves
+        starts = np.zeros(self.samples)  # share of the possible starting points
         if self.shuffled:
             random.shuffle(everything)
             random.shuffle(batches)
             starts = random.random(self.samples)
-        # Sorting keeps the order of equals: those longer than a crop stay shuffled.
+        # Sorting is stable: recordings longer than a crop stay shuffled.
         order = sorted(everything.tolist(), key=self._most)
         for number in batches[first:].tolist():
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
@@ -119,17 +121,17 @@ class CropBatches(ShuffledBatches):
 class SpeechData(SeededDataModule):
     """Batches (B, samples) of waveforms at 16 kHz; no recording is on both sides of the split.
 
-    Of the recipe's options it reads ``seconds``, the longest that a sample lasts, and
-    ``shortest``: recordings of less are left out. Are the two equal, samples are windows of that
-    length; else they are crops of whole recordings, one of each an epoch.
+    Reads two options of the preset: ``seconds``, the longest that a sample lasts, and
+    ``shortest``; shorter recordings are left out. If the two are equal, samples are windows of
+    that length. Otherwise they are crops of whole recordings, one of each per epoch.
 
     Raises:
         DataError: fewer than two recordings are long enough, or one side of the split is empty.
     """
 
-    def __init__(self, decoded: Decoded, task: Task, recipe: TrainingPreset) -> None:
-        self.seconds = float(recipe.options["seconds"])
-        shortest = float(recipe.options["shortest"])
+    def __init__(self, decoded: Decoded, task: Task, preset: TrainingPreset) -> None:
+        self.seconds = float(preset.options["seconds"])
+        shortest = float(preset.options["shortest"])
         self.samples = decoded.samples
         usable = {
             recording.path: recording
@@ -143,15 +145,15 @@ class SpeechData(SeededDataModule):
                 f"recordings last {shortest:g} s or more; at least two must, one of them to "
                 "validate on"
             )
-        self._tell(decoded, shortest)
-        corpus = CORPORA[task.dataset]
-        train, val = ([usable[path] for path in side] for side in corpus.split(list(usable)))
+        self._report_unused(decoded, shortest)
+        split = SPLITS[task.dataset]
+        train, val = ([usable[path] for path in side] for side in split.sides(list(usable)))
         if not train or not val:
             raise DataError(
                 f"{task.path or task.dataset}: of {len(usable)} recordings {len(train)} are to "
                 f"train on and {len(val)} to validate on; at least one of each is needed"
             )
-        self.labelled = [(recording, corpus.label(recording.path)) for recording in (*train, *val)]
+        self.labelled = [(recording, split.label(recording.path)) for recording in (*train, *val)]
         self.cropped = shortest < self.seconds
         super().__init__(
             *(self._cropped(train, val, task) if self.cropped else self._windows(train, val, task)),
@@ -159,8 +161,8 @@ class SpeechData(SeededDataModule):
             seed=task.seed,
         )
 
-    def _tell(self, decoded: Decoded, shortest: float) -> None:
-        """Into the log: how many recordings are not used, and the empty ones by name."""
+    def _report_unused(self, decoded: Decoded, shortest: float) -> None:
+        """Print how many recordings are not used, and name the empty ones."""
         if self.left_out:
             print(
                 f"{self.left_out} of {len(decoded.recordings)} recordings last less than "
@@ -198,15 +200,14 @@ class SpeechData(SeededDataModule):
         return DataLoader(
             crops,
             batch_sampler=CropBatches(recordings, self.batch_size, longest, seed),
-            generator=torch.Generator(),  # never the global one, which training draws masks from
+            generator=torch.Generator(),  # not the global one, from which training draws masks
         )
 
 
-def speech_data(task: Task, recipe: TrainingPreset) -> SpeechData:
-    """The data module of ``task.dataset``, decoded.
+def build_data(task: Task, files: Iterable[Path], preset: TrainingPreset) -> SpeechData:
+    """The data module of ``task.dataset``, decoded from ``files``.
 
     Raises:
         DataError: a file is not audio or is damaged, or too few of them are long enough.
     """
-    files = CORPORA[task.dataset].files(task.path)
-    return SpeechData(decode_all(recordings_of(files)), task, recipe)
+    return SpeechData(decode_all(recordings_of(files)), task, preset)

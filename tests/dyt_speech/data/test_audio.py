@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from dyt_bench.errors import DataError
-from dyt_speech import audio
-from dyt_speech.audio import decode, decode_all
+from dyt_speech.data import audio
+from dyt_speech.data.audio import decode, decode_all
 
 
 def loudest(samples):

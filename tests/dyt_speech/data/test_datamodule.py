@@ -7,8 +7,8 @@ import torch
 
 from dyt_bench.errors import DataError
 from dyt_speech import domain
-from dyt_speech.audio import Recording, decode_all
-from dyt_speech.data import CropBatches, Windows
+from dyt_speech.data.audio import Recording, decode_all
+from dyt_speech.data.datamodule import CropBatches, Windows
 
 
 def test_clips_are_held_out_whole_and_from_both_sources(task):
