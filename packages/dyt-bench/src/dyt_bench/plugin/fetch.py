@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dyt_bench.errors import DataError
 
-__all__ = ["Fetch", "cache", "fetched_folder", "need"]
+__all__ = ["Fetch", "cache", "cannot_write", "fetched_folder", "need"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,16 @@ def cache() -> Path:
 
     given = os.environ.get("DYT_BENCH_DATA")
     return Path(given) if given else user_cache_path("dyt-bench") / "data"
+
+
+def cannot_write(folder: Path, error: OSError) -> DataError:
+    """What is raised where a folder of the cache cannot be written: the reason and the way out."""
+    in_place = isinstance(error, FileExistsError | NotADirectoryError)
+    reason = "a file is in the place of a folder" if in_place else error.strerror or str(error)
+    return DataError(
+        f"cannot write below {folder}: {reason}; set DYT_BENCH_DATA to a folder that can be "
+        "written and has room"
+    )
 
 
 def fetched_folder(name: str) -> Path:
@@ -92,7 +102,7 @@ def fetch(name: str, source: Fetch, *, tell: Callable[[str], None]) -> Path:
             _check(name, chosen, source)
             chosen.rename(folder)
     except OSError as error:
-        raise DataError(f"{name}: cannot write below {cache()}: {error.strerror}") from None
+        raise cannot_write(folder.parent, error) from error
     shutil.rmtree(downloads)
     return folder
 
