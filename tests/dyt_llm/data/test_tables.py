@@ -6,8 +6,8 @@ import pyarrow.parquet
 import pytest
 
 from dyt_bench.plugin.domain import DataError
-from dyt_llm.documents import documents
-from dyt_llm.tables import read_rows
+from dyt_llm.data.documents import documents
+from dyt_llm.data.tables import read_rows
 
 ROWS = [{"id": index, "text": f"document {index}"} for index in range(200)]
 

@@ -1,4 +1,4 @@
-"""Rows of text in the files that Hugging Face's Hub and its datasets library write, streamed."""
+"""Rows of text from JSON Lines, Parquet and Arrow files, read one at a time."""
 
 import json
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from typing import Any
 
 from dyt_bench.plugin.domain import DataError
 
-# Read as they are, not through datasets: it copies them into a cache of its own, and reports to
-# its maker's server what it loads.
+# Not read through datasets: it copies files into a cache of its own, and reports what it loads to
+# a server of its maker.
 
 
 def read_rows(file: Path) -> Iterator[str]:
     """The text of each row: the column "text", or else the only one that holds text.
 
     Raises:
-        DataError: the file is damaged, or has no such column, or a row no text.
+        DataError: the file is damaged, has no such column, or a row has no text.
     """
     number, column = 0, ""
     rows = _json_lines(file) if file.suffix.lower() == ".jsonl" else _arrow_rows(file)

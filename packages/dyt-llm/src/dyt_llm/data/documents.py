@@ -10,12 +10,12 @@ from pathlib import Path
 from zlib import crc32
 
 from dyt_bench.plugin.domain import DataError
-from dyt_llm.corpora import TABLES
-from dyt_llm.tables import read_rows
+from dyt_llm.data.files import TABLES
+from dyt_llm.data.tables import read_rows
 
 ONE_IN = 10  # files, by the hash of their names, are held out
-FEW_FILES = 5  # with fewer, the end of each is held out instead
-ONE_ROW_IN = 100  # of tables that have no part to validate on
+FEW_FILES = 5  # of fewer, the end of each is held out instead
+ONE_ROW_IN = 100  # is held out, of tables without a part to validate on
 # UTF-32 first: its little-endian mark begins with UTF-16's.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -30,14 +30,15 @@ Document = tuple[str, bool]  # text, whether it is held out
 
 
 def documents(files: Iterable[Path]) -> Iterator[Document]:
-    """Every document of text files and tables, in the order of the files; one file at a time.
+    """Every document of text files, then of tables, in the order of the files.
 
-    A hash of its name decides a text file's side, so files that come or go move no other. With
-    fewer than five files, or one name for all, the last tenth of each is held out. Of tables
-    the parts named validation, test and the like are held out, of others one row in a hundred.
+    A hash of its name decides whether a text file is held out, so adding or removing a file moves
+    no other. With fewer than five files, or one name for all, the last tenth of each is held out.
+    Of tables, the parts named validation, test and the like are held out; without such parts, one
+    row in a hundred.
 
     Raises:
-        DataError: a file cannot be read, or is no text.
+        DataError: a file cannot be read, or is not text.
     """
     files = list(files)
     tables = [file for file in files if file.suffix.lower() in TABLES]
@@ -46,10 +47,10 @@ def documents(files: Iterable[Path]) -> Iterator[Document]:
 
 
 def read_text(file: Path) -> str:
-    """A text file's content: UTF-8, or what its byte-order mark or Python's coding line says.
+    """A text file's content, in UTF-8 or what its byte-order mark or Python coding line says.
 
     Raises:
-        DataError: it is in another encoding, or no text; says at which byte.
+        DataError: it is in another encoding, or not text; says at which byte.
     """
     try:
         raw = file.read_bytes()
@@ -105,7 +106,7 @@ def _table_documents(files: list[Path]) -> Iterator[Document]:
 
 
 def _named_validation(files: list[Path]) -> set[Path]:
-    """The files that are a part to validate on; none if all are, or none is."""
+    """The files whose names say that they are for validation; empty if that is true of all."""
     if len(files) < 2:
         return set()
     root = commonpath([file.parent for file in files])

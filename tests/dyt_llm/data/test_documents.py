@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dyt_bench.plugin.domain import DataError
-from dyt_llm.documents import documents, read_text
+from dyt_llm.data.documents import documents, read_text
 
 TEXT = "naïve café — 日本\n" * 3
 
