@@ -1,6 +1,6 @@
 """HyenaDNA: a causal language model over single bases, without attention.
 
-No library carries it, so it is written here, after Hyena Hierarchy (arXiv 2302.10866) and
+No library has it, so it is written here, after Hyena Hierarchy (arXiv 2302.10866) and
 HyenaDNA (arXiv 2306.15794), with the sizes, the initial values and the filter of the released
 `hyenadna-tiny-1k`. Shapes: B sequences, L positions, D channels.
 """
@@ -20,8 +20,8 @@ FILTER_STD = 0.02  # of the filters' weights at the start
 def causal_convolution(signal: Tensor, kernel: Tensor) -> Tensor:
     """``y[b, d, t] = sum over s <= t of kernel[d, s] * signal[b, d, t - s]``, by FFT.
 
-    Multiplying spectra convolves in a circle, where the end of the signal would reach its
-    beginning; zeros up to 2L keep the two apart.
+    Multiplying spectra gives a circular convolution, where the end of the signal would wrap
+    around to its beginning. Padding with zeros to 2L prevents that.
 
     Shapes: (B, D, L) and (D, L) -> (B, D, L). Computed in float32, as the FFT has no half
     precision on every device; returned in the signal's dtype.
@@ -34,8 +34,8 @@ def causal_convolution(signal: Tensor, kernel: Tensor) -> Tensor:
 
 
 class Sine(nn.Module):
-    """``sin(frequency * x)`` with one learnable frequency a feature, so that a small MLP of
-    smooth inputs can draw a filter with detail."""
+    """``sin(frequency * x)`` with one learnable frequency per feature, which lets a small MLP of
+    smooth inputs produce a detailed filter."""
 
     def __init__(self, features: int, frequency: float) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class ImplicitFilter(nn.Module):
     """A filter as long as the input: an MLP of the position, times an exponential decay.
 
     ``h[d, t] = mlp(features(t))[d] * exp(-rate[d] * t / length)``. The decay gives each channel
-    a reach of its own, from a third of ``length`` to beyond it, before training has begun. A
+    a reach of its own from the start, between a third of ``length`` and more than all of it. A
     filter for fewer positions is the beginning of the filter for more.
 
     Args:
@@ -58,7 +58,7 @@ class ImplicitFilter(nn.Module):
     """
 
     hidden = 64
-    bands = 2  # Fourier features: sine and cosine of almost none, and of one turn, over length
+    bands = 2  # Fourier features: sine and cosine with almost no turn, and with one, over length
     fast, slow, target = 0.3, 1.5, 0.01  # channels decay to target after these shares of length
 
     def __init__(self, width: int, length: int) -> None:
@@ -89,7 +89,7 @@ class ImplicitFilter(nn.Module):
 
 
 class HyenaOperator(nn.Module):
-    """The order-2 Hyena operator, in the place of attention.
+    """The order-2 Hyena operator, in place of attention.
 
     Three projections of the input, each smoothed over three positions: ``gate``, ``key`` and
     ``value``. Then ``gate * (h conv (key * value) + skip * key * value)`` and a projection out:
@@ -137,15 +137,15 @@ class Block(nn.Module):
 class HyenaDNA(nn.Module):
     """Tokens -> the logits of each next token. Position t sees tokens 0 to t and no other.
 
-    There is no position embedding: the filters know distances. So a sequence of any length
-    goes in, also one longer than trained.
+    There is no position embedding, as the filters depend on distances. So a sequence may have any
+    length, also beyond that trained at.
 
     Args:
         width: channels D.
         depth: blocks.
         length: the length trained at; it sets the time scale of the filters.
         dropout: share of the embedding's channels dropped in training.
-        std: of all weights at the start, but the filters'; as released by default.
+        std: of all weights at the start, except the filters'; the default is that released.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class HyenaDNA(nn.Module):
         return linear(hidden, self.embedding.weight)  # tied
 
     def own_parameters(self) -> Iterator[nn.Parameter]:
-        """The weights of the filters' MLPs, which are trained by rules of their own."""
+        """Parameters with a learning rate of their own: those of the filters' MLPs."""
         for module in self.modules():
             if isinstance(module, ImplicitFilter):
                 yield from module.parameters()

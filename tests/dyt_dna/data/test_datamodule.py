@@ -13,9 +13,9 @@ from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.task import Task
 from dyt_dna import domain
 from dyt_dna.bases import BASES, MASK, UNKNOWN
-from dyt_dna.catalog import ARCHITECTURES
-from dyt_dna.data import GenomeData
-from dyt_dna.sequences import Stretch
+from dyt_dna.data.datamodule import GenomeData
+from dyt_dna.data.sequences import Stretch
+from dyt_dna.shapes import SHAPES
 
 WINDOW = 1025  # bases: those the model reads, and the last one's successor
 
@@ -95,7 +95,7 @@ def test_batches_are_decided_by_the_seed(model: str) -> None:
         return torch.stack([torch.stack(batch[:2]) for batch in islice(data.train_dataloader(), 9)])
 
     first, again, other = batches(0), batches(0), batches(1)
-    assert first.shape == (9, 2, 2, ARCHITECTURES[model].length)
+    assert first.shape == (9, 2, 2, SHAPES[model].length)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

@@ -1,4 +1,4 @@
-"""The selective scan of Mamba (arXiv 2312.00752, section 3.2), quick enough to train on a CPU."""
+"""The selective scan of Mamba (arXiv 2312.00752, section 3.2), fast enough to train on a CPU."""
 
 from typing import Any
 
@@ -8,23 +8,23 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 # Steps whose states are in memory at a time. Those of a small model (2 x 2 x 128 x 16 numbers a
-# step) then stay in a core's cache; and memory grows with length / SEGMENT states, not length.
+# step) then stay in a core's cache, and memory grows with length / SEGMENT states, not length.
 SEGMENT = 32
 
 
 def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """``y_t = C_t h_t`` of the state ``h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t``, ``h_0 = 0``.
 
-    R directions with matrices A of their own are scanned at once. Shapes: L steps, B sequences,
+    R directions, each with its own matrix A, are scanned at once. Shapes: L steps, B sequences,
     D channels, N states a channel; ``x`` and ``dt`` (L, R, B, D), ``a`` (R, D, N), ``b`` and
     ``c`` (L, R, B, N) -> (L, R, B, D). Computed in float32 at least, returned in x's dtype.
 
-    The steps follow one another, each a single fused call; all else is done for SEGMENT steps
-    at once. The backward pass computes the states again from those at the segments' borders.
+    The steps run one after another, each a single fused call; all else is done for SEGMENT steps
+    at once. The backward pass recomputes the states from those at the segments' borders.
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
     with torch.autocast(x.device.type, enabled=False):
-        y: Tensor = _Scan.apply(*(part.to(dtype) for part in (x, dt, a, b, c)))  # type: ignore[no-untyped-call]
+        y: Tensor = _Scan.apply(*(part.to(dtype) for part in (x, dt, a, b, c)))
     return y.to(x.dtype)
 
 
@@ -71,7 +71,7 @@ def _segments(length: int) -> list[slice]:
 
 
 class _Segment:
-    """Room for what a segment's steps need, (T, R, B, N, D), used again for each segment."""
+    """Buffers (T, R, B, N, D) for the steps of a segment, reused for each segment."""
 
     def __init__(self, x: Tensor, a: Tensor) -> None:
         length, directions, batch, channels = x.shape
@@ -80,7 +80,7 @@ class _Segment:
         self.decay, self.added, self.states = (x.new_empty(shape) for _ in range(3))
 
     def run(self, state: Tensor, x: Tensor, dt: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The decays exp(dt A), what each step adds, and the states, from the ``state`` before."""
+        """The decays exp(dt A), what each step adds, and the states that follow ``state``."""
         decay, added, states = (room[: len(x)] for room in (self.decay, self.added, self.states))
         torch.mul(dt.unsqueeze(-2), self.a, out=decay).exp_()
         torch.mul(b.unsqueeze(-1), (dt * x).unsqueeze(-2), out=added)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dyt_dna.bases import BASES
-from dyt_dna.hyena import HyenaDNA, HyenaOperator, ImplicitFilter, causal_convolution
+from dyt_dna.models.hyena import HyenaDNA, HyenaOperator, ImplicitFilter, causal_convolution
 
 
 @pytest.fixture

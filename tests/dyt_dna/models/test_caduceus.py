@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 import dyt
-from dyt_dna import caduceus
 from dyt_dna.bases import COMPLEMENT, TOKENS, reverse_complement
-from dyt_dna.caduceus import BiMamba, Caduceus
+from dyt_dna.models import caduceus
+from dyt_dna.models.caduceus import BiMamba, Caduceus
 
 COMPLEMENTS = list(COMPLEMENT)
 

@@ -1,4 +1,4 @@
-"""What of a genome is trained on, and what is held out."""
+"""Which stretches of a genome are trained on, and which are held out."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dyt_bench.plugin.domain import DataError
-from dyt_dna.sequences import Stretch
+from dyt_dna.data.sequences import Stretch
 
 # The chloroplast is a circle of a large (0 to 84,170) and a small (110,434 to 128,214) single-copy
-# region, between two copies of one 26,264-base repeat, the second reversed. To hold out a piece
-# of one copy and train on the other would be to train on the answers: the held-out stretches, 20
-# and 4 windows of 1,024, lie in the single-copy regions, clear of the short repeats there too.
+# region, between two copies of one 26,264-base repeat, the second reversed. Holding out a piece of
+# one copy while training on the other would leak it. So the held-out stretches, 20 and 4 windows
+# of 1,024, lie in the single-copy regions, away from the short repeats there.
 HELD_OUT = ((52_000, 52_000 + 20 * 1024 + 1), (116_000, 116_000 + 4 * 1024 + 1))
 
 Interval = tuple[int, int]
@@ -19,11 +19,11 @@ Interval = tuple[int, int]
 
 @dataclass(frozen=True)
 class Split:
-    """Stretches of one strand; the other one goes with it."""
+    """Stretches of the given strand; the other strand is on the same side."""
 
     train: list[Stretch]
     val: list[Stretch]
-    left_out: str = ""  # what was not used, for people: "3 sequences below 2050 bases"
+    left_out: str = ""  # what is not used, as a sentence for the log
 
 
 def held_out_places(chloroplast: Stretch) -> Split:
@@ -35,10 +35,10 @@ def held_out_places(chloroplast: Stretch) -> Split:
 
 
 def held_out_ends(sequences: list[Stretch], window: int, source: Path | None) -> Split:
-    """The last tenth of each sequence is held out, and a window at the least.
+    """Hold out the last tenth of each sequence, and at least one window.
 
     Raises:
-        DataError: no sequence has a window to train on and another to hold out.
+        DataError: no sequence is long enough for a window to train on and another to hold out.
     """
     train, val = [], []
     for sequence in sequences:
@@ -58,13 +58,13 @@ def held_out_ends(sequences: list[Stretch], window: int, source: Path | None) ->
 
 
 def by_bed(sequences: Iterable[Stretch], beds: Iterable[Path]) -> Split:
-    """The intervals of BED files whose fourth column says "train" or "valid"; "test" is not read.
+    """Split by the fourth column of BED files: "train" or "valid"; "test" is not used.
 
-    Intervals that touch are one stretch. What is validated on is cut out of what is trained on,
-    wherever the two overlap.
+    Intervals that touch are one stretch. Where the two sides overlap, the overlap is cut out of
+    what is trained on.
 
     Raises:
-        DataError: a line that is no such interval, or lies outside its sequence.
+        DataError: a line is not such an interval, or lies outside its sequence.
     """
     named = {sequence.name: sequence for sequence in sequences}
     places: dict[str, dict[str, list[Interval]]] = {
@@ -109,7 +109,7 @@ def _interval(line: str, where: str, sequences: dict[str, Stretch]) -> tuple[str
 
 
 def _merged(places: list[Interval]) -> list[Interval]:
-    """In order, those that touch or overlap as one."""
+    """Sorted, with those that touch or overlap joined."""
     merged: list[Interval] = []
     for start, stop in sorted(places):
         if merged and start <= merged[-1][1]:
@@ -120,7 +120,7 @@ def _merged(places: list[Interval]) -> list[Interval]:
 
 
 def _between(places: Iterable[Interval], end: int, start: int = 0) -> list[Interval]:
-    """What lies around the places, which are in order, between ``start`` and ``end``."""
+    """What lies between ``start`` and ``end`` outside the places, which are sorted."""
     around = []
     for first, last in places:
         around.append((start, first))

@@ -1,13 +1,13 @@
-"""Build a model by its name, for bases or for classes of sequences."""
+"""The models by name, as language models or as classifiers of sequences."""
 
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from dyt_dna.bases import UNKNOWN
-from dyt_dna.caduceus import Caduceus
-from dyt_dna.catalog import ARCHITECTURES, STD
-from dyt_dna.hyena import HyenaDNA
+from dyt_dna.models.caduceus import Caduceus
+from dyt_dna.models.hyena import HyenaDNA
+from dyt_dna.shapes import SHAPES, STD
 
 Backbone = HyenaDNA | Caduceus
 
@@ -16,20 +16,20 @@ def build(name: str, options: Mapping[str, float | str]) -> Backbone:
     """The language model called ``name``: tokens (B, L) -> logits (B, L, tokens).
 
     Args:
-        options: of the training recipe; ``dropout`` is read here.
+        options: of the training preset; ``dropout`` is read.
     """
-    size = ARCHITECTURES[name]
-    if size.family == "hyena":
+    shape = SHAPES[name]
+    if shape.family == "hyena":
         dropout = float(options.get("dropout", 0.0))
-        return HyenaDNA(size.width, size.depth, size.length, dropout, size.std)
-    return Caduceus(size.width, size.depth, "ps" if size.family == "caduceus-ps" else "ph")
+        return HyenaDNA(shape.width, shape.depth, shape.length, dropout, shape.std)
+    return Caduceus(shape.width, shape.depth, "ps" if shape.family == "caduceus-ps" else "ph")
 
 
 class SequenceClassifier(nn.Module):
-    """Tokens -> the logits of a sequence's class: the mean of a model's features, and a layer.
+    """Tokens -> logits of the sequence's class: a linear layer on the mean of the features.
 
-    Bases that are not known, padding among them, do not count in the mean. Of a model that reads
-    both strands, the two logits are averaged, so that both strands are of one class.
+    Unknown bases, padding among them, do not count in the mean. If the model reads both strands,
+    their logits are averaged, so both strands get the same class.
     """
 
     def __init__(self, backbone: Backbone, classes: int) -> None:

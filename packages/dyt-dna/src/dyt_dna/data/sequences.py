@@ -1,10 +1,8 @@
-"""Read genomes: FASTA and GenBank files into tensors, large ones once."""
+"""Genomes read from FASTA and GenBank files; the cache keeps the tokens of large ones."""
 
 import gzip
 import json
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,8 @@ from Bio import SeqIO
 from Bio.SeqRecord import SeqRecord
 from torch import Tensor
 
+from dyt_bench.plugin.derived import derived
 from dyt_bench.plugin.domain import DataError
-from dyt_bench.plugin.fetch import cache
 from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.task import digest
 from dyt_dna.bases import BASES, COMPLEMENT, UNKNOWN
@@ -24,8 +22,8 @@ from dyt_dna.bases import BASES, COMPLEMENT, UNKNOWN
 # By the file's suffix; "fasta-pearson" is Biopython's name for FASTA with comments allowed.
 FORMATS = dict.fromkeys((".fa", ".fasta", ".fna"), "fasta-pearson")
 FORMATS |= dict.fromkeys((".gb", ".gbk"), "genbank")
-_KEEP_ABOVE = 2**20  # bytes of a FASTA file from which on its tokens are kept in the cache
-_LAYOUT = 1  # of what is kept: another number, another place
+_KEEP_FROM = 2**20  # bytes of a FASTA file whose tokens the cache keeps
+_FORMAT = 1  # of derived files; raise it when their content changes
 
 _AMBIGUOUS = "RYSWKMBDHV"  # IUPAC's letters for "one of several"
 _INVALID = 255
@@ -51,23 +49,23 @@ class Stretch:
         return Stretch(self.tokens[part], self.coding[part], self.name)
 
     def reverse_complement(self) -> "Stretch":
-        """The other strand, in the direction it is read."""
+        """The other strand, in its own reading direction."""
         return Stretch(_COMPLEMENT[self.tokens.flip(0).int()], self.coding.flip(0), self.name)
 
 
 def read_sequences(file: Path) -> list[Stretch]:
     """The sequences of a FASTA or GenBank file; coding bases are known from the latter only.
 
-    IUPAC's letters for one of several bases are read as N. Of a large FASTA file the tokens are
-    kept in the cache and mapped into memory: a genome is read once, and need not fit.
+    IUPAC's letters for one of several bases are read as N. The tokens of a large FASTA file are
+    kept in the cache and mapped into memory: it is parsed once, and need not fit into memory.
 
     Raises:
-        DataError: another format, or no nucleotide sequence in it; names the record and the
-            base where a letter is none.
+        DataError: another format, no sequence, or a letter that is not a nucleotide: names the
+            record and the base. Or the cache cannot be written.
     """
-    if _format(file) == "genbank" or file.stat().st_size < _KEEP_ABOVE:
+    if _format(file) == "genbank" or file.stat().st_size < _KEEP_FROM:
         return list(_parse(file))
-    return _kept(file)
+    return _from_cache(file)
 
 
 def tokens_of(letters: bytes, what: str) -> Tensor:
@@ -131,39 +129,28 @@ def _stretch(record: SeqRecord, file: Path) -> Stretch:
     return Stretch(tokens, coding, str(record.id))
 
 
-def _kept(file: Path) -> list[Stretch]:
-    """`_parse`, of tokens kept in the cache and mapped into memory."""
-    # Where the content is too large to hash, its time stands for it.
-    mark = digest(_LAYOUT, digest_files([file]), file.stat().st_mtime_ns)
-    folder = cache() / "derived" / "dna" / mark
-    if not folder.is_dir():
-        _keep(file, folder)
+def _from_cache(file: Path) -> list[Stretch]:
+    """As `_parse`, with the tokens kept in the cache and mapped into memory."""
+    # Of large files the digest covers names and sizes only: the time shows a change.
+    key = digest(_FORMAT, digest_files([file]), file.stat().st_mtime_ns)
+    folder = derived(f"dna/genome-{key}", lambda path: _write(file, path))
     index: dict[str, int] = json.loads((folder / "index.json").read_text())
     tokens = torch.from_numpy(np.memmap(folder / "tokens", dtype=np.uint8, mode="c"))
     coding = torch.zeros(1, dtype=torch.bool)
     return [
         Stretch(part, coding.expand(len(part)), name)
-        for name, part in zip(index, tokens.split(list(index.values())), strict=True)
+        for name, part in zip(index, torch.split(tokens, list(index.values())), strict=True)
     ]
 
 
-def _keep(file: Path, folder: Path) -> None:
-    """Whole or not at all, also where two cells begin at once."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
-        index: dict[str, int] = {}
-        with open(unfinished / "tokens", "wb") as tokens:
-            for stretch in _parse(file):
-                if stretch.name in index:
-                    raise DataError(f"{file}: two sequences are called {stretch.name!r}")
-                index[stretch.name] = len(stretch)
-                tokens.write(stretch.tokens.numpy().tobytes())
-        (unfinished / "index.json").write_text(json.dumps(index))
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else somebody was faster, with the same
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+def _write(file: Path, folder: Path) -> None:
+    """The tokens of all sequences in one file of ``folder``, their names and lengths in another."""
+    folder.mkdir()
+    index: dict[str, int] = {}
+    with open(folder / "tokens", "wb") as tokens:
+        for stretch in _parse(file):
+            if stretch.name in index:
+                raise DataError(f"{file}: two sequences are called {stretch.name!r}")
+            index[stretch.name] = len(stretch)
+            tokens.write(stretch.tokens.numpy().tobytes())
+    (folder / "index.json").write_text(json.dumps(index))

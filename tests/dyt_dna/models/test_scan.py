@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from transformers.models.mamba.modeling_mamba import mamba_selective_scan
 
-from dyt_dna import scan
-from dyt_dna.scan import selective_scan
+from dyt_dna.models import scan
+from dyt_dna.models.scan import selective_scan
 
 
 def inputs(length: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from dyt_bench.plugin.domain import DataError
-from dyt_dna import domain, sequences
+from dyt_dna import domain
 from dyt_dna.bases import BASES
-from dyt_dna.sequences import Stretch, read_sequences
+from dyt_dna.data import sequences
+from dyt_dna.data.sequences import Stretch, read_sequences
 
 
 def letters(tokens: torch.Tensor) -> str:
@@ -70,7 +71,7 @@ def test_large_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path / "cache"))
     path = fasta(tmp_path / "a.fa", "ACGTN" * 5, "TTTT")
     direct = read_sequences(path)
-    monkeypatch.setattr(sequences, "_KEEP_ABOVE", 0)
+    monkeypatch.setattr(sequences, "_KEEP_FROM", 0)
     first = read_sequences(path)
     monkeypatch.delattr(sequences, "_parse")
     again = read_sequences(path)
@@ -83,7 +84,17 @@ def test_large_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_nothing_is_kept_of_a_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path / "cache"))
-    monkeypatch.setattr(sequences, "_KEEP_ABOVE", 0)
+    monkeypatch.setattr(sequences, "_KEEP_FROM", 0)
     with pytest.raises(DataError, match="'!' at base 3"):
         read_sequences(fasta(tmp_path / "a.fa", "ACGT", "AC!T"))
-    assert not list((tmp_path / "cache").rglob("*.*"))
+    left = [path for path in (tmp_path / "cache").rglob("*") if path.suffix != ".lock"]
+    assert [path.name for path in left] == ["derived", "dna"]
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, unwritable_cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequences, "_KEEP_FROM", 0)
+    path = fasta(tmp_path / "a.fa", "ACGT" * 5_000)
+    with pytest.raises(DataError, match=unwritable_cache):
+        read_sequences(path)

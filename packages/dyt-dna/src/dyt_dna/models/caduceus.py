@@ -1,8 +1,8 @@
 """Caduceus: a masked language model over single bases, of Mamba blocks that read both ways.
 
-After Caduceus (arXiv 2403.03234), on transformers' Mamba: its mixers hold the weights under the
-names of published checkpoints, its RMSNorm is the norm. Shapes: B sequences, L positions, D
-channels of the model, E = 2 D inside a mixer.
+After Caduceus (arXiv 2403.03234), with transformers' Mamba mixers, whose weights have the names
+of published checkpoints, and its RMSNorm. Shapes: B sequences, L positions, D channels of the
+model, E = 2 D inside a mixer.
 """
 
 import math
@@ -21,7 +21,7 @@ from transformers.models.mamba.modeling_mamba import (
 )
 
 from dyt_dna.bases import COMPLEMENT, TOKENS, reverse_complement
-from dyt_dna.scan import selective_scan
+from dyt_dna.models.scan import selective_scan
 
 STD = 0.02  # of the embedding at the start
 
@@ -29,10 +29,10 @@ Strands = Literal["ph", "ps"]
 
 
 class BiMamba(nn.Module):
-    """``mamba_fwd(x) + flip(mamba_rev(flip(x)))``, the projections in and out shared by the two.
+    """``mamba_fwd(x) + flip(mamba_rev(flip(x)))``, with shared projections in and out.
 
-    Being shared, they are computed once: the projection out is linear, so it is applied to the
-    sum of both directions.
+    The shared projections are computed once: the projection out is linear, so it is applied to
+    the sum of both directions.
     """
 
     def __init__(self, config: MambaConfig) -> None:
@@ -77,9 +77,14 @@ def _scans_with_kernel(x: Tensor) -> bool:
 
 
 def _kernel_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """By transformers, which takes mamba-ssm's kernel where it is installed."""
+    """By transformers, which uses mamba-ssm's kernel where it is installed."""
     y: Tensor = mamba_selective_scan(x.mT, dt.mT, a, b.mT, c.mT)
     return y.mT
+
+
+def _norm(config: MambaConfig) -> nn.Module:
+    norm: nn.Module = MambaRMSNorm(config.hidden_size, eps=config.layer_norm_epsilon)  # type: ignore[no-untyped-call]  # transformers'
+    return norm
 
 
 class Block(nn.Module):
@@ -87,7 +92,7 @@ class Block(nn.Module):
 
     def __init__(self, config: MambaConfig) -> None:
         super().__init__()
-        self.norm = MambaRMSNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.norm = _norm(config)
         self.mixer = BiMamba(config)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,18 +104,18 @@ class Block(nn.Module):
 class Caduceus(nn.Module):
     """Tokens -> the logits of each token, from all the others: to be trained on masked ones.
 
-    Both strands of DNA say the same. ``strands`` chooses how the model knows:
+    Both strands of DNA carry the same information. ``strands`` chooses how the model uses that:
 
-    - "ph", post hoc: the network reads one strand. Training shows it either; once it is trained,
-      `conjoined` averages what it says of the two.
-    - "ps", parameter sharing: the network reads both strands with the same weights and adds up
-      what they say, in training too. The reverse complement of the input gives the reverse
-      complement of the output, exactly.
+    - "ph", post hoc: the network reads one strand, and is trained on either. After training,
+      `conjoined` averages its logits for the two.
+    - "ps", parameter sharing: the network reads both strands with the same weights and adds their
+      logits, in training too. The reverse complement of the input gives exactly the reverse
+      complement of the output.
 
-    The paper writes "ps" with twice the channels, the second half holding the other strand in
-    reverse order of positions and channels; each of its layers reverses that half, applies the
-    layer shared by both, and reverses back. The two halves never meet before the head, so here
-    they are two sequences of one batch, each in its own reading direction, reversed once.
+    The paper writes "ps" with twice the channels. The second half holds the other strand, with
+    positions and channels reversed; each layer reverses that half, applies the shared layer, and
+    reverses back. The halves never mix before the head, so here they are two sequences of one
+    batch, each in its own reading direction, reversed once.
 
     Args:
         width: channels D.
@@ -130,7 +135,7 @@ class Caduceus(nn.Module):
         self.embedding = nn.Embedding(len(TOKENS), width)
         blocks = [Block(config) for _ in range(depth)]
         self.blocks = nn.Sequential(*blocks)
-        self.norm = MambaRMSNorm(width, eps=config.layer_norm_epsilon)
+        self.norm = _norm(config)
         nn.init.normal_(self.embedding.weight, std=STD)
         for block in blocks:  # GPT-2's rule: the residual stream keeps its scale with depth
             out = block.mixer.mamba_fwd.out_proj.weight
@@ -151,21 +156,21 @@ class Caduceus(nn.Module):
         """(B, L) int64 in [0, 6) -> logits (B, L, 6)."""
         given, *other = self.features(tokens)
         weight = self.embedding.weight  # tied
-        logits = linear(given, weight)
+        logits: Tensor = linear(given, weight)
         for hidden in other:
             logits = logits + linear(hidden, weight[self._complement()])
         return logits
 
     def conjoined(self, tokens: Tensor) -> Tensor:
-        """As `forward`; "ph" the mean of what it says of the two strands, each as its own."""
-        logits = self(tokens)
+        """As `forward`; for "ph", the mean of the logits for both strands."""
+        logits: Tensor = self(tokens)
         if self.strands == "ps":
             return logits
-        other = self(reverse_complement(tokens)).flip(1)[..., self._complement()]
+        other: Tensor = self(reverse_complement(tokens)).flip(1)[..., self._complement()]
         return (logits + other) / 2
 
     def own_parameters(self) -> Iterator[nn.Parameter]:
-        """None are trained by rules of their own."""
+        """Parameters with a learning rate of their own: none."""
         yield from ()
 
     def _complement(self) -> Tensor:
