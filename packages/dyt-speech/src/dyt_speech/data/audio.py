@@ -1,12 +1,10 @@
-"""Recordings of any format as 16-bit samples at 16 kHz: decoded once, then read from one place.
+"""Recordings of any format as 16-bit samples at 16 kHz, decoded once into one file.
 
-Whatever cannot be decoded is found here, before training, and named with the place.
+What cannot be decoded is reported before training, with its file and place.
 """
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,24 +18,24 @@ import torch
 from numpy.typing import NDArray
 from torchaudio.transforms import Resample
 
-from dyt_bench.plugin import fetch
+from dyt_bench.plugin.derived import derived
 from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.task import digest
 
 SAMPLE_RATE = 16_000  # Hz, after resampling
 Samples = NDArray[np.int16]
 
-# Files of less are decoded into memory at each start: that takes less than a second.
-_IN_MEMORY = 16 * 2**20  # bytes, as the files have them
-_FORMAT = 1  # of what is kept in the cache
+# Fewer bytes of files are decoded into memory at each start, which takes less than a second.
+_IN_MEMORY = 16 * 2**20
+_FORMAT = 1  # of derived files; raise it when their content changes
 _MAY_LACK = 0.1  # seconds: an MP3's header counts the encoder's padding
-_BLOCK = 10  # seconds decoded at a time: the place of a fault is known as precisely
+_BLOCK = 10  # seconds decoded at a time, and the precision of the place of a fault
 _AT_ONCE = 64  # recordings decoded in parallel, before they are written in their order
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording's place among all samples."""
+    """The place of a recording among all samples."""
 
     path: Path
     first: int
@@ -57,10 +55,10 @@ class Decoded:
 
 
 def decode_all(paths: Sequence[Path]) -> Decoded:
-    """All recordings, in their order; larger ones are kept in the cache of data sets.
+    """All recordings, in their order; from 16 MiB of files on, the cache keeps the samples.
 
     Raises:
-        DataError: a file is no audio, is cut off or damaged, or the cache has no room.
+        DataError: a file is not audio, is cut off or damaged, or the cache cannot be written.
     """
     stats = [path.stat() for path in paths]
     if sum(stat.st_size for stat in stats) < _IN_MEMORY:
@@ -69,9 +67,7 @@ def decode_all(paths: Sequence[Path]) -> Decoded:
     key = digest(
         _FORMAT, [(p, s.st_size, s.st_mtime_ns) for p, s in zip(paths, stats, strict=True)]
     )
-    folder = fetch.cache() / "derived" / "speech" / key
-    if not folder.exists():
-        _keep(folder, paths)
+    folder = derived(f"speech/samples-{key}", lambda folder: _write(paths, folder))
     samples = np.memmap(folder / "samples.s16", dtype=np.int16, mode="r")
     return _decoded(paths, samples, json.loads((folder / "lengths.json").read_text()))
 
@@ -81,31 +77,20 @@ def _decoded(paths: Sequence[Path], samples: Samples, lengths: Sequence[int]) ->
     return Decoded(samples, tuple(map(Recording, paths, firsts, lengths)))
 
 
-def _keep(folder: Path, paths: Sequence[Path]) -> None:
-    """Decode into ``folder``, whole or not at all."""
-    print(f"decoding {len(paths):,} recordings, once, into {folder}", flush=True)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            made = Path(scratch) / "made"
-            made.mkdir()
-            lengths = []
-            with (made / "samples.s16").open("wb") as file:
-                for samples in _decode_in_parallel(paths):
-                    samples.tofile(file)
-                    lengths.append(len(samples))
-            (made / "lengths.json").write_text(json.dumps(lengths))
-            if not folder.exists():  # another process may have been faster
-                shutil.move(made, folder)
-    except OSError as error:
-        raise DataError(
-            f"{folder.parent}: cannot keep decoded recordings there: {error.strerror}; set "
-            "DYT_BENCH_DATA to a folder with room, two bytes for each sample at 16 kHz"
-        ) from None
+def _write(paths: Sequence[Path], folder: Path) -> None:
+    """All samples in one file of ``folder``, the recordings' lengths in another."""
+    print(f"decoding {len(paths):,} recordings, once, into the cache", flush=True)
+    folder.mkdir()
+    lengths = []
+    with (folder / "samples.s16").open("wb") as file:
+        for samples in _decode_in_parallel(paths):
+            file.write(samples.tobytes())
+            lengths.append(len(samples))
+    (folder / "lengths.json").write_text(json.dumps(lengths))
 
 
 def _decode_in_parallel(paths: Sequence[Path]) -> Iterator[Samples]:
-    """libsndfile, FFmpeg and torch decode outside Python's lock; order is kept."""
+    """Decode in threads, in order: libsndfile, FFmpeg and torch release Python's lock."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rest = iter(paths)
         while some := list(islice(rest, _AT_ONCE)):
@@ -116,7 +101,7 @@ def decode(path: Path) -> Samples:
     """One recording, channels averaged; an empty one has no samples.
 
     Raises:
-        DataError: it is no audio, is cut off or damaged: names the second.
+        DataError: it is not audio, is cut off or damaged: names the second.
     """
     try:
         if not path.stat().st_size:
@@ -127,8 +112,8 @@ def decode(path: Path) -> Samples:
 
 
 def _decode_file(path: Path) -> Samples:
-    # soundfile's wheel carries libsndfile. torchaudio.load has come to need torchcodec, which
-    # does not start where FFmpeg's libraries are not installed on the system.
+    # soundfile's wheel contains libsndfile. torchaudio.load needs torchcodec, which fails where
+    # FFmpeg's libraries are not installed on the system.
     try:
         file = soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
@@ -137,7 +122,7 @@ def _decode_file(path: Path) -> Samples:
     with file:
         rate = file.samplerate
         try:
-            # Not `blocks`, which fills up what is cut off with whatever memory held.
+            # Not `blocks`, which pads a file that is cut off with uninitialised memory.
             while len(block := file.read(_BLOCK * rate, dtype="float32", always_2d=True)):
                 blocks.append(block.mean(1))
         except soundfile.LibsndfileError as error:
@@ -163,7 +148,7 @@ def _as_16_bit(wave: NDArray[np.float32], rate: int) -> Samples:
 
 
 def _decode_g722(path: Path) -> Samples:
-    """G.722 at 64 kbit/s, as telephone systems keep it: no header, always 16 kHz and mono."""
+    """G.722 at 64 kbit/s, as telephone systems store it: no header, always 16 kHz and mono."""
     try:
         import av
     except ImportError:
