@@ -1,5 +1,6 @@
 """The front door: `nox -l` lists what can be done, each session sets itself up."""
 
+import os
 import shutil
 import tomllib
 from pathlib import Path
@@ -147,10 +148,13 @@ def tests_browser(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting with ruff."""
-    install(session, "ruff")
+    """Check style and formatting with ruff, and who imports whom with import-linter."""
+    install(session, "ruff", "import-linter")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    # Imports are read, not executed: the sources are enough.
+    session.env["PYTHONPATH"] = os.pathsep.join(f"{package}/src" for package in PACKAGES)
+    session.run("lint-imports", "--no-cache")
 
 
 @nox.session

@@ -1,5 +1,6 @@
 """What a result was computed with: machine, versions and commit. No torch."""
 
+import contextlib
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -63,11 +64,21 @@ def _git(folder: Path, *arguments: str) -> str:
     return run.stdout.strip()
 
 
+def processor() -> str:
+    """The CPU's name and, where the NVIDIA driver names any, the GPU's: what times depend on."""
+    gpus = Path("/proc/driver/nvidia/gpus").glob("*/information")
+    models = {line.partition(":")[2].strip() for gpu in gpus for line in _lines(gpu, "Model")}
+    return ", ".join([_cpu(), *sorted(models)])
+
+
+def _lines(file: Path, start: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return [line for line in file.read_text().splitlines() if line.startswith(start)]
+    return []
+
+
 def _cpu() -> str:
     """The processor's name where Linux tells it, else what Python knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    lines = _lines(Path("/proc/cpuinfo"), "model name")
+    known = lines[0].partition(":")[2].strip() if lines else platform.processor()
+    return known or platform.machine()
