@@ -161,7 +161,7 @@ def _network(name: str, downloads: Path) -> Iterator[None]:
 
 def _download(address: str, expected: str, downloads: Path) -> None:
     """Download one file; if it is cut off, the next call resumes it."""
-    from pooch import HTTPDownloader, retrieve  # type: ignore[import-untyped]  # has no types
+    from pooch import HTTPDownloader, retrieve
 
     file = downloads / Path(unquote(urlsplit(address).path)).name
 

