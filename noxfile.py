@@ -94,7 +94,7 @@ def new_domain(session: nox.Session) -> None:
 def kernels(session: nox.Session) -> None:
     """Time the layers alone against norms and against copying memory; after --: --gate, --cold."""
     install_packages(session)
-    session.run("python", "benchmarks/kernels/bench_modules.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.kernels", *session.posargs)
 
 
 @nox.session
@@ -115,7 +115,7 @@ def pretrained(session: nox.Session) -> None:
 def census(session: nox.Session) -> None:
     """Swap the norms of every architecture of three libraries and run it: half an hour and more."""
     install_packages(session)
-    session.run("python", "benchmarks/census/census.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.census", *session.posargs)
 
 
 @nox.session

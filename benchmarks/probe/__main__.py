@@ -1,13 +1,14 @@
-"""What a probe costs: training steps of a small transformer with and without one, in turn.
+"""Measure what a probe costs: training steps of a small transformer with and without one.
 
-Three kinds of step, one at a time so that a slow moment of the machine is short beside a round:
-plain, with hooks that let the forward pass (as all but one of ``every`` do), and with hooks that
-measure it. Figures are ratios to the plain step of the same round; the cost of a probe is their
-mean, weighted as they occur. A/A is the plain step against itself: what this machine makes of no
-difference at all. Time is the process's on the CPU, one thread, so that what else the machine
-runs takes part through its caches alone; ``--wall`` takes the clock on the wall.
+Three kinds of step are interleaved, one at a time, so that a slow moment of the machine is short
+beside a round: plain, with hooks that skip the forward (as all but one of ``every`` do), and with
+hooks that measure it. Figures are ratios to the plain step of the same round; the cost of a probe
+is their mean, weighted by how often they occur. A/A is the plain step against itself: the noise of
+this machine. Time is the CPU time of the process, on one thread, so that other processes matter
+through the caches alone; ``--wall`` takes wall-clock time.
 """
 
+import inspect
 import time
 from collections.abc import Callable
 
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 import dyt
-from dyt._probe import EVERY
 from dyt_bench.training.clock import interleave, quartiles
 
+EVERY = inspect.signature(dyt.probe).parameters["every"].default
 NEVER = 10**9
 
 
@@ -51,7 +52,7 @@ def stepper(
 @click.option("--tokens", default=64, show_default=True)
 @click.option("--every", default=EVERY, show_default=True)
 @click.option("--native", is_flag=True, help="Watch the native norms instead of DyT.")
-@click.option("--wall", is_flag=True, help="Time by the wall clock, on a machine at rest.")
+@click.option("--wall", is_flag=True, help="Take wall-clock time, on an idle machine.")
 def main(
     rounds: int, width: int, depth: int, tokens: int, every: int, native: bool, wall: bool
 ) -> None:
@@ -65,7 +66,7 @@ def main(
         step()
         return clock() - start
 
-    def passed() -> float:
+    def skipped() -> float:
         with dyt.probe(model, NEVER):
             with torch.no_grad():
                 model(x)  # the first forward is measured
@@ -75,18 +76,18 @@ def main(
         with dyt.probe(model, 1):
             return plain()
 
-    arms = {"plain": plain, "A/A": plain, "passed": passed, "measured": measured}
-    interleave(arms, rounds=3)  # warm up
-    seconds = interleave(arms, rounds=rounds)
+    steps = {"plain": plain, "A/A": plain, "skipped": skipped, "measured": measured}
+    interleave(steps, rounds=3)  # warm up
+    seconds = interleave(steps, rounds=rounds)
     ratios = {
         name: [ours / plain for ours, plain in zip(seconds[name], seconds["plain"], strict=True)]
-        for name in ("A/A", "passed", "measured")
+        for name in ("A/A", "skipped", "measured")
     }
     print(f"plain step {quartiles(seconds['plain'])[1] * 1e3:.2f} ms, {rounds} rounds")
     for name, some in ratios.items():
         low, middle, high = quartiles(some)
         print(f"{name:<10} {middle:.4f}  [{low:.4f}, {high:.4f}]")
-    one, others = quartiles(ratios["measured"])[1], quartiles(ratios["passed"])[1]
+    one, others = quartiles(ratios["measured"])[1], quartiles(ratios["skipped"])[1]
     print(f"probe, every={every}: {(one + (every - 1) * others) / every:.4f}")
 
 

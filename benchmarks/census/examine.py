@@ -1,8 +1,9 @@
-"""Whether an architecture still runs, forward and backward, when its norms are swapped."""
+"""Examine one architecture: does it still run, forward and backward, when its norms are swapped?"""
 
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from dyt_bench.conversion.specimen import Specimen, total
 
 @dataclass
 class Examination:
-    """What came of one architecture; None where a step was not reached."""
+    """The outcome for one architecture; None for steps that were not reached."""
 
     name: str
     parameters: int = 0
@@ -27,7 +28,7 @@ class Examination:
     evaluated: str | None = None  # the same in eval mode, forward only
     reverted: str | None = None  # "ran", or what `dyt.revert` raised or left different
     audit_s: float = 0.0
-    problem: str | None = None  # why the model could not be built, or examined to the end
+    problem: str | None = None  # why the model could not be built, or its examination ended
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -37,9 +38,9 @@ RAN = "ran"
 
 
 def examine(specimen: Specimen, *, run: bool = True) -> Examination:
-    """Audit, run, convert, run, revert: the specimen's model is as it was afterwards.
+    """Audit, run, convert, run, revert; afterwards the specimen's model is as it was before.
 
-    A step that fails is recorded, and so is why; ``run=False`` leaves out the forwards.
+    A step that fails is recorded with its reason; ``run=False`` leaves out the forwards.
     """
     model = specimen.model
     found = Examination(specimen.name, device=specimen.device.type)
@@ -85,7 +86,7 @@ def _fitting(specimen: Specimen, found: Examination) -> dict[str, Any] | None:
     """The first inputs with which the model runs as built."""
     found.as_built = "no inputs known"
     for inputs in specimen.inputs:
-        outcome = _attempt(lambda inputs=inputs: train_step(specimen.model, inputs))
+        outcome = _attempt(partial(train_step, specimen.model, inputs))
         if outcome == RAN:
             found.as_built = RAN
             return inputs
@@ -97,6 +98,6 @@ def _fitting(specimen: Specimen, found: Examination) -> dict[str, Any] | None:
 def _attempt(step: Any) -> str:
     try:
         step()
-    except Exception as error:  # a stranger's model: what it raises is the finding
+    except Exception as error:  # third-party code: whatever it raises is the finding
         return f"{type(error).__name__}: {error}".partition("\n")[0][:300]
     return RAN

@@ -1,13 +1,13 @@
-"""Every architecture of timm, transformers and diffusers: are its norms known, does a swap run?
+"""Examine every architecture of timm, transformers and diffusers: does a swap of its norms run?
 
     nox -s census                                 all of them, about half an hour on two cores
     nox -s census -- --library timm --sample 50   fifty of one library, evenly spread
     nox -s census -- --json census.json           what was found, one entry an architecture
 
-Each architecture is built small, or on the meta device where it cannot be, audited and
-converted; where inputs are known that it takes, it is run forward and backward before and after.
-One worker process at a time does the work, with limits for time and memory, and is replaced when
-it dies. Of timm's models that consist of the same classes the first is run.
+Each architecture is built small, or else on the meta device, audited and converted. Where its
+inputs are known, it is run forward and backward before and after. One worker process at a time does
+the work, with limits on time and memory, and is replaced when it dies. Of timm's models that
+consist of the same classes only the first is run.
 """
 
 import argparse
@@ -21,7 +21,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from dyt_bench.conversion.examine import RAN, Examination, examine
+from benchmarks.census.examine import RAN, Examination, examine
+
 from dyt_bench.conversion.zoo import LIBRARIES, library
 
 SECONDS = 60  # for one architecture
@@ -53,7 +54,7 @@ def gather(source: str, names: list[str]) -> Iterator[Examination]:
     """The examination of each name, in order, by workers that may die."""
     waiting = list(names)
     while waiting:
-        command = [sys.executable, __file__, "--worker", "--library", source]
+        command = [sys.executable, "-m", "benchmarks.census", "--worker", "--library", source]
         with subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -98,7 +99,7 @@ def _ask(worker: "subprocess.Popen[str]", name: str) -> Examination | None:
 def work(source: str) -> None:
     """Answer each name on stdin with a line of JSON."""
     answers = sys.stdout
-    sys.stdout = sys.stderr  # what libraries print is no answer
+    sys.stdout = sys.stderr  # libraries print, too
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_DATA, (GIB << 30, GIB << 30))
 
@@ -115,7 +116,7 @@ def work(source: str) -> None:
         try:
             specimen = shelf.build(name)
             classes = frozenset(type(module) for module in specimen.model.modules())
-            # transformers' and diffusers' architectures are told apart by class anyway.
+            # Architectures of transformers and diffusers differ in their classes anyway.
             row = examine(specimen, run=source != "timm" or classes not in seen)
             seen.add(classes)
         except OutOfTime:
@@ -132,7 +133,7 @@ def report(found: list[Examination]) -> None:
     for source in dict.fromkeys(row.name.partition(":")[0] for row in found):
         rows = [row for row in found if row.name.startswith(f"{source}:")]
         built = [row for row in rows if row.problem is None or row.kinds]
-        kinds = Counter()
+        kinds: Counter[str] = Counter()
         for row in rows:
             kinds.update(row.kinds)
         sites, unknown = kinds.total(), kinds["unknown"]
@@ -156,7 +157,7 @@ def report(found: list[Examination]) -> None:
 
 
 def exceptions(found: Iterable[Examination]) -> None:
-    """What does not convert or run, what is not known, and which norms are left and why."""
+    """List what does not convert or run, what is unknown, and which norms are left and why."""
     left: Counter[str] = Counter()
     for row in found:
         left.update(row.left)
@@ -173,7 +174,7 @@ def exceptions(found: Iterable[Examination]) -> None:
 
 
 def passed(found: list[Examination]) -> bool:
-    """At least 99 % of sites classified, and 98 % of what ran still runs."""
+    """Whether at least 99 % of sites are classified, and 98 % of what ran still runs."""
     sites = sum(sum(row.kinds.values()) for row in found)
     unknown = sum(row.kinds.get("unknown", 0) for row in found)
     ran = [row for row in found if row.replaceable and row.as_built == RAN]

@@ -1,11 +1,11 @@
-"""A fixed sample of the census: what it finds for all architectures, kept for these.
-
-`nox -s census` examines every architecture of the three libraries.
-"""
+"""The census on a fixed sample of architectures; `nox -s census` examines all of them."""
 
 import pytest
+import torch
+from benchmarks.census.examine import RAN, examine
+from torch import nn
 
-from dyt_bench.conversion.examine import RAN, examine
+from dyt_bench.conversion.specimen import Specimen
 from dyt_bench.conversion.zoo import load
 
 TIMM = [
@@ -117,3 +117,33 @@ def test_norms_are_known_and_the_swapped_model_runs(spec):
         assert found.as_built != RAN
     else:
         assert (found.as_built, found.trained, found.evaluated) == (RAN, RAN, RAN)
+
+
+class Stubborn(nn.Module):
+    """Runs with its own norm only."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(4)
+
+    def forward(self, x):
+        kind = type(self.norm).__name__
+        if kind != "LayerNorm":
+            raise RuntimeError(f"what is a {kind}?")
+        return self.norm(x)
+
+
+def test_an_examination_says_what_broke_and_leaves_the_model_as_it_was():
+    model = Stubborn()
+    found = examine(Specimen("here", model, ({"y": None}, {"x": torch.randn(2, 4)})))
+    assert found.as_built == found.converted == found.reverted == RAN
+    assert found.trained == found.evaluated == "RuntimeError: what is a DynamicTanh?"
+    assert type(model.norm) is nn.LayerNorm
+    assert model.norm.weight.grad is None
+
+
+def test_a_model_that_does_not_run_as_built_is_recorded_as_such():
+    found = examine(Specimen("here", Stubborn(), ({"x": torch.randn(2, 5)},)))
+    assert found.as_built.startswith("RuntimeError")
+    assert found.trained is None
+    assert found.converted == RAN
