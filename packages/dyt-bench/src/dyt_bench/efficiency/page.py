@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dyt_bench.plugin.atomic import write_json
-from dyt_bench.report.page import markdown_table
 from dyt_bench.verdicts.statistics import AA
+from dyt_bench.verdicts.words import markdown_table
 
 if TYPE_CHECKING:
     from dyt_bench.efficiency.measure import Seconds
