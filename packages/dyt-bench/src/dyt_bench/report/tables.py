@@ -15,7 +15,8 @@ from dyt_bench.verdicts.words import Row, number
 VARIANTS_NOTE = (
     "Means over seeds; alpha from the smallest to the largest over layers and seeds. Step and "
     "throughput are measured in training, whatever else the machine did meanwhile: to compare "
-    "variants, read the verdicts' step times, which are taken in turn."
+    "variants, read the verdicts' step times, which are taken in turn. An input is saturated where "
+    "|f| is over 95 % of its bound."
 )
 
 

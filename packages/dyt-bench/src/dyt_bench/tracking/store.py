@@ -188,7 +188,7 @@ class Store:
             known.tags.update(new)
 
     def last_time(self, known: Known) -> float:
-        """When the run logged its last point, or started if it has none; seconds since the epoch."""
+        """Seconds since the epoch when the run logged its last point; its start if it has none."""
         names = list(self.client.get_run(known.run_id).data.metrics)
         history = self.client.get_metric_history(known.run_id, names[0]) if names else []
         return max([point.timestamp for point in history], default=known.start_time) / 1e3

@@ -158,7 +158,8 @@ def step_time_ratios(seconds: Mapping[str, Sequence[float]], variant: str) -> di
     """`compare_speed` of one seed as flat names, for a result's summary.
 
     ``time/step_ratio`` is the variant's ratio, ``time/aa_ratio`` that of the first variant to its
-    copy; ``_low`` and ``_high`` are the ends of their 95 % intervals. The first variant's ratio is 1.
+    copy; ``_low`` and ``_high`` are the ends of their 95 % intervals. The first variant's own ratio
+    is 1.
     """
     compared = compare_speed([seconds], variant)
     is_first = variant == next(label for label in seconds if label != AA)
