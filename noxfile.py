@@ -160,7 +160,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of dyt, dyt_bench and what `new-domain` writes with mypy, strictly."""
-    install_packages(session, "mypy", "pytest", "types-PyYAML", "types-psutil")
+    install_packages(session, "mypy", "pytest", "types-PyYAML", "types-psutil", "types-tabulate")
     folder = session.create_tmp()
     shutil.rmtree(f"{folder}/dyt-example", ignore_errors=True)
     session.run("dyt-bench", "new-domain", "example", "--to", folder, silent=True)

@@ -22,7 +22,7 @@ from dyt_bench.report.figures.style import WEB, looks
 from dyt_bench.report.page import markdown_table
 from dyt_bench.report.reproduce import suite_text
 from dyt_bench.suite.expand import load_suite
-from dyt_bench.verdicts.results import Evidence, group_names, load_runs
+from dyt_bench.verdicts.runs import Evidence, group_names, load_runs
 from dyt_bench.verdicts.standings import leaderboard, overall, performance_profile, steps_to
 
 ENVIRONMENT = {

@@ -97,6 +97,10 @@ class Discovery:
             raise UserError(f"domain {name!r} is installed but broken: {plugin.problem}")
         return plugin.domain
 
+    def metric(self, name: str) -> Metric:
+        """The metric that the domain called ``name`` is judged by; raises as `domain` does."""
+        return self.domain(name).metric
+
     def code_digest(self, name: str) -> str:
         """A hash of the code behind the domain called ``name``."""
         if name not in self._code_digests:

@@ -1,4 +1,4 @@
-"""Records that have ended, what they are runs of, and which of them may be compared."""
+"""Runs that have ended, the task groups they belong to, and which of them are comparable."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,13 +9,13 @@ from typing import Any
 
 from dyt_bench.records.record import Record, Result
 
-# Seconds of a task's interleaved steps: variant label -> by round.
+# A task's interleaved steps: variant label -> seconds of a step, by round.
 Timing = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
 class TaskGroup:
-    """What is compared across variants and seeds: a model on data with a budget."""
+    """A task without its seed: the runs of one group are compared, seed by seed."""
 
     domain: str
     model: str
@@ -30,7 +30,7 @@ class TaskGroup:
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "TaskGroup":
-        """Of a run with these parameters."""
+        """The group of a run with these `dyt_bench.plugin.task.Run.parameters`."""
         p = parameters
         return cls(
             domain=str(p["domain"]),
@@ -47,19 +47,19 @@ class TaskGroup:
 
     @property
     def label(self) -> str:
-        """As a suite's `expected` names it."""
+        """The group's name under `Evidence.expected`: ``vision/vit/digits``."""
         return f"{self.domain}/{self.model}/{self.dataset}"
 
 
 @dataclass(frozen=True)
 class EndedRun:
-    """A record that has ended."""
+    """A run that has ended, as its record tells: finished, diverged or failed."""
 
     about: dict[str, Any]
     result: Result
     rows: list[dict[str, float]]
-    artifacts: tuple[Path, ...] = ()  # pictures the run left
-    not_comparable: str = ""  # why it is left out of verdicts; empty where it is not
+    artifacts: tuple[Path, ...] = ()  # pictures that the run saved
+    not_comparable: str = ""  # why verdicts leave it out; empty if they do not
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -84,15 +84,16 @@ class EndedRun:
 
     @property
     def is_judged(self) -> bool:
+        """Whether verdicts take the run into account."""
         return self.result.status == "finished" and not self.not_comparable
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
-        """(step, value) wherever the metric was logged."""
+        """The metric's points, (step, value), in the order in which they were logged."""
         return self.curves.get(metric, [])
 
     @cached_property
     def curves(self) -> dict[str, list[tuple[float, float]]]:
-        """Metric -> its `curve`, in the order in which they first come."""
+        """Metric -> its `curve`; metrics in the order of their first point."""
         curves: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         for row in self.rows:
             step = row["step"]
@@ -103,33 +104,34 @@ class EndedRun:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a report is made from."""
+    """What the verdicts on a suite are drawn from."""
 
     title: str
     runs: list[EndedRun]
     timings: Mapping[str, Timing] = field(default_factory=dict)  # task identity -> seconds
-    # domain/model/dataset -> {"values": variant -> value, "metric": of what, "source": whose}
+    # domain/model/dataset -> what a paper reports there, with the keys
+    # "values" (variant -> value), "metric" (its name) and "source" (the paper)
     expected: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_runs(records: Sequence[Record]) -> list[EndedRun]:
-    """The records that have ended, in the order given; each says whether it may be compared."""
+    """The runs among ``records`` that have ended, in the same order, comparable or not."""
     runs = []
     for record in records:
         result = record.result()
         if result is not None:
             pictures = tuple(sorted(record.artifacts.glob("*.png")))
             runs.append(EndedRun(record.about(), result, record.rows(), pictures))
-    return _mark(runs)
+    return _mark_incomparable(runs)
 
 
 def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
-    """``domain/model``, with what tells two of the same apart: ``llm/llama, 300 steps``."""
+    """Group -> ``domain/model``; equal names get what differs: ``llm/llama, 300 steps``."""
     groups = list(dict.fromkeys(groups))
     names = {}
     for group in groups:
         same = [s for s in groups if (s.domain, s.model) == (group.domain, group.model)]
-        told = {
+        details = {
             "dataset": group.dataset,
             "path": group.path,
             "steps": f"{group.steps} steps",
@@ -140,16 +142,19 @@ def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
             "val_every": f"validated every {group.val_every}",
         }
         extra = [
-            text for key, text in told.items() if text and len({getattr(s, key) for s in same}) > 1
+            text
+            for key, text in details.items()
+            if text and len({getattr(s, key) for s in same}) > 1
         ]
         names[group] = ", ".join([f"{group.domain}/{group.model}", *extra])
     return names
 
 
-def _mark(runs: list[EndedRun]) -> list[EndedRun]:
-    """The newest run of a group sets the workload version; runs of another are marked.
+def _mark_incomparable(runs: list[EndedRun]) -> list[EndedRun]:
+    """Set ``not_comparable`` where it applies.
 
-    So are those of a task that saw other batches than the task's first run: they are not paired.
+    The newest run of a group sets the workload version; runs of another version are marked. So
+    are runs that saw other batches than the first run of their task: they cannot be paired.
     """
     newest: dict[TaskGroup, EndedRun] = {}
     for run in runs:
