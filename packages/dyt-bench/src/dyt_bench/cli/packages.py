@@ -17,7 +17,7 @@ from dyt_bench.discovery.extensions import DATASETS, variant_names
 from dyt_bench.discovery.inventory import inventory
 
 if TYPE_CHECKING:
-    from dyt_bench.discovery.extensions import Plugin
+    from dyt_bench.discovery.extensions import LoadedExtension
 
 
 @main.command()
@@ -42,7 +42,7 @@ def domains(as_json: bool) -> None:
     for name, warnings in found.warnings.items():
         for warning in warnings:
             click.echo(f"dyt-bench: domain {name!r}: {warning}", err=True)
-    _tell_broken(inventory(found, [DATASETS]))
+    _report_broken(inventory(found, [DATASETS]))
 
 
 @main.command()
@@ -59,7 +59,7 @@ def plugins(as_json: bool) -> None:
     for plugin in listed:
         if not plugin.problem:
             click.echo(f"{plugin.kind:<9} {plugin.name:<20} {plugin.distribution}: {plugin.value}")
-    _tell_broken(listed)
+    _report_broken(listed)
 
 
 @main.command("new-domain")
@@ -109,8 +109,8 @@ def check(
     sys.exit(0 if is_kept(verdicts) else 1)
 
 
-def _tell_broken(plugins: Iterable["Plugin"]) -> None:
-    for plugin in plugins:
+def _report_broken(listed: Iterable["LoadedExtension"]) -> None:
+    for plugin in listed:
         if plugin.problem:
             about = f"{plugin.kind} {plugin.name!r} of {plugin.distribution}"
             click.echo(f"dyt-bench: {about} is broken: {plugin.problem}", err=True)
