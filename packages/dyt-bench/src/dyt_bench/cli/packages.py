@@ -1,4 +1,4 @@
-"""What installed packages offer, and packages of one's own."""
+"""Commands for packages: `domains`, `plugins`, `new-domain`, `check`."""
 
 import json
 import sys
@@ -48,9 +48,9 @@ def domains(as_json: bool) -> None:
 @main.command()
 @options.as_json
 def plugins(as_json: bool) -> None:
-    """List what packages add beside domains: variants, data sets, metrics, executors and the like.
+    """List the variants, recipes, data sets, metrics, sections and executors that packages add.
 
-    Each is imported and checked; what is wrong with one is said on stderr.
+    Each is imported and checked; a broken one is reported on stderr.
     """
     listed = list(inventory(discover()))
     if as_json:
@@ -68,13 +68,13 @@ def plugins(as_json: bool) -> None:
     "--to",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("."),
-    help="Folder that takes the package's; by default this one.",
+    help="Parent of the package's folder; by default the current one.",
 )
 @options.as_json
 def new_domain(name: str, to: Path, as_json: bool) -> None:
-    """Write a package for a domain of your own, called NAME, that runs as it is.
+    """Write a package for a domain of your own, called NAME, that trains as it is.
 
-    It goes into the folder dyt-NAME, which must not be there yet.
+    It is written into the folder dyt-NAME, which must not exist yet.
     """
     from dyt_bench import scaffold
 
@@ -91,22 +91,24 @@ def new_domain(name: str, to: Path, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--model", "models", multiple=True, help="By default the first; repeatable.")
 @click.option("--dataset", help="By default the first.")
-@click.option("--path", type=click.Path(path_type=Path), help="Of the data set, if it takes one.")
+@click.option(
+    "--path", type=click.Path(path_type=Path), help="The data set's path, if it takes one."
+)
 @options.as_json
 def check(
     name: str, models: tuple[str, ...], dataset: str | None, path: Path | None, as_json: bool
 ) -> None:
-    """Say whether the domain NAME does what every domain must, rule by rule.
+    """Check the domain NAME against the rules for domains, one by one.
 
-    NAME is an installed domain, or MODULE.PATH:OBJECT of one that need not be. Exit status 1 if
-    a rule is broken.
+    NAME is an installed domain, or MODULE.PATH:OBJECT of one that is not installed. Exit status
+    1 if a rule is broken.
     """
     from dyt_bench.testing.check import check, is_kept, plain
 
-    verdicts = check(name, discover(), models=models, dataset=dataset, path=path)
+    results = check(name, discover(), models=models, dataset=dataset, path=path)
     if as_json:
-        click.echo(json.dumps(plain(verdicts), indent=1))
-    sys.exit(0 if is_kept(verdicts) else 1)
+        click.echo(json.dumps(plain(results), indent=1))
+    sys.exit(0 if is_kept(results) else 1)
 
 
 def _report_broken(listed: Iterable["LoadedExtension"]) -> None:

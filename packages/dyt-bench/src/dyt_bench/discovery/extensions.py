@@ -21,6 +21,7 @@ from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import Executor
 from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, LayerClass, MakeSection
 from dyt_bench.plugin.task import NATIVE
+from dyt_bench.plugin.version1 import OLD_GROUPS, old_group, section
 from dyt_bench.records.environment import code_digest
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class ExtensionPoint(Generic[T]):
     check: Callable[[Any], str]  # what is wrong with an object; empty if nothing is
     needs: str = ""  # a module that all of them import, so that none is called slow for it
     own: Mapping[str, str] = field(default_factory=dict)  # the harness's: name -> its address
+    adapt: Callable[[Any], Any] | None = None  # of an object that may be of an older contract
 
     def names(self) -> list[str]:
         """The names that a suite may use, broken ones too, in order; imports nothing."""
@@ -117,7 +119,13 @@ class ExtensionPoint(Generic[T]):
             )
 
     def _points(self) -> Sequence[EntryPoint]:
-        return list(_installed(self.group, tuple(sys.path)))
+        points = list(_installed(self.group, tuple(sys.path)))
+        if self.group in OLD_GROUPS:
+            # A package may register an object in both groups, to work with either version.
+            known = {(point.name, point.value) for point in points}
+            old = _installed(OLD_GROUPS[self.group], tuple(sys.path))
+            points += [point for point in old if (point.name, point.value) not in known]
+        return points
 
     def _declared(self, points: Sequence[EntryPoint]) -> str:
         """What is wrong with a name's declaration; ``points`` are all entry points that have it."""
@@ -140,6 +148,11 @@ class ExtensionPoint(Generic[T]):
             version = getattr(imported.value, "api_version", 1)
             flaw = wrong_version(version) or self.check(imported.value)
             imported.problem = f"{point.value} {flaw}" if flaw else ""
+        if not imported.problem:
+            if self.adapt is not None:
+                imported.value = self.adapt(imported.value)
+            if deprecated := old_group(point.group, self.group, point.name):
+                imported.warnings.append(deprecated)
         return imported
 
 
@@ -214,7 +227,10 @@ METRICS: ExtensionPoint[AddedMetric] = ExtensionPoint(
     "metric", "dyt_bench.metrics", _is_a(AddedMetric)
 )
 SECTIONS: ExtensionPoint[MakeSection] = ExtensionPoint(
-    "section", "dyt_bench.sections", _callable_with("a function of what was collected", None)
+    "section",
+    "dyt_bench.sections",
+    _callable_with("a function of what was collected", None),
+    adapt=section,
 )
 EXECUTORS: ExtensionPoint[type[Executor]] = ExtensionPoint(
     "executor",
