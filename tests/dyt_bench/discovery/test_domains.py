@@ -74,7 +74,7 @@ def test_a_domain_is_imported_when_it_is_asked_for(install):
     found = install(("bad", {}), ("good", Good()))
     assert found.names == ["bad", "good"]
     assert found.domain("good").name == "good"
-    assert list(found._plugins) == ["good"]
+    assert list(found._loaded) == ["good"]
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_what_is_asked_for_is_imported():
 
 def test_each_broken_one_is_named_with_its_distribution_and_the_rest_works(site, monkeypatch):
     points = {"dyt_bench.metrics": {"whole": "stranger:metric"}}
-    groups = {point.kind: point.group for point in plugins.POINTS.values()}
+    groups = {point.kind: point.group for point in plugins.EXTENSION_POINTS.values()}
     for kind, name, value in BROKEN:
         points.setdefault(groups[kind], {})[name] = value
     declare(site, "stranger", points)

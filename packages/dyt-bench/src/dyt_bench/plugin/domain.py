@@ -36,7 +36,7 @@ __all__ = [
     "TrainingPreset",
 ]
 
-API_VERSION = 1  # of this contract
+API_VERSION = 2  # of this contract
 OLDEST_API_VERSION = 1  # that a plugin may still be written for
 ENTRY_POINT_GROUP = "dyt_bench.domains"
 

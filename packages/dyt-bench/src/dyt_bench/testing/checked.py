@@ -1,4 +1,4 @@
-"""The domain that the rules examine: what several of them need is built and trained once."""
+"""The domain under test: what several rules need of it is built and trained once."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from dyt_bench.plugin.domain import Domain
 from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Record, Result
 from dyt_bench.scheduling.jobs import TRAINING, train_run
-from dyt_bench.testing.rule import Broken, Rule, Verdict
+from dyt_bench.testing.rule import Broken, Rule, RuleResult
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule
 
-STEPS = 4  # of a training that only has to run; validated before, in the middle and at the end
+STEPS = 4  # of training that only has to run; validated before, halfway and at the end
 LOG = "log.txt"
-ON_CPU = {"accelerator": "cpu"}  # where equal means equal to the bit
-# Of so many batches a validation is enough where nobody asks what was learned.
+ON_CPU = {"accelerator": "cpu"}  # there, equal means bitwise equal
+# A validation of so many batches is enough where the learning does not matter.
 BRIEFLY = {**ON_CPU, "limit_val_batches": 4}
 NATIVE_VARIANT = Variant()
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run after its training, with what it printed."""
+    """A run after its training."""
 
     result: Result
     rows: list[dict[str, float]]
-    said: str  # what it printed: the last line
+    said: str  # the last line it printed
 
     def numbers(self) -> list[dict[str, float]]:
-        """Of every row all that does not depend on the clock and the machine."""
+        """The rows without the values that depend on the clock and the machine."""
         return [
             {
                 name: value
@@ -58,8 +58,8 @@ class TrainedRun:
         ]
 
 
-class ExaminedDomain:
-    """One model of a domain on one data set, and what is known of it so far.
+class CheckedDomain:
+    """One model of a domain on one data set, with the results of the rules so far.
 
     Args:
         model: by default the domain's first.
@@ -75,38 +75,38 @@ class ExaminedDomain:
         dataset: str | None = None,
         path: Path | None = None,
     ) -> None:
-        usable = flaw(domain) is None  # the first rule says so if not
+        usable = flaw(domain) is None  # if not, the first rule reports it
         self.domain, self.path = domain, path
         self.model = model or (str(next(iter(domain.models))) if usable else "")
         self.dataset = dataset or (str(next(iter(domain.datasets))) if usable else "")
-        self._verdicts: dict[str, Verdict] = {}
+        self._results: dict[str, RuleResult] = {}
         self._runs: dict[Run, TrainedRun] = {}
         self._elsewhere: TrainedRun | None = None
 
-    def verdict(self, rule: Rule) -> Verdict:
-        """Whether the rule is kept; skipped if one that it needs is not. Examined once."""
+    def result(self, rule: Rule) -> RuleResult:
+        """Whether the domain keeps the rule; skipped if a rule that it needs is broken. Kept."""
         from dyt_bench.testing.rules import RULES
 
-        if rule.name not in self._verdicts:
-            needed = [self.verdict(other) for other in RULES if other.name in rule.needs]
+        if rule.name not in self._results:
+            needed = [self.result(other) for other in RULES if other.name in rule.needs]
             missing = [other for other in needed if other.state in ("broken", "skipped")]
             if missing:
-                seen = f"Not examined: {missing[0].rule.name} does not hold."
-                self._verdicts[rule.name] = Verdict(rule, "skipped", seen)
+                seen = f"Not checked: {missing[0].rule.name} does not hold."
+                self._results[rule.name] = RuleResult(rule, "skipped", seen)
             else:
                 with _quiet():
-                    self._verdicts[rule.name] = rule.verdict(self)
-        return self._verdicts[rule.name]
+                    self._results[rule.name] = rule.apply(self)
+        return self._results[rule.name]
 
     @cached_property
     def folder(self) -> Path:
-        """A folder for what examining leaves; goes with this object, at the latest at exit."""
+        """A folder for files of the checks; removed with this object, at the latest at exit."""
         folder = tempfile.mkdtemp(prefix="dyt-bench-check-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
 
     def task(self, **changes: Any) -> Task:
-        """A few steps of the model, with its own batch size and rate."""
+        """A task of a few steps, with the model's own batch size and rate."""
         model = self.domain.models[self.model]
         task = Task(
             domain=self.domain.name,
@@ -124,7 +124,7 @@ class ExaminedDomain:
     def build(
         self, variant: Variant = NATIVE_VARIANT, **changes: Any
     ) -> tuple[LightningDataModule, LightningModule, list[str]]:
-        """Data, module and names of norms, as training builds them of `task`."""
+        """Data, module and names of the norms, as training builds them for `task`."""
         from dyt_bench.training.build import build
 
         with self.calling(f"building with {variant.label}"):
@@ -133,13 +133,13 @@ class ExaminedDomain:
 
     @cached_property
     def parts(self) -> tuple[LightningDataModule, LightningModule, list[str]]:
-        """What `build` makes of the native norm, once for all who only look."""
+        """What `build` returns for the native norm; shared by the rules that only read it."""
         return self.build()
 
     def run(self, variant: Variant = NATIVE_VARIANT, **changes: Any) -> TrainedRun:
-        """The task trained in this process; the same one only once.
+        """Train the task in this process; the same task only once.
 
-        The domain's own measures are taken in the first run alone, which is the native norm's.
+        `Domain.evaluate` is called in the first run alone, which is the native norm's.
         """
         run = Run(task=self.task(**changes), variant=variant)
         if run not in self._runs:
@@ -149,10 +149,10 @@ class ExaminedDomain:
         return self._runs[run]
 
     def run_elsewhere(self) -> TrainedRun:
-        """What `run` does of the native norm, in a process of the executor's; only once.
+        """Train the native norm as `run` does, in a process of the executor's; only once.
 
         Raises:
-            JobFailed: it does not come back with a result.
+            JobFailed: the process ends without a result.
         """
         if self._elsewhere is None:
             import torch
@@ -167,26 +167,26 @@ class ExaminedDomain:
         return self._elsewhere
 
     def run_cut_off(self, after: int) -> TrainedRun:
-        """What `run` does, told to stop after a step and then resumed."""
+        """Train the native norm as `run` does, stopped after a step and then resumed."""
         run, folder = Run(task=self.task()), self.folder / "cut-off"
 
         def stop(event: Mapping[str, Any]) -> None:
             if event["step"] == after:
                 signal.raise_signal(signal.SIGTERM)
 
-        with self.calling("training that is told to stop and then resumes"):
+        with self.calling("training that is stopped and then resumed"):
             with suppress(JobStopped):
                 train(self.domain, run, folder, stop)
             return train(self.domain, run, folder, again=True)
 
     @contextmanager
     def calling(self, what: str) -> Iterator[None]:
-        """Let what the domain raises in here break the rule that is being examined."""
+        """An exception that the domain raises in this context breaks the current rule."""
         try:
             yield
         except Broken:
             raise
-        except JobStopped:  # by a SIGTERM from outside: no fault of the domain
+        except JobStopped:  # by a SIGTERM from outside, which the domain did not cause
             raise KeyboardInterrupt from None
         except (Exception, SystemExit) as error:
             said = (str(error).splitlines() or [""])[0]
@@ -197,7 +197,7 @@ class ExaminedDomain:
             ) from error
 
     def place(self, error: BaseException) -> str:
-        """File and line of the domain's own code that raised, else of whatever did."""
+        """File and line of the domain's own code that raised, else of the code that did."""
         package = type(self.domain).__module__.partition(".")[0]
         frames = list(traceback.walk_tb(error.__traceback__))
         own = [f for f in frames if f[0].f_globals.get("__name__", "").split(".")[0] == package]
@@ -207,7 +207,7 @@ class ExaminedDomain:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What Lightning says of every Trainer would hide what the rules say."""
+    """Silence Lightning: what it prints for every Trainer would hide the rules' results."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -225,7 +225,7 @@ def train(
     again: bool = False,
     evaluate: bool = False,
 ) -> TrainedRun:
-    """Train ``run``; ``again`` goes on with it. Of `STEPS` and fewer, validate `BRIEFLY`."""
+    """Train ``run``; ``again`` resumes it. Runs of at most `STEPS` steps validate `BRIEFLY`."""
     record = Record(folder)
     if not again:
         record.begin(run, {})
@@ -243,10 +243,10 @@ def _job(domain: Domain, run: Run, folder: Path, threads: int, tell: Any) -> Tra
     return train(domain, run, folder)
 
 
-def examined_domains(
+def checked_domains(
     domain: Domain, *, models: Sequence[str], dataset: str | None, path: Path | None
-) -> list[ExaminedDomain]:
-    """One for each of the models, by default for the first alone.
+) -> list[CheckedDomain]:
+    """One for each of the models; by default the first model alone.
 
     Raises:
         UserError: the domain has no such model or data set, or the data set takes no path.
@@ -258,7 +258,7 @@ def examined_domains(
     if usable and dataset is not None and dataset not in domain.datasets:
         raise UserError(unknown("data set", dataset, domain.datasets))
     named: Sequence[str | None] = models or [None]
-    found = [ExaminedDomain(domain, model=model, dataset=dataset, path=path) for model in named]
+    found = [CheckedDomain(domain, model=model, dataset=dataset, path=path) for model in named]
     chosen = found[0].dataset
     if usable and path is not None and not domain.datasets[chosen].takes_path:
         raise UserError(f"data set {chosen!r} takes no path")
