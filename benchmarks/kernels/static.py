@@ -25,6 +25,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from dyt._kernels.triton import device, launcher
+from dyt._kernels.triton.functions import FUNCTIONS
 
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 TARGETS: dict[str, GPUTarget] = {
@@ -76,10 +77,12 @@ def build(case: Case) -> Any:
     gpu, tile = TARGETS[case.target], case.tile
     kernel = getattr(device, f"{case.direction}_kernel")
     slots = (tile.block_n - 1) // case.per_parameter + 2
+    formula = FUNCTIONS[case.function].formula(case.dtype == "fp32")
     fixed: dict[str, Any] = {
         "N": case.columns, "PER_PARAMETER": case.per_parameter, "OUTER": case.outer,
         "SLOTS": tile.block_n if case.per_parameter == 1 else slots,
-        "FUNCTION": case.function, "ACCURATE": case.dtype == "fp32", "PTX": gpu.backend == "cuda",
+        "U": formula.u, "V": formula.v, "SCALE": formula.scale,
+        "A": formula.a, "B": formula.b, "D": formula.d, "PTX": gpu.backend == "cuda",
         "BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "UNROLL": tile.unroll,
         "PARAMETERS": case.columns // case.per_parameter, "BLOCK_P": 32, "BLOCK_C": gpu.warp_size,
     }  # fmt: skip
@@ -211,7 +214,7 @@ def answer() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--columns", type=int, default=4096)
-    parser.add_argument("--functions", nargs="+", default=["tanh"], choices=launcher.FUNCTIONS)
+    parser.add_argument("--functions", nargs="+", default=["tanh"], choices=list(FUNCTIONS))
     parser.add_argument("--json", action="store_true", help=answer.__doc__)
     options = parser.parse_args()
     if options.json:

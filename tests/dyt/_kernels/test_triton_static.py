@@ -165,12 +165,17 @@ def test_more_rows_than_32_bits_count(figures, direction):
 
 @pytest.mark.parametrize(
     ("function", "target"),
-    [(f, "sm_100") for f in launcher.FUNCTIONS] + [(f, "sm_90") for f in ("erf", "isru", "arctan")],
+    [(f, "sm_100") for f in launcher.functions()]
+    + [(f, "sm_90") for f in ("erf", "isru", "arctan")],
 )
 def test_the_programs_of_every_function_are_resident_together(figures, function, target):
     own = figures("backward", target, function=function)
     check_clean(own)
-    assert resident(own.registers) >= launcher.RESIDENT.get(function, launcher.BACKWARD.resident)
+    assert resident(own.registers) >= resident_of(function)
+
+
+def resident_of(function):
+    return launcher.functions()[function].resident or launcher.BACKWARD.resident
 
 
 @BOTH

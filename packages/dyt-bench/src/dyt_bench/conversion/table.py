@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 import dyt
-from dyt._surgery.replacements import REPLACEMENTS, WITHOUT_ALPHA
+import dyt.variants
 from dyt.recipes import resolve
 from dyt_bench.conversion import zoo
 from dyt_bench.discovery.extensions import VARIANTS
@@ -69,7 +69,7 @@ def convert_spec(spec: str, to: str, recipe: str | None, *, full: bool) -> Conve
     parameters = sum(p.numel() for p in model.parameters())
     class_name = type(model).__name__
     sites = dyt.audit(model)
-    is_added = to in VARIANTS.names() and to not in {**REPLACEMENTS, **WITHOUT_ALPHA}
+    is_added = to in VARIANTS.names() and to not in dyt.variants.VARIANTS
     layer = VARIANTS.load(to) if is_added else to
     source = None
     if any(site.replaceable for site in sites):

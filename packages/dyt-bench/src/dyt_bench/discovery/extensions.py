@@ -15,13 +15,13 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Generic, TypeVar, cast
 
+from dyt_bench.discovery.code import code_digest
 from dyt_bench.discovery.domains import unknown, wrong_version
 from dyt_bench.discovery.importing import Imported, distribution, import_point
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import Executor
 from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, LayerClass, MakeSection
 from dyt_bench.plugin.task import NATIVE
-from dyt_bench.records.environment import code_digest
 
 T = TypeVar("T")
 LOCAL = "local"  # the executor that a suite uses if it names none
@@ -99,7 +99,7 @@ class Point(Generic[T]):
         package = "" if point is None else point.module.partition(".")[0]
         if point is None or package in _COVERED:
             return ""
-        return _code_digest(package, tuple((point.dist and point.dist.requires) or ()))
+        return code_digest(point.module, (point.dist and point.dist.requires) or ())
 
     def plugins(self) -> Iterator[Plugin]:
         """Every entry point of the group, imported and checked."""
@@ -152,11 +152,6 @@ def variant_names() -> list[str]:
 def _installed(group: str, path: tuple[str, ...]) -> EntryPoints:
     """What is on the ``path``; looking through all metadata takes 10 ms, and a suite asks often."""
     return entry_points(group=group)
-
-
-@cache
-def _code_digest(package: str, requirements: tuple[str, ...]) -> str:
-    return code_digest(package, requirements)
 
 
 def _callable_with(what: str, *arguments: object, **options: object) -> Callable[[Any], str]:

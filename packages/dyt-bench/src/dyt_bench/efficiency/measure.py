@@ -24,10 +24,11 @@ from dyt_bench.discovery.datasets import as_read
 from dyt_bench.discovery.domains import discover
 from dyt_bench.discovery.extensions import VARIANTS
 from dyt_bench.plugin.domain import Domain, TrainingPreset
-from dyt_bench.plugin.task import Task, Variant
+from dyt_bench.plugin.task import AA, Task, Variant
+from dyt_bench.training.build import with_logging_off
 from dyt_bench.training.clock import interleave, now
-from dyt_bench.training.run import autocast, bind, device_to_use, discard
-from dyt_bench.verdicts.statistics import AA
+from dyt_bench.training.device import autocast, bind, device_to_use
+from dyt_bench.training.step import step
 
 Part = Literal["norms, inference", "norms, training", "forward", "step"]
 PARTS: tuple[Part, ...] = ("norms, inference", "norms, training", "forward", "step")
@@ -72,11 +73,11 @@ class _Bench:
 
     def __init__(self, task: Task, variants: list[Variant], domain: Domain) -> None:
         self.device = device_to_use()
-        preset = domain.training(task)
+        self.preset = domain.training(task)
         seed_all(task.seed, workers=True, verbose=False)
         data = domain.build_data(task)
-        self.module = _module(task, domain, data, preset, self.device)
-        self.autocast = autocast(preset, self.device)
+        self.module = _module(task, domain, data, self.preset, self.device)
+        self.autocast = autocast(self.preset, self.device)
         data.prepare_data()
         data.setup("fit")
         batch = next(iter(data.train_dataloader()))
@@ -136,11 +137,7 @@ class _Bench:
             self.module.training_step(self.batch, 0)
 
     def _step(self) -> None:
-        with self.autocast():
-            loss = self.module.training_step(self.batch, 0)
-        assert isinstance(loss, Tensor)  # the contract
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        step(self.module, self.batch, self.optimizer, self.preset, self.autocast)
 
     def _observe(self) -> list[_Use]:
         """Random inputs with the shapes and types that the sites get, in order of their calls."""
@@ -173,8 +170,7 @@ def _module(
         with torch.device(device):
             module = domain.build_module(task, data)
         module.to(device).train()
-    module.log = discard  # type: ignore[method-assign]  # there is no trainer to log to
-    module.log_dict = discard  # type: ignore[method-assign]
+    with_logging_off(module)
     return module
 
 

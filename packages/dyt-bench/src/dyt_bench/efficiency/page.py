@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dyt_bench.plugin.atomic import write_json
-from dyt_bench.verdicts.statistics import AA
+from dyt_bench.plugin.task import AA
 from dyt_bench.verdicts.words import markdown_table
 
 if TYPE_CHECKING:

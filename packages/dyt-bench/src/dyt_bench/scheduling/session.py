@@ -16,7 +16,7 @@ from dyt_bench.executors.contract import Preempted
 from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run
-from dyt_bench.records.record import CHECKPOINT_EVERY_S, Record, Result
+from dyt_bench.records.record import Record, Result
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.report import write_report
 from dyt_bench.report.figures.group import draw_group
@@ -25,6 +25,7 @@ from dyt_bench.scheduling.runner import Runner
 from dyt_bench.scheduling.stopping import Outcome, next_runs
 from dyt_bench.suite.expand import Suite
 from dyt_bench.tracking import Tracker
+from dyt_bench.training.outcome import CHECKPOINT_EVERY_S
 from dyt_bench.verdicts.standings import Standing
 
 Stopped = Literal["", "interrupted", "pre-empted"]  # by nothing, by Ctrl-C, by SIGTERM

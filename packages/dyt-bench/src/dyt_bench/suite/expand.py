@@ -11,7 +11,7 @@ A suite says what to run, never how::
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -428,7 +428,7 @@ def _expand(
                     f"{task_steps} steps, val_every {val_every}",
                 )
             for seed in seeds:
-                yield Task(
+                task = Task(
                     domain=domain.name,
                     model=model_name,
                     dataset=dataset_name,
@@ -449,6 +449,16 @@ def _expand(
                     data_digest=data_digest,
                     code_digest=found.code_digest(domain.name),
                 )
+                yield replace(task, preset_digest=preset_digest(domain, task))
+
+
+def preset_digest(domain: Domain, task: Task) -> str:
+    """A hash of what the task takes from the domain's catalogue, but for what it says to people."""
+    preset = asdict(domain.training(task))
+    return digest(
+        {key: value for key, value in preset.items() if key not in ("summary", "source")},
+        domain.models[task.model].exclude,
+    )
 
 
 def _overrides(entry: TaskEntry, model: Model) -> str:

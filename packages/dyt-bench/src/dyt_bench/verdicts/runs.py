@@ -174,8 +174,13 @@ def _mark_incomparable(runs: list[EndedRun]) -> list[EndedRun]:
 
 
 def _difference(run: EndedRun, reference: EndedRun) -> str:
-    for key, what in (("code", "another workload version"), ("data", "other data")):
+    for key, what in (
+        ("code", "another workload version"),
+        ("data", "other data"),
+        ("preset", "another training preset"),
+    ):
         own, other = run.about["digests"].get(key), reference.about["digests"].get(key)
         if own != other:
             return f"made by {what} ({own}, not {other})"
-    return ""
+    own, other = (each.result.facts.get("device") for each in (run, reference))
+    return f"made on another device ({own}, not {other})" if own != other else ""

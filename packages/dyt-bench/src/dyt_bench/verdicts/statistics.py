@@ -13,6 +13,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dyt_bench.plugin.domain import Metric
+from dyt_bench.plugin.task import AA
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 Verdict = Literal["better", "worse", "equivalent", "undetermined"]
 Speed = Literal["faster", "slower", "no difference"]
-AA = "A/A"  # label of the first variant's second copy, timed as the noise floor
 
 CONFIDENCE = 0.95
 # Of five signs there are 32 patterns: the exact test cannot go below p = 1/16.

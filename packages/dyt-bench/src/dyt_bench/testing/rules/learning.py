@@ -105,7 +105,7 @@ def reference(examined: ExaminedDomain) -> None:
     needs=("trains",),
 )
 def step(examined: ExaminedDomain) -> None:
-    from dyt_bench.training.run import time_task
+    from dyt_bench.scheduling.jobs import time_task
 
     with examined.calling("a training step without a Trainer"):
         times = time_task(examined.task(), [NATIVE_VARIANT], rounds=_ROUNDS, domain=examined.domain)

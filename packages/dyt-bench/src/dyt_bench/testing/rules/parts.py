@@ -83,7 +83,7 @@ def seeds(examined: ExaminedDomain) -> None:
 def _start(examined: ExaminedDomain, **changes: Any) -> tuple[str, list[str]]:
     """Hashes of the first weights, and of each of the first batches."""
     from dyt_bench.testing.hashes import digest
-    from dyt_bench.training.run import weights_digest
+    from dyt_bench.training.build import weights_digest
 
     data, module, norms = examined.build(**changes)
     with examined.calling("the training data"):
