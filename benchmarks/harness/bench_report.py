@@ -16,10 +16,9 @@ import click
 
 from dyt_bench.discovery.domains import Discovery, discover
 from dyt_bench.plugin.atomic import write_json
-from dyt_bench.plugin.task import Run, Task, Variant
+from dyt_bench.plugin.task import AA, Run, Task, Variant
 from dyt_bench.records.record import Result
 from dyt_bench.records.workspace import Workspace
-from dyt_bench.verdicts.statistics import AA
 
 LIMIT_S = 10.0
 VARIANTS = [

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 import dyt
-from dyt._surgery.embedding import ScaledEmbedding
+from dyt import ScaledEmbedding
 
 
 class Block(nn.Module):

@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 from click.testing import CliRunner
 
+from dyt.variants import VARIANTS
 from dyt_bench.cli import doctor, main
 from dyt_bench.cli.doctor import Finding, examine, is_healthy
 from dyt_bench.discovery.domains import Discovery
@@ -53,14 +54,14 @@ def test_plugins_are_imported_as_a_run_would(findings):
         "importing it took 30.0 s",
     ]
     assert [each.state for each in crooked] == ["problem", "note"]
-    assert plugins["variants"].text == "derf, dyt, identity"
+    assert plugins["variants"].text == ", ".join(sorted(VARIANTS))
     assert not is_healthy(findings)
 
 
 def test_kernels_work_or_say_why_not(findings):
     kernels = by_group(findings["kernels"])
     assert kernels["eager"].text == "works"
-    assert set(kernels) == {"eager", "native", "triton", "binding"}
+    assert set(kernels) == {"eager", "cpu", "triton", "binding"}
     assert all(finding.text for finding in kernels.values())
 
 
@@ -85,11 +86,11 @@ def test_the_tracking_store_answers_or_not(tmp_path, findings):
 
 
 def test_the_command_prints_and_tells_by_its_status(monkeypatch):
-    well = {"kernels": [Finding("native", "works")]}
-    ill = {"kernels": [Finding("native", "not compiled", "problem")]}
+    well = {"kernels": [Finding("cpu", "works")]}
+    ill = {"kernels": [Finding("cpu", "not compiled", "problem")]}
     monkeypatch.setattr(doctor, "examine", lambda *_: well)
     result = CliRunner().invoke(main, ["doctor"])
-    assert (result.exit_code, result.stdout) == (0, "kernels\n  ✓ native           works\n")
+    assert (result.exit_code, result.stdout) == (0, "kernels\n  ✓ cpu              works\n")
     monkeypatch.setattr(doctor, "examine", lambda *_: ill)
     result = CliRunner().invoke(main, ["doctor", "--json"])
     assert result.exit_code == 1

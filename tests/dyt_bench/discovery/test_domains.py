@@ -12,7 +12,6 @@ from dyt_bench.cli import main
 from dyt_bench.discovery import domains as registry
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.domain import ENTRY_POINT_GROUP, Dataset, Domain, Metric, Model
-from dyt_bench.records.environment import code_digest
 
 # The source of a plug-in that works.
 HEALTHY = """
@@ -162,30 +161,3 @@ def test_the_command_lists_the_rest_and_says_what_is_wrong(plant, monkeypatch, t
     assert "wrote to the working directory (left.txt)" in warning
     assert "domain 'exits' is broken: importing dyt_exits:domain raised" in result.stderr
     assert "domain 'messy': importing dyt_messy:domain wrote" in result.stderr
-
-
-def test_code_digest_follows_the_code():
-    found = registry.discover()
-    assert found.code_digest("vision") != found.code_digest("llm")
-    assert found.code_digest("vision") == registry.discover().code_digest("vision")
-
-
-def test_code_digest_counts_what_is_compiled(tmp_path, monkeypatch):
-    package = tmp_path / "dyt_compiled"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    digests = set()
-    for text in ("int one;", "int two;"):
-        (package / "kernel.cpp").write_text(text)
-        digests.add(code_digest("dyt_compiled", ()))
-    (package / "notes.md").write_text("no code")
-    digests.add(code_digest("dyt_compiled", ()))
-    assert len(digests) == 2
-
-
-def test_code_digest_of_a_plugin_in_one_file(plant):
-    plant("dyt_file", "domain = None", domain="file")
-    digest = registry.discover().code_digest("file")
-    plant("dyt_file", "domain = 0", domain="file")
-    assert digest != registry.discover().code_digest("file")

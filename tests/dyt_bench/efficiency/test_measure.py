@@ -6,8 +6,7 @@ import pytest
 
 from dyt_bench.efficiency.measure import PARTS, measure
 from dyt_bench.efficiency.page import lines, row, sentence, write_page
-from dyt_bench.plugin.task import Task, Variant
-from dyt_bench.verdicts.statistics import AA
+from dyt_bench.plugin.task import AA, Task, Variant
 
 TASK = Task(
     domain="vision",

@@ -6,12 +6,13 @@ import sys
 import pytest
 
 from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.resolve import resolve
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.task import Run, Task, Variant, run_of
 from dyt_bench.records.record import Record
 from dyt_bench.records.weights import load_weights
-from dyt_bench.training.run import build
+from dyt_bench.training.build import build
 from dyt_bench.training.trainer import make_trainer
 
 SUITE = """
@@ -45,7 +46,7 @@ def test_loaded_again_they_validate_to_the_same_bits(kept):
         module = load_weights(record.folder)
         run = run_of(record.about()["parameters"])
         domain = discover().domain("tiny")
-        data, _, _ = build(run, domain)
+        data, _, _ = build(resolve(run))
         trainer = make_trainer(run.task, domain.training(run.task), False, [])
         (found,) = trainer.validate(module, datamodule=data, verbose=False)
         assert found["val/loss"] == record.result().last["val/loss"]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
-from dyt_bench.plugin.task import Run, Task, Variant
+from dyt_bench.plugin.task import AA, Run, Task, Variant
 from dyt_bench.records.record import Record, Result
 from dyt_bench.report import write_report
 from dyt_bench.report.export import RUN_FIELDS, VERDICT_FIELDS
@@ -22,9 +22,8 @@ from dyt_bench.report.figures.style import WEB, looks
 from dyt_bench.report.page import markdown_table
 from dyt_bench.report.reproduce import suite_text
 from dyt_bench.suite.expand import load_suite
-from dyt_bench.verdicts.results import Evidence, group_names, load_runs
+from dyt_bench.verdicts.runs import Evidence, group_names, load_runs
 from dyt_bench.verdicts.standings import leaderboard, overall, performance_profile, steps_to
-from dyt_bench.verdicts.statistics import AA
 
 ENVIRONMENT = {
     "cpu": "abacus <b>",

@@ -20,6 +20,7 @@ from dyt_bench.executors.contract import JobFailed, Limits
 from dyt_bench.executors.local import LocalExecutor
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.scheduling.jobs import TRAINING
 
 State = Literal["ok", "note", "problem"]  # a note: works, though not as it could
 _WATCH_S = 1.0  # how long other processes are watched
@@ -125,10 +126,9 @@ def _kernels() -> Iterator[Finding]:
     import torch
 
     import dyt
-    from dyt._kernels.cpu import launcher as native
 
     gpu = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
-    for backend in dyt.functional.BACKENDS[1:]:
+    for backend in dyt.backends():
         device = gpu if backend == "triton" else torch.device("cpu")
         x = torch.linspace(-3, 3, 48, device=device).view(3, 16).requires_grad_()
         alpha = torch.full((1,), 0.5, device=device, requires_grad=True)
@@ -141,7 +141,7 @@ def _kernels() -> Iterator[Finding]:
             continue
         off = float((y - torch.tanh(0.5 * x)).abs().max().detach())
         right = off < 1e-5
-        how = f" with {native.level()}" if backend == "native" else ""
+        how = f" with {dyt.functional.instruction_set()}" if backend == "cpu" else ""
         text = f"works{how}" if right else f"computes wrongly: off by {off:.1g}"
         yield Finding(backend, text, "ok" if right else "problem")
     reason = dyt.bind()
@@ -150,7 +150,7 @@ def _kernels() -> Iterator[Finding]:
 
 def _plugins(found: Discovery) -> Iterator[Finding]:
     """Domains and extensions, each imported in a process as a run would import it."""
-    executor = LocalExecutor(["dyt_bench.training.run"])
+    executor = LocalExecutor(TRAINING)
     for name in found.names:
         about, loaded = f"domain {name}", found.loaded(name)
         problem = loaded.problem

@@ -21,11 +21,12 @@ def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> N
     The store may be new or hold some of the runs: none is there twice afterwards. Runs that a
     killed process left running are marked as killed.
     """
+    from dyt_bench.report.figures.group import draw_group
     from dyt_bench.tracking.sync import sync_suites
 
     space = Workspace(workspace)
     uri = tracking_uri or space.tracking_uri
-    for synced in sync_suites(names, space, uri, discover()):
+    for synced in sync_suites(names, space, uri, discover().metric, draw_group):
         click.echo(
             f"dyt-bench/{synced.suite}: {synced.runs} runs, {synced.new} of them new to {uri}"
             + (f"; {synced.repaired} left running, now marked as killed" * bool(synced.repaired))

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from itertools import groupby
 from typing import Any
 
+from dyt_bench.discovery.code import code_digest
 from dyt_bench.discovery.importing import distribution, import_point, in_short
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.domain import (
@@ -20,7 +21,6 @@ from dyt_bench.plugin.domain import (
     Model,
     TrainingPreset,
 )
-from dyt_bench.records.environment import code_digest
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 # What a domain must have, and of what kind: by itself, or as a mapping from names.
@@ -97,13 +97,16 @@ class Discovery:
             raise UserError(f"domain {name!r} is installed but broken: {loaded.problem}")
         return loaded.domain
 
+    def metric(self, name: str) -> Metric:
+        """The metric that the domain called ``name`` is judged by; raises as `domain` does."""
+        return self.domain(name).metric
+
     def code_digest(self, name: str) -> str:
         """A hash of the code behind the domain called ``name``."""
         if name not in self._code_digests:
             (point,) = self._points[name]
             requirements = (point.dist.requires if point.dist else None) or []
-            package = point.module.partition(".")[0]
-            self._code_digests[name] = code_digest(package, requirements)
+            self._code_digests[name] = code_digest(point.module, requirements)
         return self._code_digests[name]
 
 

@@ -15,6 +15,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Generic, TypeVar, cast
 
+from dyt_bench.discovery.code import code_digest
 from dyt_bench.discovery.domains import unknown, wrong_version
 from dyt_bench.discovery.importing import Imported, distribution, import_point
 from dyt_bench.errors import UserError
@@ -22,7 +23,6 @@ from dyt_bench.executors.contract import Executor
 from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, LayerClass, MakeSection
 from dyt_bench.plugin.task import NATIVE
 from dyt_bench.plugin.version1 import OLD_GROUPS, old_group, section
-from dyt_bench.records.environment import code_digest
 
 T = TypeVar("T")
 LOCAL = "local"  # the executor that a suite uses if it names none
@@ -101,7 +101,7 @@ class ExtensionPoint(Generic[T]):
         package = "" if point is None else point.module.partition(".")[0]
         if point is None or package in _COVERED:
             return ""
-        return _code_digest(package, tuple((point.dist and point.dist.requires) or ()))
+        return code_digest(point.module, (point.dist and point.dist.requires) or ())
 
     def extensions(self) -> Iterator[LoadedExtension]:
         """Every entry point of the group, imported and checked."""
@@ -165,11 +165,6 @@ def variant_names() -> list[str]:
 def _installed(group: str, path: tuple[str, ...]) -> EntryPoints:
     """The group's entry points on the ``path``; reading all metadata takes 10 ms, so it is kept."""
     return entry_points(group=group)
-
-
-@cache
-def _code_digest(package: str, requirements: tuple[str, ...]) -> str:
-    return code_digest(package, requirements)
 
 
 def _callable_with(what: str, *arguments: object, **options: object) -> Callable[[Any], str]:

@@ -1,4 +1,4 @@
-"""One `dyt-bench run` of an efficiency suite: measure each task, log to MLflow, write the page."""
+"""Runs an efficiency suite: measures each task, logs to MLflow, writes the page."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import EXECUTORS
-from dyt_bench.efficiency.page import Line, lines, row, sentence, write_page
+from dyt_bench.efficiency.page import EfficiencyLine, lines, row, sentence, write_page
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import Executor, JobFailed, Limits
 from dyt_bench.plugin.task import Task, Variant
@@ -18,6 +18,7 @@ from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.suite.expand import Suite
 from dyt_bench.tracking import Tracker
+from dyt_bench.tracking.store import VARIANT_TAG
 
 if TYPE_CHECKING:
     from dyt_bench.efficiency.measure import Seconds
@@ -29,11 +30,14 @@ _console = Console(stderr=True)
 
 def time_suite(
     suite: Suite, found: Discovery, workspace: Workspace, tracking_uri: str | None, out: Path
-) -> list[Line]:
-    """Measure every task of ``suite`` with all its norms; returns and writes what came out.
+) -> list[EfficiencyLine]:
+    """Measure every task of ``suite`` with all its variants and write the page into ``out``.
+
+    Returns:
+        The page's lines, model by model.
 
     Raises:
-        UserError: the tracking store does not answer, or a task could not be measured.
+        UserError: the tracking store cannot be used, or a task could not be measured.
     """
     workspace.create()
     uri = tracking_uri or workspace.tracking_uri
@@ -45,7 +49,7 @@ def time_suite(
     preload = [module for name in domains for module in found.domain(name).preload]
     executor = EXECUTORS.load(suite.executor)(["dyt_bench.efficiency.measure", *preload])
     limits = Limits(suite.run_timeout, suite.run_memory)
-    measured: list[Line] = []
+    measured: list[EfficiencyLine] = []
     for task in suite.tasks:
         variants, name = suite.variants_of(task), f"{task.domain}/{task.model}"
         log = workspace.timing_path(task, variants).with_suffix(".log")
@@ -62,12 +66,15 @@ def time_suite(
         for line in of_task:
             tracker.log_run(
                 f"{line.model} {line.variant}",
-                {"domain": task.domain, "model": task.model, "variant": line.variant},
+                {"domain": task.domain, "model": task.model},
                 {
                     **{f"time_ms/{_key(part)}": ms for part, ms in line.ms.items()},
                     **{f"ratio/{_key(part)}": ratio for part, ratio in line.ratio.items()},
                 },
-                {f"env.{key}": value for key, value in environment.items()},
+                {
+                    VARIANT_TAG: line.variant,
+                    **{f"env.{key}": value for key, value in environment.items()},
+                },
             )
     tracker.close()
     write_page(suite.title, measured, environment, out)
@@ -79,13 +86,13 @@ def _measure(
     executor: Executor, task: Task, variants: list[Variant], log: Path, limits: Limits
 ) -> "Seconds":
     with executor.run(partial(_job, task, variants), log, limits) as running:
-        *_, outcome = running  # no other news
+        *_, outcome = running  # the job sends nothing else
     seconds: Seconds = outcome["value"]
     return seconds
 
 
 def _job(task: Task, variants: list[Variant], tell: Callable[[dict[str, Any]], None]) -> "Seconds":
-    # The job imports torch in its own process; this one stays light.
+    # Imported here, as only the job's process needs torch.
     from dyt_bench.efficiency.measure import measure
 
     return measure(task, variants, rounds=ROUNDS)
@@ -95,7 +102,7 @@ def _key(part: str) -> str:
     return part.replace(", ", "_")
 
 
-def _print(of_task: list[Line]) -> None:
+def _print(of_task: list[EfficiencyLine]) -> None:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for title in row(of_task[0]):
         table.add_column(title, justify="left" if title in ("model", "variant") else "right")

@@ -197,14 +197,3 @@ def _keep_output(log: Path) -> None:
         cast("IO[str]", stream).reconfigure(line_buffering=True)  # type: ignore[attr-defined]
     os.close(file)
     faulthandler.enable(2)
-
-
-def trace_crashes() -> None:
-    """Have a crash's traceback printed again, if it was.
-
-    A Trainer that has done resets every signal to the handler that Python knows of, and so
-    forgets faulthandler's.
-    """
-    if faulthandler.is_enabled():
-        faulthandler.disable()
-        faulthandler.enable(2)

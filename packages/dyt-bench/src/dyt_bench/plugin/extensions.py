@@ -31,16 +31,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dyt_bench.plugin.fetch import Fetch
+from dyt_bench.plugin.reporting import CollectedRun, CollectedStanding, Look
 from dyt_bench.plugin.task import Task
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule
     from matplotlib.axes import Axes
     from torch import nn
-
-    from dyt_bench.report.figures.style import Look
-    from dyt_bench.verdicts.results import EndedRun
-    from dyt_bench.verdicts.standings import Standing
 
 __all__ = [
     "AddedDataset",
@@ -119,16 +116,16 @@ class AddedMetric:
 
 @dataclass(frozen=True)
 class Collected:
-    """What a section of the report is made from; do not change it."""
+    """What a section of the report is made from; read it only."""
 
     title: str  # the suite's
-    runs: Sequence[EndedRun]  # every run that has ended, failed and diverged ones too
-    standings: Sequence[Standing]  # every variant against the native one
+    runs: Sequence[CollectedRun]  # every run that has ended, failed and diverged ones too
+    standings: Sequence[CollectedStanding]  # every variant against the baseline, by group
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure: ``draw`` is called once for each page, with that page's colours of the norms."""
+    """A figure: ``draw`` is called once for each page, with that page's looks by variant."""
 
     caption: str
     draw: Callable[[Axes, Mapping[str, Look]], None]

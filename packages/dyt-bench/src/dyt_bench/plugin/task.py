@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = ["Task", "digest"]
 
+AA = "A/A"  # the first variant once more, where several are timed: the noise floor
 NATIVE = "native"  # the variant's name that means: leave the model as its library builds it
 
 
@@ -34,6 +35,7 @@ class Task:
     val_every: int  # steps between two validations; divides steps
     data_digest: str = ""  # content of the data set's files
     code_digest: str = ""  # sources and versions of what computes the result
+    preset_digest: str = ""  # what the training preset and the model's exclusions say
 
     @property
     def group(self) -> str:

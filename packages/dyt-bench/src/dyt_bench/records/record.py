@@ -1,6 +1,6 @@
 """The record of one run: a folder whose files are the truth that all else is made from.
 
-``run.json``    what the run is and where it ran, written before it starts
+``run.json``     what the run is and where it ran, written before it starts
 ``rows.jsonl``   one line for each set of metrics, flushed as it comes
 ``result.json``  how it ended, written last and at once: a folder without it did not end
 ``log.txt``      what the process printed, tracebacks included
@@ -8,8 +8,8 @@
 ``weights.pt``   the weights at the end, where `run --keep-weights` asked for them
 ``checkpoint``   where training stood a while ago; there only until the run has ended
 
-A run that was cut off goes on from its checkpoint, or from the start. It then computes again
-what it had computed since, to the bit; rows that are there already are not written twice.
+A run that was cut off resumes from its checkpoint, or starts again. It then computes again what
+it had computed since, to the bit; rows that are there already are not written twice.
 """
 
 import errno
@@ -19,36 +19,24 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dyt_bench.errors import CannotWrite
 from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.task import Run
+from dyt_bench.training.outcome import Outcome
 
-Status = Literal["finished", "diverged", "failed"]
-CHECKPOINT_EVERY_S = 30.0  # at most so much training is lost when a run's process is killed
 _LOCK_S = 30.0  # how long a process may take to end whose parent was killed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """How a run ended, with all that is known only then."""
+class Result(Outcome):
+    """How a run ended, and when."""
 
-    status: Status
-    reason: str = ""  # why, when not finished: one sentence
     started: float  # seconds since the epoch
     ended: float  # seconds since the epoch
-    # metric -> value over the run's validations
-    first: dict[str, float] = field(default_factory=dict)
-    best: dict[str, float] = field(default_factory=dict)  # at the domain's metric's best
-    last: dict[str, float] = field(default_factory=dict)  # at the end of the budget
-    # what was measured of the run as a whole: "time/step_ms", "memory/peak_mib", ...
-    summary: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)  # digests, device, threads, binding
-    alpha: dict[str, float] = field(default_factory=dict)  # layer -> alpha at the end
-    saturation: dict[str, float] = field(default_factory=dict)  # layer -> share of its inputs
 
     @property
     def missing(self) -> list[str]:
@@ -97,7 +85,7 @@ class Record:
 
     @property
     def begun(self) -> bool:
-        """Whether there is something to go on with, or to read."""
+        """Whether there is something to resume, or to read."""
         return (self.folder / "run.json").exists() and self.rows_path.exists()
 
     def begin(self, run: Run, environment: Mapping[str, str]) -> None:
@@ -107,7 +95,12 @@ class Record:
             self.folder.mkdir(parents=True)
         except OSError as error:
             raise CannotWrite(self.folder, error) from error
-        digests = {"data": run.task.data_digest, "code": run.task.code_digest}
+        task = run.task
+        digests = {
+            "data": task.data_digest,
+            "code": task.code_digest,
+            "preset": task.preset_digest,
+        }
         if run.variant.code_digest:
             digests["variant"] = run.variant.code_digest
         about = {
@@ -131,7 +124,7 @@ class Record:
             yield
 
     def reopen(self) -> None:
-        """Go on with a run that was cut off or failed: its rows and its checkpoint stay."""
+        """Resume a run that was cut off or failed: its rows and its checkpoint stay."""
         self.result_path.unlink(missing_ok=True)
 
     def resume(self, appended: int) -> bool:

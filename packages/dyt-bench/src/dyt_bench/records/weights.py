@@ -1,4 +1,4 @@
-"""A run's weights at the end of its training: kept where they are asked for, and loaded again."""
+"""Load the trained module of a run whose weights were kept."""
 
 from pathlib import Path
 
@@ -6,24 +6,10 @@ import torch
 from lightning.pytorch import LightningModule
 
 from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.resolve import resolve
 from dyt_bench.errors import UserError
-from dyt_bench.plugin.atomic import replacing
 from dyt_bench.plugin.task import run_of
 from dyt_bench.records.record import Record
-
-
-def write_weights(module: LightningModule, record: Record) -> None:
-    """Write the module's state dict into the record's folder.
-
-    Raises:
-        CannotWrite: the disk is full; no part of the file is left behind.
-    """
-    state = {name: value.detach().cpu() for name, value in module.state_dict().items()}
-    with replacing(record.weights_path) as file:
-        try:
-            torch.save(state, file)
-        except RuntimeError as error:  # what torch makes of an OSError
-            raise OSError(str(error)) from error
 
 
 def load_weights(record: Record | Path | str) -> LightningModule:
@@ -39,7 +25,7 @@ def load_weights(record: Record | Path | str) -> LightningModule:
         UserError: the folder is no run's, its weights were not kept, or it was made by another
             version of the code, whose models may differ.
     """
-    from dyt_bench.training.run import build
+    from dyt_bench.training.build import build
 
     if not isinstance(record, Record):
         record = Record(Path(record))
@@ -57,6 +43,6 @@ def load_weights(record: Record | Path | str) -> LightningModule:
             f"{record.folder} was made by another version of the code ({run.task.code_digest}, "
             f"installed is {code}): check out commit {about['environment'].get('commit', '')}"
         )
-    _, module, _ = build(run, found.domain(run.task.domain))
+    _, module, _ = build(resolve(run))
     module.load_state_dict(torch.load(record.weights_path, map_location="cpu", weights_only=True))
     return module.eval()

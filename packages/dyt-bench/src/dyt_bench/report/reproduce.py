@@ -1,4 +1,4 @@
-"""A suite file for each group, from which every one of its rows can be made again."""
+"""A suite file for each task group, which reproduces exactly its runs."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,14 @@ from typing import Any
 
 import yaml
 
-from dyt_bench.verdicts.results import EndedRun, TaskGroup
+from dyt_bench.verdicts.runs import EndedRun, TaskGroup
 from dyt_bench.verdicts.standings import by_group
 
 
 def write_suites(
     runs: Sequence[EndedRun], names: Mapping[TaskGroup, str], folder: Path
 ) -> dict[str, str]:
-    """Write one suite a group into ``folder``; returns group name -> file name."""
+    """Write one suite for each group into ``folder``; returns group name -> file name."""
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for group, own in by_group(runs).items():
@@ -39,7 +39,7 @@ def suite_text(name: str, group: TaskGroup, runs: Sequence[EndedRun]) -> str:
         "val_every": group.val_every,
     }
     task = {key: value for key, value in task.items() if value is not None}
-    variants = {run.variant: _norm(run.parameters) for run in runs}
+    variants = {run.variant: _variant(run.parameters) for run in runs}
     seeds = sorted({run.seed for run in runs})
     suite: dict[str, Any] = {"name": name, "variants": list(variants.values()), "seeds": seeds}
     metrics = str(runs[0].parameters.get("metrics", ""))
@@ -50,11 +50,12 @@ def suite_text(name: str, group: TaskGroup, runs: Sequence[EndedRun]) -> str:
 
 
 def slug(name: str) -> str:
-    """As a suite's name and a file's must be."""
+    """The name in the form that suites' and files' names must have."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "suite"
 
 
-def _norm(parameters: Mapping[str, Any]) -> str | dict[str, Any]:
+def _variant(parameters: Mapping[str, Any]) -> str | dict[str, Any]:
+    """A variant as suite files have it: its name, or a mapping with its options."""
     name = str(parameters["variant"]).partition(" ")[0]
     options = {k: parameters[k] for k in ("alpha_init_value", "recipe") if k in parameters}
     return {"name": name, **options} if options else name

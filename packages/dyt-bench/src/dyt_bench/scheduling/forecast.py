@@ -20,6 +20,7 @@ from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.record import Record, Result
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.scheduling.jobs import TRAINING, train_run
 from dyt_bench.scheduling.runner import TIMING_ROUNDS
 from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.quantities import in_words
@@ -152,7 +153,7 @@ def probe(
         for name in dict.fromkeys(run.task.domain for run in suite.runs)
         for module in found.domain(name).preload
     ]
-    executor = EXECUTORS.load(suite.executor)(["dyt_bench.training.run", *preload])
+    executor = EXECUTORS.load(suite.executor)([*TRAINING, *preload])
     environment = fingerprint()
     problems = {}
     (workspace.folder / "probes").mkdir(parents=True, exist_ok=True)
@@ -307,8 +308,6 @@ def _limits(workspace: Workspace) -> tuple[float, float]:
 
 
 def _train(run: Run, record: Record, tell: Callable[[dict[str, Any]], None]) -> Result:
-    from dyt_bench.training.run import train_run
-
     return train_run(run, record, tell)
 
 

@@ -1,11 +1,10 @@
 """Run a suite: each task's variants against the clock, then every run in a process of its own."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import EXECUTORS
@@ -13,11 +12,13 @@ from dyt_bench.executors.contract import Executor, Job, JobFailed, Limits
 from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.environment import fingerprint
-from dyt_bench.records.record import CHECKPOINT_EVERY_S, Record, Result
+from dyt_bench.records.record import Record, Result
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.scheduling.board import Board
+from dyt_bench.scheduling.jobs import TRAINING, time_task, train_run
 from dyt_bench.suite.expand import Suite
 from dyt_bench.tracking import Tracker
+from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Emit
 from dyt_bench.verdicts.statistics import step_time_ratios
 
 TIMING_ROUNDS = 11  # interleaved steps of every variant
@@ -48,7 +49,7 @@ class Runner:
         environment = fingerprint()
         domains = dict.fromkeys(run.task.domain for run in self.suite.runs)
         preload = [module for name in domains for module in self.found.domain(name).preload]
-        executor = EXECUTORS.load(self.suite.executor)(["dyt_bench.training.run", *preload])
+        executor = EXECUTORS.load(self.suite.executor)([*TRAINING, *preload])
 
         for task in self.suite.tasks:
             variants = self.suite.variants_of(task)
@@ -130,26 +131,16 @@ class Runner:
         return seconds
 
 
-# Jobs import torch in their own process; this one stays light.
+# An executor passes a job one argument, a way to send events.
 
 
 def _train(
-    run: Run,
-    record: Record,
-    checkpoint_every_s: float,
-    keep_weights: bool,
-    tell: Callable[[dict[str, Any]], None],
+    run: Run, record: Record, checkpoint_every_s: float, keep_weights: bool, emit: Emit
 ) -> Result:
-    from dyt_bench.training.run import train_run
-
     return train_run(
-        run, record, tell, checkpoint_every_s=checkpoint_every_s, keep_weights=keep_weights
+        run, record, emit, checkpoint_every_s=checkpoint_every_s, keep_weights=keep_weights
     )
 
 
-def _time(
-    task: Task, variants: list[Variant], tell: Callable[[dict[str, Any]], None]
-) -> dict[str, list[float]]:
-    from dyt_bench.training.run import time_task
-
+def _time(task: Task, variants: list[Variant], emit: Emit) -> dict[str, list[float]]:
     return time_task(task, variants, rounds=TIMING_ROUNDS)

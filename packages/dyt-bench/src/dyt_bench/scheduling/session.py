@@ -16,13 +16,16 @@ from dyt_bench.executors.contract import Preempted
 from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run
-from dyt_bench.records.record import CHECKPOINT_EVERY_S, Record, Result
+from dyt_bench.records.record import Record, Result
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.report import write_report
+from dyt_bench.report.figures.group import draw_group
 from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.runner import Runner
 from dyt_bench.scheduling.stopping import Outcome, next_runs
 from dyt_bench.suite.expand import Suite
 from dyt_bench.tracking import Tracker
+from dyt_bench.training.outcome import CHECKPOINT_EVERY_S
 from dyt_bench.verdicts.standings import Standing
 
 Stopped = Literal["", "interrupted", "pre-empted"]  # by nothing, by Ctrl-C, by SIGTERM
@@ -142,12 +145,12 @@ def _train(
 ) -> Session:
     """Run the runs, add seeds if asked to, and send the last of them to MLflow."""
     domains = dict.fromkeys(run.task.domain for run in suite.runs)
-    metrics = {name: found.domain(name).metric for name in domains}
+    metrics = {name: found.metric(name) for name in domains}
     results: list[Result] = []
     stopped: Stopped = ""
     new: tuple[Run, ...] = suite.runs
     started = time.monotonic()
-    tracker.preview(suite.name, suite.title, suite.runs, found)
+    tracker.preview(suite.name, suite.title, suite.runs, found.metric)
     while new and not stopped:
         _list_runs(suite, workspace)
         names = {name: metric.name for name, metric in metrics.items()}
@@ -173,7 +176,8 @@ def _train(
     if stopped:
         tracker.close(_HURRY_S)
     else:
-        tracker.summarize(suite.title, [workspace.record(run) for run in suite.runs], found)
+        records = [workspace.record(run) for run in suite.runs]
+        tracker.summarize(suite.title, records, found.metric, draw_group)
         tracker.close()
     return Session(suite, results, tracker.uri, tracker.experiment_id, out, stopped)
 
@@ -208,8 +212,6 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
     Raises:
         UserError: no suite of that name has run in this workspace.
     """
-    from dyt_bench.report import write_report
-
     about = read_json(workspace.suite_path(name))
     if about is None:
         raise UserError(
@@ -231,14 +233,14 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
 def print_leaderboard(standings: Sequence[Standing]) -> None:
     """The leaderboard as a table that fits 80 columns; the page has the rest."""
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for title in ("model", "variant", "native", "value", "verdict", "step time"):
+    for title in ("model", "variant", "baseline", "value", "verdict", "step time"):
         table.add_column(title, no_wrap=True)
     for standing in standings:
         table.add_row(
             standing.name,
             standing.variant,
-            f"{standing.native:.4f}",
-            f"{standing.value:.4f}",
+            f"{standing.baseline_last:.4f}",
+            f"{standing.variant_last:.4f}",
             standing.comparison.verdict,
             f"x{standing.speed.ratio.middle:.2f} {standing.speed.word}" if standing.speed else "",
         )

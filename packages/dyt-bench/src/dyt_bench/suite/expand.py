@@ -11,7 +11,7 @@ A suite says what to run, never how::
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -186,7 +186,7 @@ def _tasks(
             path, data_digest = _data(document, where, entry, domain, dataset_name)
             val_every = _val_every(document, at, entry, task_steps)
             for seed in seeds:
-                yield Task(
+                task = Task(
                     domain=domain.name,
                     model=model_name,
                     dataset=dataset_name,
@@ -207,6 +207,16 @@ def _tasks(
                     data_digest=data_digest,
                     code_digest=found.code_digest(domain.name),
                 )
+                yield replace(task, preset_digest=preset_digest(domain, task))
+
+
+def preset_digest(domain: Domain, task: Task) -> str:
+    """A hash of what the task takes from the domain's catalogue, but for what it says to people."""
+    preset = asdict(domain.training(task))
+    return digest(
+        {key: value for key, value in preset.items() if key not in ("summary", "source")},
+        domain.models[task.model].exclude,
+    )
 
 
 def _overrides(entry: TaskEntry, model: Model) -> str:

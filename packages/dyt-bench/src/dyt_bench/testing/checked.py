@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dyt_bench.discovery.domains import flaw, unknown
+from dyt_bench.discovery.resolve import resolve
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import JobStopped
 from dyt_bench.executors.local import LocalExecutor
 from dyt_bench.plugin.domain import Domain
 from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Record, Result
+from dyt_bench.scheduling.jobs import TRAINING, train_run
 from dyt_bench.testing.rule import Broken, Rule, RuleResult
 
 if TYPE_CHECKING:
@@ -123,10 +125,11 @@ class CheckedDomain:
         self, variant: Variant = NATIVE_VARIANT, **changes: Any
     ) -> tuple[LightningDataModule, LightningModule, list[str]]:
         """Data, module and names of the norms, as training builds them for `task`."""
-        from dyt_bench.training.run import build
+        from dyt_bench.training.build import build
 
         with self.calling(f"building with {variant.label}"):
-            return build(Run(task=self.task(**changes), variant=variant), self.domain)
+            run = Run(task=self.task(**changes), variant=variant)
+            return build(resolve(run, self.domain))
 
     @cached_property
     def parts(self) -> tuple[LightningDataModule, LightningModule, list[str]]:
@@ -156,7 +159,7 @@ class CheckedDomain:
 
             threads = torch.get_num_threads()  # the number decides the order of sums
             run, folder = Run(task=self.task()), self.folder / "elsewhere"
-            executor = LocalExecutor(["dyt_bench.training.run", *self.domain.preload])
+            executor = LocalExecutor([*TRAINING, *self.domain.preload])
             job = partial(_job, self.domain, run, folder, threads)
             with executor.run(job, self.folder / LOG) as running:
                 *_, outcome = running
@@ -223,8 +226,6 @@ def train(
     evaluate: bool = False,
 ) -> TrainedRun:
     """Train ``run``; ``again`` resumes it. Runs of at most `STEPS` steps validate `BRIEFLY`."""
-    from dyt_bench.training.run import train_run
-
     record = Record(folder)
     if not again:
         record.begin(run, {})

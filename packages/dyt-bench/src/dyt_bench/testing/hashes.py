@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from dyt_bench.training.trainer import as_bytes, tensors
+from dyt_bench.plugin.batches import as_bytes, tensors
 
 
 def digest(batch: Any) -> str:

@@ -1,7 +1,7 @@
-"""What MLflow's page shows of a suite: views, and the links to them.
+"""Views of a suite in MLflow's UI, and the experiment's description with links to them.
 
-A view is an experiment tag that MLflow's page reads its state from. The tag's format is not
-documented: the tests open the page in a browser and look whether the charts are there.
+A view is an experiment tag from which MLflow's page reads its state. The tag's format is not
+documented: the tests open the page in a browser and check that the charts are there.
 """
 
 import base64
@@ -11,46 +11,48 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.tracking.store import KIND_TAG, NOTE_TAG, Store, mended
-
-if TYPE_CHECKING:
-    from dyt_bench.verdicts.standings import Standing
+from dyt_bench.tracking.store import (
+    GROUP_TAG,
+    KIND_TAG,
+    NOTE_TAG,
+    VARIANT_TAG,
+    Store,
+    metric_name,
+)
+from dyt_bench.verdicts.standings import Standing
+from dyt_bench.verdicts.words import compact_row, markdown_table
 
 OVERVIEW = "overview"
-GROUP_TAG = "group"  # of a run: the task group that it belongs to
-# What the views group by: the variant. MLflow colours a group by a hash of the parameter's name and
-# value, and under the name "norm" it makes native and dyt two greys.
-GROUP_PARAM = "normalization"
 _TAG = "mlflow.sharedViewState."
 _SECTIONS = ("result", "learning curves", "cost", "diagnostics")
 _TAG_LIMIT = 20_000  # characters, MLflow's
-_SMOOTH = {"lineSmoothness": 40}  # a batch's loss jumps
+_SMOOTH = {"lineSmoothness": 40}  # the loss of single batches is noisy
 
 
 @dataclass(frozen=True)
-class GroupView:
-    """A model on a data set, under whatever variant."""
+class GroupCharts:
+    """The charts of one task group: how they and its metrics are named."""
 
-    name: str  # "vision/vit", with what tells it from the suite's others
-    short: str  # "vit", where that is enough: charts have narrow titles
-    metric: Metric
+    name: str  # the group's: "vision/vit"
+    short: str  # "vit" if that is unique in the suite, as titles of charts are narrow
+    metric: Metric  # of the domain
 
     def key(self, section: str, metric: str) -> str:
-        """A metric's name in a summary: what stands before its only slash is the section."""
+        """A metric's name in a summary; the section is what precedes its only slash."""
         name = f"{self.short} {metric}".replace("/", " ")
-        return f"{section}/{mended(name)}"
+        return f"{section}/{metric_name(name)}"
 
     @property
     def view(self) -> str:
-        """The name of the view of its runs."""
+        """The name of the view that shows the group's runs."""
         return re.sub(r"[^a-z0-9.]+", "-", self.name.lower())
 
 
 def address(base: str, experiment_id: str, view: str | None) -> str:
-    """Where a browser finds the view of a server at ``base``; without a view, all charts."""
+    """The address of a view on the server at ``base``; of all charts if ``view`` is None."""
     query = "workflowType=machine_learning&compareRunsMode=CHART"
     if view is not None:
         query += f"&viewStateShareKey={view}"
@@ -60,15 +62,15 @@ def address(base: str, experiment_id: str, view: str | None) -> str:
 def publish(
     store: Store,
     title: str,
-    groups: Sequence[GroupView],
-    standings: "Sequence[Standing]",
+    groups: Sequence[GroupCharts],
+    standings: Sequence[Standing],
 ) -> None:
-    """Write the views of a suite, and the experiment's description that leads to them."""
+    """Write the views of a suite, and the experiment's description with links to them."""
     views = {OVERVIEW: _overview(groups)}
     views |= {group.view: _runs(group) for group in groups}
     tags = {f"{_TAG}{name}": _pack(name, state) for name, state in views.items()}
     tags[NOTE_TAG] = _note(title, store.experiment_id, groups, standings)
-    # Without it MLflow opens the page that it made for language model applications.
+    # Without this tag MLflow opens its page for language model applications.
     tags["mlflow.experimentKind"] = "custom_model_development"
     for key, value in tags.items():
         if len(value) <= _TAG_LIMIT:
@@ -80,8 +82,8 @@ def has_overview(tags: Mapping[str, str]) -> bool:
     return f"{_TAG}{OVERVIEW}" in tags
 
 
-def _overview(groups: Sequence[GroupView]) -> dict[str, Any]:
-    """Summaries grouped by variant: a chart a group in every section."""
+def _overview(groups: Sequence[GroupCharts]) -> dict[str, Any]:
+    """Summaries grouped by variant: one chart for each group in every section."""
     # One kind of chart for every group, then the next kind.
     charts = [_of(s, _bar, "result", s.metric.name) for s in groups]
     charts += [_of(s, _line, "curves", s.metric.name) for s in groups]
@@ -99,19 +101,19 @@ def _overview(groups: Sequence[GroupView]) -> dict[str, Any]:
 
 
 def _of(
-    group: GroupView, chart: Callable[[str, str], dict[str, Any]], section: str, metric: str
+    group: GroupCharts, chart: Callable[[str, str], dict[str, Any]], section: str, metric: str
 ) -> dict[str, Any]:
     """A chart of a group's own metric."""
     shown_in = {"curves": "learning curves"}.get(section, section)
     return chart(group.key(section, metric), shown_in)
 
 
-# Of every summary under one name, for programs and for the table.
+# Metrics with the same name in every summary, for programs and for MLflow's table.
 _PROGRAMS = ("mean", "least", "most", "seeds", "gain", "gain_low", "gain_high", "step_ratio")
 
 
-def _runs(group: GroupView) -> dict[str, Any]:
-    """One group's runs grouped by variant: lines are means over seeds."""
+def _runs(group: GroupCharts) -> dict[str, Any]:
+    """The runs of one group, grouped by variant: lines are means over seeds."""
     metric = group.metric.name
     charts = [
         _bar(metric, "result"),
@@ -130,7 +132,7 @@ def _runs(group: GroupView) -> dict[str, Any]:
 
 
 def _state(search: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The page's whole state; what it is not told it takes from the reader's last visit."""
+    """The page's whole state; it would take what is missing from the reader's last visit."""
     return {
         "searchFilter": search,
         "orderByKey": "attributes.start_time",
@@ -139,7 +141,7 @@ def _state(search: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": ["params.`normalization`", "tags.`verdict`", "attributes.`Dataset`"],
+        "selectedColumns": [f"tags.`{VARIANT_TAG}`", "tags.`verdict`", "attributes.`Dataset`"],
         "runsHiddenMode": "SHOW_ALL",
         "runsVisibilityMap": {},
         "runsPinned": [],
@@ -148,7 +150,7 @@ def _state(search: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
         "groupsExpanded": {},
         "groupBy": {
             "aggregateFunction": "average",
-            "groupByKeys": [{"mode": "param", "groupByData": GROUP_PARAM}],
+            "groupByKeys": [{"mode": "tag", "groupByData": VARIANT_TAG}],
         },
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
@@ -210,12 +212,9 @@ def _pack(name: str, state: Mapping[str, Any]) -> str:
 
 
 def _note(
-    title: str, experiment_id: str, groups: Iterable[GroupView], standings: "Sequence[Standing]"
+    title: str, experiment_id: str, groups: Iterable[GroupCharts], standings: Sequence[Standing]
 ) -> str:
-    """The experiment's description, in Markdown: the leaderboard and the way to every view."""
-    from dyt_bench.report.page import markdown_table
-    from dyt_bench.report.words import compact_row
-
+    """The experiment's description, in Markdown: links to every view, and the leaderboard."""
     links = [f"[{s.name}]({address('', experiment_id, s.view)[1:]})" for s in groups]
     overview = address("", experiment_id, OVERVIEW)[1:]
     parts = [

@@ -5,6 +5,7 @@ written, a validation that was due is over. So the stream of batches is the plac
 checkpoint is taken, where training stops when it is told to, and where it goes on.
 """
 
+import faulthandler
 import random
 import signal
 import time
@@ -21,11 +22,9 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dyt_bench.errors import CannotWrite
-from dyt_bench.executors.contract import JobStopped
-from dyt_bench.executors.running import trace_crashes
 from dyt_bench.plugin.atomic import replacing
 from dyt_bench.plugin.data import ShuffledBatches
-from dyt_bench.records.record import CHECKPOINT_EVERY_S, Record
+from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Recorder, Stopped
 
 # The next checkpoint waits so many times longer than the last one took: they cost 2 % at most.
 _PATIENCE = 50
@@ -52,38 +51,38 @@ class Checkpoints(Callback):
     """Keeps the last checkpoint of a run, and its place in the stream of batches.
 
     Args:
-        record: whose checkpoint it is; the number of its rows is a part of it.
+        recorder: whose checkpoint it is; the number of its rows is a part of it.
         every_s: seconds between two checkpoints, or more where they take long; 0 takes one
             after each step, whatever it costs.
     """
 
-    def __init__(self, record: Record, stop: Stop, every_s: float = CHECKPOINT_EVERY_S) -> None:
-        self.record, self.stop, self.every_s = record, stop, every_s
+    def __init__(self, recorder: Recorder, stop: Stop, every_s: float = CHECKPOINT_EVERY_S) -> None:
+        self.recorder, self.stop, self.every_s = recorder, stop, every_s
         self.done = 0  # optimiser steps
-        self.resumed: list[int] = []  # the steps after which training was gone on with
+        self.resumed: list[int] = []  # the steps after which training was resumed
         self._random: dict[str, Any] | None = None  # states to set before the next batch
         self._cost_s = 0.0
         self._last = time.monotonic()
 
     def find(self) -> int | None:
-        """The step after which the record's checkpoint goes on; None if it has none to use.
+        """The step after which the recorder's checkpoint resumes; None if it has none to use.
 
-        Either way the record expects the rows that will follow.
+        Either way the recorder expects the rows that will follow.
         """
         try:
             # Mapped, as most of it is not looked at here.
             saved = torch.load(
-                self.record.checkpoint_path, map_location="cpu", weights_only=True, mmap=True
+                self.recorder.checkpoint_path, map_location="cpu", weights_only=True, mmap=True
             )
             own = saved["callbacks"][self.state_key]
         except FileNotFoundError:
             own = None
         except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
-            print(f"the checkpoint cannot be read, so training starts anew: {error}")
+            print(f"the checkpoint cannot be read, so training starts again from step 0: {error}")
             own = None
-        if own is not None and self.record.resume(own["rows"]):
+        if own is not None and self.recorder.resume(own["rows"]):
             return int(own["done"])
-        self.record.resume(0)
+        self.recorder.resume(0)
         return None
 
     @contextmanager
@@ -109,7 +108,7 @@ class Checkpoints(Callback):
         """Called when a step is done and the next batch not yet made.
 
         Raises:
-            JobStopped: it was asked for; a checkpoint is there.
+            Stopped: it was asked for; a checkpoint is there.
         """
         if self._random is not None:
             _set_random_states(self._random)
@@ -125,8 +124,8 @@ class Checkpoints(Callback):
     def _save(self) -> None:
         start = time.monotonic()
         try:
-            self.record.flush()
-            self.trainer.save_checkpoint(self.record.checkpoint_path, weights_only=False)
+            self.recorder.flush()
+            self.trainer.save_checkpoint(self.recorder.checkpoint_path, weights_only=False)
         except CannotWrite as error:
             # Training may well end without one. The log may have no room either.
             with suppress(OSError):
@@ -136,9 +135,9 @@ class Checkpoints(Callback):
 
     def _refuse(self) -> None:
         if self.stop.asked:
-            raise JobStopped(
+            raise Stopped(
                 f"it was told to stop, and did after step {self.done}; "
-                "the same command goes on from there"
+                "the same command resumes there"
             )
 
     def _replace_handlers(self) -> None:
@@ -178,7 +177,7 @@ class Checkpoints(Callback):
     def state_dict(self) -> dict[str, Any]:
         return {
             "done": self.done,
-            "rows": self.record.appended,
+            "rows": self.recorder.appended,
             "resumed": self.resumed,
             "random": _random_states(),
         }
@@ -287,3 +286,14 @@ def _set_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def trace_crashes() -> None:
+    """Have a crash's traceback printed again, if it was.
+
+    A Trainer that has done resets every signal to the handler that Python knows of, and so
+    forgets faulthandler's.
+    """
+    if faulthandler.is_enabled():
+        faulthandler.disable()
+        faulthandler.enable(2)

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -11,21 +11,19 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import Logger
-from torch import Tensor
 
 import dyt
+from dyt_bench.plugin.batches import as_bytes, tensors
 from dyt_bench.plugin.domain import Metric, TrainingPreset
 from dyt_bench.plugin.task import Task
-from dyt_bench.records.record import Record
 from dyt_bench.training.checkpoint import WholeCheckpointIO
 from dyt_bench.training.clock import now, quartiles
+from dyt_bench.training.outcome import Emit, Recorder
 from dyt_bench.training.system import SystemMetrics
 
 # The first steps pay for allocation and caches: they train, but do not count as time.
 WARMUP_STEPS = 5
 ROWS = 200  # about so many of training; every validation has one besides
-
-Emit = Callable[[dict[str, Any]], None]
 
 
 class Diverged(Exception):
@@ -37,21 +35,21 @@ class Diverged(Exception):
 
 def make_trainer(
     task: Task,
-    training: TrainingPreset,
+    preset: TrainingPreset,
     logger: Logger | Literal[False],
     listeners: Sequence[Callback],
     changes: Mapping[str, Any] = {},
 ) -> Trainer:
-    """A Trainer that trains ``task`` by its recipe, on one device; ``listeners`` only watch.
+    """A Trainer that trains ``task`` by its preset, on one device; ``listeners`` only watch.
 
     ``changes`` are arguments of Lightning's Trainer.
     """
     callbacks = list(listeners)
-    if training.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=training.ema_decay, use_buffers=False))
+    if preset.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=preset.ema_decay, use_buffers=False))
     return Trainer(
-        precision=training.precision,
-        gradient_clip_val=training.clip_norm,
+        precision=preset.precision,
+        gradient_clip_val=preset.clip_norm,
         max_steps=task.steps,
         val_check_interval=task.val_every,
         check_val_every_n_epoch=None,  # steps are the budget; epochs mean nothing here
@@ -76,10 +74,10 @@ class Trace(Logger):
     """What the module logs: into the record, and as news; remembers the validations."""
 
     def __init__(
-        self, task: Task, module: LightningModule, metric: Metric, record: Record, emit: Emit
+        self, task: Task, module: LightningModule, metric: Metric, recorder: Recorder, emit: Emit
     ) -> None:
         super().__init__()
-        self.module, self.metric, self.record, self.emit = module, metric, record, emit
+        self.module, self.metric, self.recorder, self.emit = module, metric, recorder, emit
         self.system = SystemMetrics()
         self.every = max(1, task.steps // ROWS)  # steps between two rows of training
         self.first: dict[str, float] = {}
@@ -92,7 +90,7 @@ class Trace(Logger):
 
     @property
     def version(self) -> str:
-        return self.record.folder.name
+        return ""
 
     def log_hyperparams(self, *_: object, **__: object) -> None:
         """The run's parameters are in the record already."""
@@ -105,7 +103,7 @@ class Trace(Logger):
         metrics = {
             key: value for key, value in metrics.items() if key != "epoch" and math.isfinite(value)
         }
-        self.record.append(done, metrics | self.system.due())
+        self.recorder.append(done, metrics | self.system.due())
         self.emit({"event": "row", "step": done, "metrics": metrics})
         judged = self.metric.name
         if judged in metrics:
@@ -190,20 +188,3 @@ class Watch(Callback):
             "time/load_ms_median": quartiles(self.waited or [0.0])[1] * 1e3,
             "time/load_share": sum(self.waited) / (sum(self.waited) + sum(self.seconds)),
         }
-
-
-def as_bytes(tensor: Tensor) -> Any:
-    """The tensor's bytes in order, without a copy where it lies on the CPU."""
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-
-
-def tensors(batch: Any) -> Iterator[Tensor]:
-    """Every tensor of a nested batch, in order."""
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, dict):
-        for value in batch.values():
-            yield from tensors(value)
-    elif isinstance(batch, list | tuple):
-        for value in batch:
-            yield from tensors(value)

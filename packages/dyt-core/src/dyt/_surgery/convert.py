@@ -11,10 +11,11 @@ from glob import escape
 from torch import nn
 
 from dyt._surgery.audit import audit
-from dyt._surgery.replacements import Replacement, build_all, target
+from dyt._surgery.build import build_all, target
 from dyt._surgery.sites import NormSite
 from dyt._surgery.wrappers import check_plain
 from dyt.recipes import Recipe, resolve
+from dyt.variants import Build
 
 _ORIGINAL = "_dyt_original"  # on a layer put in: a tuple, so that no state_dict shows what it holds
 _PACKED = "_dyt_packed"  # on a PyTorch encoder that packed padded batches before the swap
@@ -37,7 +38,7 @@ def select(
 
 def convert(
     model: nn.Module,
-    to: str | Replacement = "dyt",
+    to: str | Build = "dyt",
     *,
     include: Collection[str] | None = None,
     exclude: Collection[str] | None = None,
@@ -50,8 +51,8 @@ def convert(
     Args:
         model: any module, on any device, the meta device included. If it is itself a norm, the
             layer that replaces it is returned.
-        to: "dyt", "derf", or another function of `dyt.FAMILY`; "identity", "rmsnorm" or
-            "layernorm"; or a class built as `DynamicTanh` is.
+        to: a name in `dyt.variants`, such as "dyt", "derf", "arctan" or "rmsnorm"; or a class
+            that is called as `DynamicTanh` is.
         include: glob patterns of qualified names; only these are swapped. None means all.
         exclude: glob patterns of qualified names to leave alone.
         alpha_init_value: alpha at the start, one for all or by site; None for the layer's own
@@ -80,7 +81,7 @@ def convert(
             The model is then as it was.
     """
     check_plain(model)
-    replacement = target(to, alpha_init_value, recipe)
+    build = target(to, alpha_init_value, recipe)
     sites = audit(model)
     chosen = _selected(sites, _patterns(include), _patterns(exclude) or ())
     _refuse_nothing(model, sites, chosen)
@@ -94,7 +95,7 @@ def convert(
             raise ValueError(f"recipe {rule.name!r} takes none of the norms left by the patterns")
         alpha_init_value = rule.alpha
         changes.update(rule.around(model))
-    built, failed = build_all(model, chosen, replacement, alpha_init_value)
+    built, failed = build_all(model, chosen, build, alpha_init_value)
     if strict or not built:
         _refuse_left({**failed, **{site: site.reason or "" for site in untold}})
     changes.update(built)

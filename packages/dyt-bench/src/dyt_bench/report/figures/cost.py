@@ -1,14 +1,14 @@
-"""What a variant costs: bars of step time and memory, the native norm's as a line across."""
+"""Bars of step time and peak memory by variant, with the baseline's as a line across."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dyt_bench.plugin.task import NATIVE
-from dyt_bench.report.figures.style import Look, Theme, new_figure, room_for
-from dyt_bench.verdicts.results import EndedRun, Timing
-from dyt_bench.verdicts.standings import task_timings
+from dyt_bench.plugin.reporting import Look
+from dyt_bench.report.figures.style import Theme, new_figure, room_for
+from dyt_bench.verdicts.runs import EndedRun, Timing
+from dyt_bench.verdicts.standings import BASELINE, task_timings
 from dyt_bench.verdicts.statistics import compare_speed
 
 if TYPE_CHECKING:
@@ -21,27 +21,27 @@ class Cost:
 
     variant: str
     step_ms: float | None
-    step_interval_ms: tuple[float, float] | None  # of the ratio to the native norm, in its ms
+    step_interval_ms: tuple[float, float] | None  # 95 %, of the ratio to the baseline, in ms
     memory_mib: float | None
 
 
 def costs(runs: Sequence[EndedRun], timings: Mapping[str, Timing]) -> list[Cost]:
-    """Of one group, variant by variant, the native one first.
+    """The costs of one group's variants, the baseline first.
 
-    Step time is the native norm's median over interleaved rounds times the variant's ratio; where
-    tasks were not timed in turn, the median of training itself. Memory is the mean over seeds.
+    Step time is the baseline's median over interleaved rounds times the variant's ratio, or the
+    median of training itself if the tasks were not timed in turn. Memory is the mean over seeds.
     """
     variants = sorted(
-        dict.fromkeys(run.variant for run in runs), key=lambda variant: variant != NATIVE
+        dict.fromkeys(run.variant for run in runs), key=lambda variant: variant != BASELINE
     )
-    native = task_timings(runs, timings, NATIVE)
-    unit = 1e3 * statistics.median(s for t in native for s in t[NATIVE]) if native else None
+    baseline = task_timings(runs, timings, BASELINE)
+    unit = 1e3 * statistics.median(s for t in baseline for s in t[BASELINE]) if baseline else None
     found = []
     for variant in variants:
         own = [run for run in runs if run.variant == variant]
         timed = task_timings(own, timings, variant)
         interval = None
-        if unit is not None and variant == NATIVE:
+        if unit is not None and variant == BASELINE:
             step: float | None = unit
         elif unit is not None and timed:
             middle, low, high = compare_speed(timed, variant).ratio
@@ -53,7 +53,7 @@ def costs(runs: Sequence[EndedRun], timings: Mapping[str, Timing]) -> list[Cost]
 
 
 def bars(found: Sequence[Cost], look: Mapping[str, Look], theme: Theme) -> "Figure | None":
-    """Step time and memory side by side, as far as they were measured; None if neither was."""
+    """Step time and memory side by side, those that were measured; None if neither was."""
     panels = (
         ("training step, ms", [(cost.step_ms, cost.step_interval_ms) for cost in found]),
         ("peak memory, MiB", [(cost.memory_mib, None) for cost in found]),
@@ -72,7 +72,7 @@ def bars(found: Sequence[Cost], look: Mapping[str, Look], theme: Theme) -> "Figu
             axes.barh(row, value, height=0.62, color=colour, alpha=0.75, linewidth=0)
             if interval is not None:
                 axes.plot(interval, [row, row], color=theme.ink, linewidth=1.6)
-            if cost.variant == NATIVE:
+            if cost.variant == BASELINE:
                 axes.axvline(value, color=theme.ink, linewidth=1, linestyle="--")
         axes.set_ylim(len(found) - 0.4, -0.6)
         axes.tick_params(left=False)

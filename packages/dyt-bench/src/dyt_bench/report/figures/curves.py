@@ -1,11 +1,12 @@
-"""Learning curves: the mean over seeds with a band from the least to the most."""
+"""Learning curves: the mean over seeds with a band from the lowest to the highest."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.report.figures.style import Look, Theme, looks, new_figure
-from dyt_bench.verdicts.results import EndedRun, TaskGroup
+from dyt_bench.plugin.reporting import Look
+from dyt_bench.report.figures.style import Theme, looks, new_figure
+from dyt_bench.verdicts.runs import EndedRun, TaskGroup
 from dyt_bench.verdicts.standings import by_group
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def sheet(
     metrics: Mapping[str, Metric],
     theme: Theme,
 ) -> "Figure":
-    """Training and validation of every group, a pair of panels each.
+    """Training loss and validation of every group, a row of two panels each.
 
     Args:
         names: group -> its name.
@@ -92,7 +93,7 @@ def sheet(
 def draw(
     axes: "Axes", runs: Sequence[EndedRun], metric: str, look: Mapping[str, Look], *, smooth: bool
 ) -> None:
-    """A line and a band for every variant among ``runs``, which are of one group."""
+    """A line and a band for every variant among ``runs``, all of one group."""
     if not any(run.curve(metric) for run in runs):
         axes.text(0.5, 0.5, "nothing was logged", transform=axes.transAxes, ha="center")
     axes.locator_params(nbins=5)
@@ -111,7 +112,7 @@ def draw(
 def band(
     curves: Sequence[Sequence[tuple[float, float]]],
 ) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Steps, and over the curves that have a value there: mean, least, most."""
+    """Steps; and at each the mean, minimum and maximum of the curves that have a value there."""
     values: dict[float, list[float]] = {}
     for curve in curves:
         for step, value in curve:
@@ -127,6 +128,7 @@ def band(
 
 
 def smoothed(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The exponential mean of a curve, which must not be empty."""
     running, out = curve[0][1], []
     for step, value in curve:
         running = _SMOOTHING * running + (1 - _SMOOTHING) * value

@@ -1,10 +1,11 @@
-"""Effects: a forest plot a domain, step-time ratios, and the performance profile."""
+"""Effects: forest plots by domain, step-time ratios, and the performance profile."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dyt_bench.report.figures.style import Look, Theme, looks, new_figure, room_for
+from dyt_bench.plugin.reporting import Look
+from dyt_bench.report.figures.style import Theme, looks, new_figure, room_for
 from dyt_bench.verdicts.standings import Standing
 from dyt_bench.verdicts.statistics import Comparison
 
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROW = 0.34  # inches
-_CLIPPED = 1.9  # how many times the widest effect the axis shows of an interval
+_CLIPPED = 1.9  # the axis ends at so many times the widest effect
 
 
 def forest(standings: Sequence[Standing], look: Mapping[str, Look], theme: Theme) -> "Figure":
-    """The gains of one domain's models in the metric's unit, with margin and interval."""
+    """Gains of one domain's models in the metric's unit, with intervals and the margin."""
     metric = standings[0].metric
     labels = [row_label(standing) for standing in standings]
     left = room_for(labels)
@@ -54,6 +55,7 @@ def forest(standings: Sequence[Standing], look: Mapping[str, Look], theme: Theme
 
 
 def row_label(standing: Standing) -> str:
+    """``vit · dyt``."""
     return f"{standing.name.partition('/')[2]} · {standing.variant}"
 
 
@@ -68,7 +70,7 @@ def effect(
     paper: str,
     scale: float = 1.0,
 ) -> None:
-    """A gain with its interval; where the interval leaves the axis, an arrow says so."""
+    """A gain with its interval; an arrow where the interval ends outside the axis."""
     if judged.interval is not None:
         low, high = (scale * end for end in judged.interval)
         inside = [max(low, -far), min(high, far)]
@@ -90,8 +92,8 @@ def effect(
 def profile(
     ratios: Mapping[str, Sequence[float]], look: Mapping[str, Look], theme: Theme
 ) -> "Figure":
-    """The share of models on which a variant comes to the native quality within tau times the
-    time of the fastest."""
+    """The share of models on which a variant reaches the baseline's quality within tau times the
+    time of the fastest variant, as a step function of tau."""
     figure = new_figure(4.2, 2.4)
     axes = figure.subplots()
     finite = [ratio for own in ratios.values() for ratio in own if math.isfinite(ratio)]
@@ -109,14 +111,14 @@ def profile(
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlim(1, end)
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
-    axes.set_xlabel("time to the native quality / the fastest variant's")
+    axes.set_xlabel("time to baseline quality / the fastest variant's")
     axes.set_ylabel("share of models")
     axes.grid(axis="y", color=theme.band, linewidth=0.8)
     return figure
 
 
 def summary(standings: Sequence[Standing], theme: Theme) -> "Figure":
-    """Quality and step time of every variant against the native one, a row a model."""
+    """Quality and step time of every variant against the baseline, a row a model."""
     names = list(dict.fromkeys(standing.name for standing in standings))
     variants = list(dict.fromkeys(standing.variant for standing in standings))
     look = looks(variants, theme)
@@ -124,15 +126,15 @@ def summary(standings: Sequence[Standing], theme: Theme) -> "Figure":
     height = 1.25 + 0.2 * len(names) * (1 + len(variants))
     figure = new_figure(8.4, height, left=left, top=0.62, bottom=0.52)
     quality, clock = figure.subplots(1, 2, sharey=True)
-    gains = [100 * s.comparison.gain / abs(s.native) for s in standings if s.native]
+    gains = [100 * s.comparison.gain / abs(s.baseline_last) for s in standings if s.baseline_last]
     far = max(1.0, *(abs(gain) for gain in gains)) * 1.9
     for standing in standings:
         row = names.index(standing.name) + 0.27 * (
             variants.index(standing.variant) - (len(variants) - 1) / 2
         )
         own = look[standing.variant]
-        if standing.native:
-            share = 100 / abs(standing.native)
+        if standing.baseline_last:
+            share = 100 / abs(standing.baseline_last)
             judged = standing.comparison
             effect(quality, judged, row, own, far, filled=True, paper=theme.paper, scale=share)
         ratio(clock, standing, row, own, theme)
@@ -144,11 +146,11 @@ def summary(standings: Sequence[Standing], theme: Theme) -> "Figure":
     quality.set_xlim(-far, far)
     quality.xaxis.set_major_formatter(lambda x, _: f"{x:+g}" if x else "0")
     quality.axvline(0, color=theme.ink, linewidth=0.8)
-    quality.set_title("validation metric: change from the native norm", pad=10)
-    quality.set_xlabel("% of the native norm's value, better to the right")
+    quality.set_title("validation metric: change from the baseline", pad=10)
+    quality.set_xlabel("% of the baseline's value, better to the right")
     clock.axvline(1, color=theme.ink, linewidth=0.8)
     clock.set_title("time of a training step", pad=10)
-    clock.set_xlabel("ratio to the native norm, faster to the left")
+    clock.set_xlabel("ratio to the baseline, faster to the left")
     for axes in (quality, clock):
         axes.tick_params(left=False)
         axes.spines["left"].set_visible(False)
@@ -160,7 +162,7 @@ def summary(standings: Sequence[Standing], theme: Theme) -> "Figure":
 
 
 def ratio(axes: "Axes", standing: Standing, row: float, look: Look, theme: Theme) -> None:
-    """A step-time ratio with its interval, over the floor below which nothing is claimed."""
+    """A step-time ratio with its interval, on a band within which no difference is claimed."""
     if standing.speed is None:
         return
     floor = standing.speed.floor

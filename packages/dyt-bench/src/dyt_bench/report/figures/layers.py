@@ -3,23 +3,24 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dyt_bench.plugin.reporting import Look
 from dyt_bench.report.figures.curves import band
-from dyt_bench.report.figures.style import Look, Theme, new_figure
-from dyt_bench.verdicts.results import EndedRun
+from dyt_bench.report.figures.style import Theme, new_figure
+from dyt_bench.verdicts.runs import EndedRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_NAMED = 20  # layers up to which every one has a tick
+_NAMED = 20  # most layers for which each has a tick
 
 
 def alpha(runs: Sequence[EndedRun], look: Mapping[str, Look], theme: Theme) -> "Figure | None":
-    """Learned alpha of one group's layers; None if it has no point-wise layer."""
+    """Alpha of one group's layers at the end; None if no run has a point-wise layer."""
     return _by_layer(runs, look, theme, lambda run: run.result.alpha, "alpha", 1)
 
 
 def saturation(runs: Sequence[EndedRun], look: Mapping[str, Look], theme: Theme) -> "Figure | None":
-    """Share of a layer's inputs at which |f| exceeds 95 % of its bound."""
+    """Share of each layer's inputs at which |f| exceeds 95 % of its bound; None as for `alpha`."""
     label = "saturated inputs, %"
     return _by_layer(runs, look, theme, lambda run: run.result.saturation, label, 100)
 

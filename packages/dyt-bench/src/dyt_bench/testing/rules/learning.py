@@ -105,7 +105,7 @@ def reference(checked: CheckedDomain) -> None:
     needs=("trains",),
 )
 def step(checked: CheckedDomain) -> None:
-    from dyt_bench.training.run import time_task
+    from dyt_bench.scheduling.jobs import time_task
 
     with checked.calling("a training step without a Trainer"):
         times = time_task(checked.task(), [NATIVE_VARIANT], rounds=_ROUNDS, domain=checked.domain)

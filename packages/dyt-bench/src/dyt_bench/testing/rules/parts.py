@@ -83,7 +83,7 @@ def seeds(checked: CheckedDomain) -> None:
 def _start(checked: CheckedDomain, **changes: Any) -> tuple[str, list[str]]:
     """Hashes of the first weights, and of each of the first batches."""
     from dyt_bench.testing.hashes import digest
-    from dyt_bench.training.run import weights_digest
+    from dyt_bench.training.build import weights_digest
 
     data, module, norms = checked.build(**changes)
     with checked.calling("the training data"):

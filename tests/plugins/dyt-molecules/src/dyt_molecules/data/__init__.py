@@ -1,0 +1,1 @@
+"""Where molecules lie, how they are read, and the batches made of them."""
