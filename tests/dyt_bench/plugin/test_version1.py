@@ -115,7 +115,7 @@ def test_a_task_has_its_old_attributes(old):
 
 
 def test_old_attributes_lead_to_attributes_that_exist():
-    from dyt_bench.verdicts.results import EndedRun, TaskGroup
+    from dyt_bench.verdicts.runs import EndedRun, TaskGroup
     from dyt_bench.verdicts.standings import Standing
 
     for cls in (Task, EndedRun, TaskGroup, Standing):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dyt_bench.domain import Dataset, Domain, Metric, Model, Training
 from dyt_bench.points import AddedDataset, AddedMetric, Collected, NormClass, Section
+from dyt_bench.sources import files_below
 
 HERE = Path(__file__).parent
 ENTRY_POINTS = """\
@@ -53,7 +54,7 @@ class Veteran(Domain):
             summary="the same",
             source="yours",
             licence="yours",
-            files=lambda path: [path / "seed.txt"],
+            files=lambda path: files_below(path, {".seed"}, "POINTS.seed"),
             takes_path=True,
         ),
     }

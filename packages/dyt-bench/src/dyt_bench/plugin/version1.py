@@ -72,9 +72,12 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "Standing": {
         "norm": "variant",
         "subject": "group",
-        "arm": "value",
-        "arm_best": "value_best",
-        "arm_steps": "value_steps",
+        "native": "baseline_last",
+        "native_best": "baseline_best",
+        "native_steps": "baseline_steps",
+        "arm": "variant_last",
+        "arm_best": "variant_best",
+        "arm_steps": "variant_steps",
         "baseline": "reference",
     },
 }
