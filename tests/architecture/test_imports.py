@@ -1,4 +1,4 @@
-"""What import-linter's contracts (pyproject.toml) do not say: weight, and what every package has."""
+"""What the import contracts (pyproject.toml) do not say: weight, shape, first lines, packages."""
 
 import ast
 import sys
