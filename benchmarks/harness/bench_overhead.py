@@ -21,10 +21,10 @@ import click
 import torch
 
 from dyt_bench.discovery.domains import discover
-from dyt_bench.plugin.task import Cell, Task
+from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.record import Record
 from dyt_bench.training.clock import quartiles
-from dyt_bench.training.run import build, run_cell
+from dyt_bench.training.run import build, train_run
 
 LIMIT = 0.03  # of a step
 FIRST = 3  # steps that pay for allocation
@@ -36,7 +36,7 @@ def clock() -> Clock:
     return time.perf_counter(), time.process_time()
 
 
-def harness(cell: Cell, folder: Path) -> Iterator[Clock]:
+def harness(run: Run, folder: Path) -> Iterator[Clock]:
     """The clock after each step, as the harness trains."""
     ticks: list[Clock] = []
 
@@ -45,19 +45,19 @@ def harness(cell: Cell, folder: Path) -> Iterator[Clock]:
             ticks.append(clock())
 
     record = Record(folder)
-    record.begin(cell, {})
-    run_cell(cell, record, tell)
+    record.begin(run, {})
+    train_run(run, record, tell)
     yield from ticks
 
 
-def plain(cell: Cell, folder: Path) -> Iterator[Clock]:
+def plain(run: Run, folder: Path) -> Iterator[Clock]:
     """The clock after each step of a loop that does nothing else."""
-    data, module, _ = build(cell, discover().domain(cell.task.domain))
+    data, module, _ = build(run, discover().domain(run.task.domain))
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
     configured: Any = module.configure_optimizers()
     optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     module.train()
-    for index, batch in enumerate(islice(data.train_dataloader(), cell.task.steps)):
+    for index, batch in enumerate(islice(data.train_dataloader(), run.task.steps)):
         loss = module.training_step(batch, index)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[union-attr]
@@ -83,13 +83,13 @@ def main(rounds: int, steps: int, batch_size: int) -> None:
         learning_rate=1e-3,
         val_every=steps,
     )
-    loops: list[Callable[[Cell, Path], Iterator[Clock]]] = [plain, harness]
+    loops: list[Callable[[Run, Path], Iterator[Clock]]] = [plain, harness]
     # loop -> clock -> the median step of each round, in seconds
     medians = {loop: ([], []) for loop in loops}  # type: dict[Any, tuple[list[float], list[float]]]
     for number in range(rounds):
         for loop in loops if number % 2 else reversed(loops):
             with tempfile.TemporaryDirectory() as folder:
-                ticks = list(loop(Cell(task=task), Path(folder) / "cell"))[FIRST:]
+                ticks = list(loop(Run(task=task), Path(folder) / "run"))[FIRST:]
             for place in (0, 1):
                 spent = [after[place] - before[place] for before, after in pairwise(ticks)]
                 medians[loop][place].append(statistics.median(spent))

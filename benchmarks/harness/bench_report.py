@@ -1,6 +1,6 @@
 """How long `dyt-bench report` takes over thousands of runs: processor time of the whole command.
 
-Makes runs up, of four models with five norms each and two curves of a hundred points, in a
+Makes runs up, of four models with five variants each and two curves of a hundred points, in a
 workspace of its own, and reports on them in a new process. Processor time counts, imports
 included: on a machine that others use, the wall clock says nothing.
 """
@@ -16,25 +16,24 @@ import click
 
 from dyt_bench.discovery.domains import Discovery, discover
 from dyt_bench.plugin.atomic import write_json
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import AA, Run, Task, Variant
 from dyt_bench.records.record import Result
 from dyt_bench.records.workspace import Workspace
-from dyt_bench.verdicts.statistics import AA
 
 LIMIT_S = 10.0
-NORMS = [
-    Norm(),
-    Norm(name="dyt"),
-    Norm(name="derf"),
-    Norm(name="dyt", alpha_init_value=0.8),
-    Norm(name="dyt", recipe="calibrated"),
+VARIANTS = [
+    Variant(),
+    Variant(name="dyt"),
+    Variant(name="derf"),
+    Variant(name="dyt", alpha_init_value=0.8),
+    Variant(name="dyt", recipe="calibrated"),
 ]
 DOMAINS = ("vision", "llm", "dna", "speech")
 STEPS = 100
 
 
 def make_runs(workspace: Workspace, seeds: int) -> list[str]:
-    """Records of every model, norm and seed; the names of their folders."""
+    """Records of every model, variant and seed; the names of their folders."""
     found = discover()
     folders = []
     for name in DOMAINS:
@@ -51,20 +50,20 @@ def make_runs(workspace: Workspace, seeds: int) -> list[str]:
                 val_every=1,
                 code_digest=found.code_digest(name),
             )
-            timing = {norm.label: [1.0, 1.1, 1.05] * 4 for norm in NORMS}
-            write_json(workspace.timing_path(task, NORMS), {**timing, AA: timing["native"]})
-            for number, norm in enumerate(NORMS):
-                cell = Cell(task=task, norm=norm)
-                folders.append(_record(workspace, found, cell, seed / 1e3 + number / 100))
+            timing = {variant.label: [1.0, 1.1, 1.05] * 4 for variant in VARIANTS}
+            write_json(workspace.timing_path(task, VARIANTS), {**timing, AA: timing["native"]})
+            for number, variant in enumerate(VARIANTS):
+                run = Run(task=task, variant=variant)
+                folders.append(_record(workspace, found, run, seed / 1e3 + number / 100))
     return folders
 
 
-def _record(workspace: Workspace, found: Discovery, cell: Cell, worse: float) -> str:
-    metric = found.domain(cell.task.domain).metric
+def _record(workspace: Workspace, found: Discovery, run: Run, worse: float) -> str:
+    metric = found.domain(run.task.domain).metric
     sign = -1 if metric.mode == "max" else 1
-    record = workspace.record(cell)
+    record = workspace.record(run)
     environment = ("cpu", "cores", "memory_gib", "python", "torch", "commit")
-    record.begin(cell, dict.fromkeys(environment, "made up"))
+    record.begin(run, dict.fromkeys(environment, "made up"))
     rows = [
         f'{{"step": {step}, "time": 0.0, "train/loss": {1 / (1 + step)}, '
         f'"{metric.name}": {sign / (1 + step) + worse}}}\n'
@@ -72,7 +71,7 @@ def _record(workspace: Workspace, found: Discovery, cell: Cell, worse: float) ->
     ]
     record.rows_path.write_text("".join(rows))
     ends = [{"step": float(s), metric.name: sign / (1 + s) + worse} for s in (0, STEPS)]
-    layers = {} if cell.norm.is_native else {"norm": 0.4}
+    layers = {} if run.variant.is_native else {"variant": 0.4}
     record.finish(
         Result(
             status="finished",
@@ -100,15 +99,15 @@ def main(runs: int, keep: Path | None, gate: bool) -> None:
         folder = keep or Path(temporary)
         workspace = Workspace(folder / "work")
         workspace.create()
-        cells = make_runs(workspace, max(1, runs // (len(DOMAINS) * len(NORMS))))
-        about = {"title": "Made up", "cells": cells, "expected": {}}
+        runs = make_runs(workspace, max(1, runs // (len(DOMAINS) * len(VARIANTS))))
+        about = {"title": "Made up", "runs": runs, "expected": {}}
         write_json(workspace.suite_path("made-up"), about)
         command = [sys.executable, "-m", "dyt_bench", "report", "made-up"]
         command += ["--workspace", str(workspace.folder), "--out", str(folder / "results")]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = used.ru_utime + used.ru_stime
-    click.echo(f"{len(cells)} runs: {seconds:.1f} s of processor time, imports included")
+    click.echo(f"{len(runs)} runs: {seconds:.1f} s of processor time, imports included")
     if gate and seconds > LIMIT_S:
         sys.exit(1)
 

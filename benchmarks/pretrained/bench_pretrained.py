@@ -23,7 +23,7 @@ import dyt
 from dyt_bench.discovery.domains import discover
 from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.optim import adamw
-from dyt_bench.plugin.task import Cell
+from dyt_bench.plugin.task import Run
 from dyt_bench.suite.expand import Selection, load_suite
 from dyt_bench.training.run import build
 
@@ -42,26 +42,26 @@ class Losses:
             self.seen.append(float(value))
 
 
-def bench(cell: Cell, steps: int, tune: int) -> Iterator[dict[str, Any]]:
+def bench(run: Run, steps: int, tune: int) -> Iterator[dict[str, Any]]:
     """Rows of one model: by kind of swap, the loss after it and after fine-tuning."""
-    domain = discover().domain(cell.task.domain)
-    data, native, _ = build(cell, domain)
+    domain = discover().domain(run.task.domain)
+    data, native, _ = build(run, domain)
     native.log = Losses().log  # type: ignore[method-assign]  # there is no trainer to log to
     data.prepare_data()
     data.setup("fit")
-    train(native, data, steps, cell.task.learning_rate)
+    train(native, data, steps, run.task.learning_rate)
     batches = list(islice(data.train_dataloader(), BATCHES))
     for swap in ("none", "plain", "calibrated"):
         module = copy.deepcopy(native)
         if swap != "none":
-            dyt.convert(module, "dyt", exclude=domain.models[cell.task.model].exclude)
+            dyt.convert(module, "dyt", exclude=domain.models[run.task.model].exclude)
         if swap == "calibrated":
             dyt.calibrate(module, batches, run=lambda m, batch: m.training_step(batch, 0))
         before = validate(module, data)
-        train(module, data, tune, cell.task.learning_rate / 10)
+        train(module, data, tune, run.task.learning_rate / 10)
         yield {
-            "model": f"{cell.task.domain}/{cell.task.model}",
-            "seed": str(cell.task.seed),
+            "model": f"{run.task.domain}/{run.task.model}",
+            "seed": str(run.task.seed),
             "swap": swap,
             "val/loss": before,
             f"after {tune} steps": validate(module, data),
@@ -104,11 +104,11 @@ def validate(module: LightningModule, data: LightningDataModule) -> float:
     help="File for the rows; results/calibration/pretrained.json is for that page.",
 )
 def main(steps: int, tune: int, seeds: int, as_json: bool, out: Path | None) -> None:
-    cells = load_suite(SUITE, discover(), Selection((), seeds, steps)).cells
+    runs = load_suite(SUITE, discover(), Selection((), seeds, steps)).runs
     rows = []
-    for cell in cells:
-        torch.manual_seed(cell.task.seed)
-        rows += list(bench(cell, steps, tune))
+    for run in runs:
+        torch.manual_seed(run.task.seed)
+        rows += list(bench(run, steps, tune))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out, rows)

@@ -1,4 +1,4 @@
-"""What is offered: sizes as published, recipes that exist, files where they are looked for."""
+"""What is offered: sizes as published, presets that exist, files where they are looked for."""
 
 from pathlib import Path
 
@@ -7,8 +7,10 @@ import torch
 
 from dyt_bench.plugin.domain import DataError
 from dyt_dna import domain
-from dyt_dna.catalog import ARCHITECTURES, LABELLED, SPECIES
+from dyt_dna.catalog import LABELLED
+from dyt_dna.data.files import SPECIES
 from dyt_dna.models import build
+from dyt_dna.shapes import SHAPES
 
 PUBLISHED = {  # millions of parameters, in the papers' words
     "hyena-tiny-1k": "0.44",
@@ -33,8 +35,8 @@ def test_large_models_have_the_published_size(name: str, millions: str) -> None:
     assert f"{millions} M parameters" in domain.models[name].summary
 
 
-def test_every_model_has_an_architecture_and_a_recipe() -> None:
-    assert list(ARCHITECTURES) == list(domain.models)
+def test_every_model_has_a_shape_and_a_preset() -> None:
+    assert list(SHAPES) == list(domain.models)
     assert {model.training for model in domain.models.values()} <= set(domain.trainings)
     assert set(domain.datasets) >= LABELLED
 
@@ -48,7 +50,7 @@ def test_data_sets_not_there_name_the_command_that_gets_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path))
-    monkeypatch.setattr("dyt_dna.catalog._RAGOUT", "nowhere")
+    monkeypatch.setattr("dyt_dna.data.files.RAGOUT", "nowhere")
     for name in ("bacteria", "species"):
         with pytest.raises(DataError, match="dyt-bench data fetch dna/bacteria"):
             domain.datasets[name].files(None)

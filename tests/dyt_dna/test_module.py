@@ -17,7 +17,7 @@ import dyt
 from dyt_bench.plugin.task import Task
 from dyt_dna import domain
 from dyt_dna.bases import UNKNOWN
-from dyt_dna.data import GenomeData
+from dyt_dna.data.datamodule import GenomeData
 from dyt_dna.module import LanguageModel, target_losses
 
 TASK = Task(
@@ -30,7 +30,7 @@ TASK = Task(
     val_every=6,
 )
 MASKED = replace(TASK, model="caduceus", batch_size=4, training="caduceus-small")
-# Lightning asks torch in a way that torch has deprecated.
+# Lightning uses a name that torch has deprecated.
 ignore_lightning = pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
 SITES = ["blocks.0.norm1", "blocks.0.norm2", "blocks.1.norm1", "blocks.1.norm2", "norm"]
 
@@ -140,11 +140,11 @@ def test_loss_is_the_one_of_transformers(model: str) -> None:
     torch.testing.assert_close(losses.sum() / count, expected)
 
 
-def test_filters_have_the_recipes_rate_and_decay(data: GenomeData) -> None:
-    recipe = replace(
+def test_filters_have_the_presets_rate_and_decay(data: GenomeData) -> None:
+    preset = replace(
         domain.trainings["hyenadna"], options={"filter_rate": 0.5, "filter_weight_decay": 0.3}
     )
-    module = LanguageModel(TASK, data, recipe)
+    module = LanguageModel(TASK, data, preset)
     groups = module.configure_optimizers()["optimizer"].param_groups
     settings = {p: (g["initial_lr"], g["weight_decay"]) for g in groups for p in g["params"]}
     hyena = module.model.blocks[0].hyena

@@ -1,3 +1,5 @@
+"""Metrics taken once: use of context, and the loss by place in the window."""
+
 from collections.abc import Callable
 from math import log
 from pathlib import Path
@@ -8,7 +10,7 @@ from PIL import Image
 
 from dyt_bench.plugin.task import Task
 from dyt_llm import domain
-from dyt_llm.data import text_data
+from dyt_llm.data.datamodule import build_data
 from dyt_llm.evaluation import loss_by_position
 
 
@@ -16,7 +18,7 @@ from dyt_llm.evaluation import loss_by_position
 def made(task: Callable[..., Task]) -> tuple:
     """A task of a few files, its data, and an untrained module."""
     few = task("stdlib")
-    data = text_data(few, domain.datasets["stdlib"].files(None)[:12])
+    data = build_data(few, domain.datasets["stdlib"].files(None)[:12])
     torch.manual_seed(0)
     return few, data, domain.build_module(few, data).eval()
 
@@ -41,13 +43,3 @@ def test_loss_by_position_is_the_validation_loss_laid_out(made: tuple) -> None:
     with torch.no_grad():
         mean = module.token_nats(windows).mean()
     torch.testing.assert_close(loss_by_position(module, windows).mean(), mean)
-
-
-def test_the_baseline_of_longer_tokens_is_counted_by_the_byte(task: Callable[..., Task]) -> None:
-    few = task("stdlib-bpe")
-    data = text_data(few, domain.datasets["stdlib"].files(None)[:12])
-    windows = data.val_windows()
-    counts = torch.bincount(data.train.stream.long(), minlength=1024).double()
-    entropy = -((counts + 1e-9) / counts.sum()).log()[windows[:, 1:]].sum()
-    size = data.codec.token_bytes[windows[:, 1:]].sum()
-    assert domain.reference_score(few, data) == pytest.approx(float(entropy / size), rel=0.02)

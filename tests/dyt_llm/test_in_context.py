@@ -1,3 +1,5 @@
+"""Few-shot questions: fair, answered by copying, right by chance otherwise."""
+
 import random
 import string
 from itertools import pairwise
@@ -7,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from dyt_llm.data.tokens import Bytes
 from dyt_llm.in_context import CHOICES, SHOTS, complete, copy, few_shot
-from dyt_llm.tokens import Bytes
 
 _CHANCE = random.Random(0)
 WORDS = ["".join(_CHANCE.sample(string.ascii_lowercase, 5)) for _ in range(300)]

@@ -1,9 +1,11 @@
+"""The models by name: sizes as published, causal, every norm swapped."""
+
 import pytest
 import torch
 
 import dyt
 from dyt_llm import domain
-from dyt_llm.models import build_model
+from dyt_llm.models import build
 from dyt_llm.shapes import SHAPES
 
 SMALL = [name for name, shape in SHAPES.items() if shape.width < 512]
@@ -19,7 +21,7 @@ PUBLISHED = {
 }
 
 
-def test_every_model_has_a_shape_and_a_recipe() -> None:
+def test_every_model_has_a_shape_and_a_preset() -> None:
     assert set(domain.models) == set(SHAPES)
     assert next(iter(domain.models)) == "llama"
     for name, model in domain.models.items():
@@ -31,7 +33,7 @@ def test_every_model_has_a_shape_and_a_recipe() -> None:
 def test_the_large_ones_have_the_published_size_and_norms(name: str) -> None:
     vocabulary, parameters = PUBLISHED[name]
     with torch.device("meta"):
-        model = build_model(name, vocabulary)
+        model = build(name, vocabulary)
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count == pytest.approx(parameters, rel=0.005)
     assert len(dyt.select(model)) == 2 * SHAPES[name].layers + 1
@@ -43,7 +45,7 @@ def test_large_and_small_are_all_there_is() -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_no_token_sees_a_later_one(name: str) -> None:
-    model = build_model(name, 256).eval()
+    model = build(name, 256).eval()
     tokens = torch.randint(256, (2, 128))
     changed = tokens.clone()
     changed[:, 100] = (tokens[:, 100] + 1) % 256
@@ -56,7 +58,7 @@ def test_no_token_sees_a_later_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_swap_takes_the_nine_norms_of_the_paper(name: str) -> None:
-    model = build_model(name, 256)
+    model = build(name, 256)
     sites = [site.name for site in dyt.select(model)]
     dyt.convert(model, "dyt")
     swapped = [name for name, module in model.named_modules() if hasattr(module, "alpha")]

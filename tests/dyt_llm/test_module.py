@@ -1,3 +1,5 @@
+"""The LightningModule: losses per byte and token, learning, and repeatability."""
+
 import math
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from torch.utils.data import DataLoader
 import dyt
 from dyt_bench.plugin.task import Task
 from dyt_llm import domain
-from dyt_llm.data import TextData, text_data
+from dyt_llm.data.datamodule import TextData, build_data
 from dyt_llm.module import LanguageModel
 
 MakeTask = Callable[..., Task]
@@ -128,14 +130,14 @@ def test_micro_batches_change_neither_loss_nor_gradient(data: TextData, build: B
         torch.testing.assert_close(one.grad, other.grad)
 
 
-def test_the_papers_recipes_are_what_the_papers_say() -> None:
+def test_the_papers_presets_are_what_the_papers_say() -> None:
     for name in ("llama-7b", "llama-70b", "gpt2-124m"):
         model = domain.models[name]
-        recipe = domain.trainings[model.training]
-        assert round(recipe.warmup * model.steps) == 2000
-        assert (recipe.betas, recipe.weight_decay, recipe.clip_norm) == ((0.9, 0.95), 0.1, 1.0)
-        assert (recipe.schedule, recipe.final_rate) == ("cosine", 0.1)
-        assert recipe.precision == "bf16-mixed"
+        preset = domain.trainings[model.training]
+        assert round(preset.warmup * model.steps) == 2000
+        assert (preset.betas, preset.weight_decay, preset.clip_norm) == ((0.9, 0.95), 0.1, 1.0)
+        assert (preset.schedule, preset.final_rate) == ("cosine", 0.1)
+        assert preset.precision == "bf16-mixed"
     tokens = domain.models["llama-7b"].steps * domain.models["llama-7b"].batch_size * 4096
     assert tokens == pytest.approx(200e9, rel=1e-4)
 
@@ -144,7 +146,7 @@ def test_the_papers_recipes_are_what_the_papers_say() -> None:
 def test_validation_repeats_itself_and_leaves_the_generator_alone(
     few_files: list[Path], build: Build, task: MakeTask
 ) -> None:
-    data = text_data(task(), few_files)
+    data = build_data(task(), few_files)
     module = build(data=data)
     state = torch.get_rng_state()
     first, second = validate(module, data), validate(module, data)
@@ -159,7 +161,7 @@ def test_validation_repeats_itself_and_leaves_the_generator_alone(
 def test_loss_of_longer_tokens_is_counted_by_the_byte(
     few_files: list[Path], build: Build, task: MakeTask
 ) -> None:
-    data = text_data(task("stdlib-bpe"), few_files)
+    data = build_data(task("stdlib-bpe"), few_files)
     module = build(data=data)
     logged = validate(module, data)
     windows = data.val_windows()

@@ -56,8 +56,3 @@ def test_codes_are_counted_over_the_held_out_frames(trained):
         usage = code_usage(module, data)
     assert usage.shape == (2, 8)
     assert np.all(usage.sum(1) == 49 * len(data.val))
-
-
-def test_the_baseline_is_a_blind_guess(trained):
-    task, _, data = trained()
-    assert domain.reference_score(task, data) == pytest.approx(np.log(21))

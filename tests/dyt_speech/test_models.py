@@ -50,7 +50,7 @@ def test_the_papers_size_and_norms(name, layers, million):
     }
 
 
-def test_layers_are_dropped_by_the_recipe():
+def test_layers_are_dropped_by_the_preset():
     with torch.device("meta"):
         assert build("wav2vec2-base", layer_drop=0.05).config.layerdrop == 0.05
         assert build("wav2vec2-base").config.layerdrop == 0

@@ -1,4 +1,4 @@
-"""Pretraining: what is logged, what a recipe changes, learning, and repeatability."""
+"""Pretraining: what is logged, what a preset changes, learning, and repeatability."""
 
 import subprocess
 import sys
@@ -82,9 +82,9 @@ def test_the_objective_is_transformers_own_with_the_diversity_term(task):
 def test_base_restrains_the_feature_extractor(task):
     def gradients(**options):
         seed_everything(0, verbose=False)
-        recipe = domain.trainings["default"]
-        recipe = replace(recipe, options={**recipe.options, **options})
-        module = Pretraining(task(), recipe).eval()
+        preset = domain.trainings["default"]
+        preset = replace(preset, options={**preset.options, **options})
+        module = Pretraining(task(), preset).eval()
         losses = module(waves, mask, negatives)
         module.objective(losses).backward()
         extractor = module.model.wav2vec2.feature_extractor
@@ -109,7 +109,7 @@ def test_base_restrains_the_feature_extractor(task):
     assert not torch.allclose(inside_penalised, inside)
 
 
-def test_the_papers_recipe_trains_on_crops_of_any_length(task):
+def test_the_papers_preset_trains_on_crops_of_any_length(task):
     chosen = task(training="base")
     module = Pretraining(chosen, domain.training(chosen))
     module.log = lambda *args, **options: None

@@ -29,16 +29,16 @@ SOURCES = [
 
 
 def rows(heading):
-    """Cells of the table below a heading, its two first lines left out."""
+    """Runs of the table below a heading, its two first lines left out."""
     section = GUIDE.split(f"### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+    return [[run.strip() for run in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
 PUBLIC = {
     module.strip("`"): set(re.findall(r"`(\w+)`", names)) for module, names in rows("Public names")
 }
-MESSAGES = {cells[0].strip("` ") for cells in rows("When something goes wrong")}
+MESSAGES = {runs[0].strip("` ") for runs in rows("When something goes wrong")}
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -191,7 +191,7 @@ def untold_norm(says, _):
 
     import dyt
 
-    class Norm(nn.Module):
+    class Variant(nn.Module):
         def __init__(self):
             super().__init__()
             self.weight = nn.Parameter(torch.ones(2))
@@ -200,7 +200,7 @@ def untold_norm(says, _):
             raise NotImplementedError
 
     with pytest.raises(ValueError, match="left behind") as error:
-        dyt.convert(nn.Sequential(Norm(), nn.LayerNorm(2)), "dyt")
+        dyt.convert(nn.Sequential(Variant(), nn.LayerNorm(2)), "dyt")
     return str(error.value)
 
 

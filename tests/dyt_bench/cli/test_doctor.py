@@ -32,44 +32,44 @@ def findings(tiny, tmp_path_factory):
     module.domain = Crooked()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "crooked", module)
-        found.plugin("crooked").warnings.append("importing it took 30.0 s")
+        found.loaded("crooked").warnings.append("importing it took 30.0 s")
     workspace = Workspace(tmp_path_factory.mktemp("doctor") / "not" / "there")
     sections = examine(found, workspace, None)
     assert not workspace.folder.exists()
     return sections
 
 
-def by_subject(section):
-    return {finding.subject: finding for finding in section}
+def by_group(section):
+    return {finding.about: finding for finding in section}
 
 
 def test_plugins_are_imported_as_a_run_would(findings):
-    plugins = by_subject(findings["plugins"])
+    plugins = by_group(findings["plugins"])
     assert plugins["domain tiny"] == Finding("domain tiny", "dyt_tiny:domain")
     assert plugins["domain bad"].state == "problem"
     assert "No module named 'worse'" in plugins["domain bad"].text
-    crooked = [each for each in findings["plugins"] if each.subject == "domain crooked"]
+    crooked = [each for each in findings["plugins"] if each.about == "domain crooked"]
     assert [each.text for each in crooked] == [
         "RuntimeError: this module is broken",
         "importing it took 30.0 s",
     ]
     assert [each.state for each in crooked] == ["problem", "note"]
-    assert plugins["norms"].text == ", ".join(sorted(VARIANTS))
+    assert plugins["variants"].text == ", ".join(sorted(VARIANTS))
     assert not is_healthy(findings)
 
 
 def test_kernels_work_or_say_why_not(findings):
-    kernels = by_subject(findings["kernels"])
+    kernels = by_group(findings["kernels"])
     assert kernels["eager"].text == "works"
     assert set(kernels) == {"eager", "cpu", "triton", "binding"}
     assert all(finding.text for finding in kernels.values())
 
 
 def test_the_machine_is_described(findings):
-    machine = by_subject(findings["machine"])
+    machine = by_group(findings["machine"])
     assert {"device", "threads", "memory", "disk", "others"} <= set(machine)
     assert "usable cores" in machine["threads"].text
-    assert by_subject(findings["software"])["torch"].text
+    assert by_group(findings["software"])["torch"].text
 
 
 def test_the_tracking_store_answers_or_not(tmp_path, findings):

@@ -1,4 +1,4 @@
-"""DNA: language models of genomes, classification of sequences. The domain object, nothing else."""
+"""The domain of DNA: language models of genomes, and classification of sequences."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ from typing import TYPE_CHECKING
 
 from dyt_bench.plugin.domain import Domain, Metric
 from dyt_bench.plugin.task import Task
-from dyt_dna.catalog import ARCHITECTURES, DATASETS, LABELLED, MODELS
-from dyt_dna.recipes import TRAININGS
+from dyt_dna.catalog import DATASETS, MODELS, TRAININGS
 
 if TYPE_CHECKING:
-    from dyt_dna.classifier import Classifier
-    from dyt_dna.data import GenomeData
-    from dyt_dna.labelled import LabelledData
-    from dyt_dna.module import LanguageModel
-
-# Of the Markov chain that a model is to beat. Of next bases, the best order on the chloroplast; of
-# masked ones the bases' frequencies, as a step has a fraction of the targets to learn from.
-ORDER, MASKED_ORDER = 6, 0
+    from dyt_dna.data.datamodule import GenomeData, LabelledData
+    from dyt_dna.module import Classifier, LanguageModel
 
 
 class DNA(Domain):
@@ -31,43 +24,31 @@ class DNA(Domain):
         mode="min",
         title="loss (nats/base)",
         margin=0.005,
-        reference=f"a Markov chain of order {ORDER}; of masked bases, their frequencies; "
-        "of classes, the GC content",
+        reference="a Markov chain of order 6; for masked bases, their frequencies; "
+        "for classes, the GC content",
     )
-    preload = ("dyt_dna.evaluation",)
+    preload = ("dyt_dna.data.datamodule", "dyt_dna.module", "dyt_dna.evaluation")
     models = MODELS
     datasets = DATASETS
     trainings = TRAININGS
 
     def build_data(self, task: Task) -> GenomeData | LabelledData:
-        files = list(self.datasets[task.dataset].files(task.path))
-        if task.dataset in LABELLED:
-            from dyt_dna.labelled import labelled_data
+        from dyt_dna.data.datamodule import build_data
 
-            return labelled_data(task, files)
-        from dyt_dna.data import genome_data
-
-        return genome_data(task, files, self.training(task).options)
+        files = self.datasets[task.dataset].files(task.path)
+        return build_data(task, files, self.training(task))
 
     def build_module(  # type: ignore[override]
         self, task: Task, data: GenomeData | LabelledData
     ) -> LanguageModel | Classifier:
-        from dyt_dna.classifier import Classifier
-        from dyt_dna.data import GenomeData
-        from dyt_dna.module import LanguageModel
+        from dyt_dna.module import build_module
 
-        kind = LanguageModel if isinstance(data, GenomeData) else Classifier
-        return kind(task, data, self.training(task))
+        return build_module(task, data, self.training(task))
 
     def reference_score(self, task: Task, data: GenomeData | LabelledData) -> float:  # type: ignore[override]
-        from dyt_dna.data import GenomeData
-        from dyt_dna.labelled import gc_baseline
-        from dyt_dna.markov import markov_loss
+        from dyt_dna.reference import reference_score
 
-        if isinstance(data, GenomeData):
-            masked = ARCHITECTURES[task.model].masked
-            return markov_loss(data, MASKED_ORDER if masked else ORDER)
-        return gc_baseline(data)[0]
+        return reference_score(task, data)
 
     def evaluate(  # type: ignore[override]
         self,
@@ -76,9 +57,9 @@ class DNA(Domain):
         data: GenomeData | LabelledData,
         folder: Path,
     ) -> Mapping[str, float]:
-        from dyt_dna import evaluation
+        from dyt_dna.evaluation import evaluate
 
-        return evaluation.measure(module, data)
+        return evaluate(module, data)
 
 
 domain = DNA()

@@ -1,86 +1,37 @@
-"""What there is to train and to train on. Needs no torch."""
+"""Models with their budgets, training presets and data sets: data only, read without torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from dyt_bench.plugin.domain import Dataset, Fetch, Model
-from dyt_bench.plugin.fetch import need
-from dyt_bench.plugin.files import files_below, package_file
-
-STD = 0.02  # GPT-2's
-GENOMES = {".fa", ".fasta", ".fna", ".gb", ".gbk", ".gz"}
-_RAGOUT = "usr/share/doc/ragout/examples"  # where Debian's package has its genomes
-
-# Species -> one genome of it: strains of a species share most of their sequence, so a second one
-# would hold what is held out of the first.
-SPECIES = {
-    "E. coli": "E.Coli/references/MG1655-K12.fasta.gz",
-    "H. pylori": "H.Pylori/references/G27.fasta.gz",
-    "S. aureus": "S.Aureus/references/N315.fasta.gz",
-    "V. cholerae": "V.Cholerae/references/O1_biovar.fasta.gz",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """What `dyt_dna.models` builds."""
-
-    family: Literal["hyena", "caduceus-ph", "caduceus-ps"]
-    width: int
-    depth: int
-    length: int  # bases read at once
-    # Standard deviation of weights at the start: as released, unless the size is for two cores.
-    std: float = STD
-
-    @property
-    def masked(self) -> bool:
-        """Whether it guesses masked bases, reading both ways, rather than each next one."""
-        return self.family != "hyena"
-
-
-ARCHITECTURES: Mapping[str, Architecture] = {
-    # The released models' 0.02 takes a layer's output to a quarter of its input at this width. A
-    # norm undoes that and DyT does not; the native norm's loss is the same with either.
-    "hyena": Architecture(family="hyena", width=128, depth=2, length=1024, std=128**-0.5),
-    "hyena-std02": Architecture(family="hyena", width=128, depth=2, length=1024),
-    "caduceus": Architecture(family="caduceus-ph", width=64, depth=2, length=256),
-    "caduceus-ps": Architecture(family="caduceus-ps", width=64, depth=2, length=256),
-    "hyena-tiny-1k": Architecture(family="hyena", width=128, depth=2, length=1024),
-    "hyena-small-32k": Architecture(family="hyena", width=256, depth=4, length=32_768),
-    "hyena-medium-160k": Architecture(family="hyena", width=256, depth=8, length=160_000),
-    "caduceus-ph-1k": Architecture(family="caduceus-ph", width=118, depth=4, length=1024),
-    "caduceus-ps-1k": Architecture(family="caduceus-ps", width=118, depth=4, length=1024),
-    "caduceus-ph-131k": Architecture(family="caduceus-ph", width=256, depth=16, length=131_072),
-    "caduceus-ps-131k": Architecture(family="caduceus-ps", width=256, depth=16, length=131_072),
-}
+from dyt_bench.plugin.domain import Dataset, Fetch, Model, TrainingPreset
+from dyt_dna.data import files
+from dyt_dna.shapes import SHAPES
 
 
 def _hyena(name: str, parameters: str) -> Model:
     """A published size, trained as Caduceus's authors trained theirs: 2^20 bases a step."""
-    size = ARCHITECTURES[name]
+    shape = SHAPES[name]
     return Model(
-        summary=f"HyenaDNA, {size.depth} layers of {size.width}, {size.length:,} bases, "
+        summary=f"HyenaDNA, {shape.depth} layers of {shape.width}, {shape.length:,} bases, "
         f"{parameters} parameters",
         library="dyt-dna",
         native_norm="LayerNorm",
         steps=10_000,
-        batch_size=2**20 // size.length,
+        batch_size=2**20 // shape.length,
         learning_rate=6e-4,
         training="hyenadna",
     )
 
 
 def _caduceus(name: str, parameters: str, *, steps: int) -> Model:
-    size = ARCHITECTURES[name]
+    shape = SHAPES[name]
     return Model(
-        summary=f"Caduceus-{size.family[-2:].capitalize()}, {size.depth} layers of {size.width}, "
-        f"{size.length:,} bases, {parameters} parameters",
+        summary=f"Caduceus-{shape.family[-2:].capitalize()}, {shape.depth} layers of "
+        f"{shape.width}, {shape.length:,} bases, {parameters} parameters",
         library="transformers",
         native_norm="RMSNorm",
         steps=steps,
-        batch_size=2**20 // size.length,
+        batch_size=2**20 // shape.length,
         learning_rate=8e-3,
         training="caduceus",
     )
@@ -123,27 +74,64 @@ MODELS: Mapping[str, Model] = {
     "caduceus-ps-131k": _caduceus("caduceus-ps-131k", "7.7 M", steps=50_000),
 }
 
+# Options of a preset, all of them optional:
+#   dropout: share of HyenaDNA's embedding that is dropped in training.
+#   filter_rate, filter_weight_decay: the learning rate of the filters' MLPs, as a share of the
+#       peak, and their decay. The positions that the filters start from are not learned.
+#   mask_rate: share of bases that Caduceus predicts. Of them, mask_kept stay as they are,
+#       mask_random are replaced by any base, and the others by the mask.
+_FILTERS = {"filter_rate": 1.0, "filter_weight_decay": 0.0}
+_MASKS = {"mask_rate": 0.15, "mask_kept": 0.1, "mask_random": 0.1}
+_HYENA = "arXiv 2306.15794, and the settings released with it for hg38"
+_CADUCEUS = "arXiv 2403.03234, and the settings released with it for hg38"
 
-def _chloroplast(path: Path | None) -> list[Path]:
-    return [package_file("dyt_dna", "genome/NC_000932.gb")]
-
-
-def _folder(path: Path | None) -> list[Path]:
-    return files_below(path, GENOMES, "GENOME.fa or GENOME.gb, gzipped or not")
-
-
-def _hg38(path: Path | None) -> list[Path]:
-    return files_below(path, GENOMES | {".bed"}, "hg38.fa and, for its split, SEQUENCES.bed")
-
-
-def _bacteria(path: Path | None) -> list[Path]:
-    """Also what the data set "species" is read from: one download for the two."""
-    return need("dna/bacteria", SPECIES.values(), system=[Path("/") / _RAGOUT])
-
-
-def _classes(path: Path | None) -> list[Path]:
-    return files_below(path, {".txt"}, "train/CLASS/SEQUENCE.txt and test/CLASS/SEQUENCE.txt")
-
+TRAININGS: Mapping[str, TrainingPreset] = {
+    "default": TrainingPreset(
+        summary="HyenaDNA's, for minutes: a tenth of the steps as warm-up instead of a hundredth, "
+        "down to zero, half the decay, no dropout, no clipping, float32",
+        source=_HYENA,
+        options=_FILTERS,
+    ),
+    "hyenadna": TrainingPreset(
+        summary="HyenaDNA's pretraining: the filters do not decay",
+        source=_HYENA,
+        betas=(0.9, 0.999),
+        weight_decay=0.1,
+        warmup=0.01,
+        final_rate=0.1,
+        clip_norm=1.0,
+        precision="16-mixed",
+        options={**_FILTERS, "dropout": 0.1},
+    ),
+    "caduceus-small": TrainingPreset(
+        summary="Caduceus's, for minutes: twice as many bases masked and all of them hidden, so "
+        "that few steps have more to learn from; down to zero, float32",
+        source=_CADUCEUS,
+        weight_decay=0.1,
+        clip_norm=1.0,
+        options={"mask_rate": 0.3, "mask_kept": 0.0, "mask_random": 0.0},
+    ),
+    "caduceus": TrainingPreset(
+        summary="Caduceus's pretraining: 15 % of the bases masked as BERT does, down to 1e-4",
+        source=_CADUCEUS,
+        weight_decay=0.1,
+        final_rate=0.0125,
+        clip_norm=1.0,
+        precision="16-mixed",
+        options=_MASKS,
+    ),
+    "genomic-benchmarks": TrainingPreset(
+        summary="HyenaDNA's on GenomicBenchmarks, from scratch; by Caduceus too, with betas "
+        "(0.9, 0.999)",
+        source="arXiv 2306.15794, table 4.1, and the settings released with it",
+        betas=(0.9, 0.999),
+        weight_decay=0.1,
+        warmup=0.01,
+        final_rate=0.1,
+        clip_norm=1.0,
+        options={**_FILTERS, **_MASKS},
+    ),
+}
 
 _RAGOUT_SOURCE = "Debian's and Ubuntu's package ragout-examples, one complete genome a species"
 
@@ -152,26 +140,24 @@ DATASETS: Mapping[str, Dataset] = {
         summary="the chloroplast genome of Arabidopsis thaliana, 154,478 bases, annotated",
         source="GenBank NC_000932.1, as in Biopython 1.88, Tests/GenBank/NC_000932.gb",
         licence="Biopython",
-        files=_chloroplast,
+        files=files.chloroplast,
     ),
     "bacteria": Dataset(
         summary="the genomes of four bacteria, 13.1 million bases",
         source=_RAGOUT_SOURCE,
         licence="BSD-3-Clause",
-        files=_bacteria,
+        files=files.bacteria,
         fetch=Fetch(
             size="18 MB",
             debian=("ragout-examples",),
-            keep=tuple(
-                f"usr/share/doc/ragout/examples/**/{Path(f).name}" for f in SPECIES.values()
-            ),
+            keep=tuple(f"{files.RAGOUT}/**/{Path(file).name}" for file in files.SPECIES.values()),
         ),
     ),
     "folder": Dataset(
         summary="your genomes, FASTA or GenBank",
         source="path: a file, or a folder of .fa .fasta .fna .gb .gbk, gzipped or not",
         licence="yours",
-        files=_folder,
+        files=files.folder,
         takes_path=True,
     ),
     "hg38": Dataset(
@@ -179,21 +165,21 @@ DATASETS: Mapping[str, Dataset] = {
         source="path: a folder of hg38's FASTA and a BED file, a line: chromosome, start, end, "
         "and train, valid or test",
         licence="of the genome: free of restrictions",
-        files=_hg38,
+        files=files.hg38,
         takes_path=True,
     ),
     "species": Dataset(
         summary="which of four bacteria? stretches of their genomes; their GC contents differ",
         source=f"{_RAGOUT_SOURCE}: fetch dna/bacteria",
         licence="BSD-3-Clause",
-        files=_bacteria,
+        files=files.bacteria,
     ),
     "genomic-benchmarks": Dataset(
         summary="one of the GenomicBenchmarks, or any labelled sequences",
         source="path: a folder of train/CLASS/*.txt and test/CLASS/*.txt, as the package "
         "genomic-benchmarks unpacks it",
         licence="Apache-2.0",
-        files=_classes,
+        files=files.classes,
         takes_path=True,
     ),
 }

@@ -1,5 +1,4 @@
-"""What is measured once, of a trained model: above all, whether it agrees with itself about the
-two strands, which say the same."""
+"""Metrics taken once at the end: above all, whether a model agrees about the two strands."""
 
 from collections.abc import Mapping
 
@@ -7,17 +6,16 @@ import torch
 from torch import Tensor
 
 from dyt_dna.bases import COMPLEMENT, UNKNOWN, reverse_complement
-from dyt_dna.caduceus import Caduceus
-from dyt_dna.classifier import Classifier
-from dyt_dna.data import GenomeData
-from dyt_dna.labelled import LabelledData, gc_baseline
-from dyt_dna.module import LanguageModel, target_losses
+from dyt_dna.data.datamodule import GenomeData, LabelledData
+from dyt_dna.models.caduceus import Caduceus
+from dyt_dna.module import Classifier, LanguageModel, target_losses
+from dyt_dna.reference import gc_content
 
 
-def measure(
+def evaluate(
     module: LanguageModel | Classifier, data: GenomeData | LabelledData
 ) -> Mapping[str, float]:
-    """What `language_model` or `classifier` does, whichever it is."""
+    """`language_model` or `classifier`, whichever ``module`` is."""
     if isinstance(module, Classifier):
         assert isinstance(data, LabelledData)
         return classifier(module, data)
@@ -29,11 +27,12 @@ def measure(
 def language_model(module: LanguageModel, data: GenomeData) -> Mapping[str, float]:
     """On the validation windows:
 
-    - ``rc_gap``: nats a base, the mean over windows of how far the losses of the two strands are
-      apart;
-    - of Caduceus also ``rc_agreement``, the mean over targets of ``sum min(p, q)``, p the
-      chances said of the given strand, q those of the other, complemented: 1 is the same; and
-      ``loss_conjoined``, of the mean of the two strands' logits, as "ph" is used once trained.
+    - ``rc_gap``: nats a base, the mean over windows of the difference between the losses of the
+      two strands;
+    - for Caduceus also ``rc_agreement``, the mean over targets of ``sum min(p, q)``, where p are
+      the probabilities from the given strand and q those from the other, complemented: 1 means
+      equal; and ``loss_conjoined``, from the mean of the two strands' logits, as "ph" is used
+      after training.
     """
     model, gaps, agreements, losses = module.model, [], [], []
     for batch in data.val_dataloader():
@@ -62,9 +61,9 @@ def language_model(module: LanguageModel, data: GenomeData) -> Mapping[str, floa
 def classifier(module: Classifier, data: LabelledData) -> Mapping[str, float]:
     """On the validation sequences:
 
-    - ``rc_agreement``: share of them that are put in the same class from either strand;
+    - ``rc_agreement``: share of them with the same class from either strand;
     - ``acc_conjoined``: accuracy of the mean of both strands' logits;
-    - ``acc_gc``: accuracy of telling the classes by their GC content alone.
+    - ``acc_gc``: accuracy of predicting classes from their GC content alone.
     """
     same, right = [], []
     for batch in data.val_dataloader():
@@ -75,7 +74,7 @@ def classifier(module: Classifier, data: LabelledData) -> Mapping[str, float]:
     return {
         "rc_agreement": float(torch.cat(same).float().mean()),
         "acc_conjoined": float(torch.cat(right).float().mean()),
-        "acc_gc": gc_baseline(data)[1],
+        "acc_gc": gc_content(data)[1],
     }
 
 

@@ -1,4 +1,4 @@
-"""Language modelling: decoder-only transformers, from transformers. The domain object."""
+"""The domain of language modelling: decoder-only transformers as transformers builds them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from dyt_bench.plugin.domain import Domain, Metric
 from dyt_bench.plugin.task import Task
-from dyt_llm.catalog import MODELS, TRAININGS
-from dyt_llm.corpora import DATASETS
+from dyt_llm.catalog import DATASETS, MODELS, TRAININGS
 
 if TYPE_CHECKING:
-    from dyt_llm.data import TextData
+    from dyt_llm.data.datamodule import TextData
     from dyt_llm.module import LanguageModel
 
 
@@ -27,15 +26,15 @@ class LanguageModelling(Domain):
         margin=0.02,
         reference="unigram",
     )
-    preload = ("dyt_llm.data", "dyt_llm.module", "dyt_llm.evaluation")
+    preload = ("dyt_llm.data.datamodule", "dyt_llm.module", "dyt_llm.evaluation")
     models = MODELS
     trainings = TRAININGS
     datasets = DATASETS
 
     def build_data(self, task: Task) -> TextData:
-        from dyt_llm.data import text_data
+        from dyt_llm.data.datamodule import build_data
 
-        return text_data(task, self.datasets[task.dataset].files(task.path))
+        return build_data(task, self.datasets[task.dataset].files(task.path))
 
     def build_module(self, task: Task, data: TextData) -> LanguageModel:  # type: ignore[override]
         from dyt_llm.module import LanguageModel
@@ -44,14 +43,14 @@ class LanguageModelling(Domain):
 
     def reference_score(self, task: Task, data: TextData) -> float:  # type: ignore[override]
         """The frequencies of single tokens in the training text, in nats per byte."""
-        from dyt_llm.evaluation import unigram_loss
+        from dyt_llm.reference import unigram_loss
 
         return unigram_loss(data)
 
     def evaluate(  # type: ignore[override]
         self, task: Task, module: LanguageModel, data: TextData, folder: Path
     ) -> Mapping[str, float]:
-        """In-context accuracy and a Markov chain's loss, as `dyt_llm.evaluation` explains them."""
+        """In-context accuracy and a Markov chain's loss; see `dyt_llm.evaluation`."""
         from dyt_llm.evaluation import evaluate
 
         return evaluate(module, data, folder)

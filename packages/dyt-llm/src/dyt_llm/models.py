@@ -1,4 +1,4 @@
-"""The architectures of `shapes`, built by transformers."""
+"""The models by name: the architectures of `shapes`, built by transformers."""
 
 from torch import nn
 from transformers import (
@@ -21,7 +21,7 @@ _LLAMA_LIKE = {
 }
 
 
-def build_model(name: str, vocabulary: int) -> nn.Module:
+def build(name: str, vocabulary: int) -> nn.Module:
     """The model called ``name`` with random weights; its output has ``.logits``."""
     shape = SHAPES[name]
     return _gpt2(shape, vocabulary) if shape.family == "gpt2" else _llama_like(shape, vocabulary)
@@ -38,12 +38,12 @@ def _llama_like(shape: Shape, vocabulary: int) -> nn.Module:
         "num_key_value_heads": shape.kv_heads or shape.heads,
         "max_position_embeddings": shape.context,
         "use_cache": False,
-        "bos_token_id": None,  # the data set decides what its special tokens are
+        "bos_token_id": None,  # the data set decides its special tokens
         "eos_token_id": None,
         "pad_token_id": None,
         "attn_implementation": "sdpa",
     }
-    built: nn.Module = model(config(**(settings | shape.more)))
+    built: nn.Module = model(config(**settings, **shape.more))
     return built
 
 
@@ -55,7 +55,7 @@ def _gpt2(shape: Shape, vocabulary: int) -> nn.Module:
         n_layer=shape.layers,
         n_head=shape.heads,
         n_positions=shape.context,
-        resid_pdrop=0.0,  # pretraining sees each token once or a few times: nanoGPT drops nothing
+        resid_pdrop=0.0,  # pretraining sees each token once or a few times: nanoGPT uses no dropout
         embd_pdrop=0.0,
         attn_pdrop=0.0,
         use_cache=False,

@@ -1,4 +1,4 @@
-"""Next-token prediction, judged by the byte so that tokenizers can be compared."""
+"""The LightningModule of next-token prediction, with losses per byte and per token."""
 
 from math import log
 
@@ -12,27 +12,28 @@ from torch.utils.checkpoint import checkpoint
 from dyt_bench.plugin.domain import TrainingPreset
 from dyt_bench.plugin.optim import adamw
 from dyt_bench.plugin.task import Task
-from dyt_llm.data import TextData
-from dyt_llm.models import build_model
+from dyt_llm.data.datamodule import TextData
+from dyt_llm.models import build
 
 
 class LanguageModel(LightningModule):
     """Minimises nats per token; logs ``train/loss`` and ``val/loss`` in nats per byte.
 
-    Also logs ``val/bits_per_byte``, and of tokens ``val/loss_token`` (nats) and
-    ``val/perplexity``. With bytes as tokens the two losses are one.
+    Losses per byte compare across tokenizers. Also logged are ``val/bits_per_byte`` and, per
+    token, ``val/loss_token`` (nats) and ``val/perplexity``. If tokens are bytes, both losses are
+    equal.
 
-    Reads of the recipe's options ``micro_batch``: see `dyt_llm.catalog`.
+    Reads the preset's option ``micro_batch``, which `dyt_llm.catalog` explains.
     """
 
     token_bytes: Tensor
 
-    def __init__(self, task: Task, data: TextData, recipe: TrainingPreset) -> None:
+    def __init__(self, task: Task, data: TextData, preset: TrainingPreset) -> None:
         super().__init__()
-        self.task, self.recipe = task, recipe
+        self.task, self.preset = task, preset
         self.units_per_sample = data.context
-        self.micro_batch = int(recipe.options.get("micro_batch", task.batch_size))
-        self.model = build_model(task.model, len(data.codec.token_bytes))
+        self.micro_batch = int(preset.options.get("micro_batch", task.batch_size))
+        self.model = build(task.model, len(data.codec.token_bytes))
         self.register_buffer("token_bytes", data.codec.token_bytes, persistent=False)
         self.nats, self.tokens, self.bytes = 0.0, 0, 0  # of the validation pass so far
 
@@ -42,7 +43,7 @@ class LanguageModel(LightningModule):
         return logits
 
     def token_nats(self, batch: Tensor) -> Tensor:
-        """(B, T + 1) int64 -> (B, T) the loss of each token but the first of a window."""
+        """(B, T + 1) int64 -> (B, T) nats: the loss of each token but the first of a window."""
         logits = self(batch[:, :-1])
         return cross_entropy(logits.transpose(1, 2), batch[:, 1:], reduction="none")
 
@@ -61,20 +62,20 @@ class LanguageModel(LightningModule):
         self.bytes += int(self.token_bytes[targets].sum())
 
     def on_validation_epoch_end(self) -> None:
-        # All nats over all bytes: a mean of batches would weigh short tokens more than long.
+        # All nats over all bytes: a mean over batches would weight short tokens more than long.
         by_byte, by_token = self.nats / self.bytes, self.nats / self.tokens
         self.log("val/loss", by_byte)
         self.log("val/bits_per_byte", by_byte / log(2))
         self.log("val/loss_token", by_token)
-        self.log("val/perplexity", torch.tensor(by_token).exp())  # inf where math.exp raises
+        self.log("val/perplexity", torch.tensor(by_token).exp())  # inf where math.exp would raise
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         task = self.task
-        return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)
+        return adamw(self, self.preset, learning_rate=task.learning_rate, steps=task.steps)
 
     def _nats(self, batch: Tensor) -> Tensor:
         """The loss summed over a batch (B, T + 1)."""
-        parts = batch.split(self.micro_batch)
+        parts = torch.split(batch, self.micro_batch)
         if len(parts) == 1:
             return self._part_nats(batch)
         return torch.stack(

@@ -1,4 +1,4 @@
-"""The architectures as numbers: the suite's small ones, and the published ones of the papers."""
+"""The architectures as numbers: small ones for two cores, and the published ones. No torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,21 +15,21 @@ class Shape:
     layers: int
     heads: int
     kv_heads: int | None = None  # fewer share keys and values; None: every head has its own
-    context: int = 128  # tokens the model reads, and predicts, in one window
-    more: Mapping[str, object] = field(default_factory=dict)  # of the family's configuration
+    context: int = 128  # tokens that the model reads, and predicts, in one window
+    more: Mapping[str, object] = field(default_factory=dict)  # settings of the configuration
 
 
 def _start(width: int) -> dict[str, object]:
     """Weights of a small model start with a standard deviation of 1 / sqrt(width).
 
-    The libraries' 0.02 is that of a model 2,500 wide. In one of 128 it takes a layer's output to
-    a quarter of its input, which a norm undoes and DyT does not.
+    The libraries' 0.02 suits a model of width 2,500. At width 128 it shrinks a layer's output to a
+    quarter of its input, which a norm undoes and DyT does not.
     """
     return {"initializer_range": width**-0.5}
 
 
 def _llama(width: int) -> Shape:
-    """Small: heads of 32, a feed-forward part of 8/3 of the width, rounded up to eights."""
+    """Small: heads of 32, a feed-forward width of 8/3 of the width, rounded up to eights."""
     feed_forward = -(-8 * width // 3 // 8) * 8
     return Shape(
         family="llama",

@@ -1,4 +1,4 @@
-"""Self-supervised speech: transformers' wav2vec 2.0. The domain object, nothing else."""
+"""The domain of self-supervised speech: wav2vec 2.0 as transformers builds it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dyt_bench.plugin.task import Task
 from dyt_speech.catalog import DATASETS, MODELS, TRAININGS
 
 if TYPE_CHECKING:
-    from dyt_speech.data import SpeechData
+    from dyt_speech.data.datamodule import SpeechData
     from dyt_speech.module import Pretraining
 
 
@@ -26,15 +26,16 @@ class Speech(Domain):
         margin=0.05,
         reference="a blind guess between a frame's code and its negatives",
     )
-    preload = ("dyt_speech.data", "dyt_speech.module", "dyt_speech.evaluation")
+    preload = ("dyt_speech.data.datamodule", "dyt_speech.module", "dyt_speech.evaluation")
     models = MODELS
     trainings = TRAININGS
     datasets = DATASETS
 
     def build_data(self, task: Task) -> SpeechData:
-        from dyt_speech.data import speech_data
+        from dyt_speech.data.datamodule import build_data
 
-        return speech_data(task, self.training(task))
+        files = self.datasets[task.dataset].files(task.path)
+        return build_data(task, files, self.training(task))
 
     def build_module(self, task: Task, data: SpeechData) -> Pretraining:  # type: ignore[override]
         from dyt_speech.module import Pretraining
@@ -42,7 +43,7 @@ class Speech(Domain):
         return Pretraining(task, self.training(task))
 
     def reference_score(self, task: Task, data: SpeechData) -> float:  # type: ignore[override]
-        from dyt_speech.models import blind_guess
+        from dyt_speech.reference import blind_guess
 
         return blind_guess(task.model)
 

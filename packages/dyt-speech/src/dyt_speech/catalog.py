@@ -1,9 +1,13 @@
-"""What the domain offers: models by size, training recipes, data sets. Read without torch."""
+"""Models, training presets and data sets: data only, read without torch.
+
+The options of a preset are explained where they are read: `dyt_speech.module.Pretraining` and
+`dyt_speech.data.datamodule.SpeechData`.
+"""
 
 from collections.abc import Mapping
 
 from dyt_bench.plugin.domain import Dataset, Fetch, Model, TrainingPreset
-from dyt_speech.corpora import ASTERISK, CORPORA, load_librispeech, load_speech_commands
+from dyt_speech.data import files
 
 _PAPER = "arXiv 2006.11477, section 4.2"
 # The feature extractor keeps its norms, as in the paper.
@@ -108,28 +112,28 @@ DATASETS: Mapping[str, Dataset] = {
         summary="10 recorded clips, 34 s, 16 kHz: a read book and spoken playing cards",
         source="PocketSphinx 5.1.1 (PyPI, source distribution), test data",
         licence="BSD-2-Clause style",
-        files=CORPORA["clips"].files,
+        files=files.clips,
     ),
     "asterisk": Dataset(
         summary="2,781 telephone prompts, 2 h, 16 kHz, by four speakers in five languages",
         source="Debian's asterisk-core-sounds-{en,es,fr,it,ru}-g722; needs PyAV to decode",
         licence="CC-BY-SA-3.0 and CC-BY-3.0",
-        files=CORPORA["asterisk"].files,
+        files=files.asterisk,
         fetch=Fetch(
             size="55 MB",
-            debian=tuple(ASTERISK.values()),
+            debian=tuple(files.ASTERISK.values()),
             keep=("usr/share/asterisk/sounds/**/*.g722", "usr/share/doc/*/copyright"),
         ),
     ),
     "librispeech": Dataset(
-        summary="read English books; yours by path, with any of its parts train-* and dev-*",
+        summary="English books read aloud; yours by path, with any of its parts train-* and dev-*",
         source="openslr.org, set 12, by torchaudio; fetched: train-clean-100 and dev-clean",
         licence="CC-BY-4.0",
-        files=CORPORA["librispeech"].files,
+        files=files.librispeech,
         takes_path=True,
         fetch=Fetch(
             size="6.7 GB",
-            load=load_librispeech,
+            load=files.fetch_librispeech,
             keep=("LibriSpeech/*/*/*/*.flac", "LibriSpeech/SPEAKERS.TXT"),
         ),
     ),
@@ -137,11 +141,11 @@ DATASETS: Mapping[str, Dataset] = {
         summary="105,829 spoken words of a second, version 0.02; yours by path",
         source="Warden 2018 (arXiv 1804.03209), by torchaudio",
         licence="CC-BY-4.0",
-        files=CORPORA["speech-commands"].files,
+        files=files.speech_commands,
         takes_path=True,
         fetch=Fetch(
             size="2.4 GB",
-            load=load_speech_commands,
+            load=files.fetch_speech_commands,
             keep=(
                 "SpeechCommands/speech_commands_v0.02/*/*.wav",
                 "SpeechCommands/speech_commands_v0.02/*.txt",
@@ -152,7 +156,7 @@ DATASETS: Mapping[str, Dataset] = {
         summary="your recordings, any rate, one or more channels",
         source="path: a folder with at least two audio files",
         licence="yours",
-        files=CORPORA["folder"].files,
+        files=files.folder,
         takes_path=True,
     ),
 }

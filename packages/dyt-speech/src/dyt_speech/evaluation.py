@@ -1,4 +1,4 @@
-"""What is worth its time only once: a linear probe of the features, and which codes are in use."""
+"""Metrics taken once at the end: a linear probe of the features, and which codes are in use."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dyt_speech.data import SpeechData, Windows
+from dyt_speech.data.datamodule import SpeechData, Windows
 from dyt_speech.module import Pretraining
 
 PROBE_WINDOWS = 512  # at most, of a second each
@@ -22,9 +22,9 @@ _BATCH = 32
 
 
 def evaluate(module: Pretraining, data: SpeechData, folder: Path) -> Mapping[str, float]:
-    """The probe's figures, the number of codes in use, and ``codes.png``: how often each is.
+    """Results of the linear probe, the number of codes in use, and of recordings left out.
 
-    Also how many recordings were too short to be used.
+    Draws ``codes.png``, how often each code is used, into ``folder``.
     """
     with torch.no_grad():
         usage = code_usage(module, data)
@@ -37,12 +37,12 @@ def evaluate(module: Pretraining, data: SpeechData, folder: Path) -> Mapping[str
 
 
 def linear_probe(module: Pretraining, data: SpeechData) -> dict[str, float]:
-    """How well a linear classifier tells recordings' labels by a second's mean features.
+    """How well a linear classifier predicts a recording's label from one second of features.
 
-    Logistic regression on the standardised mean over frames of the encoder's output, nothing
-    masked; cross-validated, no recording both fitted and judged by. ``probe_acc`` is the share of
-    windows told right, ``probe_majority`` what the most frequent label alone reaches. Pretraining
-    has seen no label. Empty if there are not two labels, each of two recordings or more.
+    Logistic regression on the standardised mean over frames of the encoder's output, without
+    masks; cross-validated, so that no recording is both fitted and scored. ``probe_acc`` is the
+    share of windows classified right, ``probe_majority`` what the most frequent label reaches.
+    Pretraining has seen no label. Empty unless two labels have two recordings each.
     """
     recordings = Counter(label for _, label in data.labelled)
     labels = {recording: label for recording, label in data.labelled if recordings[label] > 1}
@@ -53,10 +53,10 @@ def linear_probe(module: Pretraining, data: SpeechData) -> dict[str, float]:
     count = min(len(windows), PROBE_WINDOWS)
     chosen = [number * len(windows) // count for number in range(count)]
     sources = [windows.place(index)[0] for index in chosen]
-    told = np.array([labels[recording] for recording in sources])
+    wanted = np.array([labels[recording] for recording in sources])
     groups = np.array([recording.first for recording in sources])
-    frequent = Counter(told.tolist()).most_common()
-    folds = min(FOLDS, min(len(set(groups[told == label])) for label, _ in frequent))
+    frequent = Counter(wanted.tolist()).most_common()
+    folds = min(FOLDS, min(len(set(groups[wanted == label])) for label, _ in frequent))
     if folds < 2 or len(frequent) < 2:
         return {}
     features = np.concatenate(
@@ -68,26 +68,26 @@ def linear_probe(module: Pretraining, data: SpeechData) -> dict[str, float]:
     guessed = cross_val_predict(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
         features,
-        told,
+        wanted,
         groups=groups,
         cv=StratifiedGroupKFold(folds),
     )
     return {
-        "probe_acc": float((guessed == told).mean()),
+        "probe_acc": float((guessed == wanted).mean()),
         "probe_majority": frequent[0][1] / count,
         "probe_windows": float(count),
     }
 
 
 def code_usage(module: Pretraining, data: SpeechData) -> NDArray[np.float64]:
-    """(codebooks, entries): how often each code is taken for a frame of the validation set."""
+    """(codebooks, entries) float64: how often each code is chosen for a validation frame."""
     quantizer = module.model.quantizer
     counts = torch.zeros(quantizer.num_groups, quantizer.num_vars, dtype=torch.float64)
     for waves in data.val_dataloader():
         features = module.model.wav2vec2(waves.to(module.device)).extract_features
         scores = quantizer.weight_proj(features).unflatten(-1, counts.shape)
-        taken = scores.argmax(-1).flatten(0, 1).cpu()  # (frames, codebooks)
-        for group, entries in enumerate(taken.T):
+        chosen = scores.argmax(-1).flatten(0, 1).cpu()  # (frames, codebooks)
+        for group, entries in enumerate(chosen.T):
             counts[group] += torch.bincount(entries, minlength=counts.shape[1])
     return counts.numpy()
 

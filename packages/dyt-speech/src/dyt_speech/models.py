@@ -1,11 +1,9 @@
 """wav2vec 2.0 at three sizes, built by transformers."""
 
-from math import log
-
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
-# What is not named is as in wav2vec 2.0 base: the seven convolutions' kernels and strides (a frame
-# every 20 ms), group norm in the first of them, post-norm layers, dropout 0.1.
+# All other settings are those of wav2vec 2.0 base: the kernels and strides of the seven
+# convolutions (a frame every 20 ms), group norm in the first one, post-norm layers, dropout 0.1.
 _SMALL = Wav2Vec2Config(
     conv_dim=(32,) * 7,
     hidden_size=64,
@@ -13,8 +11,8 @@ _SMALL = Wav2Vec2Config(
     num_attention_heads=4,
     intermediate_size=256,
     num_codevector_groups=2,
-    # Base has 320. With 32, half a minute of speech is not enough to make codes that can be
-    # told from their context: after 200 steps the loss was still log(21), a blind guess.
+    # Base has 320. With 32, half a minute of speech is too little to learn codes that the context
+    # predicts: after 200 steps the loss was still log(21), a blind guess.
     num_codevectors_per_group=8,
     codevector_dim=64,
     proj_codevector_dim=64,
@@ -47,12 +45,7 @@ def build(name: str, *, layer_drop: float = 0.0) -> Wav2Vec2ForPreTraining:
     """The model called ``name``, on (B, samples) waveforms at 16 kHz.
 
     Args:
-        layer_drop: share of the transformer's layers that a training step leaves out.
+        layer_drop: share of the transformer's layers that a training step skips.
     """
     config = CONFIGS[name].to_dict() | {"layerdrop": layer_drop}
     return Wav2Vec2ForPreTraining(Wav2Vec2Config(**config))
-
-
-def blind_guess(name: str) -> float:
-    """Loss, in nats, of taking a frame's code and all its negatives for equally likely."""
-    return log(1 + CONFIGS[name].num_negatives)

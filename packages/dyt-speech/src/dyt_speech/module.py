@@ -1,4 +1,4 @@
-"""wav2vec 2.0's pretraining: find the masked frame's code among those of other frames."""
+"""The LightningModule of wav2vec 2.0's pretraining: identify the code of each masked frame."""
 
 import logging
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from dyt_bench.plugin.domain import TrainingPreset
 from dyt_bench.plugin.optim import adamw
 from dyt_bench.plugin.task import Task
-from dyt_speech.models import blind_guess, build
+from dyt_speech.models import build
 from dyt_speech.objective import (
     Contrast,
     contrast,
@@ -20,6 +20,7 @@ from dyt_speech.objective import (
     sample_negatives,
     span_mask,
 )
+from dyt_speech.reference import blind_guess
 
 logger = logging.getLogger(__name__)
 
@@ -38,31 +39,36 @@ class Losses:
 
 
 class Pretraining(LightningModule):
-    """Logs ``train/loss`` and, of the validation set, the terms it is made of, apart.
+    """Logs ``train/loss`` and, in validation, each term of the loss by itself.
 
-    The loss is contrastive + 0.1 · diversity + penalty, in nats per masked frame. The swap of the
-    norm before the quantizer changes the targets and so both first terms: ``val/loss`` is the
-    contrastive one alone, ``val/perplexity`` the effective number of codes in use,
-    ``val/diversity`` the share that is not, ``val/acc`` the share of masked frames whose own code
-    ranks first, and ``val/chance`` the loss of a blind guess among the codes in use. Where that is
-    far below log(1 + negatives) the codebook has collapsed, and where ``val/loss`` ends level with
-    it nothing was learned: the log says so.
-    ``val/objective_bits`` is the whole loss in bits, as fairseq reports it (but its diversity is
-    the softmax's, here and in transformers that of the codes taken).
+    The loss is contrastive + 0.1 · diversity + penalty, in nats per masked frame. Swapping the
+    norm before the quantizer changes the targets, and with them the first two terms. Logged are:
 
-    Of the recipe's options it reads ``mask_length`` (frames masked in a row), ``layer_drop``
-    (share of layers left out of a step), ``extractor_gradient`` (factor of the feature
-    extractor's gradient), ``feature_penalty`` (weight of its output's mean square),
-    ``temperature_floor`` and ``temperature_updates`` (the Gumbel softmax's course) and
-    ``val_maskings`` (masks for each validation window); the data module reads the others.
+    - ``val/loss``: the contrastive term alone;
+    - ``val/chance``: the loss of a blind guess among the codes in use. Far below
+      log(1 + negatives), the codebook has collapsed; where ``val/loss`` ends equal to it, nothing
+      was learned. The log warns of both;
+    - ``val/acc``: share of masked frames whose own code ranks first;
+    - ``val/perplexity``: effective number of codes in use; ``val/diversity``: share not in use;
+    - ``val/objective_bits``: the whole loss in bits, as fairseq reports it. Its diversity is that
+      of the softmax; here, as in transformers, it is that of the codes chosen.
+
+    Reads these options of the preset; the data module reads the others:
+
+    - ``mask_length``: frames masked in a row;
+    - ``layer_drop``: share of layers that a step skips;
+    - ``extractor_gradient``: factor on the gradient of the feature extractor;
+    - ``feature_penalty``: weight of the mean square of the extractor's output;
+    - ``temperature_floor``, ``temperature_updates``: schedule of the Gumbel softmax;
+    - ``val_maskings``: masks for each validation window.
 
     Source: Baevski et al. 2020, sections 3.2 and 4.2 (arXiv 2006.11477).
     """
 
-    def __init__(self, task: Task, recipe: TrainingPreset) -> None:
+    def __init__(self, task: Task, preset: TrainingPreset) -> None:
         super().__init__()
-        self.task, self.recipe = task, recipe
-        self.option = {key: float(value) for key, value in recipe.options.items()}
+        self.task, self.preset = task, preset
+        self.option = {key: float(value) for key, value in preset.options.items()}
         self.units_per_sample = round(self.option["seconds"])
         self.model = build(task.model, layer_drop=self.option["layer_drop"])
         self.num_negatives: int = self.model.config.num_negatives
@@ -71,14 +77,14 @@ class Pretraining(LightningModule):
             self.model.wav2vec2.feature_extractor.register_forward_hook(self._restrain)
 
     def _restrain(self, extractor: nn.Module, waves: object, features: Tensor) -> None:
-        """As fairseq does: the penalty's gradient is scaled down with the rest."""
+        """Scale the extractor's gradient, that of the penalty included, as fairseq does."""
         if features.requires_grad:
             factor = self.option["extractor_gradient"]
-            features.register_hook(lambda gradient: gradient * factor)
+            features.register_hook(lambda gradient: gradient * factor)  # type: ignore[no-untyped-call]  # torch's own
         self._penalty = features.float().pow(2).mean()
 
     def forward(self, waves: Tensor, mask: Tensor, negatives: Tensor) -> Losses:
-        """Waves (B, samples), mask (B, T), negatives (B, T, K) -> the objective's terms."""
+        """Waves (B, samples), mask (B, T), negatives (B, T, K) -> the terms of the objective."""
         model = self.model
         output = model.wav2vec2(waves, mask_time_indices=mask)
         predicted = model.project_hid(output.last_hidden_state)
@@ -100,7 +106,7 @@ class Pretraining(LightningModule):
         return losses.contrast.loss + diversity + self.option["feature_penalty"] * losses.penalty
 
     def draw(self, waves: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """A mask (B, T) and negatives (B, T, K) for ``waves``; the same draws on every device."""
+        """Draw a mask (B, T) and negatives (B, T, K) for ``waves``, the same on every device."""
         frames = int(self.model._get_feat_extract_output_lengths(waves.shape[1]))
         mask = span_mask(len(waves), frames, round(self.option["mask_length"]), generator)
         negatives = sample_negatives(mask, self.num_negatives, generator)
@@ -123,7 +129,7 @@ class Pretraining(LightningModule):
         # transformers before 5.23 draws for LayerDrop in evaluation, too.
         with torch.random.fork_rng(devices=[]):
             losses: Losses = self(waves, mask, negatives)
-        masked = int(mask.sum())  # as the batch size it makes the epoch's mean one over frames
+        masked = int(mask.sum())  # as batch size: the mean of the epoch is one over frames
         for name, value in {
             "loss": losses.contrast.loss,
             "chance": losses.contrast.chance,
@@ -135,7 +141,7 @@ class Pretraining(LightningModule):
             self.log(f"val/{name}", value, batch_size=masked)
 
     def on_validation_end(self) -> None:
-        """Say what a falling loss alone would hide."""
+        """Warn of what a falling loss alone would hide."""
         metrics, step = self.trainer.callback_metrics, self.global_step
         loss, chance = float(metrics["val/loss"]), float(metrics["val/chance"])
         if chance < COLLAPSED * blind_guess(self.task.model):
@@ -156,4 +162,4 @@ class Pretraining(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         task = self.task
-        return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)
+        return adamw(self, self.preset, learning_rate=task.learning_rate, steps=task.steps)

@@ -1,4 +1,4 @@
-"""wav2vec 2.0's pretext task: which frames are masked, against what, and the contrastive loss.
+"""The objective of wav2vec 2.0: masks, negatives, contrastive loss, Gumbel temperature.
 
 Source: Baevski et al. 2020, section 3.2 and appendix B (arXiv 2006.11477).
 """
@@ -10,13 +10,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-MASK_SHARE = 0.65  # of the frames if no two spans met; about half of them as they do
+MASK_SHARE = 0.65  # of the frames if no spans overlapped; as they do, about half are masked
 CONTRAST_TEMPERATURE = 0.1
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """What a contrast comes to, each a mean over the masked frames."""
+    """Results of `contrast`, each a mean over the masked frames."""
 
     loss: Tensor  # nats
     chance: Tensor  # nats: the loss of a blind guess among the codes that differ
@@ -27,12 +27,12 @@ def contrast(predicted: Tensor, codes: Tensor, mask: Tensor, negatives: Tensor) 
     """Cross-entropy of each masked frame's own code among those of its negatives.
 
     loss = −log(exp(cos(p, q) / 0.1) / Σ exp(cos(p, q') / 0.1)), the sum over the frame's own code
-    q and those negatives whose code is another. In a codebook that has collapsed few are, and the
-    loss falls without anything learned; ``chance`` falls with it.
+    q and the negatives whose code differs from it. In a collapsed codebook few do, and the loss
+    falls without any learning; ``chance`` falls with it.
 
-    Computed in float32, from the similarities of all pairs of a row's frames: forward and backward
-    of 15.6 s with 100 negatives took 27 ms of one core, and 1,749 ms by gathering the negatives'
-    vectors, as transformers does.
+    Computed in float32 from the similarities of all pairs of frames in a row. Forward and backward
+    of 15.6 s with 100 negatives took 27 ms on one core; gathering the negatives' vectors, as
+    transformers does, took 1,749 ms.
 
     Args:
         predicted: (B, T, D).
@@ -57,14 +57,14 @@ def contrast(predicted: Tensor, codes: Tensor, mask: Tensor, negatives: Tensor) 
 
 
 def _fingerprints(codes: Tensor) -> Tensor:
-    """(B, T, D) -> (B, T, T), zero where two frames of a row have the very same code."""
+    """(B, T, D) -> (B, T, T) float64, zero where two frames of a row have the same code."""
     weights = torch.linspace(1, 2, codes.shape[-1], dtype=torch.float64, device=codes.device)
     sums = (codes.detach().double() * weights).sum(-1)  # equal for equal vectors, and only those
     return sums.unsqueeze(2) - sums.unsqueeze(1)
 
 
 def span_mask(batch: int, frames: int, length: int, generator: Generator | None = None) -> Tensor:
-    """Boolean (batch, frames): as many spans of ``length`` in each row, starting anywhere."""
+    """Boolean (batch, frames): spans of ``length`` starting anywhere, equally many in each row."""
     spans = max(1, round(MASK_SHARE * frames / length))
     order = torch.rand(batch, frames - length + 1, generator=generator).argsort(1)
     starts = order[:, :spans, None]
@@ -73,23 +73,26 @@ def span_mask(batch: int, frames: int, length: int, generator: Generator | None 
 
 
 def sample_negatives(mask: Tensor, count: int, generator: Generator | None = None) -> Tensor:
-    """For each frame ``count`` other masked frames of its row, with replacement.
+    """For each frame ``count`` other masked frames of its row, drawn with replacement.
 
-    Mask (B, T) -> indices (B, T, count) of frames; those of frames that are not masked are of no
-    use. A row has at least two masked frames.
+    Mask (B, T) -> indices (B, T, count) of frames, meaningful where the frame itself is masked. A
+    row must have at least two masked frames.
     """
     masked = mask.argsort(dim=1, descending=True, stable=True)  # a row's masked frames come first
     others = mask.sum(1).view(-1, 1, 1) - 1  # how many a frame has
     drawn = (torch.rand(*mask.shape, count, generator=generator) * others).long()
-    drawn = drawn.minimum(others - 1)  # float32 may round a draw up
+    drawn = drawn.minimum(others - 1)  # float32 may round up to the limit
     itself = mask.cumsum(1).sub(1).unsqueeze(2)
     drawn += drawn >= itself
     return masked.gather(1, drawn.flatten(1)).view_as(drawn)
 
 
 def gumbel_temperature(progress: float, *, updates: int, floor: float) -> float:
-    """2 · 0.999995^update, at least ``floor``, when ``progress`` of the updates are done.
+    """2 · 0.999995^(progress · updates), at least ``floor``.
 
-    A budget of a few hundred steps runs along the same curve as the paper's ``updates``.
+    A budget of a few hundred steps follows the same curve as the paper's ``updates``.
+
+    Args:
+        progress: share of the training that is done, 0 to 1.
     """
     return max(floor, 2 * exp(updates * progress * log(0.999995)))

@@ -1,4 +1,4 @@
-"""SMILES as tokens, structures as molecules, and what is said of a table that is not one."""
+"""SMILES as tokens, structures as molecules, and the errors of a bad table."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,10 @@ from rdkit import Chem
 from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.task import Task
 from dyt_molecules import properties, smiles
-from dyt_molecules.data import LONGEST, distinct, pad
-from dyt_molecules.tokens import END, PAD, START, UNKNOWN, Vocabulary, split
+from dyt_molecules.data.datamodule import pad
+from dyt_molecules.data.structures import distinct
+from dyt_molecules.data.tokens import END, LONGEST, PAD, START, UNKNOWN, Vocabulary, split
+from dyt_molecules.reference import rmse_of_mean
 
 ALKANES = [f"{'C' * length},{length}" for length in range(1, 21)]
 
@@ -82,8 +84,9 @@ def test_batches_are_padded_and_properties_are_in_standard_deviations(nci):
     assert padded.tolist() == [[START, END, PAD], [START, 5, END]]
 
 
-def test_baselines(nci):
-    assert nci.rmse_of_mean() == pytest.approx(1.0, abs=0.2)
+def test_reference_scores(nci):
+    assert rmse_of_mean(nci) == pytest.approx(1.0, abs=0.2)
+    assert properties.reference_score(task(), nci) == rmse_of_mean(nci)
     assert 2.0 < smiles.reference_score(task(), nci) < 3.0
 
 

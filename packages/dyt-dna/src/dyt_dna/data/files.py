@@ -1,0 +1,39 @@
+"""The files of each data set. No torch, no reader of sequences."""
+
+from pathlib import Path
+
+from dyt_bench.plugin.fetch import need
+from dyt_bench.plugin.files import files_below, package_file
+
+GENOMES = {".fa", ".fasta", ".fna", ".gb", ".gbk", ".gz"}
+RAGOUT = "usr/share/doc/ragout/examples"  # the folder of genomes in Debian's package
+
+# Species -> one genome of it. Strains of a species share most of their sequence, so a second genome
+# would contain what is held out of the first.
+SPECIES = {
+    "E. coli": "E.Coli/references/MG1655-K12.fasta.gz",
+    "H. pylori": "H.Pylori/references/G27.fasta.gz",
+    "S. aureus": "S.Aureus/references/N315.fasta.gz",
+    "V. cholerae": "V.Cholerae/references/O1_biovar.fasta.gz",
+}
+
+
+def chloroplast(path: Path | None) -> list[Path]:
+    return [package_file("dyt_dna", "genome/NC_000932.gb")]
+
+
+def folder(path: Path | None) -> list[Path]:
+    return files_below(path, GENOMES, "GENOME.fa or GENOME.gb, gzipped or not")
+
+
+def hg38(path: Path | None) -> list[Path]:
+    return files_below(path, GENOMES | {".bed"}, "hg38.fa and, for its split, SEQUENCES.bed")
+
+
+def bacteria(path: Path | None) -> list[Path]:
+    """Files of the data sets "bacteria" and "species", which share one download."""
+    return need("dna/bacteria", SPECIES.values(), system=[Path("/") / RAGOUT])
+
+
+def classes(path: Path | None) -> list[Path]:
+    return files_below(path, {".txt"}, "train/CLASS/SEQUENCE.txt and test/CLASS/SEQUENCE.txt")

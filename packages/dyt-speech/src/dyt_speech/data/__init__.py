@@ -1,0 +1,1 @@
+"""Files of the data sets, their decoding and splits, and the batches made of them."""

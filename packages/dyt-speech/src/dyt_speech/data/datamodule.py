@@ -1,0 +1,213 @@
+"""The data module: windows of one length, or crops of whole utterances as in the paper."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, at_most
+from dyt_bench.plugin.domain import DataError, TrainingPreset
+from dyt_bench.plugin.task import Task
+from dyt_speech.data.audio import SAMPLE_RATE, Decoded, Recording, Samples, decode_all
+from dyt_speech.data.files import recordings_of
+from dyt_speech.data.splits import SPLITS
+
+# Seconds between the starts of two windows. In training not a multiple of the model's 20 ms frame:
+# on a grid of 100 ms every frame recurred unchanged, and the model memorised it.
+TRAIN_HOP = 0.017
+VAL_HOP = 1.0
+VAL_WINDOWS = 128  # at most, so that validating on hours of speech takes seconds
+
+
+def waveform(samples: Samples, first: int, length: int) -> Tensor:
+    """(length,) float32 of zero mean and unit variance, as wav2vec 2.0's feature extractor does."""
+    wave = torch.from_numpy(samples[first : first + length].astype(np.float32)) / 2**15
+    return (wave - wave.mean()) / (wave.var(correction=0) + 1e-7).sqrt()
+
+
+class Windows(Dataset[Tensor]):
+    """Every whole window of ``seconds`` that starts at a multiple of ``hop`` seconds."""
+
+    def __init__(
+        self, samples: Samples, recordings: Sequence[Recording], *, seconds: float, hop: float
+    ) -> None:
+        self.samples, self.recordings = samples, recordings
+        self.length, self.hop = round(seconds * SAMPLE_RATE), round(hop * SAMPLE_RATE)
+        counts = (recording.windows(self.length, self.hop) for recording in recordings)
+        # The first window of each recording, and finally the number of windows.
+        self.firsts = [0, *accumulate(counts)]
+
+    def __len__(self) -> int:
+        return self.firsts[-1]
+
+    def place(self, index: int) -> tuple[Recording, int]:
+        """The recording of window ``index``, and the window's first sample."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        which = bisect_right(self.firsts, index) - 1
+        recording = self.recordings[which]
+        return recording, recording.first + (index - self.firsts[which]) * self.hop
+
+    def __getitem__(self, index: int) -> Tensor:
+        return waveform(self.samples, self.place(index)[1], self.length)
+
+
+class Crops(Dataset[Tensor]):
+    """Any part of the recordings, indexed by its first sample and its length."""
+
+    def __init__(self, samples: Samples, recordings: Sequence[Recording]) -> None:
+        self.samples, self.recordings = samples, recordings
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def __getitem__(self, crop: tuple[int, int]) -> Tensor:
+        return waveform(self.samples, *crop)
+
+
+class CropBatches(ShuffledBatches):
+    """Batches of crops of one length, one crop of each recording; similar lengths go together.
+
+    A crop is as long as the shortest recording of its batch, and at most ``longest`` samples.
+    With a seed, crops start anywhere, batches are shuffled each epoch, and the last recordings,
+    which fill no batch, are dropped. Without one, crops start where the recording does.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        batch_size: int,
+        longest: int,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(len(recordings), batch_size, seed or 0)
+        self.recordings, self.longest, self.shuffled = recordings, longest, seed is not None
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.samples, self.batch_size)
+        return whole + (rest > 0 and not self.shuffled)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:  # type: ignore[override]
+        random = np.random.default_rng([self.seed, self.epoch])
+        first = self.first
+        self.seek(self.epoch + 1, 0)
+        everything, batches = np.arange(self.samples), np.arange(len(self))
+        starts = np.zeros(self.samples)  # share of the possible starting points
+        if self.shuffled:
+            random.shuffle(everything)
+            random.shuffle(batches)
+            starts = random.random(self.samples)
+        # Sorting is stable: recordings longer than a crop stay shuffled.
+        order = sorted(everything.tolist(), key=self._most)
+        for number in batches[first:].tolist():
+            chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
+            length = min(map(self._most, chosen))
+            yield [(self._start(index, length, starts[index]), length) for index in chosen]
+
+    def _most(self, index: int) -> int:
+        return min(self.recordings[index].length, self.longest)
+
+    def _start(self, index: int, length: int, share: float) -> int:
+        recording = self.recordings[index]
+        return recording.first + int(share * (recording.length - length + 1))
+
+
+class SpeechData(SeededDataModule):
+    """Batches (B, samples) of waveforms at 16 kHz; no recording is on both sides of the split.
+
+    Reads two options of the preset: ``seconds``, the longest that a sample lasts, and
+    ``shortest``; shorter recordings are left out. If the two are equal, samples are windows of
+    that length. Otherwise they are crops of whole recordings, one of each per epoch.
+
+    Raises:
+        DataError: fewer than two recordings are long enough, or one side of the split is empty.
+    """
+
+    def __init__(self, decoded: Decoded, task: Task, preset: TrainingPreset) -> None:
+        self.seconds = float(preset.options["seconds"])
+        shortest = float(preset.options["shortest"])
+        self.samples = decoded.samples
+        usable = {
+            recording.path: recording
+            for recording in decoded.recordings
+            if recording.length >= shortest * SAMPLE_RATE
+        }
+        self.left_out = len(decoded.recordings) - len(usable)
+        if len(usable) < 2:
+            raise DataError(
+                f"{task.path or task.dataset}: {len(usable)} of {len(decoded.recordings)} "
+                f"recordings last {shortest:g} s or more; at least two must, one of them to "
+                "validate on"
+            )
+        self._report_unused(decoded, shortest)
+        split = SPLITS[task.dataset]
+        train, val = ([usable[path] for path in side] for side in split.sides(list(usable)))
+        if not train or not val:
+            raise DataError(
+                f"{task.path or task.dataset}: of {len(usable)} recordings {len(train)} are to "
+                f"train on and {len(val)} to validate on; at least one of each is needed"
+            )
+        self.labelled = [(recording, split.label(recording.path)) for recording in (*train, *val)]
+        self.cropped = shortest < self.seconds
+        super().__init__(
+            *(self._cropped(train, val, task) if self.cropped else self._windows(train, val, task)),
+            batch_size=task.batch_size,
+            seed=task.seed,
+        )
+
+    def _report_unused(self, decoded: Decoded, shortest: float) -> None:
+        """Print how many recordings are not used, and name the empty ones."""
+        if self.left_out:
+            print(
+                f"{self.left_out} of {len(decoded.recordings)} recordings last less than "
+                f"{shortest:g} s and are left out"
+            )
+        for recording in decoded.recordings:
+            if not recording.length:
+                print(f"{recording.path} is empty")
+
+    def _windows(
+        self, train: list[Recording], val: list[Recording], task: Task
+    ) -> tuple[Dataset[Any], Dataset[Any]]:
+        windows = Windows(self.samples, train, seconds=self.seconds, hop=TRAIN_HOP)
+        held_out = Windows(self.samples, val, seconds=self.seconds, hop=VAL_HOP)
+        return at_most(windows, task.train_samples), at_most(held_out, VAL_WINDOWS)
+
+    def _cropped(
+        self, train: list[Recording], val: list[Recording], task: Task
+    ) -> tuple[Dataset[Any], Dataset[Any]]:
+        chosen = at_most(cast(Dataset[Any], train), task.train_samples)
+        crops = Crops(self.samples, [chosen[i] for i in range(len(cast(Sequence[Any], chosen)))])
+        return crops, Crops(self.samples, val)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        if not self.cropped:
+            return super().train_dataloader()
+        return self._crop_loader(self.train, self.seed)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._crop_loader(self.val) if self.cropped else super().val_dataloader()
+
+    def _crop_loader(self, crops: Dataset[Any], seed: int | None = None) -> DataLoader[Any]:
+        recordings = cast(Crops, crops).recordings
+        longest = round(self.seconds * SAMPLE_RATE)
+        return DataLoader(
+            crops,
+            batch_sampler=CropBatches(recordings, self.batch_size, longest, seed),
+            generator=torch.Generator(),  # not the global one, from which training draws masks
+        )
+
+
+def build_data(task: Task, files: Iterable[Path], preset: TrainingPreset) -> SpeechData:
+    """The data module of ``task.dataset``, decoded from ``files``.
+
+    Raises:
+        DataError: a file is not audio or is damaged, or too few of them are long enough.
+    """
+    return SpeechData(decode_all(recordings_of(files)), task, preset)

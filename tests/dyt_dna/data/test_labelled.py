@@ -1,0 +1,101 @@
+"""Labelled sequences: how folders and species are read, kept, cut and refused."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.task import Task
+from dyt_dna import domain
+from dyt_dna.data import labelled
+from dyt_dna.data.datamodule import LabelledData
+from dyt_dna.data.files import SPECIES
+
+Build = Callable[..., LabelledData]
+
+
+def test_folder_is_read_as_it_lies(folder: Path, data_of: Build) -> None:
+    data = data_of(folder)
+    assert data.labelled.names == ["enhancer", "random"]
+    assert (len(data.train), len(data.val)) == (80, 20)
+    assert data.length == 99
+    tokens, label = data.val[10]
+    assert label == 1
+    text = (folder / "test" / "random" / "0.txt").read_text()
+    assert "".join("ACGTN"[t] for t in tokens) == text + "N" * (99 - len(text))
+
+
+def test_many_files_are_read_once(
+    folder: Path, data_of: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = data_of(folder)
+    monkeypatch.setenv("DYT_BENCH_DATA", str(folder / "cache"))
+    monkeypatch.setattr(labelled, "_KEEP_FROM", 0)
+    data_of(folder)
+    monkeypatch.delattr(labelled, "_parse")
+    again = data_of(folder)
+    for split in ("train", "val"):
+        for ours, theirs in zip(getattr(direct, split), getattr(again, split), strict=True):
+            assert all(map(torch.equal, ours, theirs))
+
+
+def test_long_sequences_are_cut_and_counted(
+    folder: Path,
+    data_of: Build,
+    sequence: Callable[..., str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (folder / "train" / "random" / "long.txt").write_text(sequence(0, 3000))
+    assert data_of(folder).length == 1024
+    assert "1 sequences are cut after 1024 bases" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("train/random/bad.txt", "ACGT\nAC-T", "bad.txt has '-' at base 7, which is no nucl"),
+        ("test/random/bad.txt", " \n", "bad.txt is empty"),
+        ("test/new/bad.txt", "ACGT", "class 'new' is in test, but not in train"),
+        ("dev/random/bad.txt", "ACGT", "bad.txt: expected train/CLASS/SEQUENCE.txt"),
+    ],
+)
+def test_bad_files_are_named(
+    folder: Path, data_of: Build, file: str, text: str, message: str
+) -> None:
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text(text)
+    with pytest.raises(DataError, match=message):
+        data_of(folder)
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(
+    folder: Path, data_of: Build, unwritable_cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelled, "_KEEP_FROM", 0)
+    for number in range(20):
+        (folder / "train" / "random" / f"long{number}.txt").write_text("ACGT" * 500)
+    with pytest.raises(DataError, match=unwritable_cache):
+        data_of(folder)
+
+
+def test_species_are_read_and_classified_by_gc_content(
+    tmp_path: Path,
+    labelled_task: Task,
+    data_of: Build,
+    sequence: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path))
+    monkeypatch.setattr("dyt_dna.data.files.RAGOUT", "nowhere")
+    for number, file in enumerate(SPECIES.values()):
+        path = tmp_path / "dna/bacteria" / file
+        path.parent.mkdir(parents=True)
+        with gzip.open(path, "wt") as text:
+            text.write(f">s\n{sequence(number, 20_000, (1, number + 1, number + 1, 1))}\n")
+    data = data_of(None, dataset="species", model="caduceus")
+    assert data.length == 256
+    assert sorted({int(label) for _, label in data.val}) == [0, 1, 2, 3]
+    assert domain.reference_score(labelled_task, data) < 1

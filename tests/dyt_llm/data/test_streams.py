@@ -1,0 +1,158 @@
+"""Streams of tokens: tokenizers, derived files, and text read from the disk."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.fetch import fetched_folder
+from dyt_bench.plugin.task import Task
+from dyt_llm import domain
+from dyt_llm.data import streams
+from dyt_llm.data.datamodule import build_data
+from dyt_llm.data.files import GPT2_FILES
+from dyt_llm.data.tokens import trained
+
+MakeTask = Callable[..., Task]
+
+
+def letters(folder: Path, count: int) -> Path:
+    """Files a.txt, b.txt, ... that each repeat the letter of their name."""
+    for letter in map(chr, range(ord("a"), ord("a") + count)):
+        (folder / f"{letter}.txt").write_text(letter * 4000)
+    return folder
+
+
+def pairs(folder: Path, count: int) -> list[Path]:
+    """Files a.txt, b.txt, ... of numbered pairs of the letter of their name."""
+    for file in letters(folder, count).iterdir():
+        file.write_text("".join(f"{2 * file.stem} {n}\n" for n in range(1000)))
+    return sorted(folder.iterdir())
+
+
+def test_the_tokenizer_is_trained_on_the_training_files_only(
+    tmp_path: Path, task: MakeTask
+) -> None:
+    data = build_data(task("stdlib-bpe"), pairs(tmp_path, 12))
+    vocabulary = data.codec.tokenizer.get_vocab()
+    text = data.codec.decode(data.held_out.stream.tolist())
+    held_out = {letter for letter in "abcdefghijkl" if 2 * letter in text}
+    assert 0 < len(held_out) < 12
+    assert sum(2 * letter in vocabulary for letter in "abcdefghijkl") == 12 - len(held_out)
+    assert all(2 * letter not in vocabulary for letter in held_out)
+
+
+def test_tokens_stand_for_the_bytes_of_the_text(task: MakeTask) -> None:
+    files = domain.datasets["stdlib-bpe"].files(None)[:12]
+    data = build_data(task("stdlib-bpe"), files)
+    token_bytes = data.codec.token_bytes
+    assert len(token_bytes) == 1024
+    streams = data.train.stream, data.held_out.stream
+    newlines = len(files)  # one after each file
+    size = sum(file.stat().st_size for file in files) + newlines
+    assert sum(int(token_bytes[stream.long()].sum()) for stream in streams) == size
+    text = data.codec.decode(data.train.stream.tolist())
+    assert files[0].read_text() in text
+
+
+def test_tokens_are_made_once_and_again_when_a_file_changes(
+    tmp_path: Path, task: MakeTask, cache: Path
+) -> None:
+    def kept() -> set[Path]:
+        return {path for path in (cache / "derived" / "llm").glob("bpe-*") if path.is_dir()}
+
+    files = pairs(tmp_path, 12)
+    first, before = build_data(task("stdlib-bpe"), files), kept()
+    again = build_data(task("stdlib-bpe"), files)
+    assert kept() == before
+    assert torch.equal(first.train.stream.long(), again.train.stream.long())
+    files[0].write_text(files[1].read_text())
+    build_data(task("stdlib-bpe"), files)
+    assert len(kept()) == len(before) + 1
+    assert not list((cache / "derived" / "llm").glob("*.partial"))
+
+
+@pytest.mark.parametrize("dataset", ["stdlib-bpe", "folder"])
+def test_a_cache_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path,
+    task: MakeTask,
+    unwritable_cache: str,
+    monkeypatch: pytest.MonkeyPatch,
+    dataset: str,
+) -> None:
+    monkeypatch.setattr(streams, "IN_MEMORY", 0)
+    with pytest.raises(DataError, match=unwritable_cache):
+        build_data(task(dataset), sorted(letters(tmp_path, 12).glob("*.txt")))
+
+
+def test_text_that_does_not_fit_is_read_from_the_disk(
+    tmp_path: Path, task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = task("folder", path=letters(tmp_path, 12))
+    whole = domain.build_data(folder)
+    monkeypatch.setattr(streams, "IN_MEMORY", 0)
+    mapped = domain.build_data(folder)
+    assert torch.equal(whole.train.stream, mapped.train.stream)
+    assert torch.equal(whole.val_windows(), mapped.val_windows())
+
+
+def rows(folder: Path, count: int = 300) -> None:
+    lines = (json.dumps({"text": f"The {n}th document of many, naïve. " * 9}) for n in range(count))
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+
+
+def test_a_corpus_is_read_in_the_tokens_of_its_tokenizer(tmp_path: Path, task: MakeTask) -> None:
+    rows(tmp_path)
+    trained(["The document of many"], tmp_path / "tokenizer.json")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    data = domain.build_data(task("corpus", path=tmp_path))
+    end = tokenizer.token_to_id("<|endoftext|>")
+    streams = [data.train.stream.long(), data.held_out.stream.long()]
+    assert [int((stream == end).sum()) for stream in streams] == [297, 3]
+    assert data.codec.token_bytes[end] == 0
+    assert data.codec.token_bytes[torch.cat(streams)].sum() == sum(
+        len((f"The {n}th document of many, naïve. " * 9).encode()) for n in range(300)
+    )
+
+
+def test_a_corpus_without_a_tokenizer_takes_gpt2s(
+    tmp_path: Path, task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows(tmp_path)
+    with pytest.raises(DataError, match="dyt-bench data fetch llm/stdlib-gpt2"):
+        domain.datasets["corpus"].files(tmp_path)
+    monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path / "cache"))
+    folder = fetched_folder("llm/stdlib-gpt2")
+    folder.mkdir(parents=True)
+    # GPT-2's two files, for a vocabulary of bytes alone.
+    tokenizer = trained([""], tmp_path / "bytes.json").tokenizer
+    vocabulary = {**tokenizer.get_vocab(), "<|endoftext|>": 256}
+    (folder / GPT2_FILES[0]).write_text(json.dumps(vocabulary))
+    (folder / GPT2_FILES[1]).write_text("#version: 0.2\n")
+    data = domain.build_data(task("corpus", path=tmp_path))
+    assert "naïve" in data.codec.decode(data.train.stream.tolist())
+    assert int((data.held_out.stream.long() == 256).sum()) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("{}", "is no tokenizer"), (None, "not a byte-level BPE")]
+)
+def test_a_tokenizer_that_is_none_is_named(
+    content: str | None, said: str, tmp_path: Path, task: MakeTask
+) -> None:
+    rows(tmp_path)
+    file = tmp_path / "tokenizer.json"
+    if content is None:
+        from tokenizers.models import WordLevel
+
+        Tokenizer(WordLevel({"a": 0}, unk_token="a")).save(str(file))
+    else:
+        file.write_text(content)
+    with pytest.raises(DataError, match=said):
+        domain.build_data(task("corpus", path=tmp_path))

@@ -1,0 +1,1 @@
+"""Files of the data sets, their readers, and the batches made of them."""
