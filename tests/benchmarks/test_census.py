@@ -57,7 +57,7 @@ TRANSFORMERS = [
     "glm4",
     "gpt2",
     "gpt_neox",
-    "granite_docling_vision",  # views what its norm hands on
+    "granite_docling_vision",  # calls view on the output of its norm
     "hy_v4",  # a norm that returns 1/rms
     "kimi_linear",
     "llama",
