@@ -199,7 +199,7 @@ def untold_norm(says, _):
         def forward(self, x):
             raise NotImplementedError
 
-    with pytest.raises(ValueError, match="stay behind") as error:
+    with pytest.raises(ValueError, match="left behind") as error:
         dyt.convert(nn.Sequential(Variant(), nn.LayerNorm(2)), "dyt")
     return str(error.value)
 

@@ -48,7 +48,7 @@ class OnePlusWeight(OwnRMSNorm):
 
 
 class KernelNorm(OwnRMSNorm):
-    """Runs nowhere: nobody can tell what it computes."""
+    """Runs nowhere: what it computes cannot be observed."""
 
     def forward(self, x):
         raise RuntimeError("needs a GPU")
@@ -294,11 +294,11 @@ def test_convert_ln_to_dyt_takes_layer_norms_only():
     assert isinstance(model.norm2, nn.RMSNorm)
 
 
-def test_strict_refuses_to_leave_a_norm_nobody_can_tell():
+def test_strict_refuses_to_leave_an_unknown_norm():
     def model():
         return nn.Sequential(nn.LayerNorm(4), KernelNorm(4))
 
-    with pytest.raises(ValueError, match=r"norms would stay behind: 1 \(KernelNorm\): what it"):
+    with pytest.raises(ValueError, match=r"norms would be left behind: 1 \(KernelNorm\): what it"):
         dyt.convert(model())
     layers = dyt.Recipe("layers", lambda site: 1, "this test", takes=lambda s: s.kind == "layer")
     for leave in ({"exclude": "1"}, {"include": "0"}, {"strict": False}, {"recipe": layers}):

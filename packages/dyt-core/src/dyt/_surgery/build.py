@@ -31,14 +31,14 @@ def target(to: str | Build, alpha: object, recipe: object) -> Build:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a new parameter goes."""
+    """Device and dtype of a new parameter."""
 
     device: torch.device
     dtype: torch.dtype
 
 
 def _place(model: nn.Module, site: NormSite) -> _Place:
-    """That of the norm's own parameter, else of the nearest module around that has any."""
+    """Those of the norm's own parameter, else of the nearest module around that has any."""
     names = site.name.split(".")
     around = [model.get_submodule(".".join(names[:depth])) for depth in range(len(names), -1, -1)]
     for module in around if site.name else [model]:
@@ -54,7 +54,7 @@ def build_all(
     build: Build,
     alpha_init_value: float | Callable[[NormSite], float] | None,
 ) -> tuple[dict[nn.Module, nn.Module], dict[NormSite, str]]:
-    """A layer for each site, and for those where that failed, why."""
+    """The layer of each site, and for sites where building it failed, the reason."""
     built: dict[nn.Module, nn.Module] = {}
     failed: dict[NormSite, str] = {}
     shared: dict[Tensor, nn.Parameter] = {}  # old parameter -> new
@@ -65,8 +65,8 @@ def build_all(
             options["alpha_init_value"] = _checked_alpha(alpha, site)
         try:
             new = build(site.normalized_shape, **options)
-            _hand_on(site, new, shared)
-        except Exception as error:  # whatever a stranger's class raises is told with its site
+            _copy_values(site, new, shared)
+        except Exception as error:  # third-party code: whatever it raises is reported by site
             failed[site] = f"{type(error).__name__}: {error}"
             continue
         built[site.module] = _finish(model, site, new)
@@ -94,8 +94,8 @@ def _checked_alpha(alpha: float, site: NormSite) -> float:
     return float(alpha)
 
 
-def _hand_on(site: NormSite, new: nn.Module, shared: dict[Tensor, nn.Parameter]) -> None:
-    """Give ``new`` the old norm's values, sharing and ``requires_grad``."""
+def _copy_values(site: NormSite, new: nn.Module, shared: dict[Tensor, nn.Parameter]) -> None:
+    """Give ``new`` the old norm's values, its shared parameters and its ``requires_grad``."""
     if isinstance(new, nn.Identity):
         return
     if isinstance(new, LayerNorm | RMSNorm) and site.channels_last:
@@ -108,9 +108,9 @@ def _hand_on(site: NormSite, new: nn.Module, shared: dict[Tensor, nn.Parameter])
     ):
         fresh = getattr(new, name, None)
         if not isinstance(fresh, nn.Parameter):
-            continue  # an RMSNorm has no bias, a class of one's own may have no weight
+            continue  # an RMSNorm has no bias, a third-party class may have no weight
         if old is None:
-            setattr(new, name, None)  # a norm with a bias alone
+            setattr(new, name, None)  # a norm with a bias only
             continue
         if old in shared:
             setattr(new, name, shared[old])
@@ -126,12 +126,12 @@ def _hand_on(site: NormSite, new: nn.Module, shared: dict[Tensor, nn.Parameter])
 
 
 def _finish(model: nn.Module, site: NormSite, new: nn.Module) -> nn.Module:
-    """The layer with the norm's activation, in its mode, fit for the parents it goes to."""
+    """The layer in the norm's mode, with its activation, and ready for its parents."""
     new.train(site.module.training)
     parents = [model.get_submodule(name.rpartition(".")[0]) for name in site.names if name]
     if any(isinstance(parent, nn.TransformerEncoderLayer) for parent in parents):
-        # In eval mode it would hand its norms' weights to a fused kernel if both had one eps.
-        # NaN equals nothing, so it calls them instead.
+        # In eval mode it passes its norms' weights to a fused kernel if both norms have the same
+        # eps. NaN equals nothing, so it calls the layers instead.
         new.__dict__.setdefault("eps", math.nan)
     if site.activation:
         kept = [(name, site.module.get_submodule(name)) for name in site.activation]

@@ -50,8 +50,8 @@ constexpr int64_t LONG_RUN = 32;
 // that are in the caches for that reason: there it was slower (measured on two cores of a server).
 constexpr int64_t LARGE_Y = 6 << 20, LARGE_DX = 3 << 19, FRESH = 32 << 20;
 // How many elements ahead the loops prefetch. The processor's own prefetching starts again at every
-// page of each stream, and in a model only dy is in the caches: without this, backward took 1.4 to 3
-// times as long there.
+// page of each stream, and in a model only dy is in the caches: without this, backward took 1.4 to
+// 3 times as long there.
 constexpr int64_t AHEAD = 512;
 // Columns are repeated until a row has at least this many.
 constexpr int64_t SHORT_ROW = 128;
@@ -311,8 +311,8 @@ constexpr int DONE = 0, OUT_OF_MEMORY = 1;
 #pragma GCC visibility push(default)
 extern "C" {
 
-// Names of the functions, in the order of their codes, and of the instruction sets, narrowest first:
-// separated by spaces.
+// Names of the functions, in the order of their codes, and of the instruction sets, narrowest
+// first: separated by spaces.
 const char* dyt_functions() { return NAMES; }
 const char* dyt_levels() { return LEVEL_NAMES; }
 

@@ -164,8 +164,8 @@ struct Value {
   F f, df;
 };
 
-// 2 h / (1 + h^2) with h = n / 2q. Where a function saturates at 1, an error in h hardly changes the
-// result. So a short fit of h, weighted accordingly, is as accurate as a long fit of f; and the
+// 2 h / (1 + h^2) with h = n / 2q. Where a function saturates at 1, an error in h hardly changes
+// the result. So a short fit of h, weighted accordingly, is as accurate as a long fit of f; and the
 // result never exceeds 1.
 INLINE F doubled(F n, F q) { return n * q / fma(q, q, n * (n * 0.25f)); }
 
@@ -189,8 +189,8 @@ struct Same {
   INLINE F at(const Same& self, int64_t, int) { return self.value; }
 };
 
-// What is the same for all elements of a call: a copy, so that the compiler knows that no store to y
-// changes it.
+// What is the same for all elements of a call: a copy, so that the compiler knows that no store to
+// y changes it.
 struct Uniform {
   F alpha, shift;
   bool past_caches;

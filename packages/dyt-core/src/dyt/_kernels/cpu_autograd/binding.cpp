@@ -1,10 +1,10 @@
 // From Python to the kernels of kernels.cpp, and back through autograd, in one call each.
 //
-// Does the same as dyt/_ops.py and cpu/launcher.py, for the common cases. Within a model each line of
-// Python finds the caches cold and takes microseconds, more than a small layer's arithmetic. It is
-// compiled on the user's machine by binding.py, because the interface of autograd's nodes changes
-// with every release of PyTorch. It returns None for all that it leaves to Python: wrong arguments,
-// other layouts and dtypes, tensors that are more than their memory.
+// Does the same as dyt/_ops.py and cpu/launcher.py, for the common cases. Within a model each line
+// of Python finds the caches cold and takes microseconds, more than a small layer's arithmetic.
+// binding.py compiles this file on the user's machine, because the interface of autograd's nodes
+// changes with every release of PyTorch. It returns None for all that it leaves to Python: wrong
+// arguments, other layouts and dtypes, tensors that are more than their memory.
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
