@@ -1,6 +1,6 @@
-"""The ways to start that are compared, and a second implementation of `dyt.calibrate`'s start.
+"""The compared ways to start a model, and `dyt.calibrate`'s start with options to leave parts out.
 
-`dyt.calibrate` has no options for what turned out not to help; `Start` has them.
+`dyt.calibrate` itself has no options for what turned out not to help.
 """
 
 from collections.abc import Callable
@@ -14,23 +14,23 @@ from torch import Tensor, nn
 import dyt
 from dyt._surgery.convert import original
 from dyt._surgery.embedding import ScaledEmbedding
-from dyt_bench.plugin.task import Norm
+from dyt_bench.plugin.task import Variant
 
 Offset = Literal["none", "one", "channel"]
 
 
 @dataclass(frozen=True)
-class Start:
-    """How layers swapped in plainly are started; by default as `dyt.calibrate` does it."""
+class PartialCalibration:
+    """Starts layers that were swapped in plainly; by default exactly as `dyt.calibrate` does."""
 
-    embedding: bool = True  # bring the stream that embeddings start to unit variance
-    signs: bool = True  # half of them turned, where the head is tied to the embedding
-    alpha: bool = True  # target / rms of the input; else as it was, 0.5
-    # alpha times the rms; a layer without weight takes the alpha that fits best, in proportion.
+    embedding: bool = True  # scale embeddings so that the residual stream starts with unit variance
+    signs: bool = True  # turn the sign of half of the scales if the head is tied to the embedding
+    alpha: bool = True  # target / rms of the input; if False, it stays 0.5
+    # alpha times the rms. A layer without weight takes the alpha that fits best, times target / 0.5.
     target: float = 0.5
-    weight: bool = True  # one scalar, of least squares against the norm; else as it was
-    offset: Offset = "one"  # of the bias, likewise: one for all channels, or one for each
-    in_order: bool = True  # each layer with all before it started; else all from one pass
+    weight: bool = True  # one scalar, by least squares against the norm; if False, it stays 1
+    offset: Offset = "one"  # of the bias, likewise: one for all channels, or one a channel
+    in_order: bool = True  # each layer after all before it; if False, all from one pass
 
     @torch.no_grad()
     def __call__(self, module: LightningModule, data: LightningDataModule) -> None:
@@ -42,7 +42,7 @@ class Start:
             found = dyt.calibrate(module, [batch], goal="start", run=step)
         best = {module.get_submodule(fit.name): fit.alpha for fit in found.fits}
         for name, value in module.named_parameters():
-            if name in before:  # the embeddings' scales are new
+            if name in before:  # the embeddings' scales are not
                 value.copy_(before[name])
         for part in module.modules():
             if isinstance(part, ScaledEmbedding):
@@ -55,7 +55,7 @@ class Start:
                 self.set(layer, x, best[layer])
 
     def set(self, layer: nn.Module, x: Tensor, best: float) -> None:
-        """Start one layer by its input; the model for it is what its norm makes of that."""
+        """Start one layer from its input ``x``; the target of the fit is the norm's output."""
         assert isinstance(layer, dyt.PointwiseNorm)
         norm = original(layer)
         assert norm is not None
@@ -79,7 +79,7 @@ class Start:
 
 
 def inputs(module: LightningModule, batch: Any, layers: list[nn.Module]) -> dict[nn.Module, Tensor]:
-    """What each of ``layers`` is given in one pass in eval mode."""
+    """Layer -> its input in one pass in eval mode."""
     seen: dict[nn.Module, Tensor] = {}
     handles = [
         layer.register_forward_pre_hook(lambda layer, given: seen.update({layer: given[0]}))
@@ -97,7 +97,7 @@ def inputs(module: LightningModule, batch: Any, layers: list[nn.Module]) -> dict
 
 
 def step(module: LightningModule, batch: Any) -> object:
-    """A training step without a trainer to log to."""
+    """A training step without a Trainer to log to."""
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
     try:
         return module.training_step(batch, 0)
@@ -105,44 +105,50 @@ def step(module: LightningModule, batch: Any) -> object:
         del module.log
 
 
-NATIVE, PLAIN = Norm(), Norm(name="dyt")
-CALIBRATED = Norm(name="dyt", recipe="calibrated")
+NATIVE, PLAIN = Variant(), Variant(name="dyt")
+CALIBRATED = Variant(name="dyt", recipe="calibrated")
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One arm: native norms, or DyT started in some way."""
+class Start:
+    """One way to start a model: with its native norms, or with DyT started in some way."""
 
-    what: str  # for tables: what it is, or what it does otherwise than "calibrated"
-    norm: Norm = NATIVE
-    # Starts a module with DyT swapped in plainly; None: the norm above is all there is to it.
-    start: Callable[[LightningModule, LightningDataModule], None] | None = None
-    alpha_rate: float = 1.0  # alpha's learning rate, in units of the others'
-    models: tuple[str, ...] = ()  # the ones that have what is changed; empty: all
+    what: str  # for tables: what it is, or how it differs from "calibrated"
+    variant: Variant = NATIVE
+    # Starts a module into which DyT was swapped plainly; None: the variant's own start.
+    calibrate: Callable[[LightningModule, LightningDataModule], None] | None = None
+    alpha_rate: float = 1.0  # alpha's learning rate, as a multiple of the others'
+    models: tuple[str, ...] = ()  # those that have what is changed; empty: all
 
 
 BIASED = ("vit", "convnext", "wav2vec2", "hyena")  # their norms have weight and bias
-VARIANTS = {
-    "native": Variant("the model's own norms"),
-    "plain": Variant("DyT, alpha 0.5, nothing else", PLAIN),
-    "calibrated": Variant("DyT, started by `dyt.calibrate`", CALIBRATED),
-    "embedding-as-is": Variant(
-        "embeddings are not scaled", start=Start(embedding=False), models=("hyena", "llama")
+STARTS = {
+    "native": Start("the model's own norms"),
+    "plain": Start("DyT, alpha 0.5, nothing else", PLAIN),
+    "calibrated": Start("DyT, started by `dyt.calibrate`", CALIBRATED),
+    "embedding-as-is": Start(
+        "embeddings are not scaled",
+        calibrate=PartialCalibration(embedding=False),
+        models=("hyena", "llama"),
     ),
-    "signs-as-are": Variant(
-        "embeddings scaled, no sign turned", start=Start(signs=False), models=("hyena",)
+    "signs-as-are": Start(
+        "embeddings scaled, no sign turned",
+        calibrate=PartialCalibration(signs=False),
+        models=("hyena",),
     ),
-    "alpha-as-is": Variant("alpha stays 0.5", start=Start(alpha=False)),
-    "weight-as-is": Variant(
-        "weight stays 1, bias 0", start=Start(weight=False), models=(*BIASED, "llama")
+    "alpha-as-is": Start("alpha stays 0.5", calibrate=PartialCalibration(alpha=False)),
+    "weight-as-is": Start(
+        "weight stays 1, bias 0",
+        calibrate=PartialCalibration(weight=False),
+        models=(*BIASED, "llama"),
     ),
-    "no-offset": Variant("bias stays 0", start=Start(offset="none"), models=BIASED),
-    "channel-offset": Variant(
-        "a bias for each channel", start=Start(offset="channel"), models=BIASED
+    "no-offset": Start("bias stays 0", calibrate=PartialCalibration(offset="none"), models=BIASED),
+    "channel-offset": Start(
+        "a bias for each channel", calibrate=PartialCalibration(offset="channel"), models=BIASED
     ),
-    "one-pass": Variant("all layers from one pass", start=Start(in_order=False)),
-    "target-0.25": Variant("alpha 0.25 / rms", start=Start(target=0.25)),
-    "target-1": Variant("alpha 1 / rms", start=Start(target=1.0)),
-    "alpha-rate-0.1": Variant("alpha learns at 0.1 of the rate", CALIBRATED, alpha_rate=0.1),
-    "alpha-rate-10": Variant("alpha learns at 10 times the rate", CALIBRATED, alpha_rate=10.0),
+    "one-pass": Start("all layers from one pass", calibrate=PartialCalibration(in_order=False)),
+    "target-0.25": Start("alpha 0.25 / rms", calibrate=PartialCalibration(target=0.25)),
+    "target-1": Start("alpha 1 / rms", calibrate=PartialCalibration(target=1.0)),
+    "alpha-rate-0.1": Start("alpha learns at 0.1 of the rate", CALIBRATED, alpha_rate=0.1),
+    "alpha-rate-10": Start("alpha learns at 10 times the rate", CALIBRATED, alpha_rate=10.0),
 }
