@@ -1,5 +1,6 @@
 """The front door: `nox -l` lists what can be done, each session sets itself up."""
 
+import os
 import shutil
 import tomllib
 from pathlib import Path
@@ -93,7 +94,7 @@ def new_domain(session: nox.Session) -> None:
 def kernels(session: nox.Session) -> None:
     """Time the layers alone against norms and against copying memory; after --: --gate, --cold."""
     install_packages(session)
-    session.run("python", "benchmarks/kernels/bench_modules.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.kernels", *session.posargs)
 
 
 @nox.session
@@ -114,7 +115,7 @@ def pretrained(session: nox.Session) -> None:
 def census(session: nox.Session) -> None:
     """Swap the norms of every architecture of three libraries and run it: half an hour and more."""
     install_packages(session)
-    session.run("python", "benchmarks/census/census.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.census", *session.posargs)
 
 
 @nox.session
@@ -147,10 +148,13 @@ def tests_browser(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting with ruff."""
-    install(session, "ruff")
+    """Check style and formatting with ruff, and who imports whom with import-linter."""
+    install(session, "ruff", "import-linter")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    # Imports are read, not executed: the sources are enough.
+    session.env["PYTHONPATH"] = os.pathsep.join(f"{package}/src" for package in PACKAGES)
+    session.run("lint-imports", "--no-cache")
 
 
 @nox.session

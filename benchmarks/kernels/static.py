@@ -1,7 +1,7 @@
-"""Read the Triton kernels' machine code, compiled here for GPUs that are elsewhere.
+"""Read the Triton kernels' machine code, compiled for GPUs that this machine need not have.
 
-For each target the figures that decide whether an element-wise kernel keeps up with memory:
-instructions an element in the main loop, registers, spills, and whether accesses are 128 bits
+Shows for each target the figures that decide whether an element-wise kernel keeps up with memory:
+instructions per element in the main loop, registers, spills, and whether accesses are 128 bits
 wide. Compiling needs no GPU; the disassemblers come with Triton.
 """
 
@@ -40,11 +40,11 @@ INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(.
 
 @dataclass(frozen=True)
 class Figures:
-    """What the machine code says; the loop is the main one, without masks in it."""
+    """Figures of the machine code; the loop is the main one, which has no masks."""
 
     registers: int
     spills: int  # bytes of stack plus instructions that reach it
-    per_element: float  # instructions in the loop, an element
+    per_element: float  # instructions in the loop, per element
     special: float  # of those, the ones for the special function unit (exp2, reciprocal)
     wide_share: float  # of the loop's bytes, those in accesses of 128 bits
     waits: int  # barriers and shuffles in the loop
@@ -73,7 +73,7 @@ class Case:
 
 
 def build(case: Case) -> Any:
-    """The kernel, compiled from the present source whatever Triton's cache holds."""
+    """The kernel, compiled from the present sources and not taken from Triton's cache."""
     gpu, tile = TARGETS[case.target], case.tile
     kernel = getattr(device, f"{case.direction}_kernel")
     slots = (tile.block_n - 1) // case.per_parameter + 2

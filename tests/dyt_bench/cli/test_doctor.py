@@ -32,7 +32,7 @@ def findings(tiny, tmp_path_factory):
     module.domain = Crooked()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "crooked", module)
-        found.plugin("crooked").warnings.append("importing it took 30.0 s")
+        found.loaded("crooked").warnings.append("importing it took 30.0 s")
     workspace = Workspace(tmp_path_factory.mktemp("doctor") / "not" / "there")
     sections = examine(found, workspace, None)
     assert not workspace.folder.exists()

@@ -1,4 +1,4 @@
-"""Entry points: ours are found, and what is wrong with a stranger's is said."""
+"""Domains are found by their entry points, and what is wrong with a third-party one is reported."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from dyt_bench.discovery import domains as registry
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.domain import ENTRY_POINT_GROUP, Dataset, Domain, Metric, Model
 
-# A plugin's source, but for what is wrong with it.
+# The source of a plug-in that works.
 HEALTHY = """
 from dyt_tiny import Tiny
 class Messy(Tiny):
@@ -63,7 +63,7 @@ def install(monkeypatch):
     return installed
 
 
-def test_our_five_domains_are_found_like_a_strangers():
+def test_our_five_domains_are_found_as_third_party_ones_are():
     found = registry.discover()
     assert set(found.domains) >= {"diffusion", "dna", "llm", "speech", "vision"}
     assert not found.broken
@@ -74,7 +74,7 @@ def test_a_domain_is_imported_when_it_is_asked_for(install):
     found = install(("bad", {}), ("good", Good()))
     assert found.names == ["bad", "good"]
     assert found.domain("good").name == "good"
-    assert list(found._plugins) == ["good"]
+    assert list(found._loaded) == ["good"]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_broken_plugin_is_reported_and_the_rest_load(install, change, problem)
 
 
 @pytest.mark.parametrize(
-    ("version", "told"),
+    ("version", "message"),
     [
         (
             3,
@@ -113,13 +113,15 @@ def test_a_broken_plugin_is_reported_and_the_rest_load(install, change, problem)
         ("2", "must have a whole number as its api_version, got '2'"),
     ],
 )
-def test_a_plugin_for_another_contract_is_told_what_to_do(install, monkeypatch, version, told):
+def test_a_plugin_for_another_contract_is_reported_with_the_fix(
+    install, monkeypatch, version, message
+):
     monkeypatch.setattr(registry, "OLDEST_API_VERSION", 2)
     monkeypatch.setattr(registry, "API_VERSION", 2)
     bad = type("Bad", (Good,), {"name": "bad", "api_version": version})()
     good = type("Now", (Good,), {"api_version": 2})()
     found = install(("bad", bad), ("good", good))
-    assert told in found.broken["bad"]
+    assert message in found.broken["bad"]
     assert list(found.domains) == ["good"]
 
 
@@ -140,9 +142,9 @@ def test_a_name_that_two_distributions_declare_is_neithers(plant):
     plant("dyt_one", "raise RuntimeError('not imported')", domain="twice")
     plant("dyt_two", "raise RuntimeError('not imported')", domain="twice")
     found = registry.discover()
-    told = found.broken["twice"]
-    assert "dyt-one 1.0 (dyt_one:domain)" in told
-    assert "dyt-two 1.0 (dyt_two:domain)" in told
+    problem = found.broken["twice"]
+    assert "dyt-one 1.0 (dyt_one:domain)" in problem
+    assert "dyt-two 1.0 (dyt_two:domain)" in problem
     assert "vision" in found.domains
 
 

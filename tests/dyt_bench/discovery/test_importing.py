@@ -37,7 +37,7 @@ def test_an_exception_is_told_with_its_place(imported, source, told):
     assert f"importing dyt_odd:domain {told}" in outcome.problem
     line = len(source.splitlines())
     assert f"dyt_odd.py, line {line})" in outcome.problem
-    assert outcome.problem.endswith(": mend dyt-odd 1.0, or uninstall it")
+    assert outcome.problem.endswith(": fix dyt-odd 1.0, or uninstall it")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_an_import_that_hangs_is_given_up(imported, monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(importing, "release", release, raising=False)
     outcome = imported("from dyt_bench.discovery import importing\nimporting.release.wait()")
-    assert "did not end within 0.05 s: mend dyt-odd 1.0" in outcome.problem
+    assert "did not end within 0.05 s: fix dyt-odd 1.0" in outcome.problem
     release.set()
     for thread in threading.enumerate():
         if thread.name == "import dyt_odd:domain":

@@ -180,6 +180,20 @@ def test_runs_that_saw_other_batches_are_not_paired(record, found):
     assert standings_of(records, found) == []
 
 
+def test_runs_of_two_device_classes_are_not_paired(record, found):
+    records = [record("native", 0, [0.1, 0.9], device="cpu")]
+    records.append(record("dyt", 0, [0.1, 0.9], device="NVIDIA H200"))
+    assert standings_of(records, found) == []
+    pair = [record(variant, 1, [0.1, 0.9], device="cpu") for variant in ("native", "dyt")]
+    assert standings_of(pair, found)[0].seeds == (1,)
+
+
+def test_runs_of_two_training_presets_are_not_paired(record, found):
+    records = [record("native", 0, [0.1, 0.9])]
+    records.append(record("dyt", 0, [0.1, 0.9], changes={"preset_digest": "heavier decay"}))
+    assert standings_of(records, found) == []
+
+
 def test_budgets_are_groups_of_their_own(record, found):
     records = [
         record(variant, 0, [0.1, 0.9], changes={"learning_rate": rate})

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -17,6 +18,7 @@ from dyt_bench.discovery.domains import discover
 from dyt_bench.tracking import IDENTITY_TAG
 
 LONGEST = "a" + "-b1" * 13  # 40 characters
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def dyt_bench(*arguments, folder, environment):
     return json.loads(run.stdout)
 
 
-def test_what_was_written_is_told(cli, tmp_path):
+def test_what_was_written_is_reported(cli, tmp_path):
     result = cli("small-molecules", "--to", "made/here")
     folder = tmp_path / "made" / "here" / "dyt-small-molecules"
     assert (folder / "src" / "dyt_small_molecules" / "py.typed").exists()
@@ -72,19 +74,19 @@ def test_what_was_written_is_told(cli, tmp_path):
         in (folder / "src" / "dyt_small_molecules" / "__init__.py").read_text()
     )
     lines = [line.strip() for line in result.stdout.splitlines()]
-    assert lines[0].startswith("made/here/dyt-small-molecules: 9 files")
+    assert lines[0].startswith("made/here/dyt-small-molecules: 14 files")
     assert lines[-3].endswith("install -e made/here/dyt-small-molecules")
     assert lines[-2].endswith("check small-molecules")
     assert lines[-1].endswith("run made/here/dyt-small-molecules/suite.yaml")
 
 
-def test_programs_are_told_the_same(cli, tmp_path):
-    told = json.loads(cli("weather", "--json").stdout)
-    folder = tmp_path / told["folder"]
+def test_json_reports_the_same(cli, tmp_path):
+    reported = json.loads(cli("weather", "--json").stdout)
+    folder = tmp_path / reported["folder"]
     there = [path for path in folder.rglob("*") if path.is_file()]
-    assert {str(path.relative_to(folder)) for path in there} == set(told["files"])
-    assert (told["distribution"], told["package"]) == ("dyt-weather", "dyt_weather")
-    assert len(told["commands"]) == 3
+    assert {str(path.relative_to(folder)) for path in there} == set(reported["files"])
+    assert (reported["distribution"], reported["package"]) == ("dyt-weather", "dyt_weather")
+    assert len(reported["commands"]) == 3
 
 
 def test_commands_fit_the_shell(monkeypatch, tmp_path):
@@ -94,7 +96,7 @@ def test_commands_fit_the_shell(monkeypatch, tmp_path):
     assert scaffold._next("x", Path("dyt-x"))[1] == "dyt-bench check x"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert scaffold._next("x", Path("dyt-x"))[1] == f"{sys.executable} -m dyt_bench check x"
-    monkeypatch.chdir(Path(__file__).parents[3])
+    monkeypatch.chdir(ROOT)
     commands = scaffold._next("x", Path("packages/dyt-x"))
     assert commands[1] == "nox -s bench -- packages/dyt-x/suite.yaml"
 
@@ -166,8 +168,61 @@ def test_style_is_kept_whatever_the_name(cli, name):
         assert run.returncode == 0, run.stdout + run.stderr
 
 
-# What of the example stands for a model, a data set and a baseline that are there already.
+# What in the example stands for a model, a data set and a reference score that exist already.
 EXISTING = {"Transformer", "waves", "persistence"}
+
+
+# The files that every domain has. Others may lie beside them, each with one clear subject.
+SHAPE = {
+    "__init__.py",
+    "catalog.py",
+    "data/__init__.py",
+    "data/datamodule.py",
+    "evaluation.py",
+    "module.py",
+    "reference.py",
+}
+
+
+def shape(package):
+    """Which files of the shape a package has; models may be a module or a package."""
+    assert (package / "models.py").exists() != (package / "models" / "__init__.py").exists()
+    return {name for name in SHAPE if (package / name).exists()}
+
+
+def test_it_has_the_shape_of_a_domain_and_the_readme_explains_it(weather):
+    package = weather / "src" / "dyt_weather"
+    files = {str(path.relative_to(package)) for path in package.rglob("*.py")}
+    assert files == SHAPE | {"models.py", "data/waves.py"}
+    readme = (weather / "README.md").read_text()
+    explained = set(re.findall(r"^\| `(.+?)` \|", readme, re.MULTILINE))
+    assert explained == {path.name for path in package.glob("*.py")} | {"data/"}
+
+
+SAME_SHAPE = [
+    *(ROOT / f"packages/dyt-{name}/src/dyt_{name}" for name in ("speech", "dna", "llm")),
+    ROOT / "tests/plugins/dyt-molecules/src/dyt_molecules",
+]
+
+
+@pytest.mark.parametrize("package", SAME_SHAPE, ids=lambda package: package.name)
+def test_domains_of_this_repository_have_the_same_shape(package):
+    assert shape(package) == SHAPE
+
+
+@pytest.mark.parametrize("package", SAME_SHAPE, ids=lambda package: package.name)
+def test_a_catalog_is_read_without_torch(package):
+    heavy = "{'torch', 'lightning', 'transformers', 'numpy'} & {*sys.modules}"
+    code = f"import sys, {package.name}.catalog; sys.exit(bool({heavy}))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_its_types_are_strict(weather):
+    pytest.importorskip("mypy", reason="`nox -s types` has it")
+    options = ["--config-file", str(weather / "pyproject.toml"), "--cache-dir", os.devnull]
+    mypy = [sys.executable, "-m", "mypy", *options, str(weather / "src")]
+    run = subprocess.run(mypy, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def own_lines(path):
@@ -235,8 +290,8 @@ def test_the_suite_reads_well(weather, tmp_path):
 
 
 @pytest.mark.slow
-def test_installed_as_a_stranger_does_it_keeps_every_rule_and_runs(weather, tmp_path):
-    """With pip, which gets what builds it from the registry."""
+def test_installed_with_pip_it_keeps_every_rule_and_runs(weather, tmp_path):
+    """Pip fetches what builds it."""
     site = str(tmp_path / "site")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site]
     subprocess.run([*pip, str(weather)], check=True)

@@ -53,7 +53,7 @@ def test_every_suite_is_valid_but_for_data_that_users_bring(found, file):
     assert not message or re.search("does not exist|is not on this machine", message)
 
 
-def test_models_seeds_and_norms_multiply(load):
+def test_models_seeds_and_variants_multiply(load):
     suite = load(
         "name: s\nseeds: [0, 3]\nvariants: [native, {name: dyt, alpha_init_value: 0.8}, derf]\n"
         "tasks:\n- {domain: vision, models: [vit, convnext], steps: 10}\n- {domain: dna}\n"
@@ -134,6 +134,20 @@ TASKS = "tasks:\n- domain: vision\n"
         (
             f"name: s\nvariants: [dyt, dyt]\n{TASKS}",
             "run vision/vit/digits/s0 dyt is listed twice",
+        ),
+        (
+            f"name: s\nnorms: [native, dyt]\n{TASKS}",
+            "suite.yaml:2: norms: the key 'norms' is now called 'variants': rename it",
+        ),
+        (
+            f"name: s\n{TASKS}  norms: [native]\n",
+            r"suite.yaml:4: tasks\[0\].norms: the key 'norms' is now called 'variants'",
+        ),
+        (f"name: s\ncell_timeout: 2h\n{TASKS}", "'cell_timeout' is now called 'run_timeout'"),
+        (f"name: s\ncell_memory: 8GiB\n{TASKS}", "'cell_memory' is now called 'run_memory'"),
+        (
+            f"name: s\n{TASKS}  cell_memory: 8GiB\n",
+            r"tasks\[0\].cell_memory: unknown key 'cell_memory': expected one of domain",
         ),
         (f"name: s\n{TASKS}  steps: 10\n  val_every: 3\n", "val_every: must divide steps"),
         (f"name: s\n{TASKS}  path: x\n", "data set 'digits' takes no path"),

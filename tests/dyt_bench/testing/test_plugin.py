@@ -8,7 +8,7 @@ import pytest
 import dyt_defects
 from dyt_bench.errors import UserError
 from dyt_bench.testing import RULES, conformance
-from dyt_bench.testing.examined import ExaminedDomain
+from dyt_bench.testing.checked import CheckedDomain
 
 
 def collected(test):
@@ -40,10 +40,10 @@ def test_a_broken_rule_fails_with_what_check_prints():
     domain = dyt_defects.MistypedMode()
     with pytest.raises(pytest.fail.Exception) as failure:
         call(conformance(domain), "contract")
-    assert str(failure.value) == str(ExaminedDomain(domain).verdict(RULES[0]))
+    assert str(failure.value) == str(CheckedDomain(domain).result(RULES[0]))
 
 
-def test_what_cannot_be_examined_is_skipped_with_its_reason():
+def test_what_cannot_be_checked_is_skipped_with_its_reason():
     with pytest.raises(pytest.skip.Exception, match="contract does not hold"):
         call(conformance(dyt_defects.MistypedMode()), "import")
 

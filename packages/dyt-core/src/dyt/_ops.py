@@ -68,7 +68,7 @@ bound: binding.Bound | None = None
 def _gradients(dy: Tensor, *arguments: Any) -> Gradients:
     """`eager_backward` for the binding, which knows the function by its code."""
     *tensors, code, channels_last = arguments
-    return eager_backward(dy, Call(*tensors, cpu.FUNCTIONS[code], channels_last))
+    return eager_backward(dy, Call._make((*tensors, cpu.FUNCTIONS[code], channels_last)))
 
 
 def fused(tensors: Tensors, route: Route) -> Tensor:
@@ -157,7 +157,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = gradients
-        tensors = ctx.saved_tensors
+        tensors: Tensors = ctx.saved_tensors
         function, channels_last, prepared = ctx.route
         # Grad mode is on where a gradient of this gradient may be asked for.
         if torch.is_grad_enabled() or observed(dy):
@@ -209,7 +209,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
 
 
 def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    tensors, options = ctx.saved_tensors, ctx.options
+    tensors: Tensors = ctx.saved_tensors
+    options = ctx.options
     made: tuple[Tensor | None, ...]
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         # The gradient of these gradients may be asked for.

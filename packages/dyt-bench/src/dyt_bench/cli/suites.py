@@ -1,4 +1,4 @@
-"""Suites: what they would run, running them, reporting on them."""
+"""Commands for suites: `plan`, `run` and `report`."""
 
 import json
 import signal
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @main.command()
 @options.suite
 @options.selection
-@click.option("--probe", "probing", is_flag=True, help="Train a few steps to find out.")
+@click.option("--probe", "probing", is_flag=True, help="Train a few steps of each to estimate it.")
 @options.executor
 @options.budget
 @options.as_json
@@ -39,10 +39,10 @@ def plan(
     as_json: bool,
     workspace: Path,
 ) -> None:
-    """List the runs SUITE would run, which are done already, and what the rest would take.
+    """List the runs of SUITE, which are done, and what the others take.
 
-    Time, memory and disk are known from earlier runs in the workspace, or from --probe. With
-    --budget, say what of the suite fits into it.
+    Time, memory and disk are estimated from earlier runs in the workspace, or by --probe. With
+    --budget, list what fits into it.
     """
     from dyt_bench.scheduling.forecast import describe, forecast, line_text, probe, prune
     from dyt_bench.suite.expand import Selection, load_suite
@@ -91,13 +91,13 @@ def plan(
 @options.suite
 @options.selection
 @click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
-@click.option("--fresh", is_flag=True, help="Run again what is done already.")
+@click.option("--fresh", is_flag=True, help="Repeat runs that are done.")
 @options.executor
 @options.budget
 @click.option(
     "--until",
     type=click.Choice(["decided"]),
-    help="Add seeds until every verdict stands, or --budget is spent.",
+    help="Add seeds until every verdict is decided, or --budget is spent.",
 )
 @click.option(
     "--run-timeout", type=options.Quantity(seconds), help="Most time of a run: 90s, 30m, 2h."
@@ -110,7 +110,7 @@ def plan(
     type=options.Quantity(lambda text: 0.0 if text == "0" else seconds(text)),
     default="30s",
     show_default=True,
-    help="How much training a killed run may lose; 0: a step.",
+    help="Time between checkpoints; 0: every step.",
 )
 @click.option("--keep-weights", is_flag=True, help="Keep every run's weights at the end.")
 @options.as_json
@@ -134,11 +134,11 @@ def run(
     workspace: Path,
     out: Path,
 ) -> None:
-    """Train every run of SUITE, time its norms, log to MLflow, write the report.
+    """Train every run of SUITE, time its variants, log to MLflow, write the report.
 
-    Runs done before, with the same code, data and options, are not run again: after an
-    interruption the same command continues, in the middle of a run too. Exit status 1 if a run
-    failed, 130 after Ctrl-C, 143 after SIGTERM. With --budget alone, only what `plan` says fits.
+    Runs that are done, with the same code, data and options, are not repeated: after an
+    interruption the same command resumes, even in the middle of a run. Exit status 1 if a run
+    failed, 130 after Ctrl-C, 143 after SIGTERM. --budget alone runs what `plan` says fits.
     """
     from dyt_bench.executors.contract import preempt
     from dyt_bench.scheduling.session import Until, run_suite
@@ -182,9 +182,9 @@ def run(
 @options.workspace
 @options.out
 def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
-    """Write the report of the suite called NAME again, from what it last ran.
+    """Write the report of the suite called NAME again, from its last runs.
 
-    With --json, print the verdicts as results.json has them, where every field is explained.
+    With --json, print the verdicts as in results.json, which explains every field.
     """
     from dyt_bench.scheduling.session import print_leaderboard, report_suite
 
@@ -199,7 +199,7 @@ def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
 
 
 def _within(suite: "Suite", space: Workspace, budget: float) -> "Suite":
-    """What of the suite fits the budget; what does not is said."""
+    """The part of the suite that fits the budget; prints the rest."""
     from dyt_bench.scheduling.forecast import forecast, prune
 
     pruned = prune(forecast(suite, space), budget)

@@ -1,11 +1,12 @@
 """What a result was computed with: machine, versions and commit. No torch."""
 
+import contextlib
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-# Versions worth a place in every record; those that are not installed are left out.
+# Distributions whose versions every record has, if they are installed.
 _REPORTED = (
     "torch",
     "torchvision",
@@ -42,7 +43,7 @@ def commit() -> str:
     here = Path(__file__).parent
     try:
         head = _git(here, "rev-parse", "--short=12", "HEAD")
-        # What a run itself generates does not make the code another.
+        # What a run itself generates is no change of the code.
         changed = _git(here, "status", "--porcelain", "--", ":/", ":(exclude,top)results")
     except (OSError, subprocess.CalledProcessError):
         return "none"
@@ -63,11 +64,21 @@ def _git(folder: Path, *arguments: str) -> str:
     return run.stdout.strip()
 
 
+def processor() -> str:
+    """The CPU's name and, where the NVIDIA driver names any, the GPU's: what times depend on."""
+    gpus = Path("/proc/driver/nvidia/gpus").glob("*/information")
+    models = {line.partition(":")[2].strip() for gpu in gpus for line in _lines(gpu, "Model")}
+    return ", ".join([_cpu(), *sorted(models)])
+
+
+def _lines(file: Path, start: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return [line for line in file.read_text().splitlines() if line.startswith(start)]
+    return []
+
+
 def _cpu() -> str:
     """The processor's name where Linux tells it, else what Python knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    lines = _lines(Path("/proc/cpuinfo"), "model name")
+    known = lines[0].partition(":")[2].strip() if lines else platform.processor()
+    return known or platform.machine()

@@ -1,4 +1,4 @@
-"""`dyt-bench new-domain`: a domain's package that runs as it is, for its author to edit."""
+"""`dyt-bench new-domain`: writes the package of a domain, which runs as it is."""
 
 import importlib.metadata
 import keyword
@@ -17,27 +17,27 @@ from dyt_bench.plugin.domain import API_VERSION
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_LONGEST = 40  # characters: names of folders, runs and cells begin with it
+_LONGEST = 40  # characters: names of folders and runs begin with it
 
 
 @dataclass(frozen=True)
 class Written:
-    """The package that was written, and what to do with it."""
+    """The package that was written, and the commands to try next."""
 
     name: str  # the domain: "small-molecules"
     distribution: str  # what pip calls it: "dyt-small-molecules"
     package: str  # what Python calls it: "dyt_small_molecules"
     folder: Path
     files: list[str]  # below the folder
-    commands: list[str]  # to type next, in this order
+    commands: list[str]  # to run next, in this order
 
 
 def new_domain(name: str, to: Path, found: Discovery) -> Written:
     """Write the package ``to/dyt-NAME``, whole or not at all; nothing is overwritten.
 
     Raises:
-        UserError: ``name`` is no name for a domain, or is taken; the folder is there already, or
-            cannot be written.
+        UserError: ``name`` is not a valid name, or is taken; the folder exists already, or cannot
+            be written.
     """
     distribution, package = f"dyt-{name}", f"dyt_{name.replace('-', '_')}"
     _check(name, distribution, package, found)
@@ -73,7 +73,7 @@ def _check(name: str, distribution: str, package: str, found: Discovery) -> None
 
 
 def _suggestion(name: str) -> str:
-    """The nearest name that will do, if there is one."""
+    """The nearest valid name, if there is one."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-").removeprefix("dyt-")[:_LONGEST]
     return f": try {plain!r}" if _NAME.fullmatch(plain) else ""
 
@@ -87,7 +87,7 @@ def _is_installed(distribution: str) -> bool:
 
 
 def _rendered(**names: str | int) -> dict[str, str]:
-    """Path below the package's folder -> content."""
+    """Path below the package's folder -> its content."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -102,7 +102,7 @@ def _rendered(**names: str | int) -> dict[str, str]:
 
 
 def _write(files: dict[str, str], folder: Path) -> None:
-    """All files into a folder beside, which then becomes ``folder`` in one move."""
+    """Write all files into a temporary folder, and rename that to ``folder``."""
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         for path, content in files.items():
@@ -118,7 +118,7 @@ def _write(files: dict[str, str], folder: Path) -> None:
 
 
 def _next(name: str, folder: Path) -> list[str]:
-    """Commands that work as they are printed, in the user's own shell."""
+    """Commands that work in the user's shell as they are printed."""
     suite, tests = folder / "suite.yaml", folder / "tests"
     if folder.parent == Path("packages") and Path("packages", "dyt-bench", "src").is_dir():
         # In this repository every session installs every package by itself.
@@ -132,7 +132,7 @@ def _next(name: str, folder: Path) -> list[str]:
 
 
 def _command(name: str, module: str) -> str:
-    """``name`` if the user's shell finds this interpreter's by it, else what always works."""
+    """``name`` if that is this interpreter's program in the user's shell, else the full command."""
     found = shutil.which(name)
     is_ours = found is not None and Path(found).parent == Path(sys.executable).parent
     # The PATH of a nox session is not the shell's.

@@ -17,7 +17,7 @@ def digest(batch: Any) -> str:
 
 
 def samples(batch: Any) -> Iterator[str]:
-    """A hash for each sample: its row of every tensor that has one for each."""
+    """A hash for each sample: of its row in every tensor that has a row a sample."""
     found = [tensor for tensor in tensors(batch) if tensor.dim()]
     if not found:
         return

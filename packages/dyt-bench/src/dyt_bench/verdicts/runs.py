@@ -182,5 +182,7 @@ def _difference(run: EndedRun, reference: EndedRun) -> str:
         own, other = run.about["digests"].get(key), reference.about["digests"].get(key)
         if own != other:
             return f"made by {what} ({own}, not {other})"
-    own, other = (each.result.facts.get("device") for each in (run, reference))
-    return f"made on another device ({own}, not {other})" if own != other else ""
+    own, other = (each.result.facts.get("device", "") for each in (run, reference))
+    if own and other and own != other:  # a failed run has none
+        return f"made on another device ({own}, not {other})"
+    return ""

@@ -1,4 +1,4 @@
-"""Every rule, in the order in which they are examined: what others need comes first."""
+"""Every rule, in the order of checking: a rule comes after those that it needs."""
 
 from dyt_bench.testing.rules.batches import leak, loader_workers, pickles
 from dyt_bench.testing.rules.declared import contract, import_

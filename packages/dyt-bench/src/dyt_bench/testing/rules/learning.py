@@ -1,26 +1,26 @@
-"""What training reaches, and what it takes."""
+"""Rules about what training reaches, and the time it takes."""
 
 import math
 from collections.abc import Iterable
 
 from dyt_bench.suite.expand import default_val_every
 from dyt_bench.suite.quantities import in_words
-from dyt_bench.testing.examined import NATIVE_VARIANT, ExaminedDomain, TrainedRun
+from dyt_bench.testing.checked import NATIVE_VARIANT, CheckedDomain, TrainedRun
 from dyt_bench.testing.rule import Broken, Remark, rule
 
-SHORT = 20  # steps, in which every module improves
-_PATIENCE_S = 120.0  # for training until the reference score is beaten
-_ROUNDS = 1  # twice, and after two of warming up
+SHORT = 20  # steps in which every module must improve
+_PATIENCE_S = 120.0  # the longest training until the reference score is beaten
+_ROUNDS = 1  # timed twice, after two for warming up
 
 
 @rule(
     says="Every validation logs val/loss and the domain's metric, and both are finite.",
-    why="Curves, verdicts and reports are made of what is logged under these names.",
+    why="Curves, verdicts and reports are made from the values with these names.",
     needs=("trains",),
 )
-def logs(examined: ExaminedDomain) -> None:
-    metric = examined.domain.metric.name
-    rows = _short(examined).rows
+def logs(checked: CheckedDomain) -> None:
+    metric = checked.domain.metric.name
+    rows = _short(checked).rows
     logged = {name for row in rows for name in row if name.startswith("val/")}
     for name in dict.fromkeys((metric, "val/loss")):
         validated = [row["step"] for row in rows if name in row]
@@ -34,9 +34,9 @@ def logs(examined: ExaminedDomain) -> None:
             )
 
 
-def _short(examined: ExaminedDomain) -> TrainedRun:
-    """The native norm trained for a while, validated before and after on all there is."""
-    return examined.run(steps=SHORT, val_every=SHORT)
+def _short(checked: CheckedDomain) -> TrainedRun:
+    """The native norm trained for a while, validated before and after on the whole split."""
+    return checked.run(steps=SHORT, val_every=SHORT)
 
 
 def _steps(steps: Iterable[float]) -> str:
@@ -49,35 +49,35 @@ def _steps(steps: Iterable[float]) -> str:
     why="A metric that is read the wrong way round makes the worse variant the winner.",
     needs=("logs",),
 )
-def improves(examined: ExaminedDomain) -> None:
-    metric = examined.domain.metric
-    result = _short(examined).result
+def improves(checked: CheckedDomain) -> None:
+    metric = checked.domain.metric
+    result = _short(checked).result
     first, last = (validation[metric.name] for validation in (result.first, result.last))
     if not metric.better(last, first):
         raise Broken(
             f"{metric.name} went from {first:.6g} to {last:.6g}, and {metric.mode!r} says that "
             f"{'less' if metric.mode == 'min' else 'more'} is better.",
-            "Mend Metric.mode; or, if it is right, let configure_optimizers return an optimiser "
+            "Fix Metric.mode; or, if it is right, let configure_optimizers return an optimiser "
             "of the module's parameters and choose Model.learning_rate for so small a budget.",
         )
 
 
 @rule(
     says="With the native norm, the metric beats the reference score in Model.reference_steps.",
-    why="Norms that are compared in a model that has learned nothing are all alike.",
+    why="In a model that has learned nothing, all variants are alike.",
     needs=("improves",),
 )
-def reference(examined: ExaminedDomain) -> None:
-    domain, task = examined.domain, examined.task()
-    data, _, _ = examined.parts
-    with examined.calling("reference_score"):
+def reference(checked: CheckedDomain) -> None:
+    domain, task = checked.domain, checked.task()
+    data, _, _ = checked.parts
+    with checked.calling("reference_score"):
         data.prepare_data()
         data.setup("fit")
         bar = domain.reference_score(task, data)
     if bar is None:
-        raise Remark("No reference score is stated: a model that learns nothing goes unseen.")
+        raise Remark("No reference score is stated: a model that learns nothing is not noticed.")
     metric, model = domain.metric, domain.models[task.model]
-    short = _short(examined).result
+    short = _short(checked).result
     if metric.better(short.last[metric.name], bar):
         return
     steps = min(model.reference_steps or model.steps, model.steps)
@@ -87,31 +87,31 @@ def reference(examined: ExaminedDomain) -> None:
             f"The {steps:,} steps of the default budget would take {in_words(seconds)}: "
             "Model.reference_steps may name fewer that are enough."
         )
-    result = examined.run(steps=steps, val_every=default_val_every(steps)).result
+    result = checked.run(steps=steps, val_every=default_val_every(steps)).result
     best = result.best.get(metric.name, math.nan)
     if not metric.better(best, bar):
         ended = f" ({result.reason})" if result.reason else ""
         raise Broken(
-            f"In {steps} steps {metric.name} came to {best:.6g} at best{ended}, and "
+            f"In {steps} steps {metric.name} reached {best:.6g} at best{ended}, and "
             f"{metric.reference or 'the reference score'} reaches {bar:.6g}.",
-            "Give the model more steps, another rate or a larger batch until it learns; or mend "
-            "Domain.reference_score, if that simple method does not reach that.",
+            "Give the model more steps, another rate or a larger batch until it learns; or fix "
+            "Domain.reference_score, if the simple method does not reach that.",
         )
 
 
 @rule(
     says="A training step works without a Trainer, and takes no more than Model.step_s.",
-    why="Steps of the norms are timed in turn in one process, without a Trainer between them.",
+    why="Steps of the variants are timed in turn in one process, without a Trainer.",
     needs=("trains",),
 )
-def step(examined: ExaminedDomain) -> None:
+def step(checked: CheckedDomain) -> None:
     from dyt_bench.scheduling.jobs import time_task
 
-    with examined.calling("a training step without a Trainer"):
-        times = time_task(examined.task(), [NATIVE_VARIANT], rounds=_ROUNDS, domain=examined.domain)
-    # The fastest: whoever else computes here only adds to it.
+    with checked.calling("a training step without a Trainer"):
+        times = time_task(checked.task(), [NATIVE_VARIANT], rounds=_ROUNDS, domain=checked.domain)
+    # The fastest: other processes on the machine only slow a step down.
     seconds = min(value for variant in times.values() for value in variant)
-    most = examined.domain.models[examined.model].step_s
+    most = checked.domain.models[checked.model].step_s
     if seconds > most:
         raise Broken(
             f"A step took {seconds:.3g} s, more than the {most:g} s of Model.step_s.",
