@@ -33,7 +33,7 @@ OUT = Path("results/calibration")
 Key = tuple[str, str, int, int]
 
 
-class Names(click.ParamType):
+class Names(click.ParamType[tuple[str, ...]]):
     """Some of ``known``, separated by commas; "all" for all."""
 
     name = "names"

@@ -26,7 +26,7 @@ class PartialCalibration:
     embedding: bool = True  # scale embeddings so that the residual stream starts with unit variance
     signs: bool = True  # turn the sign of half of the scales if the head is tied to the embedding
     alpha: bool = True  # target / rms of the input; if False, it stays 0.5
-    # alpha times the rms. A layer without weight takes the alpha that fits best, times target / 0.5.
+    # alpha times the rms; a layer without weight takes the best-fitting alpha times target / 0.5
     target: float = 0.5
     weight: bool = True  # one scalar, by least squares against the norm; if False, it stays 1
     offset: Offset = "one"  # of the bias, likewise: one for all channels, or one a channel
@@ -75,6 +75,7 @@ class PartialCalibration:
         slope = ((f - f_mean) * (y - y_mean)).sum() / (f - f_mean).square().sum()
         layer.weight.fill_(slope)
         if over:
+            assert layer.bias is not None
             layer.bias.copy_((y_mean - slope * f_mean).flatten().expand_as(layer.bias))
 
 
@@ -96,8 +97,9 @@ def inputs(module: LightningModule, batch: Any, layers: list[nn.Module]) -> dict
     return seen
 
 
-def step(module: LightningModule, batch: Any) -> object:
+def step(module: nn.Module, batch: Any) -> object:
     """A training step without a Trainer to log to."""
+    assert isinstance(module, LightningModule)
     module.log = lambda *_, **__: None  # type: ignore[method-assign]
     try:
         return module.training_step(batch, 0)

@@ -1,10 +1,10 @@
 """Measures what the harness adds to a training step, against a plain PyTorch loop.
 
-Both train vision/vit on the same batches in this process, on one thread, in turn, round after round.
-A step lasts from its row to the next; the first steps and the validations are left out. Reported
-are median and quartiles, over rounds, of the ratio of the median steps, by the wall clock and by
-processor time: on a shared machine, only the second is reliable. The limit, 3 %, is for steps of
-100 ms: choose the batch size accordingly.
+Both train vision/vit on the same batches in this process, on one thread, in turn. A step lasts from
+its row to the next; the first steps and the validations are left out. Reported are median and
+quartiles, over rounds, of the ratio of the median steps, by the wall clock and by processor time:
+on a shared machine, only the second is reliable. The limit, 3 %, is for steps of 100 ms: choose the
+batch size accordingly.
 """
 
 import json

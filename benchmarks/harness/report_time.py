@@ -99,14 +99,14 @@ def report_time(runs: int, keep: Path | None, gate: bool) -> None:
         folder = keep or Path(temporary)
         workspace = Workspace(folder / "work")
         workspace.create()
-        runs = make_runs(workspace, max(1, runs // (len(DOMAINS) * len(VARIANTS))))
-        about = {"title": "Made up", "runs": runs, "expected": {}}
+        folders = make_runs(workspace, max(1, runs // (len(DOMAINS) * len(VARIANTS))))
+        about = {"title": "Made up", "runs": folders, "expected": {}}
         write_json(workspace.suite_path("made-up"), about)
         command = [sys.executable, "-m", "dyt_bench", "report", "made-up"]
         command += ["--workspace", str(workspace.folder), "--out", str(folder / "results")]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = used.ru_utime + used.ru_stime
-    click.echo(f"{len(runs)} runs: {seconds:.1f} s of processor time, imports included")
+    click.echo(f"{len(folders)} runs: {seconds:.1f} s of processor time, imports included")
     if gate and seconds > LIMIT_S:
         sys.exit(1)
