@@ -1,4 +1,4 @@
-"""What the READMEs say can be typed, and what they show is there."""
+"""Links in the READMEs lead somewhere, and the top level is as the README has it."""
 
 import re
 import subprocess
