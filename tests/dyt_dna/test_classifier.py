@@ -1,4 +1,4 @@
-"""The classifier of sequences: padding, strands, learning, and what GC content alone tells."""
+"""The classifier of sequences: padding, strands, learning, and GC content alone."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,7 +37,7 @@ def test_ps_puts_both_strands_in_one_class(
     assert domain.evaluate(task, module, data, tmp_path)["rc_agreement"] == 1
 
 
-def test_a_classifier_learns_and_gc_content_alone_tells(
+def test_a_classifier_learns_and_gc_content_alone_predicts(
     folder: Path, labelled_task: Task, data_of: Build, tmp_path: Path
 ) -> None:
     data = data_of(folder)

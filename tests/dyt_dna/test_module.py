@@ -30,7 +30,7 @@ TASK = Task(
     val_every=6,
 )
 MASKED = replace(TASK, model="caduceus", batch_size=4, training="caduceus-small")
-# Lightning asks torch in a way that torch has deprecated.
+# Lightning uses a name that torch has deprecated.
 ignore_lightning = pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
 SITES = ["blocks.0.norm1", "blocks.0.norm2", "blocks.1.norm1", "blocks.1.norm2", "norm"]
 

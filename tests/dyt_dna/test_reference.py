@@ -40,7 +40,7 @@ def test_markov_loss_of_a_certain_sequence(tmp_path: Path) -> None:
     (tmp_path / "a.fa").write_text(">a\n" + "ACGT" * 25_000)
     data = domain.build_data(replace(TASK, dataset="folder", path=tmp_path))
     assert markov_loss(data, 0) == pytest.approx(1.3863, abs=1e-4)  # ln 4: each base as often
-    assert markov_loss(data, 1) < 0.01  # each base tells the next, on both strands
+    assert markov_loss(data, 1) < 0.01  # each base determines the next, on both strands
     with pytest.raises(ValueError, match="order must be 0 to 30 for 4 tokens, got -1"):
         markov_loss(data, -1)
 

@@ -1,3 +1,5 @@
+"""A cache for the tests, and tasks of a model's defaults."""
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from dyt_llm import domain
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tokens are kept here, not in the user's cache."""
+    """The cache of data sets: no test reads or fills the user's."""
     folder = tmp_path_factory.mktemp("cache")
     patch = pytest.MonkeyPatch()
     patch.setenv("DYT_BENCH_DATA", str(folder))

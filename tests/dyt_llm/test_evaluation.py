@@ -1,3 +1,5 @@
+"""Metrics taken once: use of context, and the loss by place in the window."""
+
 from collections.abc import Callable
 from math import log
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Few-shot questions: fair, answered by copying, right by chance otherwise."""
+
 import random
 import string
 from itertools import pairwise

@@ -1,3 +1,5 @@
+"""The models by name: sizes as published, causal, every norm swapped."""
+
 import pytest
 import torch
 

@@ -1,3 +1,5 @@
+"""The LightningModule: losses per byte and token, learning, and repeatability."""
+
 import math
 import subprocess
 import sys

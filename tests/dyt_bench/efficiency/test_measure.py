@@ -1,4 +1,4 @@
-"""Efficiency suites: parts, variants, and what the page says of them."""
+"""Efficiency suites: the measurement, and the page about it."""
 
 import json
 
@@ -28,7 +28,7 @@ SECONDS = {
 }
 
 
-def test_every_part_of_every_norm_is_timed_in_turn():
+def test_every_part_of_every_variant_is_timed_in_turn():
     variants = [Variant(), Variant(name="dyt"), Variant(name="identity")]
     seconds = measure(TASK, variants, rounds=2)
     assert set(seconds) == set(PARTS)

@@ -1,4 +1,4 @@
-"""The report from records made by hand: the numbers, the words, the files."""
+"""The report of records made by hand: numbers, words and files."""
 
 import json
 import math
@@ -19,11 +19,11 @@ from dyt_bench.report import write_report
 from dyt_bench.report.export import RUN_FIELDS, VERDICT_FIELDS
 from dyt_bench.report.figures import cost
 from dyt_bench.report.figures.style import WEB, looks
-from dyt_bench.report.page import markdown_table
 from dyt_bench.report.reproduce import suite_text
 from dyt_bench.suite.expand import load_suite
 from dyt_bench.verdicts.runs import Evidence, group_names, load_runs
 from dyt_bench.verdicts.standings import leaderboard, overall, performance_profile, steps_to
+from dyt_bench.verdicts.words import markdown_table
 
 ENVIRONMENT = {
     "cpu": "abacus <b>",
@@ -61,8 +61,8 @@ def make_record(folder, run, metric, values, *, status="finished", summary=None,
             last=rows[-1],
             summary={"model/parameters": 1000, "memory/peak_mib": 100.0, **(summary or {})},
             facts={"weights": "w", "batches": "b", **facts},
-            alpha={} if is_native else {"variant": 0.4},
-            saturation={} if is_native else {"variant": 0.1},
+            alpha={} if is_native else {"norm": 0.4},
+            saturation={} if is_native else {"norm": 0.1},
         )
     )
     return record
@@ -93,7 +93,7 @@ def record(tmp_path, found):
 
 
 def standings_of(records, found, timings=None):
-    return leaderboard(Evidence("t", load_runs(records), timings or {}), found)
+    return leaderboard(Evidence("t", load_runs(records), timings or {}), found.metric)
 
 
 def test_leaderboard_pairs_by_seed(record, found):
@@ -110,8 +110,8 @@ def test_best_and_last_are_both_judged(record, found):
     records = [record("native", seed, [0.1, 0.95 + seed / 1000, 0.90]) for seed in range(3)]
     records += [record("dyt", seed, [0.1, 0.80, 0.92 + seed / 1000]) for seed in range(3)]
     (standing,) = standings_of(records, found)
-    assert (standing.native, standing.value) == pytest.approx((0.90, 0.921))
-    assert (standing.native_best, standing.value_best) == pytest.approx((0.951, 0.921))
+    assert (standing.baseline_last, standing.variant_last) == pytest.approx((0.90, 0.921))
+    assert (standing.baseline_best, standing.variant_best) == pytest.approx((0.951, 0.921))
     assert (standing.comparison.verdict, standing.best.verdict) == ("better", "worse")
 
 
@@ -126,7 +126,7 @@ def test_step_time_is_judged_over_the_rounds_of_all_seeds(record, found):
     assert standing.time_to_quality == pytest.approx(standing.speed.ratio.middle)
 
 
-def test_steps_to_the_native_quality_are_read_off_the_line(record, found):
+def test_steps_to_the_baseline_quality_are_interpolated(record, found):
     metric = found.domain("vision").metric
     (run,) = load_runs([record("dyt", 0, [0.1, 0.5, 0.9])])
     assert steps_to(run, metric, 0.7) == pytest.approx(15)
@@ -134,7 +134,7 @@ def test_steps_to_the_native_quality_are_read_off_the_line(record, found):
     assert steps_to(run, metric, 0.95) == math.inf
 
 
-def test_a_native_norm_that_learned_nothing_sets_no_pace(record, found, tmp_path):
+def test_a_baseline_that_learned_nothing_has_no_time_to_quality(record, found, tmp_path):
     records = [record("native", 0, [0.9, 0.5]), record("dyt", 0, [0.1, 0.6])]
     seconds = {"native": [1.0, 1.1] * 5, "dyt": [1.2, 1.3] * 5, AA: [1.0, 1.1] * 5}
     timings = {str(r.about()["task_identity"]): seconds for r in records}
@@ -144,7 +144,7 @@ def test_a_native_norm_that_learned_nothing_sets_no_pace(record, found, tmp_path
     assert "native learned nothing" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_a_diverged_seed_forbids_praise(record, found):
+def test_with_a_diverged_seed_no_verdict_is_good(record, found):
     records = [record("native", seed, [0.1, 0.8]) for seed in range(4)]
     records += [record("dyt", seed, [0.1, 0.9 + seed / 1000]) for seed in range(3)]
     assert standings_of(records, found)[0].comparison.verdict == "better"
@@ -203,7 +203,7 @@ def test_over_all_models(record, found):
     assert together.step_time.middle == pytest.approx(1)
     assert (together.groups, together.reached) == (2, 1)
     profile = performance_profile(standings)
-    steps = 10 * 0.8 / 0.85  # vit comes to 0.9 before its last validation, at twice the time
+    steps = 10 * 0.8 / 0.85  # vit reaches 0.9 before its last validation, in twice the time
     assert profile == {
         "native": [1.0, 1.0],
         "dyt": [pytest.approx(2 * steps / 10), math.inf],
@@ -232,7 +232,7 @@ def reported(record, found, tmp_path):
 
 
 class Page(HTMLParser):
-    """What a browser would make of it: tags that match, links, references."""
+    """The page as a browser parses it: its tags, which must match, links and ids."""
 
     VOID = frozenset({"meta", "img", "link", "br", "hr"})
 
@@ -277,10 +277,10 @@ def test_the_page_is_one_file_well_formed_and_escaped(reported):
     assert "too large to show" in text
     assert page.tags.count("svg") == 6  # effect, two curves, cost, alpha, saturation
     for colour in ("#010203", "#040506", "#0d0e00"):
-        assert colour not in text  # the style sheet's variables stand in their place
+        assert colour not in text  # the style sheet's variables replace them
 
 
-def test_costs_are_drawn_as_far_as_they_were_measured():
+def test_only_costs_that_were_measured_are_drawn():
     look = looks(["native", "dyt"], WEB)
 
     def labels(step_ms, memory_mib):
@@ -311,7 +311,7 @@ def test_the_readme_has_the_verdicts_first(reported):
 
 def test_the_data_say_what_they_mean(reported):
     content = json.loads((reported / "results.json").read_text())
-    assert content["schema"]["version"] == 2
+    assert content["schema"]["version"] == 3
     (verdict,) = content["verdicts"]
     assert verdict["at_budget"]["verdict"] == "worse"
     assert verdict["speed"]["word"] == "slower"
@@ -319,7 +319,7 @@ def test_the_data_say_what_they_mean(reported):
     assert set(verdict) <= set(VERDICT_FIELDS)
     assert set(verdict["at_best"]) <= described
     runs = pq.read_table(reported / "runs.parquet")
-    assert runs.schema.metadata[b"dyt_bench.schema"] == b"2"
+    assert runs.schema.metadata[b"dyt_bench.schema"] == b"3"
     stars = [name.rstrip("*") for name in RUN_FIELDS if name.endswith("*")]
     for name in runs.column_names:
         assert name in RUN_FIELDS or name.startswith(tuple(stars)), name
@@ -333,7 +333,7 @@ def test_the_data_say_what_they_mean(reported):
     assert all(name.startswith("val/") for run in content["runs"] for name in run["curves"])
 
 
-def test_the_suite_of_a_row_makes_the_same_runs_again(record, found, tmp_path):
+def test_the_suite_of_a_group_makes_the_same_runs_again(record, found, tmp_path):
     """Identity by identity, options of variants included."""
     text = (
         "name: s\n"
@@ -361,7 +361,7 @@ def test_what_a_domain_measures_at_the_end_has_a_table_a_model(record, found, tm
     variants, table = page.split("### vision/vit, measured once at the end")
     assert "label_accuracy" not in variants
     assert table.strip().startswith(
-        "| at the end | native | dyt |\n| --- | --- | --- |\n"
+        "| at the end | native | dyt |\n|----------------|----------|-------|\n"
         "| label_accuracy | 0.25 | 0.125 |\n| more |  | 1 |"
     )
     assert "measured once at the end" in (tmp_path / "out" / "report.html").read_text()
@@ -373,8 +373,9 @@ def test_nothing_to_report_is_said(tmp_path, found):
     assert not (tmp_path / "out").exists()
 
 
-def test_markdown_runs_are_escaped():
-    assert markdown_table([{"a": "x|y\nz<b>"}]) == "| a |\n| --- |\n| x\\|y z&lt;b> |"
+def test_markdown_cells_are_escaped():
+    table = markdown_table([{"a": "x|y\nz<b>", "n": "0.50"}])
+    assert table == "| a | n |\n|--------------|------|\n| x\\|y z&lt;b> | 0.50 |"
 
 
 def test_a_report_takes_time_by_the_run(tmp_path, found):

@@ -266,7 +266,7 @@ def test_it_runs_as_it_is_and_mlflow_has_the_runs(weather, tmp_path):
     assert [run["status"] for run in summary["runs"]] == ["finished", "finished"]
     runs = MlflowClient(summary["tracking_uri"]).search_runs([summary["experiment_id"]])
     runs = [run for run in runs if IDENTITY_TAG in run.data.tags]
-    assert {run.data.params["variant"] for run in runs} == {"native", "dyt"}
+    assert {run.data.tags["variant"] for run in runs} == {"native", "dyt"}
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert (tmp_path / "results" / "README.md").exists()
 

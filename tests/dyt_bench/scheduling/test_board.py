@@ -54,7 +54,7 @@ def test_without_a_terminal_a_long_way_between_validations_is_not_silent(monkeyp
             clock += 10.0
             board.row(RUNS[0], step, {"train/loss": 1.5})
     lines = out.getvalue().splitlines()
-    assert lines[1] == "  goes on after step 2"
+    assert lines[1] == "  resumes after step 2"
     assert lines[2:] == ["  step     9  train/loss 1.5  0.1/s"]
 
 

@@ -63,7 +63,7 @@ def test_mlflow_has_every_run_with_its_curves(ran):
         assert steps == [1, 2, 3, 4]
         assert {"val/loss", "time/step_ms", "memory/peak_mib"} <= set(r.data.metrics)
         assert {"env.cpu", "env.torch", "digest.data"} <= set(r.data.tags)
-        swapped = r.data.params["variant"] == "dyt"
+        swapped = r.data.tags["variant"] == "dyt"
         assert any(key.startswith("alpha/") for key in r.data.metrics) == swapped
         assert (r.data.metrics["model/norms_replaced"] > 0) == swapped
 

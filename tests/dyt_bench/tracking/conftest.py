@@ -1,4 +1,4 @@
-"""Records made up, and MLflow stores and servers for them."""
+"""Made-up records, and MLflow stores and servers for them."""
 
 import shutil
 import socket
@@ -55,8 +55,8 @@ def result(run, started=1000.0, value=0.4):
         last={"step": 40.0, "val/acc": value, "val/loss": 1.0},
         summary={"time/step_ms_median": 12.0, "memory/peak_mib": 300.0},
         facts={"weights": "w", "batches": "b"},
-        alpha={f"blocks.{i}.variant": 0.5 + i / 10 for i in range(4)} if swapped else {},
-        saturation={f"blocks.{i}.variant": i / 50 for i in range(4)} if swapped else {},
+        alpha={f"blocks.{i}.norm": 0.5 + i / 10 for i in range(4)} if swapped else {},
+        saturation={f"blocks.{i}.norm": i / 50 for i in range(4)} if swapped else {},
     )
 
 
@@ -94,14 +94,14 @@ def suite(workspace, begin):
 
 
 def remember(workspace, name, records):
-    """What a run leaves of its suite."""
+    """Write down the suite's runs, as `dyt-bench run` does."""
     about = {"title": "Made up", "runs": [record.folder.name for record in records]}
     write_json(workspace.suite_path(name), about)
 
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
-    """An SQLite file with MLflow's tables: making them takes seconds, copying them nothing."""
+    """An SQLite file with MLflow's tables: creating them takes seconds, copying them no time."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     stores.prepare()
     MlflowClient(f"sqlite:///{path}").search_experiments()
@@ -116,14 +116,14 @@ def uri(tmp_path, empty_store):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Seconds become hundredths: tests wait for what happens, not for the clock."""
+    """Waits of hundredths of seconds in place of seconds."""
     monkeypatch.setattr(trackers, "SEND_EVERY_S", 0.02)
     monkeypatch.setattr(trackers, "ASK_AGAIN_S", 0.1)
     monkeypatch.setattr(stores, "PROBE_S", 0.5)
 
 
 class Server:
-    """MLflow's server in a thread of this process: it starts at once, and dies at once."""
+    """MLflow's server in a thread of this process, which starts and stops at once."""
 
     def __init__(self, app):
         self.app = app
@@ -147,7 +147,7 @@ class Server:
 
     @contextmanager
     def frozen(self):
-        """The port takes connections and never answers."""
+        """The port accepts connections and never answers."""
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             deaf.bind(("127.0.0.1", self.port))
@@ -157,7 +157,7 @@ class Server:
 
 @pytest.fixture
 def server(uri, tmp_path, monkeypatch):
-    """A server, not started yet, whose store is the one at ``uri``."""
+    """A server that is not started yet, for the store at ``uri``."""
     monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", uri)
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", "mlflow-artifacts:/")
     monkeypatch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")
@@ -165,7 +165,7 @@ def server(uri, tmp_path, monkeypatch):
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", artifacts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's server imports what its libraries deprecate
-        import starlette.middleware.wsgi  # noqa: F401  # else in the midst of the first search
+        import starlette.middleware.wsgi  # noqa: F401  # else during the first search
         from mlflow.server import app, handlers
 
     monkeypatch.setattr(handlers, "_tracking_store", None)

@@ -1,4 +1,4 @@
-"""A whole suite while MLflow's own server is killed and started again, three times."""
+"""A whole suite during which MLflow's own server is killed and restarted three times."""
 
 import os
 import signal
@@ -63,7 +63,7 @@ def mlflow_server(uri, tmp_path):
 def wait_for(condition, seconds=600):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.3)
 
 

@@ -81,7 +81,7 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(
         data_of(folder)
 
 
-def test_species_are_told_apart_on_what_is_held_out(
+def test_species_are_read_and_classified_by_gc_content(
     tmp_path: Path,
     labelled_task: Task,
     data_of: Build,

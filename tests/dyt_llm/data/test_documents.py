@@ -1,3 +1,5 @@
+"""Documents of text files: which are held out, and encodings."""
+
 import codecs
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Rows of JSON Lines, Parquet and Arrow files, and damaged ones."""
+
 import json
 from pathlib import Path
 

@@ -67,17 +67,17 @@ def test_what_is_no_audio_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "told"),
+    ("suffix", "message"),
     [
         ("flac", r"damaged after 10 s: .*lost sync"),
         ("mp3", r"damaged after \d+\.\d s: .* promises 30\.0"),
     ],
 )
-def test_a_recording_cut_off_is_named_with_the_place(tmp_path, tone, suffix, told):
+def test_a_recording_cut_off_is_named_with_the_place(tmp_path, tone, suffix, message):
     path = tone(tmp_path / f"a.{suffix}", seconds=30)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=rf"a\.{suffix} is (cut off or )?{told}"):
+    with pytest.raises(DataError, match=rf"a\.{suffix} is (cut off or )?{message}"):
         decode(path)
 
 

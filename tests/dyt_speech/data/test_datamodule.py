@@ -102,9 +102,9 @@ def test_a_folder_of_ones_own(task, tmp_path, tone, capsys):
     assert len(data.train.recordings) == 4
     assert next(iter(data.train_dataloader())).shape == (4, 16_000)
     assert data.left_out == 2
-    told = capsys.readouterr().out
-    assert "2 of 8 recordings last less than 1 s and are left out" in told
-    assert f"{tmp_path / 'void.wav'} is empty" in told
+    log = capsys.readouterr().out
+    assert "2 of 8 recordings last less than 1 s and are left out" in log
+    assert f"{tmp_path / 'void.wav'} is empty" in log
 
 
 def test_one_recording_is_too_few_to_hold_one_out(task, tmp_path, tone):
@@ -143,7 +143,7 @@ def test_crops_in_training_take_each_recording_once_from_anywhere_in_it():
     epochs = [list(batches), list(batches)]
     assert epochs[0] != epochs[1]
     again = CropBatches(ours, 2, 32_000, seed=0)
-    again.seek(1, 3)  # training that was cut off goes on with the second epoch's last batch
+    again.seek(1, 3)  # training that was cut off resumes with the second epoch's last batch
     assert list(again) == epochs[1][3:]
     for epoch in epochs:
         assert len(epoch) == len(batches) == 4  # the ninth fills no batch

@@ -59,7 +59,7 @@ class LayerClass(Protocol):
     with ``channels_last=False`` the input is ``(N, C, ...)``. For a function of your own,
     `dyt.register_function` it and subclass `dyt.PointwiseNorm`: alpha and saturation are then
     recorded, and calibrated recipes fit the layer. A kernel is the class's own affair: its
-    ``forward`` calls it where it can compute what is asked, and a formula elsewhere.
+    ``forward`` calls it where it applies, and a formula elsewhere.
     """
 
     def __call__(

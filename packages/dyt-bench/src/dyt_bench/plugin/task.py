@@ -12,13 +12,13 @@ from typing import Any
 
 __all__ = ["Task", "digest"]
 
-AA = "A/A"  # the first variant once more, where several are timed: the noise floor
-NATIVE = "native"  # the variant's name that means: leave the model as its library builds it
+AA = "A/A"  # label of the first variant's second copy, timed as the noise floor
+NATIVE = "native"  # the variant that leaves the model as its library builds it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One model on one data set with one seed and one budget, whatever its norm."""
+    """All that is held equal in a comparison: model, data set, seed and budget."""
 
     domain: str
     model: str
@@ -29,13 +29,13 @@ class Task:
     batch_size: int  # samples a step
     learning_rate: float  # peak, after warm-up
     training: str = "default"  # the training preset, by its name in the domain's `trainings`
-    train_samples: int | None = None  # at most so many to train on, chosen once; None: all
-    metrics: tuple[tuple[str, str], ...] = ()  # that packages add: name, digest of its code
-    overrides: str = ""  # what the suite chose otherwise than the model: "lr=0.002 n=1000"
+    train_samples: int | None = None  # upper limit, a fixed subset; None: all
+    metrics: tuple[tuple[str, str], ...] = ()  # added by packages: name, digest of its code
+    overrides: str = ""  # where the suite differs from the model's defaults: "lr=0.002 n=1000"
     val_every: int  # steps between two validations; divides steps
     data_digest: str = ""  # content of the data set's files
-    code_digest: str = ""  # sources and versions of what computes the result
-    preset_digest: str = ""  # what the training preset and the model's exclusions say
+    code_digest: str = ""  # of the code that decides the result
+    preset_digest: str = ""  # of the training preset and the model's exclusions
 
     @property
     def group(self) -> str:
@@ -49,9 +49,9 @@ class Task:
 
     @property
     def identity(self) -> str:
-        """Hash of all that determines the task's data and start; where files lie does not.
+        """Hash of all that determines the task's data and start.
 
-        Nor does what is measured of the trained model.
+        Neither the files' location nor metrics of the trained model are part of it.
         """
         apart = ("path", "metrics")
         return digest({key: value for key, value in asdict(self).items() if key not in apart})
@@ -59,12 +59,12 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """The variant of a comparison: which layer stands where the norms stood."""
+    """What stands where the normalization layers stood, and how it is started."""
 
     name: str = NATIVE
     alpha_init_value: float | None = None  # None: the layer's own default
     recipe: str | None = None  # of `dyt.recipes`: alpha by site, and what changes with the norms
-    code_digest: str = ""  # of a variant or recipe whose code the task's digest does not cover
+    code_digest: str = ""  # of a layer or recipe that the task's code digest does not cover
 
     @property
     def label(self) -> str:
@@ -78,7 +78,7 @@ class Variant:
 
     @property
     def key(self) -> str:
-        """The label, told apart from that of other code."""
+        """The label, with the digest of code that a package adds."""
         return f"{self.label}@{self.code_digest}" if self.code_digest else self.label
 
     @property
@@ -100,12 +100,12 @@ class Run:
 
     @property
     def identity(self) -> str:
-        """Hash of everything that determines the outcome: resume, skip and compare go by it."""
+        """Hash of everything that determines the outcome. Resuming and skipping compare it."""
         variant = {k: v for k, v in asdict(self.variant).items() if k != "code_digest" or v}
         return digest(self.task.identity, variant, *self.task.metrics)
 
     def parameters(self) -> dict[str, str | int | float]:
-        """Flat, for MLflow and tables; options that are not set are left out."""
+        """As a flat mapping, for MLflow and tables; unset options are left out."""
         flat: dict[str, str | int | float] = {"variant": self.variant.label}
         for key, value in asdict(self.task).items():
             if key == "metrics":

@@ -6,7 +6,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-# Versions worth a place in every record; those that are not installed are left out.
+# Distributions whose versions every record has, if they are installed.
 _REPORTED = (
     "torch",
     "torchvision",
@@ -43,7 +43,7 @@ def commit() -> str:
     here = Path(__file__).parent
     try:
         head = _git(here, "rev-parse", "--short=12", "HEAD")
-        # What a run itself generates does not make the code another.
+        # What a run itself generates is no change of the code.
         changed = _git(here, "status", "--porcelain", "--", ":/", ":(exclude,top)results")
     except (OSError, subprocess.CalledProcessError):
         return "none"

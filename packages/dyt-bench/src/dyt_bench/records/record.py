@@ -6,7 +6,7 @@
 ``log.txt``      what the process printed, tracebacks included
 ``artifacts/``   pictures that the domain made at the end
 ``weights.pt``   the weights at the end, where `run --keep-weights` asked for them
-``checkpoint``   where training stood a while ago; there only until the run has ended
+``checkpoint``   training's state a while ago; removed when the run has ended
 
 A run that was cut off resumes from its checkpoint, or starts again. It then computes again what
 it had computed since, to the bit; rows that are there already are not written twice.
@@ -28,7 +28,7 @@ from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.task import Run
 from dyt_bench.training.outcome import Outcome
 
-_LOCK_S = 30.0  # how long a process may take to end whose parent was killed
+_LOCK_S = 30.0  # that a process whose parent was killed may take to end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Result(Outcome):
 
     @property
     def missing(self) -> list[str]:
-        """The metrics that could not be taken at the end, and why: a sentence each."""
+        """A sentence for each metric that could not be taken at the end, with the reason."""
         return [
             f"metric {name.removeprefix('eval/')!r} could not be taken: {why}"
             for name, why in self.facts.items()
@@ -76,7 +76,7 @@ class Record:
 
     @property
     def weights_path(self) -> Path:
-        """A state dict, for `dyt_bench.records.weights.load_weights`; seldom there."""
+        """A state dict for `dyt_bench.records.weights.load_weights`; only with `--keep-weights`."""
         return self.folder / "weights.pt"
 
     @property
@@ -117,7 +117,7 @@ class Record:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the one process that writes; waits for one whose parent was killed to end."""
+        """Hold the record's lock; waits for a process whose parent was killed to end."""
         from filelock import FileLock
 
         with FileLock(self.folder / "lock", timeout=_LOCK_S):
@@ -128,10 +128,10 @@ class Record:
         self.result_path.unlink(missing_ok=True)
 
     def resume(self, appended: int) -> bool:
-        """Let the next row be number ``appended``; what is there from it on stays as it is.
+        """Make the next row number ``appended``; rows from there on stay as they are.
 
-        A last line that was cut off in the middle is removed. False, and nothing is changed, if
-        the file does not hold that many rows.
+        A last line that was cut off in the middle is removed. Returns False, and changes nothing,
+        if the file does not hold that many rows.
         """
         content = self.rows_path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
@@ -147,7 +147,7 @@ class Record:
         """Add a row and flush it. ``step`` counts optimiser steps done.
 
         Raises:
-            CannotWrite: the disk takes no more; no part of the row is left behind.
+            CannotWrite: the disk is full; no part of the row is left behind.
         """
         self.appended += 1
         if self.appended <= self._there:
@@ -164,7 +164,7 @@ class Record:
                 raise CannotWrite(self.rows_path, error) from error
 
     def flush(self) -> None:
-        """Have the rows on the disk, where a loss of power does not reach them."""
+        """Sync the rows to the disk, so that they survive a loss of power."""
         with self.rows_path.open("rb") as file:
             os.fsync(file.fileno())
 
@@ -179,7 +179,7 @@ class Record:
         return dict(read_json(self.folder / "run.json") or {})
 
     def rows(self) -> list[dict[str, float]]:
-        """Every row so far; the last line may be half-written while the run runs."""
+        """Every row so far; while the run is active the last line may be incomplete."""
         whole, _, _ = self.rows_path.read_text().rpartition("\n")
         # As one list: two thousand records of a hundred lines each are read twice as fast.
         rows: list[dict[str, float]] = json.loads(f"[{','.join(whole.splitlines())}]")

@@ -37,7 +37,7 @@ class Workspace:
         try:
             for name in ("runs", "timings", "suites"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
-            # The folder looks after itself: no repository it lies in should carry it.
+            # Keeps the folder out of a repository that it lies in.
             (self.folder / ".gitignore").write_text("*\n")
         except OSError as error:
             raise UserError(
@@ -47,7 +47,7 @@ class Workspace:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Make the folder, and be the one run that works in it; a dead process holds no lock.
+        """Create the folder and lock it for one command; the lock ends with its process.
 
         Raises:
             UserError: the folder cannot be written, or another run works in it.
@@ -70,7 +70,7 @@ class Workspace:
 
     @property
     def identity(self) -> str:
-        """A name that this folder keeps wherever it moves: trackers know by it whose a run is."""
+        """A name that the folder keeps when it moves; trackers tell by it whose a run is."""
         path = self.folder / "id"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ class Workspace:
 
     @property
     def is_running(self) -> bool:
-        """Whether a run works here now: it holds the lock, which ends with its process."""
+        """Whether a command works here now: it holds the lock, which ends with its process."""
         from filelock import FileLock, Timeout
 
         try:
@@ -90,7 +90,7 @@ class Workspace:
 
     @property
     def database(self) -> Path:
-        """MLflow's store when nobody names another."""
+        """MLflow's default store."""
         return self.folder / "mlflow.db"
 
     @property

@@ -49,6 +49,7 @@ RUN_FIELDS = {
     "started": "seconds since the epoch",
     "ended": "seconds since the epoch",
     "digest/code": "workload version: sources and versions of the code that computes the result",
+    "digest/preset": "values of the training preset",
     "digest/variant": "code of a variant or recipe that a package adds",
     "digest/data": "content of the data set's files",
     "digest/weights": "weights at the start, except those of norm layers and replacements",

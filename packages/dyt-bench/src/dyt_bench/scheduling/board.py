@@ -1,4 +1,4 @@
-"""What a person sees while a suite runs: a live table, or plain lines without a terminal."""
+"""The progress board: a live table of a suite's runs, or plain lines without a terminal."""
 
 import time
 from collections import defaultdict
@@ -19,7 +19,7 @@ from dyt_bench.suite.quantities import in_words
 _MARKS = {"waiting": "·", "running": "▸", "finished": "✓", "diverged": "≁", "failed": "✗"}
 _STYLES = {"waiting": "dim", "running": "bold", "diverged": "yellow", "failed": "red"}
 _WORD_EVERY_S = 60.0  # between two plain lines, where validations are further apart
-_FEW_STEPS = 10  # too few to say how long the rest takes
+_FEW_STEPS = 10  # with fewer, no time left is estimated
 _AROUND = 5  # lines of a screen that are not runs
 
 
@@ -32,7 +32,7 @@ class _Line:
     state: str = "waiting"
     note: str = ""  # "done before", or why it failed
     step: int = 0
-    skipped: int = 0  # steps of an earlier run that this one goes on from
+    skipped: int = 0  # steps done before this run was resumed
     loss: float | None = None
     judged: float | None = None  # the domain's metric at the last validation
     started: float = field(default_factory=time.monotonic)
@@ -49,14 +49,14 @@ class _Line:
 
     @property
     def rate(self) -> str:
-        """Steps a second, starting and validating included."""
+        """Steps a second, start and validations included."""
         if self.worked <= 0 or self.spent <= 0:
             return ""
         return f"{self.worked / self.spent:.3g}/s"
 
 
 class Board:
-    """Follows the runs of a suite. Use as a context manager around the run."""
+    """Shows the runs of a suite. A context manager."""
 
     def __init__(self, console: Console, runs: Sequence[Run], metrics: dict[str, str]) -> None:
         self.console = console
@@ -88,10 +88,10 @@ class Board:
         self._say(f"{self._count()} {run.label}: {run.task.steps} steps")
 
     def resumed(self, run: Run, step: int) -> None:
-        """The run goes on after ``step``, where an earlier run left it."""
+        """The run resumes after ``step``."""
         line = self.lines[run.identity]
         line.step = line.skipped = step
-        self._say(f"  goes on after step {step}")
+        self._say(f"  resumes after step {step}")
 
     def row(self, run: Run, step: int, metrics: dict[str, float]) -> None:
         """A row of the record: training or validation."""
@@ -119,7 +119,7 @@ class Board:
         self._say(f"  {result.status} in {in_words(line.seconds)}{reason}")
 
     def note(self, doing: str) -> None:
-        """What goes on besides the runs, for the line below the table."""
+        """What is happening besides the runs, for the line below the table."""
         self.doing = doing
         if doing:
             self._say(doing)
@@ -134,7 +134,7 @@ class Board:
         return f"[{begun}/{len(self.lines)}]"
 
     def _left(self) -> str:
-        """Time left by the pace of each model, or that of all where one is not known yet."""
+        """Time left, by the pace of each task group, or of all where its own is not known yet."""
         seconds: dict[str, float] = defaultdict(float)
         steps: dict[str, int] = defaultdict(int)
         for line in self.lines.values():
@@ -188,7 +188,7 @@ class Board:
         return Group(table, Text(f"{summary}{self._left()}{doing}", style="dim"))
 
     def _shown(self) -> list[_Line]:
-        """As many lines as the terminal has room for: what runs, what failed, what is near."""
+        """As many lines as fit the terminal: running first, then failed, then the nearest."""
         lines = list(self.lines.values())
         room = max(1, self.console.height - _AROUND)
         if len(lines) <= room:

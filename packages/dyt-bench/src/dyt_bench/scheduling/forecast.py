@@ -1,4 +1,4 @@
-"""What a suite would take: time, memory and disk, from a probe or from what has run before.
+"""A suite's time, memory and disk, forecast from a probe or from earlier runs.
 
 A probe is a run of a few steps, trained like any other and kept in the workspace's ``probes/``.
 The same function reads it and the records of earlier runs. No torch in this process.
@@ -26,7 +26,9 @@ from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.quantities import in_words
 
 PROBE_STEPS = 8  # the first five are warm-up
-_TRUSTED_STEPS = 50  # of so many, the mean says more than the median: it holds all that training is
+_TRUSTED_STEPS = (
+    50  # from so many on, the mean is used, not the median: it includes every cost of training
+)
 _WARMUP_ROUNDS = 2
 _ROWS = 200  # at least so many of a long run's steps are logged
 
@@ -35,7 +37,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run took, in parts that scale."""
+    """What one run took, in parts that scale separately."""
 
     start_s: float  # process, data, model, first validation
     step_s: float
@@ -48,13 +50,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Line:
-    """A run's forecast; all zero where it is done."""
+    """A run's forecast; all zero if it is done."""
 
     run: Run
     done: bool
-    seconds: float | None  # None: nothing is known of it
+    seconds: float | None  # None: not known
     memory_mib: float | None
-    disk_bytes: float | None  # that stay
+    disk_bytes: float | None  # that remain
     checkpoint_bytes: float  # while it runs
     source: str
     problem: str = ""  # why it will not fit or run
@@ -62,7 +64,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The suite's, run by run; timing variants in turn comes with a task's last run."""
+    """A suite's forecast, run by run; step timing is counted with a task's last run."""
 
     lines: tuple[Line, ...]
 
@@ -72,7 +74,7 @@ class Forecast:
 
     @property
     def memory_mib(self) -> float:
-        """One run runs at a time."""
+        """Peak memory: one run at a time."""
         return max((line.memory_mib or 0.0 for line in self.lines), default=0.0)
 
     @property
@@ -86,7 +88,7 @@ class Forecast:
 
 
 def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {}) -> Forecast:
-    """From the probes and records there are.
+    """Forecast from the workspace's probes and records.
 
     Args:
         problems: `key` -> why its probe failed.
@@ -175,7 +177,7 @@ def probe(
 
 @dataclass(frozen=True)
 class Pruned:
-    """What fits a budget, and what was dropped for it, a sentence each."""
+    """What fits a budget, and what was dropped, a sentence each."""
 
     runs: tuple[Run, ...]
     seconds: float
@@ -183,10 +185,10 @@ class Pruned:
 
 
 def prune(found: Forecast, budget_s: float) -> Pruned:
-    """The most of a suite that ends within the budget.
+    """The largest part of a suite that fits the budget.
 
-    What cannot run goes first; then whole seeds, the last first, for a comparison needs both its
-    variants; then, with one seed left, whole tasks, the most expensive first.
+    Dropped first is what cannot run; then whole seeds, the last first, since a comparison needs
+    all its variants; then, with one seed left, whole tasks, the most expensive first.
 
     Raises:
         UserError: not even the cheapest task fits, or the cost of a run is not known.
@@ -206,9 +208,9 @@ def prune(found: Forecast, budget_s: float) -> Pruned:
             dropped.append(f"seed {seeds[-1]}, which takes {in_words(_total(lost))}")
         elif len(tasks) > 1:
             cost = {task: _total(_of(lines, task)) for task in tasks}
-            dearest = max(sorted(tasks), key=lambda task: cost[task])
-            lost = _of(lines, dearest)
-            dropped.append(f"{dearest}, which takes {in_words(cost[dearest])}")
+            costliest = max(sorted(tasks), key=lambda task: cost[task])
+            lost = _of(lines, costliest)
+            dropped.append(f"{costliest}, which takes {in_words(cost[costliest])}")
         else:
             raise UserError(
                 f"nothing of the suite fits {in_words(budget_s)}: one seed of the cheapest task "
@@ -219,13 +221,13 @@ def prune(found: Forecast, budget_s: float) -> Pruned:
 
 
 def key(parameters: Mapping[str, Any]) -> Key:
-    """Of a run's parameters, what decides the cost of a step."""
+    """The parameters of a run that decide the cost of a step."""
     names = ("domain", "model", "dataset", "path", "batch_size", "training", "variant")
     return tuple(str(parameters.get(name, "")) for name in names)
 
 
-def _of(lines: Iterable[Line], question: str) -> list[Line]:
-    return [line for line in lines if line.run.task.group == question]
+def _of(lines: Iterable[Line], group: str) -> list[Line]:
+    return [line for line in lines if line.run.task.group == group]
 
 
 def _total(lines: Iterable[Line]) -> float:
@@ -233,7 +235,7 @@ def _total(lines: Iterable[Line]) -> float:
 
 
 def _known(workspace: Workspace) -> dict[Key, Measured]:
-    """By `key`, what the workspace's records measured: the newest run, else the newest probe."""
+    """`key` -> what the workspace's records measured: the newest run, else the newest probe."""
     found: dict[Key, tuple[bool, float, Measured]] = {}
     for folder, source in (("probes", "probe"), ("runs", "earlier run")):
         for path in (workspace.folder / folder).glob("*/result.json"):
@@ -283,7 +285,7 @@ def _seconds(task: Task, measured: Measured) -> float:
 
 
 def _timing_s(runs: Sequence[Run], known: Mapping[Key, Measured], workspace: Workspace) -> float:
-    """Of a task's variants in turn, the first twice; nothing where that was done before."""
+    """Seconds to time a task's variants in turn, the first twice; 0 if that is done."""
     costs = [known[key(run.parameters())] for run in runs if key(run.parameters()) in known]
     path = workspace.timing_path(runs[0].task, [run.variant for run in runs])
     if len(runs) < 2 or not costs or path.exists():
@@ -293,12 +295,12 @@ def _timing_s(runs: Sequence[Run], known: Mapping[Key, Measured], workspace: Wor
 
 
 def _rows(task: Task) -> float:
-    """Rows that the trainer logs: every step, or about every so many that 200 remain."""
+    """Rows that the trainer logs: every step, or fewer so that about 200 remain."""
     return task.steps / max(1, task.steps // _ROWS) + task.steps / task.val_every + 1
 
 
 def _limits(workspace: Workspace) -> tuple[float, float]:
-    """MiB of memory this machine has, bytes free where the workspace is."""
+    """This machine's memory in MiB, and the bytes free on the workspace's disk."""
     import psutil
 
     there = workspace.folder
@@ -312,7 +314,7 @@ def _train(run: Run, record: Record, tell: Callable[[dict[str, Any]], None]) -> 
 
 
 def describe(found: Forecast) -> str:
-    """One line: what the suite takes in all, and of how many runs nothing is known."""
+    """One line: what the suite takes in all, or how many runs are not known."""
     left = [line for line in found.lines if not line.done]
     known = [line for line in left if line.seconds is not None]
     if not left:
@@ -328,7 +330,7 @@ def describe(found: Forecast) -> str:
 
 
 def line_text(line: Line) -> str:
-    """What is said of one run, beside its name."""
+    """A run's forecast as text, beside its name."""
     if line.done:
         return line.source
     if line.problem or line.seconds is None:

@@ -1,4 +1,4 @@
-"""Run a suite: each task's variants against the clock, then every run in a process of its own."""
+"""Run a suite: time each task's variants, then train every run in a process of its own."""
 
 import time
 from collections.abc import Iterator
@@ -26,22 +26,22 @@ TIMING_ROUNDS = 11  # interleaved steps of every variant
 
 @dataclass(frozen=True)
 class Runner:
-    """What running a suite takes."""
+    """Runs a suite."""
 
     suite: Suite
     workspace: Workspace
     tracker: Tracker
     board: Board
     found: Discovery
-    fresh: bool = False  # run again what is done already
+    fresh: bool = False  # whether to run again what is done
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     keep_weights: bool = False
 
     def run(self) -> Iterator[Result]:
-        """Run what is not done yet; results in the suite's order.
+        """Run what is not done yet; yields results in the suite's order.
 
-        A run that diverges or fails is recorded as such and the rest goes on. Interrupted,
-        the finished runs stay finished and the same call goes on where this one was.
+        A run that diverges or fails is recorded as such, and the next one starts. After an
+        interruption finished runs stay finished, and the same call resumes.
 
         Raises:
             CannotWrite: the disk is full; what was recorded until then is whole.
@@ -121,7 +121,7 @@ class Runner:
         try:
             with executor.run(partial(_time, task, variants), log, limits) as running:
                 for event in running:
-                    seconds = event["value"]  # a timing tells nothing but its outcome
+                    seconds = event["value"]  # a timing sends no event but its outcome
         except JobFailed as failure:
             self.board.note(f"timing {task.label} failed: {failure}")
         if seconds is None:

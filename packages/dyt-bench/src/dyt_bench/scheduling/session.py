@@ -1,4 +1,4 @@
-"""One `dyt-bench run`, from plan to printed leaderboard."""
+"""One `dyt-bench run`, from the suite to the printed leaderboard."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ from dyt_bench.training.outcome import CHECKPOINT_EVERY_S
 from dyt_bench.verdicts.standings import Standing
 
 Stopped = Literal["", "interrupted", "pre-empted"]  # by nothing, by Ctrl-C, by SIGTERM
-_HURRY_S = 1.5  # for MLflow when someone waits; what it lacks, the next run sends
+_HURRY_S = 1.5  # for MLflow after an interruption; the next run sends the rest
 # Everything for people goes to stderr, so that --json has stdout to itself.
 _console = Console(stderr=True)
 
@@ -109,7 +109,7 @@ def run_suite(
             tracker.connect()
         if tracker.problem:
             _print(
-                f"MLflow at {uri} does not answer ({tracker.problem}): training goes on without "
+                f"MLflow at {uri} does not answer ({tracker.problem}): training continues without "
                 "it, and it is sent everything once it does"
             )
         if tracking_uri is not None:
@@ -143,7 +143,7 @@ def _train(
     keep_weights: bool,
     until: Until | None,
 ) -> Session:
-    """Run the runs, add seeds if asked to, and send the last of them to MLflow."""
+    """Train the runs, add seeds if asked to, and send the last of them to MLflow."""
     domains = dict.fromkeys(run.task.domain for run in suite.runs)
     metrics = {name: found.metric(name) for name in domains}
     results: list[Result] = []
@@ -183,7 +183,7 @@ def _train(
 
 
 def _list_runs(suite: Suite, workspace: Workspace) -> None:
-    """Write down what the suite consists of, for `report_suite`."""
+    """Record which runs the suite consists of, for `report_suite`."""
     write_json(
         workspace.suite_path(suite.name),
         {
@@ -291,7 +291,7 @@ def _tell_weights(session: Session, workspace: Workspace) -> None:
     without = sum(not record.weights_path.exists() for record in ended)
     _print(f"weights     weights.pt in each folder of {workspace.runs}")
     if without:
-        _print(f"{without} runs were done before, their weights not kept: --fresh trains anew")
+        _print(f"{without} runs were done before, their weights not kept: --fresh trains again")
 
 
 def _print(text: str) -> None:

@@ -11,7 +11,7 @@ from dyt_bench.verdicts.statistics import compare
 # Looking again after every seed gives chance many tries: stopping at the first 95 % interval
 # that clears zero calls equals different in 17 of 100 cases within ten seeds, 23 within twenty.
 # Asking 99.5 % of every look but the last leaves that at 6 and 7
-# (tests/dyt_bench/test_deciding.py).
+# (tests/dyt_bench/scheduling/test_stopping.py).
 STANDS = 0.995
 FIRST_SEEDS = 3
 MOST_SEEDS = 20
@@ -19,7 +19,7 @@ MOST_SEEDS = 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended, as far as deciding goes."""
+    """How a run ended: its value and its cost."""
 
     value: float | None  # the domain's metric at the end of the budget; None if not finished
     seconds: float
@@ -27,7 +27,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to run next; no runs: stop, and why in one sentence."""
+    """What to run next, and why in one sentence; no runs: stop."""
 
     runs: tuple[Run, ...]
     why: str
@@ -39,10 +39,10 @@ def next_runs(
     metrics: Mapping[str, Metric],
     seconds_left: float | None,
 ) -> Decision:
-    """One more seed of every comparison that does not stand, as far as the time left allows.
+    """One more seed of every open comparison, as far as the time left allows.
 
-    A comparison stands when its verdict holds at `STANDS`; below `FIRST_SEEDS` seeds none does.
-    A variant that diverged or failed at some seed is not asked again: no seed would change that.
+    A comparison is closed when its verdict holds at `STANDS`; below `FIRST_SEEDS` seeds all are
+    open. A variant that diverged or failed at a seed is left as it is: no seed would change that.
 
     Args:
         runs: all that have run.
@@ -119,7 +119,7 @@ def _is_open(
 
 
 def _cost(group: Sequence[Run], added: Sequence[Run], outcomes: Mapping[str, Outcome]) -> float:
-    """Seconds that runs like these took, on average over the seeds that have run."""
+    """Mean seconds over seeds that runs like these took."""
     return sum(
         statistics.fmean(
             outcomes[run.identity].seconds for run in group if run.variant == new.variant

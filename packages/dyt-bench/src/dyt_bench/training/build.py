@@ -17,7 +17,7 @@ def build(parts: Parts) -> tuple[LightningDataModule, LightningModule, list[str]
     """Data, module with the variant's layers in place, and the names of the norms' sites.
 
     Seeding before the module is built, and swapping afterwards, gives every variant of a task
-    the same other weights, but for those that a recipe starts otherwise.
+    the same other weights, except where a recipe starts them differently.
     """
     task, domain = parts.task, parts.domain
     seed_all(task.seed, workers=True, verbose=False)
@@ -56,7 +56,7 @@ def _calibrate(module: LightningModule, data: LightningDataModule) -> None:
 
 
 def with_logging_off(module: LightningModule) -> None:
-    """Let the module's steps run without a Trainer, which is what they log to."""
+    """Make the module's ``log`` do nothing, so that its steps run without a Trainer."""
     module.log = _discard  # type: ignore[method-assign]
     module.log_dict = _discard  # type: ignore[method-assign]
 
@@ -68,7 +68,7 @@ def _discard(*_: object, **__: object) -> None:
 def weights_digest(module: nn.Module, norms: list[str]) -> str:
     """A hash of all weights but the norms' and a recipe's: equal for every variant of a task.
 
-    A recipe that starts other weights otherwise has a hash of its own.
+    A recipe that starts other weights differently has another hash.
     """
     added = {
         f"{name}.scale" for name, m in module.named_modules() if isinstance(m, ScaledEmbedding)

@@ -11,7 +11,7 @@ import torch
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all it was given; nothing to wait for on a CPU."""
+    """Wait until the device has finished its work; returns at once on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -25,7 +25,7 @@ def now(device: torch.device) -> float:
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """The most memory held so far, MiB: the allocator's on a GPU, the process's elsewhere."""
+    """Peak memory so far, MiB: the allocator's on a GPU, the process's elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -39,10 +39,10 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def interleave(timed: Mapping[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
-    """Time every call once a round, each round in another order (the same in every call).
+    """Time every call once a round, in an order that changes from round to round (fixed seed).
 
-    What slows the machine for a while then slows all alike; and as each comes after
-    every other, what one leaves behind in caches and in the allocator it leaves to all.
+    A slow phase of the machine then slows all calls alike, and what one call leaves in caches and
+    in the allocator affects all others equally.
 
     Args:
         timed: name -> a call that runs once and returns its seconds.

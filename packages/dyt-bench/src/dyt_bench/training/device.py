@@ -22,7 +22,7 @@ def device_class(device: torch.device) -> str:
 def autocast(
     preset: TrainingPreset, device: torch.device
 ) -> Callable[[], AbstractContextManager[object]]:
-    """What a forward pass runs in, to be of the preset's precision."""
+    """The context that a forward pass runs in, for the preset's precision."""
     dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     if preset.precision not in dtypes:
         return nullcontext
@@ -30,7 +30,7 @@ def autocast(
 
 
 def bind() -> str:
-    """Have layers on a CPU called by compiled code; returns how they are called, for the record."""
+    """Bind the layers on a CPU (`dyt.bind`); returns how they are called, for the record."""
     if device_to_use().type != "cpu":
         return "not on this device"
     reason = dyt.bind()

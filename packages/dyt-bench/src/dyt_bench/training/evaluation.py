@@ -1,4 +1,4 @@
-"""What is measured of a run once, after training: by its domain, and by metrics packages add."""
+"""Metrics taken once, after training: the domain's own, and those that packages add."""
 
 import math
 import traceback
@@ -18,9 +18,9 @@ def evaluate(
     data: LightningDataModule,
     recorder: Recorder,
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Name -> value, the reference score among them; name -> why there is none.
+    """Metric -> value, the reference score included; metric -> why it has no value.
 
-    ``module`` is in eval mode, ``data`` set up for fitting.
+    ``module`` is in eval mode, and ``data`` is set up for fitting.
     """
     task, domain = parts.task, parts.domain
     recorder.artifacts.mkdir(exist_ok=True)
@@ -35,7 +35,7 @@ def evaluate(
         try:
             trained = Trained(task, module, data, recorder.rows())
             once[key] = _taken(name, metric, key in once, trained)
-        # A number that is missing is no reason to lose what was trained for.
+        # A metric that fails must not lose the trained run.
         except Exception as error:
             traceback.print_exc()
             missing[key] = f"{type(error).__name__}: {error}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-CHECKPOINT_EVERY_S = 30.0  # at most so much training is lost when a run's process is killed
+CHECKPOINT_EVERY_S = 30.0  # a killed run loses at most this much training
 
 Status = Literal["finished", "diverged", "failed"]
 Emit = Callable[[dict[str, Any]], None]  # takes an event: {"event": "row", ...}
@@ -17,7 +17,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How training ended, with all that is known only then."""
+    """How training ended, and all that is known only at the end."""
 
     status: Status
     reason: str = ""  # why, when not finished: one sentence

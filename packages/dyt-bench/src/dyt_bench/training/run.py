@@ -31,18 +31,18 @@ def train(
     evaluate: bool = True,
     keep_weights: bool = False,
 ) -> Outcome:
-    """Train in this process; rows go to ``recorder``, news to ``emit``.
+    """Train in this process; rows go to ``recorder``, events to ``emit``.
 
     Where the recorder has a checkpoint, training resumes from it.
 
     Args:
         trainer: arguments of Lightning's Trainer in place of what runs are trained with.
-        evaluate: whether to measure, at the end, what is worth its time only once.
-        keep_weights: leave the weights at the end at the recorder's ``weights_path``.
+        evaluate: whether to take the metrics that are measured once, at the end.
+        keep_weights: whether to write the final weights to the recorder's ``weights_path``.
 
     Raises:
         Stopped: SIGTERM came; a checkpoint holds what was trained.
-        CannotWrite: the recorder takes no more rows.
+        CannotWrite: the disk is full.
     """
     binding = bind()
     with Stop() as stop:
@@ -80,7 +80,7 @@ def _train(
         with checkpoints.streaming(data, task.steps, watch.waited):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         trace_crashes()
-        if keep_weights:  # before the domain's own evaluation, which may do as it likes
+        if keep_weights:  # before the evaluation, which may change the module
             write_weights(module, recorder.weights_path)
         if evaluate:
             module.to(trainer.strategy.root_device).eval()  # fitting ends on the CPU

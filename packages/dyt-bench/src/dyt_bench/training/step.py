@@ -17,7 +17,7 @@ from dyt_bench.training.build import build, with_logging_off
 from dyt_bench.training.clock import interleave, now
 from dyt_bench.training.device import autocast, bind, device_to_use
 
-TIMED_BATCHES = 4  # kept in memory and taken in turn, so that loading is not timed
+TIMED_BATCHES = 4  # kept in memory and used in turn, so that loading is not timed
 
 
 def step(
@@ -27,10 +27,10 @@ def step(
     preset: TrainingPreset,
     in_precision: Callable[[], AbstractContextManager[object]],
 ) -> None:
-    """All that a Trainer does with a batch: forward, backward, clip, optimiser.
+    """What a Trainer does with a batch: forward, backward, clip, optimiser step.
 
-    Every measurement of a step takes this one, so that shares and ratios are of the step that the
-    preset trains with. ``in_precision`` is `autocast` of the preset; the gradients are zero after.
+    Every timing of a step calls this function, so all shares and ratios are of the step that the
+    preset trains with. ``in_precision`` is `autocast` of the preset. Gradients are cleared.
     """
     with in_precision():
         loss = module.training_step(batch, 0)
@@ -43,7 +43,7 @@ def step(
 
 
 def optimizer_of(module: LightningModule) -> Optimizer:
-    """The optimiser alone, of the two forms the contract allows."""
+    """The optimiser that the module configures, in either form of the contract."""
     configured: Any = module.configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
     assert isinstance(optimizer, Optimizer)
@@ -53,8 +53,8 @@ def optimizer_of(module: LightningModule) -> Optimizer:
 def time_variants(variants: Mapping[str, Parts], *, rounds: int) -> dict[str, list[float]]:
     """Training steps of a task's variants in turn: label -> seconds of a step, by round.
 
-    The first variant is timed once more under the name "A/A": how far the two differ is what this
-    machine makes of no difference at all.
+    A second copy of the first variant is timed under the label "A/A": how far the two differ is
+    the noise floor of this machine.
 
     Args:
         variants: label -> what the run is made of; all of one task.
@@ -63,7 +63,7 @@ def time_variants(variants: Mapping[str, Parts], *, rounds: int) -> dict[str, li
     steps: dict[str, Callable[[], float]] = {}
     for label, parts in variants.items():
         for name in (label,) if steps else (label, AA):
-            # A/A is built anew, too: copies of one model differ in where they lie in memory.
+            # A/A is a second model: copies of one model differ in where they lie in memory.
             steps[name] = _timed(parts)
     interleave(steps, rounds=2)  # warm up
     return interleave(steps, rounds=rounds)

@@ -1,4 +1,4 @@
-"""Lightning's Trainer for one run, and what listens while it trains."""
+"""Lightning's Trainer for one run, and the callbacks that record it."""
 
 import hashlib
 import math
@@ -21,9 +21,9 @@ from dyt_bench.training.clock import now, quartiles
 from dyt_bench.training.outcome import Emit, Recorder
 from dyt_bench.training.system import SystemMetrics
 
-# The first steps pay for allocation and caches: they train, but do not count as time.
+# The first steps include allocation and cold caches: they are left out of step times.
 WARMUP_STEPS = 5
-ROWS = 200  # about so many of training; every validation has one besides
+ROWS = 200  # about this many of training; validations have rows of their own
 
 
 class Diverged(Exception):
@@ -40,7 +40,7 @@ def make_trainer(
     listeners: Sequence[Callback],
     changes: Mapping[str, Any] = {},
 ) -> Trainer:
-    """A Trainer that trains ``task`` by its preset, on one device; ``listeners`` only watch.
+    """A Trainer for ``task`` and its preset, on one device; ``listeners`` are callbacks.
 
     ``changes`` are arguments of Lightning's Trainer.
     """
@@ -54,11 +54,11 @@ def make_trainer(
         val_check_interval=task.val_every,
         check_val_every_n_epoch=None,  # steps are the budget; epochs mean nothing here
         num_sanity_val_steps=0,
-        log_every_n_steps=1,  # the trace chooses
+        log_every_n_steps=1,  # `Trace` chooses which
         logger=logger,
         callbacks=callbacks,
         devices=1,
-        # One process, whatever scheduler's job it is a part of.
+        # One process, also inside a scheduler's job.
         plugins=[LightningEnvironment(), WholeCheckpointIO()],
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -71,7 +71,7 @@ def make_trainer(
 
 
 class Trace(Logger):
-    """What the module logs: into the record, and as news; remembers the validations."""
+    """A logger that writes rows to the recorder, emits events and remembers validations."""
 
     def __init__(
         self, task: Task, module: LightningModule, metric: Metric, recorder: Recorder, emit: Emit
@@ -96,7 +96,7 @@ class Trace(Logger):
         """The run's parameters are in the record already."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        # Lightning numbers a validation by the batch before it; here steps are those done.
+        # Lightning numbers a validation by the batch before it; rows count steps done.
         done = self.module.global_step
         if self.module.trainer.training and done % self.every:
             return
@@ -119,10 +119,10 @@ class Watch(Callback):
 
     def __init__(self, task: Task, trace: Trace) -> None:
         self.task, self.trace = task, trace
-        self.batches = b""  # a hash of all batches so far: of the one before, and of the last
-        self.seconds: list[float] = []  # of each step, loading left out
+        self.batches = b""  # hash of all batches so far, chained
+        self.seconds: list[float] = []  # of each step, without loading
         self.saturation: dict[str, float] = {}  # layer -> share of its inputs
-        self.waited: list[float] = []  # seconds until each batch was there
+        self.waited: list[float] = []  # seconds that each batch took to load
         self._start = 0.0
         self._units = 0
         self._last_validation = ExitStack()

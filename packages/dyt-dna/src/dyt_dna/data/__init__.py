@@ -1,1 +1,1 @@
-"""Where sequences lie, how they are read and split, and the batches made of them."""
+"""Files of the data sets, their readers and splits, and the batches made of them."""

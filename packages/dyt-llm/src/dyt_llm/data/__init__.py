@@ -1,1 +1,1 @@
-"""Where texts lie, how they become documents and tokens, and the windows made of them."""
+"""Files of the data sets, their documents and tokens, and the windows made of them."""

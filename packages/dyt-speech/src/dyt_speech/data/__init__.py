@@ -1,1 +1,1 @@
-"""Where recordings lie, how they are split and decoded, and the batches made of them."""
+"""Files of the data sets, their decoding and splits, and the batches made of them."""

@@ -1,1 +1,1 @@
-"""Where molecules lie, how they are read, and the batches made of them."""
+"""Files of the data sets, their readers, and the batches made of them."""
