@@ -9,6 +9,7 @@ from importlib import import_module
 
 import pytest
 
+from dyt_bench.discovery import code
 from dyt_bench.plugin import domain, extensions
 from dyt_bench.plugin.task import Task
 from dyt_bench.plugin.version1 import ATTRIBUTES, MODULES, RENAMED
@@ -121,6 +122,11 @@ def test_old_attributes_lead_to_attributes_that_exist():
     for cls in (Task, EndedRun, TaskGroup, Standing):
         names = {*dir(cls), *cls.__dataclass_fields__}
         assert set(ATTRIBUTES[cls.__name__].values()) <= names
+
+
+def test_what_stands_behind_an_old_module_counts_for_the_identity():
+    covered = code.covered("dyt_version1")
+    assert {"dyt_version1.module", "dyt_bench.plugin.module", "dyt_bench.plugin.data"} <= {*covered}
 
 
 def test_the_harness_itself_uses_no_old_name():

@@ -167,6 +167,11 @@ def _attribute(module: str, name: str) -> Any:
     return adapted or getattr(import_module(successor), RENAMED.get(name, name))
 
 
+def successor(module: str) -> str:
+    """The module that an import of ``module`` executes: itself, unless it is an old one."""
+    return MODULES[module][0] if module in MODULES else module
+
+
 def install() -> None:
     """Make the old modules importable; imports none of them and none of their successors."""
     if not any(isinstance(finder, _OldModules) for finder in sys.meta_path):
