@@ -1,5 +1,6 @@
-"""The front door: `nox -l` lists what can be done, each session sets itself up."""
+"""Sessions: `nox -l` lists them, and each installs what it needs."""
 
+import os
 import shutil
 import tomllib
 from pathlib import Path
@@ -12,7 +13,7 @@ nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["tests", "lint", "types"]
 
 PACKAGES = sorted(str(path) for path in Path("packages").iterdir() if path.is_dir())
-# What strangers would write, installed from its folder as theirs would be.
+# Third-party plug-ins, installed from their folders as such plug-ins are.
 PLUGINS = ["tests/plugins/dyt-majority", "tests/plugins/dyt-molecules"]
 CONSTRAINTS = ".ci/constraints.txt"
 # A file's tests stay in one process, for the fixtures they share.
@@ -93,28 +94,28 @@ def new_domain(session: nox.Session) -> None:
 def kernels(session: nox.Session) -> None:
     """Time the layers alone against norms and against copying memory; after --: --gate, --cold."""
     install_packages(session)
-    session.run("python", "benchmarks/kernels/bench_modules.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.kernels", *session.posargs)
 
 
 @nox.session
 def calibration(session: nox.Session) -> None:
-    """Compare ways to start a model with DyT; after --: --variants all, --seeds 5, --jobs 2."""
+    """Compare ways to start a model with DyT; after --: --starts all, --seeds 5, --jobs 2."""
     install_packages(session)
-    session.run("python", "benchmarks/calibration/bench_calibration.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.calibration", *session.posargs)
 
 
 @nox.session
 def pretrained(session: nox.Session) -> None:
     """Swap the norms of trained models and fine-tune them; after --: --seeds 3, --out FILE."""
     install_packages(session)
-    session.run("python", "benchmarks/pretrained/bench_pretrained.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.pretrained", *session.posargs)
 
 
 @nox.session
 def census(session: nox.Session) -> None:
     """Swap the norms of every architecture of three libraries and run it: half an hour and more."""
     install_packages(session)
-    session.run("python", "benchmarks/census/census.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.census", *session.posargs)
 
 
 @nox.session
@@ -127,7 +128,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def tests_slow(session: nox.Session) -> None:
-    """Run the tests that take minutes: thirty kills, and what else a night can bring."""
+    """Run the tests that take minutes: thirty kills, and what else takes minutes."""
     install_packages(session, *editable(PLUGINS), "pytest", "hypothesis")
     session.run("pytest", "-m", "slow", *session.posargs)
 
@@ -147,18 +148,22 @@ def tests_browser(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting with ruff."""
-    install(session, "ruff")
+    """Check style and formatting with ruff, and who imports whom with import-linter."""
+    install(session, "ruff", "import-linter")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    # Imports are read, not executed: the sources are enough.
+    session.env["PYTHONPATH"] = os.pathsep.join(f"{package}/src" for package in PACKAGES)
+    session.run("lint-imports", "--no-cache")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of dyt, dyt_bench and what `new-domain` writes with mypy, strictly."""
-    install_packages(session, "mypy", "pytest", "types-PyYAML", "types-psutil")
+    """Check the types of all packages, the benchmarks and what `new-domain` writes, strictly."""
+    install_packages(session, "mypy", "pytest", "types-psutil", "types-tabulate")
     folder = session.create_tmp()
     shutil.rmtree(f"{folder}/dyt-example", ignore_errors=True)
     session.run("dyt-bench", "new-domain", "example", "--to", folder, silent=True)
     written = f"{folder}/dyt-example/src"
-    session.run("mypy", "packages/dyt-core/src", "packages/dyt-bench/src", written)
+    sources = [f"{package}/src" for package in PACKAGES]
+    session.run("mypy", *sources, "benchmarks", written)

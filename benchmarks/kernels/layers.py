@@ -1,4 +1,4 @@
-"""What is compared: our layers by backend, the published form, the norms, and a copy."""
+"""The layers that are compared: ours by backend, the published form, the norms, and a copy."""
 
 import importlib.util
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class ChannelsFirst(nn.Module):
 
 def fused_backend(device: torch.device) -> str:
     """The backend that "auto" takes on this device."""
-    return "triton" if device.type == "cuda" else "native"
+    return "triton" if device.type == "cuda" else "cpu"
 
 
 def layers(
@@ -70,7 +70,9 @@ def layers(
         module = norm if last else ChannelsFirst(norm)
         made[name] = module, module
     if device.type == "cuda" and last and importlib.util.find_spec("liger_kernel"):
-        from liger_kernel.transformers.dyt import LigerDyT
+        from liger_kernel.transformers.dyt import (  # type: ignore[import-not-found]  # optional
+            LigerDyT,
+        )
 
         liger = LigerDyT(features)
         made["Liger DyT"] = liger, liger

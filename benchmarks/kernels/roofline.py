@@ -1,13 +1,13 @@
-"""How close to copying memory the Triton kernels should come on GPUs that are elsewhere.
+"""Predict how close the Triton kernels come to copying memory, on GPUs from their data sheets.
 
 A kernel takes as long as the slowest of three things that overlap: moving its bytes, issuing
 its instructions, and passing its exponentials and reciprocals through the special function
 unit. The limit is a copy of the same bytes under the same assumptions. Instruction counts are
 read from the machine code by `static`.
 
-It is a model with three assumed efficiencies, not a measurement. It comes within 10 % of the
-one published time it was compared with, Liger-Kernel's forward pass on a B200; that kernel's
-published backward pass (172.5 us) takes several launches and is outside it.
+This is a model with three assumed efficiencies, not a measurement. It agrees within 10 % with the
+one published time it was compared with, Liger-Kernel's forward pass on a B200. That kernel's
+published backward pass (172.5 us) takes several launches and is outside the model.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from rich.table import Table
 from dyt._kernels.triton import launcher
 
 if TYPE_CHECKING:
-    from static import Figures
+    from benchmarks.kernels.static import Figures
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class GPU:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """Shares of the peaks that a kernel with nothing else to wait for reaches: assumptions."""
+    """Assumed shares of the peaks that a kernel reaches when it waits for nothing else."""
 
     memory: float = 0.92
     issue: float = 0.75
@@ -55,7 +55,7 @@ class Efficiency:
 
 @dataclass(frozen=True)
 class Work:
-    """What one pass does for an element of x, and once for a parameter (column)."""
+    """The work of one pass for each element of x, and once for each parameter (column)."""
 
     bytes_per_element: float
     instructions: float
@@ -65,7 +65,7 @@ class Work:
 
 H100 = GPU("H100 SXM", "sm_90", 3.35e12, 132, 1.755e9)
 B200 = GPU("B200", "sm_100", 8.0e12, 148, 1.85e9)
-LAUNCH = 2.5e-6  # seconds from a launch to the last block's end that are none of the three
+LAUNCH = 2.5e-6  # seconds of a launch that are none of the three
 LIGER_FORWARD = Work(bytes_per_element=4, instructions=28.7, special=2)
 LIGER_PUBLISHED = 43.0e-6  # seconds on a B200, 8192 x 4096, bf16
 
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=8192)
     parser.add_argument("--columns", type=int, default=4096)
     options = parser.parse_args()
-    import static  # beside this file, but not to be had where Triton is not
+    from benchmarks.kernels import static  # imports Triton
 
     size = (options.rows, options.columns)
     table = Table(title=f"predicted, bf16, {size[0]} x {size[1]}", box=None, title_justify="left")

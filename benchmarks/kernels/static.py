@@ -1,7 +1,7 @@
-"""Read the Triton kernels' machine code, compiled here for GPUs that are elsewhere.
+"""Read the Triton kernels' machine code, compiled for GPUs that this machine need not have.
 
-For each target the figures that decide whether an element-wise kernel keeps up with memory:
-instructions an element in the main loop, registers, spills, and whether accesses are 128 bits
+Shows for each target the figures that decide whether an element-wise kernel keeps up with memory:
+instructions per element in the main loop, registers, spills, and whether accesses are 128 bits
 wide. Compiling needs no GPU; the disassemblers come with Triton.
 """
 
@@ -25,6 +25,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from dyt._kernels.triton import device, launcher
+from dyt._kernels.triton.functions import FUNCTIONS
 
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 TARGETS: dict[str, GPUTarget] = {
@@ -39,11 +40,11 @@ INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)(.
 
 @dataclass(frozen=True)
 class Figures:
-    """What the machine code says; the loop is the main one, without masks in it."""
+    """Figures of the machine code; the loop is the main one, which has no masks."""
 
     registers: int
     spills: int  # bytes of stack plus instructions that reach it
-    per_element: float  # instructions in the loop, an element
+    per_element: float  # instructions in the loop, per element
     special: float  # of those, the ones for the special function unit (exp2, reciprocal)
     wide_share: float  # of the loop's bytes, those in accesses of 128 bits
     waits: int  # barriers and shuffles in the loop
@@ -72,14 +73,16 @@ class Case:
 
 
 def build(case: Case) -> Any:
-    """The kernel, compiled from the present source whatever Triton's cache holds."""
+    """The kernel, compiled from the present sources and not taken from Triton's cache."""
     gpu, tile = TARGETS[case.target], case.tile
     kernel = getattr(device, f"{case.direction}_kernel")
     slots = (tile.block_n - 1) // case.per_parameter + 2
+    formula = FUNCTIONS[case.function].formula(case.dtype == "fp32")
     fixed: dict[str, Any] = {
         "N": case.columns, "PER_PARAMETER": case.per_parameter, "OUTER": case.outer,
         "SLOTS": tile.block_n if case.per_parameter == 1 else slots,
-        "FUNCTION": case.function, "ACCURATE": case.dtype == "fp32", "PTX": gpu.backend == "cuda",
+        "U": formula.u, "V": formula.v, "SCALE": formula.scale,
+        "A": formula.a, "B": formula.b, "D": formula.d, "PTX": gpu.backend == "cuda",
         "BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "UNROLL": tile.unroll,
         "PARAMETERS": case.columns // case.per_parameter, "BLOCK_P": 32, "BLOCK_C": gpu.warp_size,
     }  # fmt: skip
@@ -211,7 +214,7 @@ def answer() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--columns", type=int, default=4096)
-    parser.add_argument("--functions", nargs="+", default=["tanh"], choices=launcher.FUNCTIONS)
+    parser.add_argument("--functions", nargs="+", default=["tanh"], choices=list(FUNCTIONS))
     parser.add_argument("--json", action="store_true", help=answer.__doc__)
     options = parser.parse_args()
     if options.json:

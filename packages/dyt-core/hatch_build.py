@@ -1,22 +1,19 @@
-"""Compile the CPU kernels while the package is built; without a compiler, build without them."""
+"""Build hook: compile the CPU kernels; without a C++ compiler, build the package without them."""
 
-import os
-import shutil
-import subprocess
+import importlib.util
 import sys
 import sysconfig
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "src/dyt/_kernels/cpu/native.cpp"
-HEADERS = ("native_calls.h", "native_loops.h")  # beside it, and included by it
-LIBRARY = "src/dyt/_kernels/cpu/libdyt_native.so"
-COMPILERS = ("c++", "g++", "clang++")
+KERNELS = "src/dyt/_kernels"
+LIBRARY = f"{KERNELS}/cpu/libdyt_cpu.so"
 
-# NaN and infinities must pass: no -ffast-math, only the parts of it that do not change values
-# (nobody reads errno or the trap flags) and fused multiply-adds, which round once less.
+# NaN and infinities must pass: no -ffast-math, only the parts of it that change no values
+# (nothing reads errno or the trap flags), and fused multiply-adds, which round once less.
 FLAGS = (
     "-std=c++17",
     "-O2",
@@ -32,17 +29,15 @@ FLAGS = (
 )
 
 
-class NativeKernels(BuildHookInterface):
+class CpuKernels(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile into the source tree, where an editable install finds it too."""
+        """Compile into the source tree, where an editable install finds the library too."""
         root = Path(self.root)
         if self.target_name != "wheel":
             return
-        library = root / LIBRARY
-        reason = compile_library(root / SOURCE, library)
+        reason = build(root / KERNELS)
         if reason is not None:
-            library.unlink(missing_ok=True)  # that of an older source
-            self.app.display_warning(f"dyt-core without its native CPU kernels: {reason}")
+            self.app.display_warning(f"dyt-core without its CPU kernels: {reason}")
             return
         build_data["artifacts"].append(LIBRARY)
         build_data["pure_python"] = False
@@ -51,28 +46,33 @@ class NativeKernels(BuildHookInterface):
         build_data["tag"] = f"py3-none-{platform}"
 
 
-def compile_library(source: Path, library: Path) -> str | None:
-    """The reason it could not be compiled, or None. Up to date is compiled."""
-    if sys.platform == "win32":
-        return "they are not written for Windows"
-    files = (source, *(source.with_name(name) for name in HEADERS))
-    changed = max(path.stat().st_mtime for path in files if path.exists())
+def build(kernels: Path) -> str | None:
+    """Compile the library below the folder ``kernels`` unless it is newer than its sources.
+
+    Returns:
+        None, or in one sentence why there is no library; then an older one is gone too.
+    """
+    library = kernels / "cpu/libdyt_cpu.so"
+    sources = (*library.parent.glob("*.cpp"), *library.parent.glob("*.h"))
+    changed = max(path.stat().st_mtime for path in sources)
     if library.exists() and library.stat().st_mtime >= changed:
         return None
-    names = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
-    compiler = next((found for name in names if (found := shutil.which(name))), None)
-    if compiler is None:
-        return f"no C++ compiler, looked for {', '.join(names)}"
-    # Into a file of its own first: a process may have the old library open.
-    fresh = library.with_suffix(f".{os.getpid()}")
+    library.unlink(missing_ok=True)
+    if sys.platform == "win32":
+        return "they are not written for Windows"
+    compiler = _load(kernels / "compiler.py")
     try:
-        command = [compiler, *FLAGS, str(source), "-o", str(fresh)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-        if done.returncode != 0:
-            return f"{compiler} failed: {done.stderr.strip()[-1000:]}"
-        fresh.replace(library)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{compiler} could not be run: {error}"
-    finally:
-        fresh.unlink(missing_ok=True)
+        compiler.compile_library(library.with_name("kernels.cpp"), library, FLAGS)
+    except compiler.CannotCompile as reason:
+        return str(reason)
     return None
+
+
+def _load(path: Path) -> ModuleType:
+    """The module at ``path``: its package cannot be imported yet, for it needs PyTorch."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

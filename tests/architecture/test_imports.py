@@ -1,6 +1,7 @@
-"""Which way the arrows point: dyt <- dyt_bench <- domains, and never back."""
+"""What the import contracts (pyproject.toml) do not say: weight, shape, first lines, packages."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,41 +9,19 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
     folder.name: folder
-    for source in (ROOT / "packages").glob("*/src/*")
-    if (folder := source).is_dir() and folder.name != "__pycache__"
+    for folder in (ROOT / "packages").glob("*/src/*")
+    if folder.is_dir() and folder.name != "__pycache__"
 }
-DOMAINS = {name for name in PACKAGES if name not in ("dyt", "dyt_bench")}
-FILES = [file for folder in PACKAGES.values() for file in sorted(folder.rglob("*.py"))]
+DOMAINS = sorted(set(PACKAGES) - {"dyt", "dyt_bench", "dyt_images"})
 HEAVY = {"torch", "lightning", "mlflow", "pandas", "matplotlib", "scipy", "numpy"}
-# Read by `--help`, `domains` and `plan`, which answer without torch.
-LIGHT = ["cli", "cell", "domain", "errors", "environment", "files", "record", "registry"]
-LIGHT += ["importing", "scaffold/__init__"]
-LIGHT += [
-    "runner",
-    "sources",
-    "suite",
-    "workspace",
-    "progress",
-    "session",
-    "tracking/__init__",
-    "ui",
-]
-LIGHT += ["statistics", "tracking/__init__", "datasets", "inventory", "plugins", "points"]
-LIGHT += [
-    "executors/command",
-    "executors/contract",
-    "executors/local",
-    "executors/running",
-    "executors/memory",
-]
+SHAPE = {"__init__", "catalog", "models", "data", "module", "reference"}
 
 
 def imports(file, *, top_level_only=False):
-    """Top-level packages a file imports; under TYPE_CHECKING does not count."""
+    """Top-level packages that a file imports."""
     tree = ast.parse(file.read_text())
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
     found = set()
-    for node in nodes:
+    for node in tree.body if top_level_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -50,33 +29,36 @@ def imports(file, *, top_level_only=False):
     return found
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_arrows(file):
-    package = next(name for name, folder in PACKAGES.items() if folder in file.parents)
-    ours = imports(file) & set(PACKAGES) - {package}
-    allowed = {"dyt": set(), "dyt_bench": {"dyt"}}.get(package, {"dyt", "dyt_bench"})
-    assert ours <= allowed
-
-
-def test_the_core_imports_torch_alone():
-    import sys
-
+def test_the_layer_imports_torch_alone():
     found = set().union(*(imports(file) for file in PACKAGES["dyt"].rglob("*.py")))
     assert found - sys.stdlib_module_names <= {"dyt", "torch", "triton"}
 
 
-@pytest.mark.parametrize("stem", LIGHT)
-def test_planning_stays_light(stem):
-    folder = PACKAGES["dyt_bench"]
-    files = [*folder.glob(f"{stem}.py"), *folder.glob(f"{stem}/*.py")]
-    assert files
-    for file in files:
-        assert not imports(file, top_level_only=True) & HEAVY, file
+def test_the_harness_is_rooms():
+    modules = {file.stem for file in PACKAGES["dyt_bench"].glob("*.py")}
+    assert modules == {"__init__", "__main__", "errors"}
 
 
-@pytest.mark.parametrize("name", sorted(DOMAINS))
-def test_domain_objects_stay_light(name):
-    assert not imports(PACKAGES[name] / "__init__.py", top_level_only=True) & HEAVY
+@pytest.mark.parametrize("name", DOMAINS)
+def test_domains_have_one_shape(name):
+    folder = PACKAGES[name]
+    found = {entry.stem for entry in folder.iterdir() if entry.suffix in ("", ".py")}
+    assert found >= SHAPE
+    assert (folder / "data" / "datamodule.py").exists()
+
+
+@pytest.mark.parametrize("name", [*DOMAINS, "dyt_images"])
+@pytest.mark.parametrize("module", ["__init__", "catalog"])
+def test_what_planning_imports_stays_light(name, module):
+    assert not imports(PACKAGES[name] / f"{module}.py", top_level_only=True) & HEAVY
+
+
+def test_every_module_says_in_its_first_line_what_is_in_it():
+    for folder in PACKAGES.values():
+        for file in folder.rglob("*.py"):
+            first = file.read_text().splitlines()[0]
+            assert first.startswith('"""'), file
+            assert len(first) > 20, file
 
 
 def test_every_package_is_typed_and_installable():

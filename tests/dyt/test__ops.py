@@ -11,12 +11,11 @@ from torch.utils.checkpoint import checkpoint
 
 import dyt
 from dyt import _ops as ops
-from dyt._kernels.cpu import launcher as native
+from dyt._kernels.call import Call
+from dyt._kernels.cpu import launcher as cpu
 
 pytestmark = [
-    pytest.mark.skipif(
-        native.missing() is not None, reason=f"no native library: {native.missing()}"
-    ),
+    pytest.mark.skipif(cpu.missing() is not None, reason=f"no CPU kernels: {cpu.missing()}"),
     pytest.mark.usefixtures("way"),
 ]
 
@@ -58,7 +57,7 @@ def assert_same(first, second, **tolerance):
         torch.testing.assert_close(a, b, **tolerance)
 
 
-@pytest.mark.parametrize("function", native.FUNCTIONS)
+@pytest.mark.parametrize("function", cpu.FUNCTIONS)
 @pytest.mark.parametrize("parts", [FULL, (False, True, False), (False, False, False)])
 def test_gradients_are_those_of_the_formula(function, parts):
     module, x = layer(function, *parts), torch.randn(6, 5, 24)
@@ -75,7 +74,7 @@ def test_opcheck(parts, channels_last):
     x, alpha, *rest = arguments()
     rest = [t if wanted else None for t, wanted in zip(rest, parts, strict=True)]
     x = x if channels_last else x.detach().movedim(-1, 1).contiguous().requires_grad_()
-    call = x, alpha, *rest, "tanh", channels_last, "native"
+    call = x, alpha, *rest, "tanh", channels_last, "cpu"
     torch.library.opcheck(torch.ops.dyt.pointwise_norm.default, call)
     call = [t.detach() if isinstance(t, torch.Tensor) else t for t in (torch.randn_like(x), *call)]
     torch.library.opcheck(torch.ops.dyt.pointwise_norm_backward.default, tuple(call))
@@ -84,7 +83,7 @@ def test_opcheck(parts, channels_last):
 def test_opcheck_of_a_transposed_input():
     x, *rest = arguments(requires_grad=False)
     x = x.movedim(-1, 0).contiguous().movedim(0, -1)
-    call = x, *rest, "tanh", True, "native"
+    call = x, *rest, "tanh", True, "cpu"
     torch.library.opcheck(torch.ops.dyt.pointwise_norm.default, call)
 
 
@@ -99,7 +98,7 @@ def test_double_backward_is_the_formulas():
         first = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
         return torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
 
-    assert_same(second_order("native"), second_order("eager"), rtol=1e-4, atol=1e-4)
+    assert_same(second_order("cpu"), second_order("eager"), rtol=1e-4, atol=1e-4)
 
 
 def test_double_backward_of_the_operator():
@@ -110,7 +109,7 @@ def test_double_backward_of_the_operator():
         first = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
         return torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
 
-    by_operator = second_order(lambda *a: torch.ops.dyt.pointwise_norm(*a, "tanh", True, "native"))
+    by_operator = second_order(lambda *a: torch.ops.dyt.pointwise_norm(*a, "tanh", True, "cpu"))
     by_formula = second_order(lambda *a: dyt.pointwise_norm(*a, backend="eager"))
     assert_same(by_operator, by_formula, rtol=1e-4, atol=1e-4)
 
@@ -260,7 +259,7 @@ def test_formulas_of_the_gradients_are_those_of_autograd():
     for channels_last in (True, False):
         inputs = x if channels_last else x.detach().movedim(-1, 1).requires_grad_()
         call = inputs, alpha, shift, weight, bias
-        y = ops.eager(*call, dyt.FAMILY["erf"], channels_last)
+        y = ops.eager(Call(*call, "erf", channels_last))
         dy = torch.randn_like(y)
         truth = torch.autograd.grad(y, call, dy)
-        assert_same(ops.eager_backward(dy, *call, dyt.FAMILY["erf"], channels_last), truth)
+        assert_same(ops.eager_backward(dy, Call(*call, "erf", channels_last)), truth)

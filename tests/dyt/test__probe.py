@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import dyt
-from dyt._probe import POINTS, alphas
+from dyt import alphas
+from dyt._probe import POINTS
 
 
 def hooks(model):

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import dyt
-from dyt import functional
-from dyt._kernels.cpu import launcher as native
+from dyt import _ops, functional
+from dyt._kernels.cpu import launcher as cpu
 
-NATIVE = pytest.mark.skipif(native.missing() is not None, reason="no native library")
+CPU = pytest.mark.skipif(cpu.missing() is not None, reason="no CPU kernels")
 
 
 def test_dynamic_tanh_is_the_formula():
@@ -87,17 +87,17 @@ def test_bad_arguments_are_named(change, message):
 def fused(monkeypatch):
     """The names of the backends that computed, in order, from now on."""
     used = []
-    original = dyt.ops.fused
+    original = _ops.fused
 
-    def spy(*arguments):
-        used.append(type(arguments[-1].prepared).__module__.removeprefix("dyt._kernels."))
-        return original(*arguments)
+    def spy(tensors, route):
+        used.append(type(route.prepared).__module__.split(".")[2])
+        return original(tensors, route)
 
-    monkeypatch.setattr(dyt.ops, "fused", spy)
+    monkeypatch.setattr(_ops, "fused", spy)
     return used
 
 
-@NATIVE
+@CPU
 def test_backend_by_argument_context_and_default(monkeypatch):
     used = fused(monkeypatch)
     x, alpha = torch.randn(2, 4), torch.ones(1)
@@ -105,18 +105,18 @@ def test_backend_by_argument_context_and_default(monkeypatch):
     dyt.dynamic_tanh(x, alpha, backend="eager")
     with dyt.use_backend("eager"):
         dyt.dynamic_erf(x, alpha, alpha)
-        dyt.dynamic_erf(x, alpha, alpha, backend="native")
+        dyt.dynamic_erf(x, alpha, alpha, backend="cpu")
     dyt.pointwise_norm(x, alpha)
-    assert used == ["native"] * 3
+    assert used == ["cpu"] * 3
 
 
-@NATIVE
+@CPU
 def test_context_ends_with_an_error(monkeypatch):
     used = fused(monkeypatch)
     with pytest.raises(RuntimeError), dyt.use_backend("eager"):
         raise RuntimeError
     dyt.dynamic_tanh(torch.randn(2, 4), torch.ones(1))
-    assert used == ["native"]
+    assert used == ["cpu"]
 
 
 def test_backend_by_environment():
@@ -126,33 +126,33 @@ def test_backend_by_environment():
         functional._from_environment({"DYT_BACKEND": "fast"})
 
 
-@NATIVE
+@CPU
 @pytest.mark.parametrize(
     ("x", "options", "reason"),
     [
         (torch.ones(2, 4).double(), {}, "float32 and bfloat16, got torch.float64"),
         (torch.ones(2, 4), {"function": "relsign"}, "not relsign"),
-        (torch.ones(2, 4, device="meta"), {}, "run on the CPU, x is on meta"),
+        (torch.ones(2, 4, device="meta"), {}, "cannot compute on meta, where x is"),
     ],
 )
-def test_native_by_name_works_or_says_why_not(x, options, reason):
+def test_cpu_by_name_works_or_says_why_not(x, options, reason):
     alpha = torch.ones(1, device=x.device)
     assert dyt.pointwise_norm(x, alpha, **options).shape == (2, 4)  # auto computes it
-    with pytest.raises(ValueError, match=f"backend 'native' cannot compute this: .*{reason}"):
-        dyt.pointwise_norm(x, alpha, **options, backend="native")
+    with pytest.raises(ValueError, match=f"backend 'cpu' cannot compute this: .*{reason}"):
+        dyt.pointwise_norm(x, alpha, **options, backend="cpu")
 
 
 def test_missing_library_is_said_once_and_only_by_auto(monkeypatch):
-    monkeypatch.setattr(native._library, "missing", "the native kernels are not compiled")
-    monkeypatch.setattr(functional, "_said", set())
+    monkeypatch.setattr(cpu._library, "missing", "the CPU kernels are not compiled")
+    monkeypatch.setattr(functional, "_warned", set())
     monkeypatch.setattr(functional, "_routes", {})
     x, alpha = torch.randn(2, 4), torch.ones(1)
     dyt.dynamic_tanh(x, alpha, backend="eager")
-    with pytest.warns(UserWarning, match="eager formula, slowly: the native kernels are not"):
+    with pytest.warns(UserWarning, match="eager formula, which is slow: the CPU kernels are not"):
         dyt.dynamic_tanh(x, alpha)
     dyt.dynamic_tanh(x, alpha)
-    with pytest.raises(ValueError, match=r"backend 'native' cannot .* not compiled"):
-        dyt.dynamic_tanh(x, alpha, backend="native")
+    with pytest.raises(ValueError, match=r"backend 'cpu' cannot .* not compiled"):
+        dyt.dynamic_tanh(x, alpha, backend="cpu")
 
 
 def test_unknown_backend_is_named():
@@ -170,7 +170,7 @@ def test_parameters_on_another_device_are_named():
         dyt.dynamic_tanh(x, elsewhere[:1])
 
 
-@NATIVE
+@CPU
 def test_calls_that_differ_in_one_fact_do_not_share_a_route():
     """The same shapes in another order in memory, with other parameters, in another type."""
     torch.manual_seed(0)
@@ -192,7 +192,7 @@ def test_calls_that_differ_in_one_fact_do_not_share_a_route():
             torch.testing.assert_close(*grads, **close)
 
 
-@NATIVE
+@CPU
 def test_a_saved_input_may_come_back_in_another_order():
     """As hooks that offload or compress what is saved give it back: equal, with other strides."""
     torch.manual_seed(0)
@@ -208,3 +208,18 @@ def test_a_saved_input_may_come_back_in_another_order():
             dyt.dynamic_tanh(x, alpha, weight).square().sum().backward()
         grads.append((x.grad, weight.grad, alpha.grad))
     torch.testing.assert_close(*grads, rtol=1e-6, atol=1e-6)
+
+
+def test_backends_say_what_is_unavailable_and_why(monkeypatch):
+    assert list(dyt.backends()) == ["eager", "cpu", "triton"] == list(functional.BACKENDS[1:])
+    assert dyt.backends()["eager"] is None
+    if not torch.cuda.is_available():
+        reason = dyt.backends()["triton"]
+        assert reason == "triton is not installed" or "needs a CUDA or ROCm device" in reason
+    monkeypatch.setattr(cpu._library, "missing", "the CPU kernels are not compiled")
+    assert dyt.backends()["cpu"] == "the CPU kernels are not compiled"
+
+
+@CPU
+def test_the_instruction_set_is_one_that_the_library_has():
+    assert functional.instruction_set() in cpu.LEVELS

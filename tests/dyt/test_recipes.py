@@ -11,7 +11,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, Wav2Vec2Config, Wav2Vec2Model
 
 import dyt
-from dyt._surgery.embedding import ScaledEmbedding
+from dyt import ScaledEmbedding
 from dyt.recipes import DIT, LLAMA, RECIPES, SWAP_ONLY, WAV2VEC2, paper
 
 

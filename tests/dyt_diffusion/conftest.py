@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.dyt_images import layouts
 
 from dyt_bench.plugin.task import Task
 
@@ -13,6 +14,7 @@ def cache(tmp_path_factory, monkeypatch):
     """Nothing is read from the user's cache, and nothing left there."""
     folder = tmp_path_factory.getbasetemp() / "data"
     monkeypatch.setenv("DYT_BENCH_DATA", str(folder))
+    monkeypatch.setattr("dyt_images.files.FASHION_MNIST_INSTALLED", folder / "none")
     return folder
 
 
@@ -35,12 +37,7 @@ def task():
 
 @pytest.fixture
 def save_images():
-    def save(folder, count, colour=(0, 0, 255), suffix="png"):
-        folder.mkdir(parents=True)
-        for number in range(count):
-            Image.new("RGB", (40, 50), colour).save(folder / f"{number}.{suffix}")
-
-    return save
+    return layouts.save_images
 
 
 @pytest.fixture

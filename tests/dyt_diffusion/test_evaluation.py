@@ -6,9 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
+from dyt_bench.errors import DataError
+from dyt_bench.plugin.fetch import cache as cache_folder
 from dyt_diffusion import domain, evaluation
 from dyt_diffusion.classifier import trained_classifier
-from dyt_diffusion.derived import derived_folder
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +42,24 @@ def hardly_trained(monkeypatch, a_short_training):
 
 
 @pytest.fixture
-def recipe():
+def preset():
     return replace(domain.trainings["default"], options={"samples": 60, "sampling_steps": 2})
 
 
-def test_a_fresh_model_is_measured_and_shown(built, recipe, tmp_path):
+def test_a_fresh_model_is_measured_and_shown(built, preset, tmp_path):
     module, data = built
     before = torch.get_rng_state()
-    metrics = evaluation.evaluate(module, data, tmp_path, recipe)
+    metrics = evaluation.evaluate(module, data, tmp_path, preset)
     assert torch.equal(torch.get_rng_state(), before)
     assert metrics["classifier_accuracy"] > 0.9
     assert metrics["label_accuracy"] < 0.4  # it draws noise
     assert 0 < metrics["frechet_classifier_real"] < metrics["frechet_classifier"] / 5
     with Image.open(tmp_path / "samples.png") as picture:
         assert picture.width > 500
-    assert evaluation.evaluate(module, data, tmp_path, recipe) == metrics
+    assert evaluation.evaluate(module, data, tmp_path, preset) == metrics
 
 
-def test_real_images_for_samples_come_close(built, recipe, tmp_path):
+def test_real_images_for_samples_come_close(built, preset, tmp_path):
     """The measure itself: what is drawn from the training images is taken for them."""
     module, data = built
     by_class = {label: [] for label in range(10)}
@@ -71,7 +72,7 @@ def test_real_images_for_samples_come_close(built, recipe, tmp_path):
 
     module.__class__, honest = Copies, type(module)
     try:
-        metrics = evaluation.evaluate(module, data, tmp_path, recipe)
+        metrics = evaluation.evaluate(module, data, tmp_path, preset)
     finally:
         module.__class__ = honest
     assert metrics["label_accuracy"] > 0.9
@@ -84,18 +85,27 @@ def test_the_classifier_is_trained_once(built, monkeypatch):
     monkeypatch.setattr("dyt_diffusion.classifier._train", None)
     again = trained_classifier(data, torch.device("cpu")).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert list(derived_folder().glob(f"classifier-{data.key}-*.pt"))
+    assert list(cache_folder().glob(f"derived/diffusion/classifier-{data.key}-*.pt"))
 
 
 @pytest.mark.usefixtures("hardly_trained")
-def test_more_classes_than_samples_still_make_a_picture(task, tmp_path, save_images, recipe):
+def test_a_cache_that_cannot_be_written_is_one_sentence(built, tmp_path, monkeypatch):
+    _, data = built
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"a file is in the place of a folder; set DYT_BENCH_DATA"):
+        trained_classifier(data, torch.device("cpu"))
+
+
+@pytest.mark.usefixtures("hardly_trained")
+def test_more_classes_than_samples_still_make_a_picture(task, tmp_path, save_images, preset):
     for number in range(12):
         save_images(tmp_path / "images" / f"{number:02}", 5, (20 * number, 0, 0))
     given = task(dataset="folder", path=tmp_path / "images", batch_size=4)
     data = domain.build_data(given)
     module = domain.build_module(given, data).eval()
     (tmp_path / "out").mkdir()
-    few = replace(recipe, options={"samples": 8, "sampling_steps": 2, "guidance": 1.5})
+    few = replace(preset, options={"samples": 8, "sampling_steps": 2, "guidance": 1.5})
     with torch.enable_grad():
         metrics = evaluation.evaluate(module, data, tmp_path / "out", few)
     assert set(metrics) >= {"frechet_classifier", "classifier_accuracy"}
@@ -103,11 +113,11 @@ def test_more_classes_than_samples_still_make_a_picture(task, tmp_path, save_ima
 
 
 @pytest.mark.usefixtures("hardly_trained")
-def test_latents_are_shown_as_pictures(task, imagenet, recipe, tmp_path):
+def test_latents_are_shown_as_pictures(task, imagenet, preset, tmp_path):
     given = task(dataset="imagenet", path=imagenet, batch_size=4)
     data = domain.build_data(given)
     module = domain.build_module(given, data).eval()
     (tmp_path / "out").mkdir()
-    few = replace(recipe, options={"samples": 4, "sampling_steps": 2})
+    few = replace(preset, options={"samples": 4, "sampling_steps": 2})
     assert evaluation.evaluate(module, data, tmp_path / "out", few)["frechet_classifier"] > 0
     assert (tmp_path / "out" / "samples.png").is_file()

@@ -206,7 +206,7 @@ def test_sampling_refuses_steps_out_of_range(build, steps):
         module.sample(torch.arange(2), steps=steps)
 
 
-def test_the_papers_recipe_starts_every_alpha_with_a_gradient(build):
+def test_the_paper_s_recipe_starts_every_alpha_with_a_gradient(build):
     module, data = build()
     dyt.convert(module, "dyt", recipe="paper")
     alphas = [m.alpha for m in module.modules() if isinstance(m, dyt.DynamicTanh)]
@@ -215,7 +215,7 @@ def test_the_papers_recipe_starts_every_alpha_with_a_gradient(build):
     assert all(alpha.grad.any() for alpha in alphas)
 
 
-def test_the_large_recipe_holds_its_rate(task, build):
+def test_the_large_preset_holds_its_rate(task, build):
     module, _ = build(training="dit", learning_rate=1e-4)
     configured = module.configure_optimizers()
     (group,) = configured["optimizer"].param_groups[:1]

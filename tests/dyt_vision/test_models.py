@@ -45,7 +45,7 @@ def test_sizes_are_the_papers(name, millions):
     assert all(site.replaceable for site in sites)
 
 
-def test_paths_are_dropped_as_the_recipe_says():
+def test_paths_are_dropped_as_the_preset_says():
     dropped = MODELS["vit-tiny"].build(3, 10, 0.4)
     rates = [m.drop_prob for m in dropped.modules() if type(m).__name__ == "DropPath"]
     assert max(rates) == pytest.approx(0.4)

@@ -1,4 +1,4 @@
-"""Classification: the swap, learning, and the options of the papers' recipes."""
+"""Classification: the swap, learning, and the options of the papers' presets."""
 
 import subprocess
 import sys
@@ -43,14 +43,14 @@ def test_loss_falls_on_the_digits(task):
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
-def test_a_recipe_mixes_images_and_smooths_labels(task):
+def test_a_preset_mixes_images_and_smooths_labels(task):
     data = domain.build_data(task())
     images, labels = next(iter(data.train_dataloader()))
 
     def loss(**options):
         torch.manual_seed(0)
-        recipe = TrainingPreset(summary="a test's", options=options)
-        module = Classifier(task(), data, recipe)
+        preset = TrainingPreset(summary="a test's", options=options)
+        module = Classifier(task(), data, preset)
         module.log = lambda *a, **k: None
         return module, module.training_step((images, labels), 0)
 

@@ -110,7 +110,7 @@ def test_yaml_blocks_are_suites(block, tmp_path):
         (tmp_path / "photographs" / label).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "photographs" / label / "1.png")
     (tmp_path / "suite.yaml").write_text(block.code)
-    assert load_suite(tmp_path / "suite.yaml", discover()).cells
+    assert load_suite(tmp_path / "suite.yaml", discover()).runs
 
 
 @pytest.mark.parametrize("command", COMMANDS)

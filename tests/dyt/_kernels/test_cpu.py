@@ -6,31 +6,33 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
-from dyt._kernels.cpu import launcher as native
+from dyt._kernels import compiler
+from dyt._kernels.call import Call
+from dyt._kernels.cpu import launcher as cpu
 from dyt._ops import eager, eager_backward
-from dyt.functions import FAMILY
 
 ROOT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.skipif(
-    native.missing() is not None, reason=f"no native library: {native.missing()}"
+    cpu.missing() is not None, reason=f"no CPU kernels: {cpu.missing()}"
 )
-EVERY = pytest.mark.parametrize("function", native.FUNCTIONS)
+EVERY = pytest.mark.parametrize("function", cpu.FUNCTIONS)
 
 
-@pytest.fixture(params=native.LEVELS)
+@pytest.fixture(params=cpu.LEVELS)
 def level(request):
     """Every set of instructions that this processor has."""
-    widest = native.level()
-    if native.limit(request.param) != request.param:
-        native.limit(widest)
+    widest = cpu.level()
+    if cpu.limit(request.param) != request.param:
+        cpu.limit(widest)
         pytest.skip(f"this processor has no {request.param}")
     yield request.param
-    native.limit(widest)
+    cpu.limit(widest)
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -43,11 +45,13 @@ def threads(request):
 
 def forward(*call):
     """y of x, the parameters, the function's name and the order."""
-    return native.prepare(*call).forward(*call[:5])
+    call = Call(*call)
+    return cpu.prepare(call).forward(call.tensors)
 
 
 def backward(dy, *call):
-    return native.prepare(*call).backward(dy, *call[:5])
+    call = Call(*call)
+    return cpu.prepare(call).backward(dy, call.tensors)
 
 
 def arguments(shape, affine, *, dtype=torch.float32, parameter=torch.float32, shift=True):
@@ -67,12 +71,11 @@ def arguments(shape, affine, *, dtype=torch.float32, parameter=torch.float32, sh
 
 def check(dy, *call, function="tanh", channels_last=True, tolerance=1e-5):
     """Forward and backward of the kernels against the formulas in fp64."""
-    entry = FAMILY[function]
-    wide = [None if t is None else t.double() for t in call]
+    wide = Call(*[None if t is None else t.double() for t in call], function, channels_last)
     y = forward(*call, function, channels_last)
-    expected = eager(*wide, entry, channels_last)
+    expected = eager(wide)
     made = backward(dy, *call, function, channels_last)
-    wanted = eager_backward(dy.double(), *wide, entry, channels_last)
+    wanted = eager_backward(dy.double(), wide)
     assert y.dtype == call[0].dtype
     assert y.stride() == torch.empty_like(call[0]).stride()
     assert distance(y, expected) < tolerance
@@ -202,8 +205,8 @@ def test_sums_are_accurate_where_gradients_are_random(function, seed):
     torch.manual_seed(seed)
     dy = torch.randn_like(dy)
     made = backward(dy, *call, function, True)
-    wide = [t.double() for t in call]
-    truth = eager_backward(dy.double(), *wide, FAMILY[function], True)
+    wide = Call(*[t.double() for t in call], function, True)
+    truth = eager_backward(dy.double(), wide)
     assert all(distance(ours, exact) < 1e-5 for ours, exact in zip(made, truth, strict=True))
 
 
@@ -246,7 +249,7 @@ def test_nan_and_infinities_as_in_the_formula(function, dtype, level):
     x = special.repeat(20).to(dtype)
     alpha = torch.ones(1)
     y = forward(x, alpha, None, None, None, function, True)
-    truth = eager(x.float(), alpha, None, None, None, FAMILY[function], True).to(dtype)
+    truth = eager(Call(x.float(), alpha, None, None, None, function, True)).to(dtype)
     torch.testing.assert_close(y, truth, rtol=1e-6, atol=1e-7, equal_nan=True)
 
 
@@ -288,16 +291,17 @@ def test_values_do_not_depend_on_the_number_of_threads():
 
 THREADS = """
 import os, torch
-from dyt._kernels.cpu import launcher as native
+from dyt._kernels.call import Call
+from dyt._kernels.cpu import launcher as cpu
 torch.set_num_threads({threads})
 x = torch.randn(2048, 512)
 torch.tanh(x)
 before = len(os.listdir("/proc/self/task"))
-call = x, torch.ones(1), None, torch.ones(512), None, "tanh", True
+call = Call(x, torch.ones(1), None, torch.ones(512), None, "tanh", True)
 for _ in range(3):
-    prepared = native.prepare(*call)
-    prepared.forward(*call[:5])
-    prepared.backward(x, *call[:5])
+    prepared = cpu.prepare(call)
+    prepared.forward(call.tensors)
+    prepared.backward(x, call.tensors)
 print(len(os.listdir("/proc/self/task")) - before)
 maps = open("/proc/self/maps").read()
 print(len({{line.split()[-1] for line in maps.splitlines() if "gomp" in line or "iomp" in line}}))
@@ -315,18 +319,23 @@ def test_pytorchs_own_threads_are_used(threads):
 
 def test_threads_of_its_own_where_pytorch_has_no_openmp(monkeypatch):
     dy, *call = arguments((1000, 200), (200,))
-    monkeypatch.setattr(native, "_openmp", lambda: (None, None, None))
-    native.limit(native.level())
+    monkeypatch.setattr(cpu, "_openmp", lambda: (None, None, None))
+    cpu.limit(cpu.level())
     try:
         check(dy, *call)
     finally:
         monkeypatch.undo()
-        native.limit(native.LEVELS[-1])
+        cpu.limit(cpu.LEVELS[-1])
 
 
 @pytest.fixture
-def hook():
-    pytest.importorskip("hatchling", reason="the build hook is hatchling's")
+def hook(monkeypatch):
+    """hatch_build.py; hatchling itself is there only while the package is built."""
+    name = "hatchling"
+    for part in ("", ".builders", ".hooks", ".plugin", ".interface"):
+        name += part
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules[name].BuildHookInterface = object
     path = ROOT / "packages/dyt-core/hatch_build.py"
     spec = importlib.util.spec_from_file_location("hatch_build", path)
     module = importlib.util.module_from_spec(spec)
@@ -335,11 +344,30 @@ def hook():
 
 
 def test_a_missing_or_failing_compiler_is_a_reason_not_an_error(hook, tmp_path, monkeypatch):
-    source = tmp_path / "native.cpp"
-    source.write_text("int main() { return 0 }")
-    library = tmp_path / "library.so"
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/kernels.cpp").write_text("int main() { return 0 }")
+    (tmp_path / "compiler.py").write_text(Path(compiler.__file__).read_text())
+    library = tmp_path / "cpu/libdyt_cpu.so"
+    library.write_bytes(b"of older sources")
+    os.utime(library, (0, 0))
     monkeypatch.setenv("CXX", str(tmp_path / "none"))
-    assert "no C++ compiler" in hook.compile_library(source, library)
+    assert "no C++ compiler" in hook.build(tmp_path)
     monkeypatch.delenv("CXX")
-    assert "failed" in hook.compile_library(source, library)
-    assert os.listdir(tmp_path) == ["native.cpp"]
+    assert "failed" in hook.build(tmp_path)
+    assert os.listdir(tmp_path / "cpu") == ["kernels.cpp"]
+
+
+def test_a_library_newer_than_its_sources_is_kept(hook, tmp_path):
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/kernels.cpp").write_text("int main() { return 0 }")
+    (tmp_path / "cpu/libdyt_cpu.so").write_bytes(b"compiled")
+    assert hook.build(tmp_path) is None
+    assert (tmp_path / "cpu/libdyt_cpu.so").read_bytes() == b"compiled"
+
+
+def test_a_function_that_the_family_does_not_have_is_a_reason(monkeypatch):
+    """As where the library was compiled from other sources than the package's."""
+    monkeypatch.setattr(cpu, "FAMILY", {"tanh": None})
+    reason = cpu._Library(cpu.LIBRARY).missing
+    assert "the CPU kernels compute arctan, erf, hardtanh" in reason
+    assert "reinstall dyt-core" in reason

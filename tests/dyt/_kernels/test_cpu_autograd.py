@@ -10,11 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import dyt
 from dyt import _ops as ops
-from dyt._kernels.cpu import launcher as native
+from dyt._kernels.cpu import launcher as cpu
 from dyt._kernels.cpu_autograd import binding
 
 pytestmark = pytest.mark.skipif(
-    native.missing() is not None, reason=f"no native library: {native.missing()}"
+    cpu.missing() is not None, reason=f"no CPU kernels: {cpu.missing()}"
 )
 TYPES = [torch.float32, torch.bfloat16]
 LAYOUTS = {
@@ -68,7 +68,7 @@ def both_ways(monkeypatch, arguments, dy=None, **options):
     return through_binding, results(arguments, dy, **options)
 
 
-@pytest.mark.parametrize("function", native.FUNCTIONS)
+@pytest.mark.parametrize("function", cpu.FUNCTIONS)
 @pytest.mark.parametrize("parts", [(1, 1, 1), (0, 1, 1), (0, 1, 0), (0, 0, 1), (0, 0, 0)])
 def test_every_function_with_every_parameter(bound, monkeypatch, function, parts):
     arguments = tensors((6, 5, 24), (24,), parts=parts)
@@ -112,7 +112,7 @@ def test_gradients_that_lie_otherwise(bound, monkeypatch, dy):
 )
 def test_what_it_does_not_know_python_computes(bound, change):
     arguments = {"x": torch.ones(6, 4), "alpha": torch.ones(1), "weight": torch.ones(4)} | change
-    code = native.CODES.get(arguments.pop("function", "tanh"), -1)
+    code = cpu.CODES.get(arguments.pop("function", "tanh"), -1)
     assert ops.bound(*arguments.values(), None, None, code, True) is None
     options = {"function": change["function"]} if "function" in change else {}
     y = dyt.pointwise_norm(**arguments, **options)
@@ -223,8 +223,8 @@ def test_a_process_without_it_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(binding, "_SOURCES", (wrong,))
     assert "failed: " in dyt.bind()
     assert not list(tmp_path.glob("dyt/*.so"))
-    monkeypatch.setattr(native._library, "missing", "the native kernels are not compiled")
-    assert dyt.bind() == "the native kernels are not compiled"
+    monkeypatch.setattr(cpu._library, "missing", "the CPU kernels are not compiled")
+    assert dyt.bind() == "the CPU kernels are not compiled"
     assert ops.bound is None
 
 
@@ -237,7 +237,7 @@ def test_a_library_that_cannot_be_loaded_says_so(tmp_path, monkeypatch):
 
 
 def test_importing_compiles_nothing(tmp_path):
-    code = "import dyt; assert dyt.ops.bound is None"
+    code = "import dyt; from dyt import _ops; assert _ops.bound is None"
     environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": ""}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert not list(tmp_path.iterdir())

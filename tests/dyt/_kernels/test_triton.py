@@ -15,6 +15,7 @@ import numpy
 import pytest
 import torch
 
+from dyt._kernels.call import Call
 from dyt._kernels.triton import launcher as backend
 from dyt.functions import FAMILY
 
@@ -25,8 +26,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
 interpreted = pytest.mark.skipif(not INTERPRETING, reason="runs in the interpreter's process")
-EVERY = pytest.mark.parametrize("function", backend.FUNCTIONS)
+EVERY = pytest.mark.parametrize("function", list(backend.functions()))
 AFFINE = ("none", "weight", "bias", "both")
+
+
+def forward(*call):
+    return backend.forward(Call(*call))
+
+
+def backward(dy, *call):
+    return backend.backward(dy, Call(*call))
 
 
 @contextmanager
@@ -116,10 +125,10 @@ def check(given, function="tanh", channels_last=True, dy=None):
     up; errors of independent roundings grow as that root does.
     """
     x, alpha, _, weight, bias = given
-    assert backend.unsupported(*given, function, channels_last) is None
+    assert backend.unsupported(Call(*given, function, channels_last)) is None
     dy = torch.randn(x.shape).to(x.dtype) if dy is None else dy
-    y = backend.forward(*given, function, channels_last)
-    dx, *gradients = backend.backward(dy, *given, function, channels_last)
+    y = forward(*given, function, channels_last)
+    dx, *gradients = backward(dy, *given, function, channels_last)
     expected_y, expected_dx, expected = reference(dy, *given, function, channels_last)
 
     view = [-1] + [1] * (0 if channels_last else x.dim() - 2)
@@ -234,8 +243,8 @@ def test_parameters_and_column_blocks_overlap(narrow, shape):
 @pytest.mark.parametrize("affine", AFFINE)
 def test_empty_batch(affine):
     given = arguments((0, 24), affine=affine, shift=True)
-    y = backend.forward(*given, "tanh", True)
-    dx, *gradients = backend.backward(y, *given, "tanh", True)
+    y = forward(*given, "tanh", True)
+    dx, *gradients = backward(y, *given, "tanh", True)
     assert y.shape == dx.shape == (0, 24)
     for own, parameter in zip(gradients, given[1:], strict=True):
         assert (own is None) == (parameter is None)
@@ -311,9 +320,9 @@ def test_parameters_may_be_strided():
 def test_parameters_of_several_dimensions():
     x, alpha = torch.randn(7, 3, 8), torch.tensor([0.7])
     weight, bias = torch.randn(3, 8), torch.randn(3, 8)
-    y = backend.forward(x, alpha, None, weight, bias, "tanh", True)
+    y = forward(x, alpha, None, weight, bias, "tanh", True)
     torch.testing.assert_close(y, weight * torch.tanh(alpha * x) + bias, rtol=1e-5, atol=1e-6)
-    gradients = backend.backward(y, x, alpha, None, weight, bias, "tanh", True)
+    gradients = backward(y, x, alpha, None, weight, bias, "tanh", True)
     assert gradients[3].shape == (3, 8)
     torch.testing.assert_close(gradients[4], y.sum(0), rtol=1e-5, atol=1e-5)
 
@@ -326,8 +335,8 @@ def test_nan_and_infinity_pass_as_in_the_formula(function, dtype):
     x = torch.tensor(points, dtype=dtype).view(1, 8)
     given = (x, torch.tensor([0.5]), None, torch.full([8], 2.0), torch.ones(8))
     dy = torch.ones_like(x)
-    y = backend.forward(*given, function, True)
-    dx = backend.backward(dy, *given, function, True)[0]
+    y = forward(*given, function, True)
+    dx = backward(dy, *given, function, True)[0]
     entry, z = FAMILY[function], 0.5 * x.float()
     torch.testing.assert_close(y.float(), 2 * entry.f(z) + 1, rtol=8e-3, atol=1e-5, equal_nan=True)
     torch.testing.assert_close(dx.float(), entry.df(z), rtol=8e-3, atol=1e-5, equal_nan=True)
@@ -351,8 +360,8 @@ def test_infinite_alpha_saturates(function, dtype):
     """Also where masks leave columns and rows out: they must not add NaN to the sums."""
     x = torch.tensor([[2.0, -1.0, 4.0]], dtype=dtype)
     given = (x, torch.tensor([math.inf]), None, torch.ones(3), torch.zeros(3))
-    y = backend.forward(*given, function, True)
-    gradients = backend.backward(torch.ones_like(x), *given, function, True)
+    y = forward(*given, function, True)
+    gradients = backward(torch.ones_like(x), *given, function, True)
     entry, z = FAMILY[function], math.inf * x.float()
     torch.testing.assert_close(y.float(), entry.f(z), equal_nan=True)
     dalpha = (x.float() * entry.df(z)).sum().view(1)
@@ -373,7 +382,7 @@ def test_single_precision_is_accurate_everywhere(function, direction, monkeypatc
     approximate(monkeypatch, "create_fdiv", numpy.divide, 1 - direction * 2**-23)
     magnitudes = torch.cat([torch.logspace(-38, 1.2, 50_000), torch.linspace(0.4, 1.2, 200_000)])
     x = torch.cat([magnitudes, -magnitudes]).view(-1, 1000)
-    y = backend.forward(x, torch.ones(1), None, None, None, function, True)
+    y = forward(x, torch.ones(1), None, None, None, function, True)
     exact = FAMILY[function].f(x.double())
     ulp = torch.nextafter(exact.float().abs(), torch.tensor(math.inf)) - exact.float().abs()
     assert ((y.double() - exact).abs() / ulp.double()).max() <= 4
@@ -382,18 +391,18 @@ def test_single_precision_is_accurate_everywhere(function, direction, monkeypatc
 @interpreted
 def test_gradients_keep_the_dtype_of_their_parameter():
     given = arguments((9, 24), torch.bfloat16, shift=True)
-    dx, *gradients = backend.backward(given[0], *given, "tanh", True)
+    dx, *gradients = backward(given[0], *given, "tanh", True)
     assert dx.dtype == torch.bfloat16
     assert {own.dtype for own in gradients} == {torch.float32}
     halves = (given[0].float(), *(p.half() for p in given[1:]))
-    gradients = backend.backward(halves[0], *halves, "tanh", True)[1:]
+    gradients = backward(halves[0], *halves, "tanh", True)[1:]
     assert {own.dtype for own in gradients} == {torch.float16}
 
 
 @interpreted
 def test_the_same_bits_every_time():
     given = arguments((45, 192), shift=True)
-    once, again = (backend.backward(given[0], *given, "tanh", True) for _ in range(2))
+    once, again = (backward(given[0], *given, "tanh", True) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 
 
@@ -410,12 +419,13 @@ def test_what_it_cannot_do_has_a_reason(change, reason, monkeypatch):
     monkeypatch.setattr(backend, "interpreting", lambda: True)
     given = {"x": torch.ones(2, 4), "alpha": torch.ones(1), "shift": None, "weight": None}
     given |= {"bias": None, "function": "tanh", "channels_last": True}
-    assert reason in backend.unsupported(**given | change)
+    assert reason in backend.unsupported(Call(**given | change))
 
 
 @pytest.mark.skipif(INTERPRETING, reason="the interpreter takes CPU tensors")
 def test_a_cpu_tensor_is_refused():
-    reason = backend.unsupported(torch.ones(2, 4), torch.ones(1), None, None, None, "tanh", True)
+    call = Call(torch.ones(2, 4), torch.ones(1), None, None, None, "tanh", True)
+    reason = backend.unsupported(call)
     assert reason == "triton needs a CUDA or ROCm device, got cpu"
 
 
@@ -457,8 +467,10 @@ def test_more_columns_than_32_bits_count_have_a_reason(monkeypatch):
     monkeypatch.setattr(backend, "interpreting", lambda: True)
     x, weight = torch.ones(1).expand(2, 2**16, 2**15), torch.ones(1).expand(2**16)
     given = (x, torch.ones(1), None, weight, None, "tanh")
-    assert backend.unsupported(*given, False).startswith("triton takes samples of at most")
-    assert backend.unsupported(*given[:3], torch.ones(2**15), *given[4:], True) is None
+    call = Call(*given, False)
+    assert backend.unsupported(call).startswith("triton takes samples of at most")
+    narrow = call._replace(weight=torch.ones(2**15), channels_last=True)
+    assert backend.unsupported(narrow) is None
 
 
 def test_kernels_are_not_compiled_anew_for_every_length():

@@ -1,6 +1,5 @@
 """The machine code that Triton makes for GPUs which are not here, and what it predicts."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,40 +10,31 @@ from subprocess import PIPE
 from types import SimpleNamespace
 
 import pytest
+from benchmarks.kernels import roofline
 
 from dyt._kernels.triton import launcher
 
 pytest.importorskip("triton", reason="Triton comes with torch on Linux alone")
 
-FOLDER = Path(__file__).parents[3] / "benchmarks/kernels"
+ROOT = Path(__file__).parents[3]
 NVIDIA = ("sm_80", "sm_90", "sm_100")
 BOTH = pytest.mark.parametrize("direction", ["forward", "backward"])
 
 
-@cache
-def load(stem):
-    """A module of benchmarks/kernels, which are scripts and no package."""
-    spec = importlib.util.spec_from_file_location(stem, FOLDER / f"{stem}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[stem] = module  # where a dataclass looks for its module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
-    """What the machine code of a case says, as `static.py --json` answers.
+    """The figures of a case, as `python -m benchmarks.kernels.static --json` answers.
 
     A process of its own: code cannot be compiled where Triton was imported to interpret, a
     compiler that crashes takes its process along, and an empty cache holds no stale code.
     """
     folder = tmp_path_factory.mktemp("triton")
     environment = os.environ | {"TRITON_CACHE_DIR": str(folder), "TRITON_INTERPRET": "0"}
-    command = [sys.executable, FOLDER / "static.py", "--json"]
+    command = [sys.executable, "-m", "benchmarks.kernels.static", "--json"]
     with (
         (folder / "stderr").open("w+") as errors,
         subprocess.Popen(
-            command, env=environment, text=True, stdin=PIPE, stdout=PIPE, stderr=errors
+            command, cwd=ROOT, env=environment, text=True, stdin=PIPE, stdout=PIPE, stderr=errors
         ) as process,
     ):
 
@@ -165,12 +155,17 @@ def test_more_rows_than_32_bits_count(figures, direction):
 
 @pytest.mark.parametrize(
     ("function", "target"),
-    [(f, "sm_100") for f in launcher.FUNCTIONS] + [(f, "sm_90") for f in ("erf", "isru", "arctan")],
+    [(f, "sm_100") for f in launcher.functions()]
+    + [(f, "sm_90") for f in ("erf", "isru", "arctan")],
 )
 def test_the_programs_of_every_function_are_resident_together(figures, function, target):
     own = figures("backward", target, function=function)
     check_clean(own)
-    assert resident(own.registers) >= launcher.RESIDENT.get(function, launcher.BACKWARD.resident)
+    assert resident(own.registers) >= resident_of(function)
+
+
+def resident_of(function):
+    return launcher.functions()[function].resident or launcher.BACKWARD.resident
 
 
 @BOTH
@@ -178,7 +173,6 @@ def test_the_programs_of_every_function_are_resident_together(figures, function,
 @pytest.mark.parametrize("name", ["H100", "B200"])
 def test_memory_is_predicted_to_be_the_limit(figures, name, direction, issue):
     """Whatever share of the peak issue rate, within reason, the model assumes."""
-    roofline = load("roofline")
     gpu = getattr(roofline, name)
     own = roofline.work(direction, gpu, 8192, 4096, figures(direction, gpu.target))
     assert roofline.share(own, gpu, 8192, 4096, roofline.Efficiency(issue=issue)) >= 0.95
@@ -186,14 +180,12 @@ def test_memory_is_predicted_to_be_the_limit(figures, name, direction, issue):
 
 def test_the_model_can_say_otherwise():
     """Of a kernel with three times our instructions it says that issuing them is the limit."""
-    roofline = load("roofline")
     assert roofline.share(roofline.LIGER_FORWARD, roofline.B200, 8192, 4096) < 0.7
     assert roofline.share(roofline.LIGER_FORWARD, roofline.H100, 8192, 4096) >= 0.95
 
 
 @pytest.mark.parametrize("issue", [0.6, 0.75, 0.85])
 def test_the_model_reproduces_a_published_time(issue):
-    roofline = load("roofline")
     at = roofline.Efficiency(issue=issue)
     predicted = roofline.seconds(roofline.LIGER_FORWARD, roofline.B200, 8192, 4096, at=at)
     assert abs(predicted / roofline.LIGER_PUBLISHED - 1) <= 0.25
@@ -216,7 +208,8 @@ LISTING = """
 
 
 def test_the_reader_finds_the_main_loop_and_its_widths():
-    static = load("static")
+    from benchmarks.kernels import static
+
     label, jump = r"(\.L_x_\d+):", r"\bBRA\S*.*`\((\.L_x_\d+)\)"
     loop = static.main_loop(LISTING.splitlines(), label, jump, "LDG")
     names = [m.group(1) for line in loop if (m := static.INSTRUCTION.search(line))]
@@ -227,5 +220,7 @@ def test_the_reader_finds_the_main_loop_and_its_widths():
 
 
 def test_missing_output_is_named():
+    from benchmarks.kernels import static
+
     with pytest.raises(ValueError, match="REG"):
-        load("static")._first(r"REG:(\d+)", "nothing of the kind")
+        static._first(r"REG:(\d+)", "nothing of the kind")

@@ -58,7 +58,7 @@ class Unweighted(OwnNorm):
 
 
 class ReciprocalRMSNorm(Unweighted):
-    """Called a norm, and hands on the statistic."""
+    """Called a norm, and returns the statistic."""
 
     def forward(self, x):
         return torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
@@ -227,7 +227,7 @@ class ReadsEps(Reader):
         return self.norm(x) if self.training else x / eps
 
 
-class AsksForClass(Reader):
+class ChecksClass(Reader):
     def forward(self, x):
         assert isinstance(self.norm, nn.LayerNorm)
         return self.norm(x)
@@ -254,7 +254,7 @@ class ReadsFromAbove(nn.Module):
     [
         (ReadsWeight, "ReadsWeight reads its weight"),
         (ReadsEps, "ReadsEps reads its eps"),
-        (AsksForClass, "AsksForClass asks whether it is a LayerNorm"),
+        (ChecksClass, "ChecksClass checks whether it is a LayerNorm"),
         (ReadsFromAbove, "ReadsFromAbove reads its bias"),
         (ReadsHarmlessly, None),
     ],
@@ -280,7 +280,7 @@ def test_activation_of_a_fused_norm_is_told_apart_from_other_children():
     assert only(NormActBefore()).reason == "does more than normalize: it has submodules"
 
 
-def test_a_norm_that_mixes_features_too_is_told():
+def test_a_norm_that_mixes_features_too_has_a_reason():
     class AdaptiveLayerNorm(nn.LayerNorm):
         def __init__(self):
             super().__init__(4)

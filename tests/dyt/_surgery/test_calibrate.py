@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 import dyt
-from dyt._surgery.embedding import ScaledEmbedding
+from dyt import ScaledEmbedding
 
 
 class Block(nn.Module):
@@ -24,7 +24,7 @@ class Block(nn.Module):
 
 
 class Tiny(nn.Module):
-    """An embedding far too small, pre-norm blocks, a final norm: what a norm has to mend."""
+    """An embedding far too small, pre-norm blocks, a final norm: what a norm has to correct."""
 
     def __init__(self, width=24, norm=nn.LayerNorm, depth=3):
         super().__init__()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from dyt.variants import VARIANTS
 from dyt_bench.cli import main
 
 ROOT = Path(__file__).parents[3]
@@ -29,20 +30,20 @@ def test_domains_lists_what_is_installed_for_programs(cli):
     for name in ("diffusion", "dna", "llm", "speech", "vision"):  # others may be installed, too
         assert listing["domains"][name]["models"]
         assert "folder" in listing["domains"][name]["datasets"]
-    assert listing["norms"] == ["native", "derf", "dyt", "identity"]
+    assert listing["variants"] == ["native", *sorted(VARIANTS)]
 
 
-def test_plan_lists_the_cells_for_programs(cli):
+def test_plan_lists_the_runs_for_programs(cli):
     plan = json.loads(cli("plan", SUITE, "--json").stdout)
-    assert len(plan["cells"]) >= 10
-    assert {cell["domain"] for cell in plan["cells"]} == {
+    assert len(plan["runs"]) >= 10
+    assert {run["domain"] for run in plan["runs"]} == {
         "diffusion",
         "dna",
         "llm",
         "speech",
         "vision",
     }
-    assert {cell["state"] for cell in plan["cells"]} == {"waiting"}
+    assert {run["state"] for run in plan["runs"]} == {"waiting"}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,10 @@ assert not heavy, heavy
         (["convert", "module:json:nothing"], "json has no function 'nothing'"),
         (["convert", "module:json:dumps"], "dumps() missing 1 required positional argument"),
         (["convert", "module:nowhere:model"], "there is no module 'nowhere'"),
-        (["convert", "timm:vit_tiny_patch16_224", "--to", "dty"], "to must be one of 'dyt'"),
+        (
+            ["convert", "timm:vit_tiny_patch16_224", "--to", "dty"],
+            "unknown variant 'dty': expected one of",
+        ),
         (["convert", "timm:vit_tiny_patch16_224", "--recipe", "llama"], "another architecture"),
     ],
 )

@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 from click.testing import CliRunner
 
+from dyt.variants import VARIANTS
 from dyt_bench.cli import doctor, main
 from dyt_bench.cli.doctor import Finding, examine, is_healthy
 from dyt_bench.discovery.domains import Discovery
@@ -31,44 +32,44 @@ def findings(tiny, tmp_path_factory):
     module.domain = Crooked()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "crooked", module)
-        found.plugin("crooked").warnings.append("importing it took 30.0 s")
+        found.loaded("crooked").warnings.append("importing it took 30.0 s")
     workspace = Workspace(tmp_path_factory.mktemp("doctor") / "not" / "there")
     sections = examine(found, workspace, None)
     assert not workspace.folder.exists()
     return sections
 
 
-def by_subject(section):
-    return {finding.subject: finding for finding in section}
+def by_group(section):
+    return {finding.about: finding for finding in section}
 
 
 def test_plugins_are_imported_as_a_run_would(findings):
-    plugins = by_subject(findings["plugins"])
+    plugins = by_group(findings["plugins"])
     assert plugins["domain tiny"] == Finding("domain tiny", "dyt_tiny:domain")
     assert plugins["domain bad"].state == "problem"
     assert "No module named 'worse'" in plugins["domain bad"].text
-    crooked = [each for each in findings["plugins"] if each.subject == "domain crooked"]
+    crooked = [each for each in findings["plugins"] if each.about == "domain crooked"]
     assert [each.text for each in crooked] == [
         "RuntimeError: this module is broken",
         "importing it took 30.0 s",
     ]
     assert [each.state for each in crooked] == ["problem", "note"]
-    assert plugins["norms"].text == "derf, dyt, identity"
+    assert plugins["variants"].text == ", ".join(sorted(VARIANTS))
     assert not is_healthy(findings)
 
 
 def test_kernels_work_or_say_why_not(findings):
-    kernels = by_subject(findings["kernels"])
+    kernels = by_group(findings["kernels"])
     assert kernels["eager"].text == "works"
-    assert set(kernels) == {"eager", "native", "triton", "binding"}
+    assert set(kernels) == {"eager", "cpu", "triton", "binding"}
     assert all(finding.text for finding in kernels.values())
 
 
 def test_the_machine_is_described(findings):
-    machine = by_subject(findings["machine"])
+    machine = by_group(findings["machine"])
     assert {"device", "threads", "memory", "disk", "others"} <= set(machine)
     assert "usable cores" in machine["threads"].text
-    assert by_subject(findings["software"])["torch"].text
+    assert by_group(findings["software"])["torch"].text
 
 
 def test_the_tracking_store_answers_or_not(tmp_path, findings):
@@ -85,14 +86,14 @@ def test_the_tracking_store_answers_or_not(tmp_path, findings):
 
 
 def test_the_command_prints_and_tells_by_its_status(monkeypatch):
-    well = {"kernels": [Finding("native", "works")]}
-    ill = {"kernels": [Finding("native", "not compiled", "problem")]}
+    well = {"kernels": [Finding("cpu", "works")]}
+    ill = {"kernels": [Finding("cpu", "not compiled", "problem")]}
     monkeypatch.setattr(doctor, "examine", lambda *_: well)
     result = CliRunner().invoke(main, ["doctor"])
-    assert (result.exit_code, result.stdout) == (0, "kernels\n  ✓ native           works\n")
+    assert (result.exit_code, result.stdout) == (0, "kernels\n  ✓ cpu              works\n")
     monkeypatch.setattr(doctor, "examine", lambda *_: ill)
     result = CliRunner().invoke(main, ["doctor", "--json"])
     assert result.exit_code == 1
-    told = json.loads(result.stdout)
-    assert told["findings"]["kernels"][0]["text"] == "not compiled"
-    assert told["healthy"] is False
+    described = json.loads(result.stdout)
+    assert described["findings"]["kernels"][0]["text"] == "not compiled"
+    assert described["healthy"] is False

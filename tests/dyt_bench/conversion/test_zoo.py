@@ -1,12 +1,9 @@
-"""Models by name: shrunk without losing a kind of layer, examined without being changed."""
+"""Models by name, shrunk without losing a kind of layer."""
 
 import pytest
-import torch
-from torch import nn
 
-from dyt_bench.conversion.examine import RAN, examine
 from dyt_bench.conversion.shrink import shrink
-from dyt_bench.conversion.specimen import Specimen, count, total
+from dyt_bench.conversion.specimen import count, total
 from dyt_bench.conversion.zoo import library, load
 from dyt_bench.errors import UserError
 
@@ -70,33 +67,3 @@ def test_every_library_lists_what_it_has():
 def test_an_unknown_name_is_one_sentence(spec, message):
     with pytest.raises(UserError, match=message):
         load(spec)
-
-
-class Stubborn(nn.Module):
-    """Runs with its own norm alone."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm = nn.LayerNorm(4)
-
-    def forward(self, x):
-        kind = type(self.norm).__name__
-        if kind != "LayerNorm":
-            raise RuntimeError(f"what is a {kind}?")
-        return self.norm(x)
-
-
-def test_an_examination_tells_what_broke_and_leaves_the_model_as_it_was():
-    model = Stubborn()
-    found = examine(Specimen("here", model, ({"y": None}, {"x": torch.randn(2, 4)})))
-    assert found.as_built == found.converted == found.reverted == RAN
-    assert found.trained == found.evaluated == "RuntimeError: what is a DynamicTanh?"
-    assert type(model.norm) is nn.LayerNorm
-    assert model.norm.weight.grad is None
-
-
-def test_a_model_that_does_not_run_as_built_is_told_apart():
-    found = examine(Specimen("here", Stubborn(), ({"x": torch.randn(2, 5)},)))
-    assert found.as_built.startswith("RuntimeError")
-    assert found.trained is None
-    assert found.converted == RAN

@@ -1,4 +1,4 @@
-"""Entry points: ours are found, and what is wrong with a stranger's is said."""
+"""Domains are found by their entry points, and what is wrong with a third-party one is reported."""
 
 import json
 import sys
@@ -12,9 +12,8 @@ from dyt_bench.cli import main
 from dyt_bench.discovery import domains as registry
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.domain import ENTRY_POINT_GROUP, Dataset, Domain, Metric, Model
-from dyt_bench.records.environment import code_digest
 
-# A plugin's source, but for what is wrong with it.
+# The source of a plug-in that works.
 HEALTHY = """
 from dyt_tiny import Tiny
 class Messy(Tiny):
@@ -64,7 +63,7 @@ def install(monkeypatch):
     return installed
 
 
-def test_our_five_domains_are_found_like_a_strangers():
+def test_our_five_domains_are_found_as_third_party_ones_are():
     found = registry.discover()
     assert set(found.domains) >= {"diffusion", "dna", "llm", "speech", "vision"}
     assert not found.broken
@@ -75,7 +74,7 @@ def test_a_domain_is_imported_when_it_is_asked_for(install):
     found = install(("bad", {}), ("good", Good()))
     assert found.names == ["bad", "good"]
     assert found.domain("good").name == "good"
-    assert list(found._plugins) == ["good"]
+    assert list(found._loaded) == ["good"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_a_broken_plugin_is_reported_and_the_rest_load(install, change, problem)
 
 
 @pytest.mark.parametrize(
-    ("version", "told"),
+    ("version", "message"),
     [
         (
             3,
@@ -114,13 +113,15 @@ def test_a_broken_plugin_is_reported_and_the_rest_load(install, change, problem)
         ("2", "must have a whole number as its api_version, got '2'"),
     ],
 )
-def test_a_plugin_for_another_contract_is_told_what_to_do(install, monkeypatch, version, told):
+def test_a_plugin_for_another_contract_is_reported_with_the_fix(
+    install, monkeypatch, version, message
+):
     monkeypatch.setattr(registry, "OLDEST_API_VERSION", 2)
     monkeypatch.setattr(registry, "API_VERSION", 2)
     bad = type("Bad", (Good,), {"name": "bad", "api_version": version})()
     good = type("Now", (Good,), {"api_version": 2})()
     found = install(("bad", bad), ("good", good))
-    assert told in found.broken["bad"]
+    assert message in found.broken["bad"]
     assert list(found.domains) == ["good"]
 
 
@@ -141,9 +142,9 @@ def test_a_name_that_two_distributions_declare_is_neithers(plant):
     plant("dyt_one", "raise RuntimeError('not imported')", domain="twice")
     plant("dyt_two", "raise RuntimeError('not imported')", domain="twice")
     found = registry.discover()
-    told = found.broken["twice"]
-    assert "dyt-one 1.0 (dyt_one:domain)" in told
-    assert "dyt-two 1.0 (dyt_two:domain)" in told
+    problem = found.broken["twice"]
+    assert "dyt-one 1.0 (dyt_one:domain)" in problem
+    assert "dyt-two 1.0 (dyt_two:domain)" in problem
     assert "vision" in found.domains
 
 
@@ -160,30 +161,3 @@ def test_the_command_lists_the_rest_and_says_what_is_wrong(plant, monkeypatch, t
     assert "wrote to the working directory (left.txt)" in warning
     assert "domain 'exits' is broken: importing dyt_exits:domain raised" in result.stderr
     assert "domain 'messy': importing dyt_messy:domain wrote" in result.stderr
-
-
-def test_code_digest_follows_the_code():
-    found = registry.discover()
-    assert found.code_digest("vision") != found.code_digest("llm")
-    assert found.code_digest("vision") == registry.discover().code_digest("vision")
-
-
-def test_code_digest_counts_what_is_compiled(tmp_path, monkeypatch):
-    package = tmp_path / "dyt_compiled"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    digests = set()
-    for text in ("int one;", "int two;"):
-        (package / "kernel.cpp").write_text(text)
-        digests.add(code_digest("dyt_compiled", ()))
-    (package / "notes.md").write_text("no code")
-    digests.add(code_digest("dyt_compiled", ()))
-    assert len(digests) == 2
-
-
-def test_code_digest_of_a_plugin_in_one_file(plant):
-    plant("dyt_file", "domain = None", domain="file")
-    digest = registry.discover().code_digest("file")
-    plant("dyt_file", "domain = 0", domain="file")
-    assert digest != registry.discover().code_digest("file")

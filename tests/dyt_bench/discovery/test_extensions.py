@@ -1,4 +1,4 @@
-"""What packages add beside domains: found by name, and what is wrong with it is said."""
+"""Extensions are found by name, and what is wrong with one is reported."""
 
 import json
 import sys
@@ -6,10 +6,11 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+import dyt.variants
 from dyt_bench.cli import main
 from dyt_bench.discovery import extensions as plugins
 from dyt_bench.discovery.domains import discover
-from dyt_bench.discovery.extensions import DATASETS, EXECUTORS, METRICS, NORMS, RECIPES, SECTIONS
+from dyt_bench.discovery.extensions import DATASETS, EXECUTORS, METRICS, RECIPES, SECTIONS, VARIANTS
 from dyt_bench.discovery.inventory import inventory
 from dyt_bench.errors import UserError
 from dyt_bench.executors.local import LocalExecutor
@@ -26,7 +27,7 @@ def dataset(domain, reads_as):
     return AddedDataset(domain=domain, reads_as=reads_as, summary="", source="", licence="")
 misread = dataset("vision", "digits")
 foreign = dataset("visoin", "folder")
-class Norm:
+class Variant:
     def __init__(self, width): pass
 def section(): pass
 class Executor:
@@ -34,7 +35,11 @@ class Executor:
 """
 # kind, entry point's name, what it names -> what is wrong with it
 BROKEN = {
-    ("metric", "absent", "stranger:absent"): "importing stranger:absent raised AttributeError",
+    (
+        "metric",
+        "absent",
+        "addon:absent",
+    ): "importing addon:absent raised AttributeError",
     (
         "metric",
         "crooked",
@@ -44,36 +49,47 @@ BROKEN = {
     (
         "metric",
         "wrong",
-        "stranger:number",
+        "addon:number",
     ): "is a int, not a dyt_bench.plugin.extensions.AddedMetric",
-    ("metric", "later", "stranger:later"): "made for contract version 99, and this",
-    ("metric", "elsewhere", "stranger:elsewhere"): "unknown domain 'dnaa': expected one of",
-    ("metric", "Bad_Name", "stranger:metric"): "must be lower-case letters, digits and hyphens",
-    ("norm", "narrow", "stranger:Norm"): "is not called as dyt.DynamicTanh is: got an unexpected",
-    ("recipe", "number", "stranger:number"): "is a int, not a dyt.Recipe or a function",
-    ("section", "deaf", "stranger:section"): "is not a function of what was collected",
-    ("executor", "idle", "stranger:Executor"): "has no method run(job, log, limits)",
-    ("executor", "local", "stranger:Executor"): "name 'local' is the harness's own",
-    ("data set", "misread", "stranger:misread"): "to be read as 'digits', which is no data set of",
-    ("data set", "foreign", "stranger:foreign"): "unknown domain 'visoin': expected one of",
+    ("metric", "later", "addon:later"): "made for contract version 99, and this",
+    ("metric", "elsewhere", "addon:elsewhere"): "unknown domain 'dnaa': expected one of",
+    (
+        "metric",
+        "Bad_Name",
+        "addon:metric",
+    ): "must be lower-case letters, digits and hyphens",
+    (
+        "variant",
+        "narrow",
+        "addon:Variant",
+    ): "is not called as dyt.DynamicTanh is: got an unexpected",
+    ("recipe", "number", "addon:number"): "is a int, not a dyt.Recipe or a function",
+    ("section", "deaf", "addon:section"): "is not a function of what was collected",
+    ("executor", "idle", "addon:Executor"): "has no method run(job, log, limits)",
+    ("executor", "local", "addon:Executor"): "name 'local' is the harness's own",
+    (
+        "data set",
+        "misread",
+        "addon:misread",
+    ): "to be read as 'digits', which is no data set of",
+    ("data set", "foreign", "addon:foreign"): "unknown domain 'visoin': expected one of",
 }
 
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """A folder on the path, with modules of strangers."""
-    (tmp_path / "stranger.py").write_text(MODULE)
+    """A folder on the path, with modules of third-party plug-ins."""
+    (tmp_path / "addon.py").write_text(MODULE)
     (tmp_path / "crooked.py").write_text("raise RuntimeError('bent')")
     (tmp_path / "leaving.py").write_text("raise SystemExit('bye')")
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    sys.modules.pop("stranger", None)
-    plugins._code_digest.cache_clear()
+    sys.modules.pop("addon", None)
 
 
 def test_names_are_listed_and_nothing_is_imported(site):
-    declare(site, "stranger", {"dyt_bench.norms": {"absent": "no_such_module:Norm"}})
-    assert plugins.norm_names() == ["native", "absent", "derf", "dyt", "identity"]
+    declare(site, "addon", {"dyt_bench.variants": {"absent": "no_such_module:Variant"}})
+    assert plugins.variant_names() == ["native", "absent", *sorted(dyt.variants.VARIANTS)]
     assert EXECUTORS.names() == ["local"]
     assert METRICS.names() == SECTIONS.names() == DATASETS.names() == []
 
@@ -81,50 +97,49 @@ def test_names_are_listed_and_nothing_is_imported(site):
 def test_what_is_asked_for_is_imported():
     import dyt
 
-    assert NORMS.load("dyt") is dyt.DynamicTanh
+    assert VARIANTS.load("dyt") is dyt.DynamicTanh
     assert isinstance(RECIPES.load("calibrated"), dyt.Recipe)
     assert EXECUTORS.load("local") is LocalExecutor
-    with pytest.raises(UserError, match=r"unknown norm 'dty'.*did you mean 'dyt'"):
-        NORMS.load("dty")
+    with pytest.raises(UserError, match=r"unknown variant 'dty'.*did you mean 'dyt'"):
+        VARIANTS.load("dty")
 
 
 def test_each_broken_one_is_named_with_its_distribution_and_the_rest_works(site, monkeypatch):
-    points = {"dyt_bench.metrics": {"whole": "stranger:metric"}}
-    groups = {point.kind: point.group for point in plugins.POINTS.values()}
+    points = {"dyt_bench.metrics": {"whole": "addon:metric"}}
+    groups = {point.kind: point.group for point in plugins.EXTENSION_POINTS.values()}
     for kind, name, value in BROKEN:
         points.setdefault(groups[kind], {})[name] = value
-    declare(site, "stranger", points)
+    declare(site, "addon", points)
     listed = {(p.kind, p.name, p.value): p for p in inventory(discover())}
     for key, problem in BROKEN.items():
         assert problem in listed[key].problem
-        assert listed[key].distribution == "stranger 1"
-    assert listed["metric", "whole", "stranger:metric"].problem == ""
-    assert listed["norm", "dyt", "dyt:DynamicTanh"].problem == ""
-    with pytest.raises(UserError, match="metric 'crooked' of stranger 1 is broken: importing"):
+        assert listed[key].distribution == "addon 1"
+    assert listed["metric", "whole", "addon:metric"].problem == ""
+    assert listed["variant", "dyt", "dyt:DynamicTanh"].problem == ""
+    with pytest.raises(UserError, match="metric 'crooked' of addon 1 is broken: importing"):
         METRICS.load("crooked")
 
     said = CliRunner().invoke(main, ["plugins"])
     assert said.exit_code == 0
-    assert "metric    whole                stranger 1: stranger:metric" in said.stdout
+    assert "metric    whole                addon 1: addon:metric" in said.stdout
     assert said.stderr.count("\n") == len(BROKEN)
-    assert "dyt-bench: norm 'narrow' of stranger 1 is broken: " in said.stderr
-    told = json.loads(CliRunner().invoke(main, ["plugins", "--json"]).stdout)
-    assert {plugin["name"] for plugin in told if plugin["problem"]} == {key[1] for key in BROKEN}
+    assert "dyt-bench: variant 'narrow' of addon 1 is broken: " in said.stderr
+    listed = json.loads(CliRunner().invoke(main, ["plugins", "--json"]).stdout)
+    assert {plugin["name"] for plugin in listed if plugin["problem"]} == {key[1] for key in BROKEN}
 
 
 def test_a_name_that_two_packages_declare_is_neither_s(site):
-    for name in ("stranger", "twin"):
-        declare(site, name, {"dyt_bench.metrics": {"whole": "stranger:metric"}})
-    with pytest.raises(UserError, match="declared by stranger 1 and twin 1: uninstall all but one"):
+    for name in ("addon", "twin"):
+        declare(site, name, {"dyt_bench.metrics": {"whole": "addon:metric"}})
+    with pytest.raises(UserError, match="declared by addon 1 and twin 1: uninstall all but one"):
         METRICS.load("whole")
     assert METRICS.names() == ["whole"]
     assert sum(plugin.name == "whole" for plugin in inventory(discover())) == 2
 
 
 def test_code_counts_where_the_tasks_digest_does_not_cover_it(site):
-    declare(site, "stranger", {"dyt_bench.norms": {"narrow": "stranger:Norm"}})
-    assert NORMS.code_digest("dyt") == NORMS.code_digest("identity") == ""
-    before = NORMS.code_digest("narrow")
-    (site / "stranger.py").write_text(MODULE + "# another line")
-    plugins._code_digest.cache_clear()
-    assert before != NORMS.code_digest("narrow") != ""
+    declare(site, "addon", {"dyt_bench.variants": {"narrow": "addon:Variant"}})
+    assert VARIANTS.code_digest("dyt") == VARIANTS.code_digest("identity") == ""
+    before = VARIANTS.code_digest("narrow")
+    (site / "addon.py").write_text(MODULE + "# another line")
+    assert before != VARIANTS.code_digest("narrow") != ""

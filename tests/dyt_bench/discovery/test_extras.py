@@ -14,7 +14,7 @@ from dyt_bench.suite.expand import Selection, load_suite
 
 SUITE = """
 name: extras
-norms: [native, dysymlog]
+variants: [native, dysymlog]
 metrics: [generalization-gap]
 sections: [seeds]
 executor: niced
@@ -36,18 +36,18 @@ def load(extras, tmp_path):
 
 def test_a_suite_names_all_of_them(load):
     suite = load(SUITE)
-    native, symlog = suite.cells
+    native, symlog = suite.runs
     assert (suite.executor, suite.sections) == ("niced", ("seeds",))
     assert native.task == symlog.task
     assert [name for name, _ in native.task.metrics] == ["generalization-gap"]
-    assert native.norm.code_digest == "" != symlog.norm.code_digest
+    assert native.variant.code_digest == "" != symlog.variant.code_digest
     assert symlog.parameters()["metrics"] == "generalization-gap"
     assert load(SUITE, executor="local").executor == "local"
 
 
-def test_a_metric_makes_another_cell_of_the_same_task(load):
-    measured = load(SUITE).cells[0]
-    plain = load(SUITE.replace("metrics: [generalization-gap]", "")).cells[0]
+def test_a_metric_makes_another_run_of_the_same_task(load):
+    measured = load(SUITE).runs[0]
+    plain = load(SUITE.replace("metrics: [generalization-gap]", "")).runs[0]
     assert measured.identity != plain.identity
     assert measured.task.identity == plain.task.identity
 
@@ -55,7 +55,11 @@ def test_a_metric_makes_another_cell_of_the_same_task(load):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("dysymlog", "dysymlgo", r"yaml:3: norms\[1\]: unknown norm.*did you mean 'dysymlog'"),
+        (
+            "dysymlog",
+            "dysymlgo",
+            r"yaml:3: variants\[1\]: unknown variant.*did you mean 'dysymlog'",
+        ),
         ("-gap]", "-gpa]", r"yaml:4: metrics\[0\]: unknown metric.*'generalization-gap'\?"),
         ("-gap]", "-gap, generalization-gap]", r"metrics\[1\]: 'generalization-gap' is listed tw"),
         ("[seeds]", "[seed]", r"yaml:5: sections\[0\]: unknown section.*did you mean 'seeds'"),
@@ -114,7 +118,7 @@ def test_the_norm_takes_a_norms_place_and_is_watched():
 
 def test_the_norm_is_timed_where_nothing_is_trained(extras, tiny):
     from dyt_bench.efficiency.measure import PARTS, measure
-    from dyt_bench.plugin.task import Norm
+    from dyt_bench.plugin.task import Variant
 
     task = Task(
         domain="tiny",
@@ -125,7 +129,7 @@ def test_the_norm_is_timed_where_nothing_is_trained(extras, tiny):
         learning_rate=1.0,
         val_every=1,
     )
-    seconds = measure(task, [Norm(), Norm(name="dysymlog")], rounds=1)
+    seconds = measure(task, [Variant(), Variant(name="dysymlog")], rounds=1)
     assert all(set(seconds[part]) == {"native", "dysymlog", "A/A"} for part in PARTS)
 
 
@@ -151,15 +155,15 @@ def test_all_of_them_in_one_run(extras, tmp_path):
     assert run.returncode == 0, run.stderr
     summary = json.loads(run.stdout)
     client = MlflowClient(tracking_uri=summary["tracking_uri"])
-    runs = client.search_runs([summary["experiment_id"]], "tags.kind = 'cell'")
-    assert {r.data.params["norm"] for r in runs} == {"native", "dysymlog"}
+    runs = client.search_runs([summary["experiment_id"]], "tags.kind = 'run'")
+    assert {r.data.tags["variant"] for r in runs} == {"native", "dysymlog"}
     for r in runs:
         assert r.data.params["dataset"] == "python-reference"
         assert "eval/generalization-gap" in r.data.metrics
         assert r.data.metrics["model/norms_replaced"] >= 0
 
     page = (tmp_path / "results" / "README.md").read_text()
-    assert "## Spread over seeds\n\n| model | norm | seeds | least loss | most |" in page
+    assert "## Spread over seeds\n\n| model | variant | seeds | least loss | most |" in page
     assert "| generalization gap (loss) ↓ |" in page
     assert "0.7 MB of English: the Python language reference" in page
     picture = tmp_path / "results" / "figures" / "seeds-1.png"
@@ -168,6 +172,6 @@ def test_all_of_them_in_one_run(extras, tmp_path):
     html = (tmp_path / "results" / "report.html").read_text()
     assert '<section id="added-seeds">' in html
     assert "<td>dysymlog</td>" in html
-    assert 'var(--arm-0)"></i>dysymlog' in html
+    assert 'var(--variant-0)"></i>dysymlog' in html
     again = (tmp_path / "results" / "suites" / "llm-llama.yaml").read_text()
     assert "metrics: [generalization-gap]" in again

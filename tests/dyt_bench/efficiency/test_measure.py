@@ -1,4 +1,4 @@
-"""Efficiency suites: parts, arms, and what the page says of them."""
+"""Efficiency suites: the measurement, and the page about it."""
 
 import json
 
@@ -6,8 +6,7 @@ import pytest
 
 from dyt_bench.efficiency.measure import PARTS, measure
 from dyt_bench.efficiency.page import lines, row, sentence, write_page
-from dyt_bench.plugin.task import Norm, Task
-from dyt_bench.verdicts.statistics import AA
+from dyt_bench.plugin.task import AA, Task, Variant
 
 TASK = Task(
     domain="vision",
@@ -29,21 +28,23 @@ SECONDS = {
 }
 
 
-def test_every_part_of_every_norm_is_timed_in_turn():
-    norms = [Norm(), Norm(name="dyt"), Norm(name="identity")]
-    seconds = measure(TASK, norms, rounds=2)
+def test_every_part_of_every_variant_is_timed_in_turn():
+    variants = [Variant(), Variant(name="dyt"), Variant(name="identity")]
+    seconds = measure(TASK, variants, rounds=2)
     assert set(seconds) == set(PARTS)
-    for arms in seconds.values():
-        assert set(arms) == {"native", "dyt", "identity", AA}
-        assert all(len(values) == 2 and min(values) > 0 for values in arms.values())
+    for variants in seconds.values():
+        assert set(variants) == {"native", "dyt", "identity", AA}
+        assert all(len(values) == 2 and min(values) > 0 for values in variants.values())
     # What an identity does is nothing: whatever the machine is doing, that shows.
-    alone = {norm: min(seconds["norms, inference"][norm]) for norm in ("native", "identity")}
+    alone = {
+        variant: min(seconds["norms, inference"][variant]) for variant in ("native", "identity")
+    }
     assert alone["identity"] < alone["native"]
 
 
 def test_the_page_has_the_share_the_saving_and_the_floor(tmp_path):
     found = lines("vision/convnext", SECONDS)
-    assert [line.norm for line in found] == ["native", "dyt", "identity", AA]
+    assert [line.variant for line in found] == ["native", "dyt", "identity", AA]
     assert found[1].ratio["step"] == pytest.approx(0.85)
     assert row(found[1])["step"] == "8.50 [0.85]"
     said = sentence(found)
@@ -53,9 +54,9 @@ def test_the_page_has_the_share_the_saving_and_the_floor(tmp_path):
     assert said in (tmp_path / "README.md").read_text()
     assert (tmp_path / "efficiency.png").stat().st_size > 0
     content = json.loads((tmp_path / "efficiency.json").read_text())
-    assert content["lines"][0]["norm"] == "native"
+    assert content["lines"][0]["variant"] == "native"
 
 
 def test_what_is_below_the_floor_is_called_noise():
-    seconds = {part: {**arms, "dyt": [0.00999, 0.00999]} for part, arms in SECONDS.items()}
+    seconds = {part: {**variants, "dyt": [0.00999, 0.00999]} for part, variants in SECONDS.items()}
     assert "dyt saves 0.1%, within the noise" in sentence(lines("m", seconds))

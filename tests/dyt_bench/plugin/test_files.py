@@ -11,7 +11,7 @@ from dyt_bench.plugin.files import digest_files, files_below, package_file
 
 def test_package_file_does_not_import_the_package():
     script = (
-        "import sys; from dyt_bench.sources import package_file; "
+        "import sys; from dyt_bench.plugin.files import package_file; "
         "assert package_file('sklearn', 'datasets/data/digits.csv.gz').exists(); "
         "assert 'sklearn' not in sys.modules"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 
 TASK = Task(
     domain="vision",
@@ -36,26 +36,26 @@ TASK = Task(
     ],
 )
 def test_what_decides_the_outcome_changes_the_identity(change):
-    assert Cell(task=replace(TASK, **change)).identity != Cell(task=TASK).identity
+    assert Run(task=replace(TASK, **change)).identity != Run(task=TASK).identity
 
 
 def test_norm_and_its_options_change_the_identity():
-    norms = [
-        Norm(),
-        Norm(name="dyt"),
-        Norm(name="dyt", alpha_init_value=0.8),
-        Norm(name="dyt", recipe="llama"),
+    variants = [
+        Variant(),
+        Variant(name="dyt"),
+        Variant(name="dyt", alpha_init_value=0.8),
+        Variant(name="dyt", recipe="llama"),
     ]
-    assert len({Cell(task=TASK, norm=norm).identity for norm in norms}) == len(norms)
+    assert len({Run(task=TASK, variant=variant).identity for variant in variants}) == len(variants)
 
 
 def test_where_the_files_lie_does_not():
     moved = replace(TASK, path=Path("/elsewhere"))
-    assert Cell(task=moved).identity == Cell(task=TASK).identity
+    assert Run(task=moved).identity == Run(task=TASK).identity
 
 
 def test_parameters_leave_out_what_is_not_set():
-    assert "path" not in Cell(task=TASK).parameters()
-    cell = Cell(task=TASK, norm=Norm(name="dyt", alpha_init_value=0.8))
-    assert cell.parameters()["norm"] == "dyt alpha=0.8"
-    assert cell.parameters()["alpha_init_value"] == 0.8
+    assert "path" not in Run(task=TASK).parameters()
+    run = Run(task=TASK, variant=Variant(name="dyt", alpha_init_value=0.8))
+    assert run.parameters()["variant"] == "dyt alpha=0.8"
+    assert run.parameters()["alpha_init_value"] == 0.8

@@ -5,10 +5,10 @@ import resource
 import pytest
 
 from dyt_bench.errors import CannotWrite
-from dyt_bench.plugin.task import Cell, Task
+from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.record import Record, Result
 
-CELL = Cell(
+RUN = Run(
     task=Task(
         domain="d",
         model="m",
@@ -23,8 +23,8 @@ CELL = Cell(
 
 @pytest.fixture
 def record(tmp_path):
-    record = Record(tmp_path / "cell")
-    record.begin(CELL, {"cpu": "abacus"})
+    record = Record(tmp_path / "run")
+    record.begin(RUN, {"cpu": "abacus"})
     return record
 
 
@@ -51,9 +51,9 @@ def test_result_comes_back_as_it_was(record):
 
 def test_beginning_again_clears_what_was_cut_off(record):
     record.append(1, {"train/loss": 2.5})
-    record.begin(CELL, {})
+    record.begin(RUN, {})
     assert record.rows() == []
-    assert record.about()["identity"] == CELL.identity
+    assert record.about()["identity"] == RUN.identity
 
 
 def test_going_on_keeps_the_rows_and_writes_none_twice(record):

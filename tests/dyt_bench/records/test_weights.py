@@ -1,4 +1,4 @@
-"""Weights kept at a cell's end: loaded again they validate to the very numbers of the record."""
+"""Weights kept at a run's end: loaded again they validate to the very numbers of the record."""
 
 import subprocess
 import sys
@@ -6,17 +6,18 @@ import sys
 import pytest
 
 from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.resolve import resolve
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.atomic import read_json, write_json
-from dyt_bench.plugin.task import Cell, Norm, Task, cell_of
+from dyt_bench.plugin.task import Run, Task, Variant, run_of
 from dyt_bench.records.record import Record
 from dyt_bench.records.weights import load_weights
-from dyt_bench.training.run import build
+from dyt_bench.training.build import build
 from dyt_bench.training.trainer import make_trainer
 
 SUITE = """
 name: kept
-norms: [native, {name: dyt, recipe: calibrated}]
+variants: [native, {name: dyt, recipe: calibrated}]
 steps: 12
 tasks:
 - {domain: tiny, models: [line], training: ema}
@@ -35,7 +36,7 @@ def kept(tiny, tmp_path_factory):
 
 
 def records(folder):
-    return [Record(path) for path in sorted((folder / ".dyt-bench" / "cells").iterdir())]
+    return [Record(path) for path in sorted((folder / ".dyt-bench" / "runs").iterdir())]
 
 
 def test_loaded_again_they_validate_to_the_same_bits(kept):
@@ -43,10 +44,10 @@ def test_loaded_again_they_validate_to_the_same_bits(kept):
     assert len(records(folder)) == 2
     for record in records(folder):
         module = load_weights(record.folder)
-        cell = cell_of(record.about()["parameters"])
+        run = run_of(record.about()["parameters"])
         domain = discover().domain("tiny")
-        data, _, _ = build(cell, domain)
-        trainer = make_trainer(cell.task, domain.training(cell.task), False, [])
+        data, _, _ = build(resolve(run))
+        trainer = make_trainer(run.task, domain.training(run.task), False, [])
         (found,) = trainer.validate(module, datamodule=data, verbose=False)
         assert found["val/loss"] == record.result().last["val/loss"]
 
@@ -77,15 +78,15 @@ def test_the_run_says_where_they_are(kept):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / "cell.json").unlink(), "no cell's folder"),
+        (lambda folder: (folder / "run.json").unlink(), "no run's folder"),
         (lambda folder: (folder / "weights.pt").unlink(), "--keep-weights"),
-        (lambda folder: age(folder / "cell.json"), "another version of the code"),
+        (lambda folder: age(folder / "run.json"), "another version of the code"),
     ],
 )
 def test_a_mistake_is_one_sentence(spoil, message, kept, tmp_path):
     import shutil
 
-    copy = tmp_path / "cell"
+    copy = tmp_path / "run"
     shutil.copytree(records(kept[0])[0].folder, copy)
     spoil(copy)
     with pytest.raises(UserError, match=message):
@@ -98,7 +99,7 @@ def age(path):
     write_json(path, about)
 
 
-def test_a_cell_is_known_by_its_parameters(tmp_path):
+def test_a_run_is_known_by_its_parameters(tmp_path):
     task = Task(
         domain="d",
         model="m",
@@ -110,6 +111,6 @@ def test_a_cell_is_known_by_its_parameters(tmp_path):
         learning_rate=1e-3,
         val_every=5,
     )
-    for norm in (Norm(), Norm(name="dyt", alpha_init_value=0.8, recipe="paper")):
-        cell = Cell(task=task, norm=norm)
-        assert cell_of(cell.parameters()) == cell
+    for variant in (Variant(), Variant(name="dyt", alpha_init_value=0.8, recipe="paper")):
+        run = Run(task=task, variant=variant)
+        assert run_of(run.parameters()) == run

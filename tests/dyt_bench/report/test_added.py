@@ -1,4 +1,4 @@
-"""Sections that packages add: on both pages, and said where they fail."""
+"""Sections that packages add: on both pages, and with the reason where they fail."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from dyt_bench.report.added import add_sections
 
 NOTHING = Collected("title", [], [])
 TEXT = """
-| norm | <b>loss</b> |
+| variant | <b>loss</b> |
 |---|---|
 | dyt | 1 |
 
@@ -56,11 +56,11 @@ def test_text_and_figures_are_on_both_pages(make, tmp_path):
     assert (section.title, section.markdown) == ("Title", TEXT)
     (figure,) = section.figures
     assert (tmp_path / figure.file).read_bytes().startswith(b"\x89PNG")
-    assert '<svg role="img" aria-label="a &lt; b"' in figure.drawing
-    assert "var(--ink)" in figure.drawing
+    assert '<svg role="img" aria-label="a &lt; b"' in figure.svg
+    assert "var(--ink)" in figure.svg
 
 
-def test_the_page_asks_the_network_for_nothing_and_runs_nothing(make):
+def test_the_page_loads_nothing_and_runs_nothing(make):
     (section,) = make("plotted")
     assert "<td>dyt</td>" in section.html
     assert "<script" not in section.html
@@ -68,7 +68,7 @@ def test_the_page_asks_the_network_for_nothing_and_runs_nothing(make):
     assert "<b>" not in section.html
 
 
-def test_one_that_fails_says_so_in_its_place(make, caplog):
+def test_a_section_that_fails_is_replaced_by_the_reason(make, caplog):
     failing, whole, undrawn, odd = make("failing", "plotted", "silent", "undrawn", "odd")
     assert failing.title == "failing"
     assert "<p>This section could not be made: RuntimeError: out of *luck*</p>" in failing.html

@@ -1,4 +1,4 @@
-"""The figure of a probe, for models with norms, with layers in their place, and with neither."""
+"""The figure of a probe, for models with norms, with point-wise layers, and with neither."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The report from records made by hand: the numbers, the words, the files."""
+"""The report of records made by hand: numbers, words and files."""
 
 import json
 import math
@@ -13,18 +13,17 @@ from PIL import Image
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import AA, Run, Task, Variant
 from dyt_bench.records.record import Record, Result
 from dyt_bench.report import write_report
 from dyt_bench.report.export import RUN_FIELDS, VERDICT_FIELDS
 from dyt_bench.report.figures import cost
 from dyt_bench.report.figures.style import WEB, looks
-from dyt_bench.report.page import markdown_table
 from dyt_bench.report.reproduce import suite_text
 from dyt_bench.suite.expand import load_suite
-from dyt_bench.verdicts.results import Evidence, load_runs, subject_names
+from dyt_bench.verdicts.runs import Evidence, group_names, load_runs
 from dyt_bench.verdicts.standings import leaderboard, overall, performance_profile, steps_to
-from dyt_bench.verdicts.statistics import AA
+from dyt_bench.verdicts.words import markdown_table
 
 ENVIRONMENT = {
     "cpu": "abacus <b>",
@@ -41,16 +40,16 @@ def found():
     return discover()
 
 
-def make_record(folder, cell, metric, values, *, status="finished", summary=None, **facts):
-    """The record of a cell with these values of its metric, first validation to last."""
-    record = Record(folder / "cells" / cell.identity)
-    record.begin(cell, ENVIRONMENT)
-    every = cell.task.val_every
+def make_record(folder, run, metric, values, *, status="finished", summary=None, **facts):
+    """The record of a run with these values of its metric, first validation to last."""
+    record = Record(folder / "runs" / run.identity)
+    record.begin(run, ENVIRONMENT)
+    every = run.task.val_every
     rows = [{"step": every * i, metric.name: value} for i, value in enumerate(values)]
     lines = (json.dumps({**row, "time": 0.0, "train/loss": 1.0}) for row in rows)
     record.rows_path.write_text("".join(f"{line}\n" for line in lines))
     pick = max if metric.mode == "max" else min
-    is_native = cell.norm.is_native
+    is_native = run.variant.is_native
     record.finish(
         Result(
             status=status,
@@ -71,9 +70,9 @@ def make_record(folder, cell, metric, values, *, status="finished", summary=None
 
 @pytest.fixture
 def record(tmp_path, found):
-    """Make the record of a cell of vision/vit with the given accuracies, first to last."""
+    """Make the record of a run of vision/vit with the given accuracies, first to last."""
 
-    def made(norm, seed, accuracies, *, changes=None, options=None, **more):
+    def made(variant, seed, accuracies, *, changes=None, options=None, **more):
         task = Task(
             domain="vision",
             model="vit",
@@ -85,14 +84,16 @@ def record(tmp_path, found):
             val_every=10,
             code_digest=found.code_digest("vision"),
         )
-        cell = Cell(task=replace(task, **(changes or {})), norm=Norm(name=norm, **(options or {})))
-        return make_record(tmp_path, cell, found.domain("vision").metric, accuracies, **more)
+        run = Run(
+            task=replace(task, **(changes or {})), variant=Variant(name=variant, **(options or {}))
+        )
+        return make_record(tmp_path, run, found.domain("vision").metric, accuracies, **more)
 
     return made
 
 
 def standings_of(records, found, timings=None):
-    return leaderboard(Evidence("t", load_runs(records), timings or {}), found)
+    return leaderboard(Evidence("t", load_runs(records), timings or {}), found.metric)
 
 
 def test_leaderboard_pairs_by_seed(record, found):
@@ -109,13 +110,15 @@ def test_best_and_last_are_both_judged(record, found):
     records = [record("native", seed, [0.1, 0.95 + seed / 1000, 0.90]) for seed in range(3)]
     records += [record("dyt", seed, [0.1, 0.80, 0.92 + seed / 1000]) for seed in range(3)]
     (standing,) = standings_of(records, found)
-    assert (standing.native, standing.arm) == pytest.approx((0.90, 0.921))
-    assert (standing.native_best, standing.arm_best) == pytest.approx((0.951, 0.921))
+    assert (standing.baseline_last, standing.variant_last) == pytest.approx((0.90, 0.921))
+    assert (standing.baseline_best, standing.variant_best) == pytest.approx((0.951, 0.921))
     assert (standing.comparison.verdict, standing.best.verdict) == ("better", "worse")
 
 
 def test_step_time_is_judged_over_the_rounds_of_all_seeds(record, found):
-    records = [record(norm, seed, [0.1, 0.9]) for seed in range(2) for norm in ("native", "dyt")]
+    records = [
+        record(variant, seed, [0.1, 0.9]) for seed in range(2) for variant in ("native", "dyt")
+    ]
     seconds = {"native": [1.0, 1.1] * 5, "dyt": [1.2, 1.3] * 5, AA: [1.0, 1.1] * 5}
     timings = {str(r.about()["task_identity"]): seconds for r in records}
     (standing,) = standings_of(records, found, timings)
@@ -123,7 +126,7 @@ def test_step_time_is_judged_over_the_rounds_of_all_seeds(record, found):
     assert standing.time_to_quality == pytest.approx(standing.speed.ratio.middle)
 
 
-def test_steps_to_the_native_quality_are_read_off_the_line(record, found):
+def test_steps_to_the_baseline_quality_are_interpolated(record, found):
     metric = found.domain("vision").metric
     (run,) = load_runs([record("dyt", 0, [0.1, 0.5, 0.9])])
     assert steps_to(run, metric, 0.7) == pytest.approx(15)
@@ -131,7 +134,7 @@ def test_steps_to_the_native_quality_are_read_off_the_line(record, found):
     assert steps_to(run, metric, 0.95) == math.inf
 
 
-def test_a_native_norm_that_learned_nothing_sets_no_pace(record, found, tmp_path):
+def test_a_baseline_that_learned_nothing_has_no_time_to_quality(record, found, tmp_path):
     records = [record("native", 0, [0.9, 0.5]), record("dyt", 0, [0.1, 0.6])]
     seconds = {"native": [1.0, 1.1] * 5, "dyt": [1.2, 1.3] * 5, AA: [1.0, 1.1] * 5}
     timings = {str(r.about()["task_identity"]): seconds for r in records}
@@ -141,7 +144,7 @@ def test_a_native_norm_that_learned_nothing_sets_no_pace(record, found, tmp_path
     assert "native learned nothing" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_a_diverged_seed_forbids_praise(record, found):
+def test_with_a_diverged_seed_no_verdict_is_good(record, found):
     records = [record("native", seed, [0.1, 0.8]) for seed in range(4)]
     records += [record("dyt", seed, [0.1, 0.9 + seed / 1000]) for seed in range(3)]
     assert standings_of(records, found)[0].comparison.verdict == "better"
@@ -161,7 +164,7 @@ def test_diverged_runs_are_shown_but_not_judged(record, found, tmp_path):
 
 def test_another_workload_version_is_not_compared(record, found, tmp_path):
     old = [record(n, 0, [0.1, 0.9], changes={"code_digest": "older"}) for n in ("native", "dyt")]
-    new = [record(norm, 1, [0.1, 0.9]) for norm in ("native", "dyt")]
+    new = [record(variant, 1, [0.1, 0.9]) for variant in ("native", "dyt")]
     (standing,) = standings_of([*old, *new], found)
     assert standing.seeds == (1,)
     write_report("t", [*old, *new], found, tmp_path / "out")
@@ -177,11 +180,25 @@ def test_runs_that_saw_other_batches_are_not_paired(record, found):
     assert standings_of(records, found) == []
 
 
-def test_budgets_are_subjects_of_their_own(record, found):
+def test_runs_of_two_device_classes_are_not_paired(record, found):
+    records = [record("native", 0, [0.1, 0.9], device="cpu")]
+    records.append(record("dyt", 0, [0.1, 0.9], device="NVIDIA H200"))
+    assert standings_of(records, found) == []
+    pair = [record(variant, 1, [0.1, 0.9], device="cpu") for variant in ("native", "dyt")]
+    assert standings_of(pair, found)[0].seeds == (1,)
+
+
+def test_runs_of_two_training_presets_are_not_paired(record, found):
+    records = [record("native", 0, [0.1, 0.9])]
+    records.append(record("dyt", 0, [0.1, 0.9], changes={"preset_digest": "heavier decay"}))
+    assert standings_of(records, found) == []
+
+
+def test_budgets_are_groups_of_their_own(record, found):
     records = [
-        record(norm, 0, [0.1, 0.9], changes={"learning_rate": rate})
+        record(variant, 0, [0.1, 0.9], changes={"learning_rate": rate})
         for rate in (0.001, 0.01)
-        for norm in ("native", "dyt")
+        for variant in ("native", "dyt")
     ]
     names = [standing.name for standing in standings_of(records, found)]
     assert names == ["vision/vit, lr 0.001", "vision/vit, lr 0.01"]
@@ -190,17 +207,17 @@ def test_budgets_are_subjects_of_their_own(record, found):
 def test_over_all_models(record, found):
     records, timings = [], {}
     for model, factor, last in (("vit", 2.0, 0.95), ("convnext", 0.5, 0.80)):
-        for norm, value in (("native", 0.9), ("dyt", last)):
-            records.append(record(norm, 0, [0.1, value], changes={"model": model}))
+        for variant, value in (("native", 0.9), ("dyt", last)):
+            records.append(record(variant, 0, [0.1, value], changes={"model": model}))
         steady = [1.0, 1.1] * 5
         seconds = {"native": steady, "dyt": [factor * s for s in steady], AA: steady}
         timings[str(records[-1].about()["task_identity"])] = seconds
     standings = standings_of(records, found, timings)
     (together,) = overall(standings)
     assert together.step_time.middle == pytest.approx(1)
-    assert (together.subjects, together.reached) == (2, 1)
+    assert (together.groups, together.reached) == (2, 1)
     profile = performance_profile(standings)
-    steps = 10 * 0.8 / 0.85  # vit comes to 0.9 before its last validation, at twice the time
+    steps = 10 * 0.8 / 0.85  # vit reaches 0.9 before its last validation, in twice the time
     assert profile == {
         "native": [1.0, 1.0],
         "dyt": [pytest.approx(2 * steps / 10), math.inf],
@@ -212,9 +229,9 @@ def reported(record, found, tmp_path):
     """A report with everything in it, hostile text included."""
     records = []
     for seed in range(2):
-        for norm, last in (("native", 0.9), ("dyt", 0.8)):
+        for variant, last in (("native", 0.9), ("dyt", 0.8)):
             summary = {"reference/val/acc": 0.1, "eval/ece": 0.03}
-            records.append(record(norm, seed, [0.1, last], summary=summary))
+            records.append(record(variant, seed, [0.1, last], summary=summary))
     pictures = records[1].folder / "artifacts"
     pictures.mkdir()
     Image.new("L", (8, 8)).save(pictures / "samples.png")
@@ -229,7 +246,7 @@ def reported(record, found, tmp_path):
 
 
 class Page(HTMLParser):
-    """What a browser would make of it: tags that match, links, references."""
+    """The page as a browser parses it: its tags, which must match, links and ids."""
 
     VOID = frozenset({"meta", "img", "link", "br", "hr"})
 
@@ -274,10 +291,10 @@ def test_the_page_is_one_file_well_formed_and_escaped(reported):
     assert "too large to show" in text
     assert page.tags.count("svg") == 6  # effect, two curves, cost, alpha, saturation
     for colour in ("#010203", "#040506", "#0d0e00"):
-        assert colour not in text  # the style sheet's variables stand in their place
+        assert colour not in text  # the style sheet's variables replace them
 
 
-def test_costs_are_drawn_as_far_as_they_were_measured():
+def test_only_costs_that_were_measured_are_drawn():
     look = looks(["native", "dyt"], WEB)
 
     def labels(step_ms, memory_mib):
@@ -299,7 +316,7 @@ def test_what_a_suite_adds_is_shown(reported):
 
 def test_the_readme_has_the_verdicts_first(reported):
     page = (reported / "README.md").read_text()
-    assert page.index("## Verdicts") < page.index("## Curves") < page.index("## Arms")
+    assert page.index("## Verdicts") < page.index("## Curves") < page.index("## Variants")
     assert "| vision/vit | top-1 accuracy ↑ | 0.9000 | dyt | 0.8000 |" in page
     assert "**vision/vit**: " in page
     for link in re.findall(r"\]\(([^)]+)\)", page):
@@ -308,7 +325,7 @@ def test_the_readme_has_the_verdicts_first(reported):
 
 def test_the_data_say_what_they_mean(reported):
     content = json.loads((reported / "results.json").read_text())
-    assert content["schema"]["version"] == 2
+    assert content["schema"]["version"] == 3
     (verdict,) = content["verdicts"]
     assert verdict["at_budget"]["verdict"] == "worse"
     assert verdict["speed"]["word"] == "slower"
@@ -316,7 +333,7 @@ def test_the_data_say_what_they_mean(reported):
     assert set(verdict) <= set(VERDICT_FIELDS)
     assert set(verdict["at_best"]) <= described
     runs = pq.read_table(reported / "runs.parquet")
-    assert runs.schema.metadata[b"dyt_bench.schema"] == b"2"
+    assert runs.schema.metadata[b"dyt_bench.schema"] == b"3"
     stars = [name.rstrip("*") for name in RUN_FIELDS if name.endswith("*")]
     for name in runs.column_names:
         assert name in RUN_FIELDS or name.startswith(tuple(stars)), name
@@ -330,21 +347,22 @@ def test_the_data_say_what_they_mean(reported):
     assert all(name.startswith("val/") for run in content["runs"] for name in run["curves"])
 
 
-def test_the_suite_of_a_row_makes_the_same_cells_again(record, found, tmp_path):
-    """Identity by identity, options of norms included."""
+def test_the_suite_of_a_group_makes_the_same_runs_again(record, found, tmp_path):
+    """Identity by identity, options of variants included."""
     text = (
-        "name: s\nnorms: [native, {name: dyt, alpha_init_value: 0.8}, {name: dyt, recipe: paper}]\n"
+        "name: s\n"
+        "variants: [native, {name: dyt, alpha_init_value: 0.8}, {name: dyt, recipe: paper}]\n"
         "seeds: [0, 3]\ntasks:\n- {domain: vision, steps: 20, learning_rate: 0.003}\n"
     )
     (tmp_path / "first.yaml").write_text(text)
-    cells = load_suite(tmp_path / "first.yaml", found).cells
+    runs = load_suite(tmp_path / "first.yaml", found).runs
     metric = found.domain("vision").metric
-    runs = load_runs([make_record(tmp_path, cell, metric, [0.1, 0.9]) for cell in cells])
-    names = subject_names(run.subject for run in runs)
-    ((subject, _),) = names.items()
-    (tmp_path / "again.yaml").write_text(suite_text("again", subject, runs))
-    again = load_suite(tmp_path / "again.yaml", found).cells
-    assert {cell.identity for cell in again} == {cell.identity for cell in cells}
+    runs = load_runs([make_record(tmp_path, run, metric, [0.1, 0.9]) for run in runs])
+    names = group_names(run.group for run in runs)
+    ((group, _),) = names.items()
+    (tmp_path / "again.yaml").write_text(suite_text("again", group, runs))
+    again = load_suite(tmp_path / "again.yaml", found).runs
+    assert {run.identity for run in again} == {run.identity for run in runs}
 
 
 def test_what_a_domain_measures_at_the_end_has_a_table_a_model(record, found, tmp_path):
@@ -354,10 +372,10 @@ def test_what_a_domain_measures_at_the_end_has_a_table_a_model(record, found, tm
     ]
     write_report("t", records, found, tmp_path / "out")
     page = (tmp_path / "out" / "README.md").read_text()
-    arms, table = page.split("### vision/vit, measured once at the end")
-    assert "label_accuracy" not in arms
+    variants, table = page.split("### vision/vit, measured once at the end")
+    assert "label_accuracy" not in variants
     assert table.strip().startswith(
-        "| at the end | native | dyt |\n| --- | --- | --- |\n"
+        "| at the end | native | dyt |\n|----------------|----------|-------|\n"
         "| label_accuracy | 0.25 | 0.125 |\n| more |  | 1 |"
     )
     assert "measured once at the end" in (tmp_path / "out" / "report.html").read_text()
@@ -370,18 +388,18 @@ def test_nothing_to_report_is_said(tmp_path, found):
 
 
 def test_markdown_cells_are_escaped():
-    assert markdown_table([{"a": "x|y\nz<b>"}]) == "| a |\n| --- |\n| x\\|y z&lt;b> |"
+    table = markdown_table([{"a": "x|y\nz<b>", "n": "0.50"}])
+    assert table == "| a | n |\n|--------------|------|\n| x\\|y z&lt;b> | 0.50 |"
 
 
 def test_a_report_takes_time_by_the_run(tmp_path, found):
-    """Four subjects of 500 runs each, and a fifth of them: no part grows faster than the runs.
+    """Four groups of 500 runs each, and a fifth of them: no part grows faster than the runs.
 
-    A ratio, as seconds say more of what else a machine does; benchmarks/harness/bench_report.py
-    has them.
+    A ratio, as seconds depend on the machine; `python -m benchmarks.harness report` measures them.
     """
     records, timings = [], {}
     seconds = [1.0, 1.1, 1.05] * 4
-    norms = ["native", "dyt", "derf", "dyt", "dyt"]
+    names = ["native", "dyt", "derf", "dyt", "dyt"]
     options = [{}, {}, {}, {"alpha_init_value": 0.8}, {"recipe": "calibrated"}]
     for domain in ("vision", "llm", "dna", "speech"):
         metric = found.domain(domain).metric
@@ -398,12 +416,15 @@ def test_a_report_takes_time_by_the_run(tmp_path, found):
                 learning_rate=1e-3,
                 val_every=1,
             )
-            arms = [Norm(name=n, **o) for n, o in zip(norms, options, strict=True)]
-            timings[task.identity] = {**{norm.label: seconds for norm in arms}, AA: seconds}
-            for i, norm in enumerate(arms):
+            variants = [Variant(name=n, **o) for n, o in zip(names, options, strict=True)]
+            timings[task.identity] = {
+                **{variant.label: seconds for variant in variants},
+                AA: seconds,
+            }
+            for i, variant in enumerate(variants):
                 values = [sign / (1 + step) + seed / 1e3 + i / 100 for step in range(101)]
-                cell = Cell(task=task, norm=norm)
-                records.append(make_record(tmp_path, cell, metric, values))
+                run = Run(task=task, variant=variant)
+                records.append(make_record(tmp_path, run, metric, values))
     assert len(records) == 2000
     write_report("warm-up: imports", records[:5], found, tmp_path / "few")
     some = [record for i, record in enumerate(records) if i // 5 % 100 < 20]

@@ -263,11 +263,11 @@ def test_it_runs_as_it_is_and_mlflow_has_the_runs(weather, tmp_path):
     summary = dyt_bench(
         "run", "dyt-weather/suite.yaml", "--steps", "8", folder=tmp_path, environment=environment
     )
-    assert [cell["status"] for cell in summary["cells"]] == ["finished", "finished"]
+    assert [run["status"] for run in summary["runs"]] == ["finished", "finished"]
     runs = MlflowClient(summary["tracking_uri"]).search_runs([summary["experiment_id"]])
-    cells = [run for run in runs if IDENTITY_TAG in run.data.tags]
-    assert {run.data.params["norm"] for run in cells} == {"native", "dyt"}
-    assert {run.info.status for run in cells} == {"FINISHED"}
+    runs = [run for run in runs if IDENTITY_TAG in run.data.tags]
+    assert {run.data.tags["variant"] for run in runs} == {"native", "dyt"}
+    assert {run.info.status for run in runs} == {"FINISHED"}
     assert (tmp_path / "results" / "README.md").exists()
 
 
@@ -282,11 +282,11 @@ def test_its_names_are_refused_once_it_is_installed(weather, tmp_path, monkeypat
 def test_the_suite_reads_well(weather, tmp_path):
     environment = registered(weather, tmp_path / "site")
     plan = dyt_bench("plan", "dyt-weather/suite.yaml", folder=tmp_path, environment=environment)
-    assert [cell["label"] for cell in plan["cells"]] == [
+    assert [run["label"] for run in plan["runs"]] == [
         "weather/transformer/waves/s0 native",
         "weather/transformer/waves/s0 dyt",
     ]
-    assert {cell["steps"] for cell in plan["cells"]} == {200}
+    assert {run["steps"] for run in plan["runs"]} == {200}
 
 
 @pytest.mark.slow
@@ -299,4 +299,4 @@ def test_installed_with_pip_it_keeps_every_rule_and_runs(weather, tmp_path):
     checked = dyt_bench("check", "weather", folder=tmp_path, environment=environment)
     assert {verdict["state"] for verdict in checked["transformer"]} <= {"kept", "note"}
     summary = dyt_bench("run", "dyt-weather/suite.yaml", folder=tmp_path, environment=environment)
-    assert [cell["status"] for cell in summary["cells"]] == ["finished", "finished"]
+    assert [run["status"] for run in summary["runs"]] == ["finished", "finished"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Result
 from dyt_bench.scheduling import board as progress
 from dyt_bench.scheduling.board import Board
@@ -19,18 +19,18 @@ TASK = Task(
     learning_rate=1.0,
     val_every=10,
 )
-CELLS = [Cell(task=TASK), Cell(task=TASK, norm=Norm(name="dyt"))]
+RUNS = [Run(task=TASK), Run(task=TASK, variant=Variant(name="dyt"))]
 DONE = Result(status="finished", started=0.0, ended=7.0, last={"step": 20.0, "val/acc": 0.5})
 
 
 def follow(console):
-    with Board(console, CELLS, {"vision": "val/acc"}) as board:
-        board.start(CELLS[0])
-        board.row(CELLS[0], 0, {"val/acc": 0.1})
-        board.row(CELLS[0], 10, {"train/loss": 2.0})
-        board.row(CELLS[0], 10, {"val/acc": 0.4})
-        board.finish(CELLS[0], DONE, reused=False)
-        board.finish(CELLS[1], DONE, reused=True)
+    with Board(console, RUNS, {"vision": "val/acc"}) as board:
+        board.start(RUNS[0])
+        board.row(RUNS[0], 0, {"val/acc": 0.1})
+        board.row(RUNS[0], 10, {"train/loss": 2.0})
+        board.row(RUNS[0], 10, {"val/acc": 0.4})
+        board.finish(RUNS[0], DONE, reused=False)
+        board.finish(RUNS[1], DONE, reused=True)
         return board
 
 
@@ -47,14 +47,14 @@ def test_plain_lines_tell_the_story():
 def test_without_a_terminal_a_long_way_between_validations_is_not_silent(monkeypatch):
     out, clock = io.StringIO(), 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock)
-    with Board(Console(file=out, width=200), CELLS, {"vision": "val/acc"}) as board:
-        board.start(CELLS[0])
-        board.resumed(CELLS[0], 2)
+    with Board(Console(file=out, width=200), RUNS, {"vision": "val/acc"}) as board:
+        board.start(RUNS[0])
+        board.resumed(RUNS[0], 2)
         for step in range(3, 15):
             clock += 10.0
-            board.row(CELLS[0], step, {"train/loss": 1.5})
+            board.row(RUNS[0], step, {"train/loss": 1.5})
     lines = out.getvalue().splitlines()
-    assert lines[1] == "  goes on after step 2"
+    assert lines[1] == "  resumes after step 2"
     assert lines[2:] == ["  step     9  train/loss 1.5  0.1/s"]
 
 
@@ -64,25 +64,25 @@ def test_the_live_table_draws():
     console = Console(file=io.StringIO(), width=160)
     console.print(board._live.get_renderable())
     drawn = console.file.getvalue()
-    assert "2 of 2 cells done" in drawn
+    assert "2 of 2 runs done" in drawn
     assert "not shown" not in drawn
     assert "val/acc 0.5000" in drawn
     assert "done before" in drawn
 
 
 def test_a_suite_longer_than_the_screen_shows_what_matters():
-    cells = [Cell(task=replace(TASK, seed=seed)) for seed in range(100)]
+    runs = [Run(task=replace(TASK, seed=seed)) for seed in range(100)]
     console = Console(file=io.StringIO(), width=160, height=24, force_terminal=True)
-    board = Board(console, cells, {"vision": "val/acc"})
+    board = Board(console, runs, {"vision": "val/acc"})
     failed = replace(DONE, status="failed", reason="why", last={})
-    for cell in cells[:60]:
-        board.finish(cell, failed if cell is cells[3] else DONE, reused=False)
-    board.start(cells[60])
-    board.row(cells[60], 10, {"train/loss": 2.0})
+    for run in runs[:60]:
+        board.finish(run, failed if run is runs[3] else DONE, reused=False)
+    board.start(runs[60])
+    board.row(runs[60], 10, {"train/loss": 2.0})
     plain = Console(file=io.StringIO(), width=160)
     plain.print(board._render())
     drawn = plain.file.getvalue()
     assert len(drawn.splitlines()) <= 24
     for seed in (3, 59, 60, 61):
         assert f"vision/vit s{seed} " in drawn
-    assert "60 of 100 cells done, 1 running, 1 failed (81 not shown)" in drawn
+    assert "60 of 100 runs done, 1 running, 1 failed (81 not shown)" in drawn

@@ -29,11 +29,11 @@ def start(folder):
 
 
 def records(folder):
-    return {path.name: Record(path) for path in (folder / ".dyt-bench" / "cells").glob("*")}
+    return {path.name: Record(path) for path in (folder / ".dyt-bench" / "runs").glob("*")}
 
 
 def unfinished(folder, expected):
-    """Whether there is a cell that has not ended."""
+    """Whether there is a run that has not ended."""
     there = records(folder)
     return there.keys() != expected.keys() or any(r.result() is None for r in there.values())
 
@@ -75,7 +75,7 @@ def test_thirty_kills_change_nothing(tmp_path, record_testsuite_property):
         output = undisturbed.stdout.read()
     assert undisturbed.returncode == 0, (whole / "output").read_text()
     summary = json.loads(output)
-    assert {cell["status"] for cell in summary["cells"]} == {"finished"}
+    assert {run["status"] for run in summary["runs"]} == {"finished"}
     # Between two kills there is half of this on average: more than a start takes, and so little
     # that most of the kills come while there is still something to lose.
     within_s = (time.monotonic() - began) / 8
@@ -95,7 +95,7 @@ def test_thirty_kills_change_nothing(tmp_path, record_testsuite_property):
             break
     summary = json.loads(output)
 
-    record_testsuite_property("kills before the last cell had ended", losses)
+    record_testsuite_property("kills before the last run had ended", losses)
     there = records(killed)
     assert there.keys() == expected.keys()
     for name, record in there.items():

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from dyt_bench.errors import UserError
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Record, Result
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.scheduling.forecast import Forecast, Line, describe, forecast, key, prune
@@ -29,16 +29,16 @@ def make_task(model="vit", seed=0, steps=100):
     )
 
 
-def run_of(folder, cell, *, step_s=0.1, memory=500.0, start=1000.0):
+def run_of(folder, run, *, step_s=0.1, memory=500.0, start=1000.0):
     """A record: 2 s until the first validation's end, steps, validations of half a second."""
     record = Record(folder)
-    record.begin(cell, {})
+    record.begin(run, {})
     rows = [{"step": 0, "time": start + 2, "val/loss": 1.0}]
     now = start + 2
-    for step in range(1, cell.task.steps + 1):
+    for step in range(1, run.task.steps + 1):
         now += step_s
         rows.append({"step": step, "time": now, "train/loss": 1.0})
-        if step % cell.task.val_every == 0:
+        if step % run.task.val_every == 0:
             now += 0.5
             rows.append({"step": step, "time": now, "val/loss": 1.0})
     record.rows_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -47,14 +47,14 @@ def run_of(folder, cell, *, step_s=0.1, memory=500.0, start=1000.0):
         "memory/peak_mib": memory,
         "model/parameters": 1e6,
     }
-    last = {"step": float(cell.task.steps), "val/loss": 1.0}
+    last = {"step": float(run.task.steps), "val/loss": 1.0}
     record.finish(
         Result(status="finished", started=start, ended=now + 1, last=last, summary=summary)
     )
 
 
-def suite_of(*cells):
-    return Suite(name="s", title="", kind="training", cells=cells)
+def suite_of(*runs):
+    return Suite(name="s", title="", kind="training", runs=runs)
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def space(tmp_path):
 
 
 def test_an_earlier_run_foretells_one_of_another_length(space):
-    run_of(space.cells / "earlier", Cell(task=make_task(steps=100)))
-    longer = Cell(task=make_task(steps=400, seed=7))
+    run_of(space.runs / "earlier", Run(task=make_task(steps=100)))
+    longer = Run(task=make_task(steps=400, seed=7))
     (line,) = forecast(suite_of(longer), space).lines
     assert line.seconds == pytest.approx(3 + 400 * 0.1 + 2 * 0.5, rel=0.02)
     assert (line.memory_mib, line.source) == (500.0, "earlier run")
@@ -75,36 +75,36 @@ def test_an_earlier_run_foretells_one_of_another_length(space):
 
 
 def test_a_run_counts_for_more_than_a_probe(space):
-    cell = Cell(task=make_task())
+    run = Run(task=make_task())
     (space.folder / "probes").mkdir()
-    run_of(space.folder / "probes" / "p", Cell(task=make_task(steps=8)), step_s=9.0, start=9e9)
-    run_of(space.cells / "c", Cell(task=make_task(seed=1)))
-    (line,) = forecast(suite_of(cell), space).lines
+    run_of(space.folder / "probes" / "p", Run(task=make_task(steps=8)), step_s=9.0, start=9e9)
+    run_of(space.runs / "c", Run(task=make_task(seed=1)))
+    (line,) = forecast(suite_of(run), space).lines
     assert line.source == "earlier run"
 
 
 def test_what_is_done_costs_nothing_and_what_is_new_is_not_known(space):
-    done, new = Cell(task=make_task()), Cell(task=make_task(), norm=Norm(name="dyt"))
+    done, new = Run(task=make_task()), Run(task=make_task(), variant=Variant(name="dyt"))
     run_of(space.record(done).folder, done)
     found = forecast(suite_of(done, new), space)
     assert [(line.done, line.seconds) for line in found.lines] == [(True, 0.0), (False, None)]
     assert found.unknown == [new]
-    assert "nothing is known yet of 1 cells: --probe" in describe(found)
+    assert "nothing is known yet of 1 runs: --probe" in describe(found)
 
 
 def test_timing_norms_in_turn_is_counted_once_a_task(space):
     task = make_task()
-    pair = (Cell(task=task), Cell(task=task, norm=Norm(name="dyt")))
-    for i, cell in enumerate(pair):
-        run_of(space.cells / str(i), replace(cell, task=make_task(seed=9)))
+    pair = (Run(task=task), Run(task=task, variant=Variant(name="dyt")))
+    for i, run in enumerate(pair):
+        run_of(space.runs / str(i), replace(run, task=make_task(seed=9)))
     alone = forecast(suite_of(*pair[:1]), space).seconds
     both = forecast(suite_of(*pair), space).seconds
     assert both == pytest.approx(2 * alone + 2 * 3 + 13 * 0.3, rel=0.02)
 
 
 def test_what_does_not_fit_this_machine_is_said(space):
-    run_of(space.cells / "c", Cell(task=make_task(seed=1)), memory=1e9)
-    (line,) = forecast(suite_of(Cell(task=make_task())), space).lines
+    run_of(space.runs / "c", Run(task=make_task(seed=1)), memory=1e9)
+    (line,) = forecast(suite_of(Run(task=make_task())), space).lines
     assert line.problem.startswith("does not fit: it takes 1,000,000,000 MiB of memory")
 
 
@@ -112,7 +112,7 @@ def lines(costs):
     """(model, seed) -> seconds, as a forecast."""
     return Forecast(
         tuple(
-            Line(Cell(task=make_task(model, seed)), False, cost, 1.0, 1.0, 0.0, "probe")
+            Line(Run(task=make_task(model, seed)), False, cost, 1.0, 1.0, 0.0, "probe")
             for (model, seed), cost in costs.items()
         )
     )
@@ -121,10 +121,10 @@ def lines(costs):
 def test_a_budget_drops_the_last_seeds_first_and_then_dear_tasks():
     costs = {(m, s): {"a": 10.0, "b": 30.0}[m] for s in range(3) for m in "ab"}
     kept = prune(lines(costs), 85)
-    assert {cell.task.seed for cell in kept.cells} == {0, 1}
+    assert {run.task.seed for run in kept.runs} == {0, 1}
     assert kept.dropped == ("seed 2, which takes 40 s",)
     kept = prune(lines(costs), 15)
-    assert [(cell.task.model, cell.task.seed) for cell in kept.cells] == [("a", 0)]
+    assert [(run.task.model, run.task.seed) for run in kept.runs] == [("a", 0)]
     assert kept.dropped[-1] == "vision/b/digits, which takes 30 s"
     assert prune(lines(costs), 1000).dropped == ()
     with pytest.raises(UserError, match="nothing of the suite fits 5 s: one seed of the cheapest"):
@@ -134,14 +134,14 @@ def test_a_budget_drops_the_last_seeds_first_and_then_dear_tasks():
 
 
 def test_seed_and_budget_make_no_other_cost_but_norm_and_batch_do():
-    cell = Cell(task=make_task())
-    same = Cell(task=make_task(seed=3, steps=10))
-    assert key(cell.parameters()) == key(same.parameters())
+    run = Run(task=make_task())
+    same = Run(task=make_task(seed=3, steps=10))
+    assert key(run.parameters()) == key(same.parameters())
     others = [
-        Cell(task=cell.task, norm=Norm(name="dyt")),
-        Cell(task=replace(cell.task, batch_size=8)),
+        Run(task=run.task, variant=Variant(name="dyt")),
+        Run(task=replace(run.task, batch_size=8)),
     ]
-    assert all(key(cell.parameters()) != key(other.parameters()) for other in others)
+    assert all(key(run.parameters()) != key(other.parameters()) for other in others)
 
 
 def test_a_probe_tells_what_a_suite_takes(tmp_path):
@@ -162,13 +162,13 @@ assert not {"torch", "lightning", "numpy"} & set(sys.modules)
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=os.environ
     )
     assert run.returncode == 0, run.stderr
-    assert run.stderr.count("probing") == 2  # two norms; the second seed costs the same
+    assert run.stderr.count("probing") == 2  # two variants; the second seed costs the same
     plan = json.loads(run.stdout)
-    assert len(plan["cells"]) == 4
-    for cell in plan["cells"]:
-        assert cell["source"] == "probe"
-        assert cell["seconds"] > 40 * 0.001
-        assert cell["memory_mib"] > 50
-        assert cell["samples"] == 40 * cell["batch_size"]
-        assert cell["state"] == "waiting"
-        assert cell["fits_budget"]
+    assert len(plan["runs"]) == 4
+    for run in plan["runs"]:
+        assert run["source"] == "probe"
+        assert run["seconds"] > 40 * 0.001
+        assert run["memory_mib"] > 50
+        assert run["samples"] == 40 * run["batch_size"]
+        assert run["state"] == "waiting"
+        assert run["fits_budget"]

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import CannotWrite, UserError
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.runner import Runner
@@ -38,20 +38,20 @@ class NoTracker:
         pass
 
 
-def suite_of(*models, norms=("native", "dyt"), steps=12, **limits):
+def suite_of(*models, variants=("native", "dyt"), steps=12, **limits):
     tasks = [replace(TASK, model=model, steps=steps) for model in models]
-    cells = [Cell(task=task, norm=Norm(name=name)) for task in tasks for name in norms]
-    return Suite("s", "s", "training", tuple(cells), **limits)
+    runs = [Run(task=task, variant=Variant(name=name)) for task in tasks for name in variants]
+    return Suite("s", "s", "training", tuple(runs), **limits)
 
 
 def run(suite, folder):
     """The results, and the records, of running ``suite`` with a checkpoint after each step."""
     workspace = Workspace(folder)
-    board = Board(Console(file=io.StringIO()), suite.cells, {"tiny": "val/loss"})
+    board = Board(Console(file=io.StringIO()), suite.runs, {"tiny": "val/loss"})
     runner = Runner(suite, workspace, NoTracker(), board, discover(), checkpoint_every_s=0)
     with workspace.opened():
         results = list(runner.run())
-    return results, [workspace.record(cell) for cell in suite.cells]
+    return results, [workspace.record(run) for run in suite.runs]
 
 
 def numbers(records):
@@ -71,7 +71,7 @@ def _untimed(values):
     return {key: value for key, value in values.items() if not key.startswith("time")}
 
 
-def test_a_cell_that_breaks_is_recorded_and_the_rest_goes_on(tiny, tmp_path):
+def test_a_run_that_breaks_is_recorded_and_the_rest_goes_on(tiny, tmp_path):
     faults = {
         "raise": ("RuntimeError: out of luck", "said before"),
         "segfault": ("ended by SIGSEGV", "Segmentation fault"),
@@ -80,7 +80,7 @@ def test_a_cell_that_breaks_is_recorded_and_the_rest_goes_on(tiny, tmp_path):
         "killed": ("ended by SIGKILL", "out of memory"),
         "import": ("RuntimeError: this module is broken", "broken.py"),
     }
-    results, records = run(suite_of(*faults, "line", norms=["dyt"]), tmp_path)
+    results, records = run(suite_of(*faults, "line", variants=["dyt"]), tmp_path)
     assert [result.status for result in results] == ["failed"] * len(faults) + ["finished"]
     for result, record, (reason, in_log) in zip(results, records, faults.values(), strict=False):
         assert reason in result.reason
@@ -88,18 +88,18 @@ def test_a_cell_that_breaks_is_recorded_and_the_rest_goes_on(tiny, tmp_path):
         assert record.result() == result
 
 
-def test_a_cell_over_its_limits_is_ended(tiny, tmp_path):
-    (hung,), _ = run(suite_of("hang", norms=["dyt"], cell_timeout=15.0), tmp_path)
+def test_a_run_over_its_limits_is_ended(tiny, tmp_path):
+    (hung,), _ = run(suite_of("hang", variants=["dyt"], run_timeout=15.0), tmp_path)
     assert "longer than its limit of 15 s" in hung.reason
-    (greedy,), _ = run(suite_of("memory", norms=["dyt"], cell_memory=3 * 2**29), tmp_path)
+    (greedy,), _ = run(suite_of("memory", variants=["dyt"], run_memory=3 * 2**29), tmp_path)
     assert "GiB of memory, over its limit of 1.50 GiB" in greedy.reason
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_rows(tiny, tmp_path):
     with pytest.raises(CannotWrite, match=r"rows.jsonl: .*the same command again"):
-        run(suite_of("fill", "line", norms=["dyt"]), tmp_path)
+        run(suite_of("fill", "line", variants=["dyt"]), tmp_path)
     workspace = Workspace(tmp_path)
-    full, other = (workspace.record(cell) for cell in suite_of("fill", "line", norms=["dyt"]).cells)
+    full, other = (workspace.record(run) for run in suite_of("fill", "line", variants=["dyt"]).runs)
     assert [row["step"] for row in full.rows() if "train/loss" in row][:3] == [1, 2, 3]
     assert full.rows_path.read_bytes().endswith(b"}\n")
     assert full.result() is None
@@ -142,7 +142,7 @@ def test_killed_at_random_moments_it_ends_the_same(tiny, tmp_path):
     # The process that plans is killed once training is on its way,
     parent = subprocess.Popen([sys.executable, "-c", DRIVER, folder], env=tiny)
     with parent:
-        rows = Workspace(folder).record(suite.cells[0]).rows_path
+        rows = Workspace(folder).record(suite.runs[0]).rows_path
         while not (rows.exists() and rows.stat().st_size):
             assert parent.poll() is None
             time.sleep(0.05)

@@ -36,19 +36,19 @@ def ran(tmp_path_factory):
     return folder, dyt_bench(folder, "run", "suite.yaml", "--json")
 
 
-def test_every_cell_finishes(ran):
+def test_every_run_finishes(ran):
     _, run = ran
     assert run.returncode == 0, run.stderr
-    cells = json.loads(run.stdout)["cells"]
-    assert len(cells) == 10
-    assert {cell["status"] for cell in cells} == {"finished"}
+    runs = json.loads(run.stdout)["runs"]
+    assert len(runs) == 10
+    assert {run["status"] for run in runs} == {"finished"}
 
 
 def test_mlflow_has_every_run_with_its_curves(ran):
     _, run = ran
     summary = json.loads(run.stdout)
     client = MlflowClient(tracking_uri=summary["tracking_uri"])
-    runs = client.search_runs([summary["experiment_id"]], "tags.kind = 'cell'")
+    runs = client.search_runs([summary["experiment_id"]], "tags.kind = 'run'")
     assert len(runs) == 10
     assert {r.info.status for r in runs} == {"FINISHED"}
     assert {r.data.params["domain"] for r in runs} == {
@@ -63,12 +63,12 @@ def test_mlflow_has_every_run_with_its_curves(ran):
         assert steps == [1, 2, 3, 4]
         assert {"val/loss", "time/step_ms", "memory/peak_mib"} <= set(r.data.metrics)
         assert {"env.cpu", "env.torch", "digest.data"} <= set(r.data.tags)
-        swapped = r.data.params["norm"] == "dyt"
+        swapped = r.data.tags["variant"] == "dyt"
         assert any(key.startswith("alpha/") for key in r.data.metrics) == swapped
         assert (r.data.metrics["model/norms_replaced"] > 0) == swapped
 
 
-def test_norms_of_a_task_start_alike_and_see_the_same(ran):
+def test_variants_of_a_task_start_alike_and_see_the_same(ran):
     folder, _ = ran
     rows = json.loads((folder / "results" / "results.json").read_text())["runs"]
     for domain in {row["domain"] for row in rows}:
@@ -92,9 +92,9 @@ def test_running_again_runs_nothing_and_adds_nothing(ran):
     assert again.returncode == 0
     assert again.stderr.count("done before") == 10
     summary = json.loads(again.stdout)
-    assert summary["cells"] == json.loads(first.stdout)["cells"]
+    assert summary["runs"] == json.loads(first.stdout)["runs"]
     client = MlflowClient(tracking_uri=summary["tracking_uri"])
-    assert len(client.search_runs([summary["experiment_id"]], "tags.kind = 'cell'")) == 10
+    assert len(client.search_runs([summary["experiment_id"]], "tags.kind = 'run'")) == 10
 
 
 def test_report_can_be_written_anew_elsewhere(ran):
@@ -113,7 +113,7 @@ def test_report_can_be_written_anew_elsewhere(ran):
 )
 def test_told_to_stop_it_keeps_a_checkpoint_and_says_so(tiny, tmp_path, number, status, word):
     (tmp_path / "suite.yaml").write_text(
-        "name: s\nnorms: [dyt]\ntasks:\n- {domain: tiny, models: [slow]}\n"
+        "name: s\nvariants: [dyt]\ntasks:\n- {domain: tiny, models: [slow]}\n"
     )
     command = [sys.executable, "-m", "dyt_bench", "run", "suite.yaml", "--steps", "100000"]
     command += ["--checkpoint-every", "1h"]  # but when it is told to stop
@@ -127,34 +127,34 @@ def test_told_to_stop_it_keeps_a_checkpoint_and_says_so(tiny, tmp_path, number, 
         text=True,
         start_new_session=True,
     )
-    cells = tmp_path / ".dyt-bench" / "cells"
-    while not any("train/loss" in rows.read_text() for rows in cells.glob("*/rows.jsonl")):
+    runs = tmp_path / ".dyt-bench" / "runs"
+    while not any("train/loss" in rows.read_text() for rows in runs.glob("*/rows.jsonl")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.1)
     os.killpg(process.pid, number)  # the whole group, as a terminal and a scheduler do
     _, said = process.communicate(timeout=60)
     assert process.returncode == status, said
-    assert f"{word} with 0 of 1 cells done; the same command continues" in said
-    (record,) = cells.iterdir()
+    assert f"{word} with 0 of 1 runs done; the same command continues" in said
+    (record,) = runs.iterdir()
     assert (record / "checkpoint").exists()
     assert not (record / "result.json").exists()
     assert not (tmp_path / "results").exists()
 
 
-def test_a_failing_cell_is_reported_and_the_rest_goes_on(tmp_path):
+def test_a_failing_run_is_reported_and_the_rest_goes_on(tmp_path):
     """A folder with a picture that is none fails in the worker, not at the plan."""
     for label in ("a", "b"):
         (tmp_path / "images" / label).mkdir(parents=True)
         for number in range(40):
             (tmp_path / "images" / label / f"{number}.png").write_bytes(b"no picture")
     (tmp_path / "suite.yaml").write_text(
-        "name: s\nnorms: [native]\nsteps: 2\ntasks:\n"
+        "name: s\nvariants: [native]\nsteps: 2\ntasks:\n"
         "- {domain: vision, models: [convnext], datasets: [folder], path: images}\n"
         "- {domain: vision, models: [convnext]}\n"
     )
     run = dyt_bench(tmp_path, "run", "suite.yaml", "--json")
     assert run.returncode == 1
-    failed, finished = json.loads(run.stdout)["cells"]
+    failed, finished = json.loads(run.stdout)["runs"]
     assert (failed["status"], finished["status"]) == ("failed", "finished")
     assert "images/a/0.png cannot be read as an image" in failed["reason"]
     assert "log.txt" in failed["reason"]

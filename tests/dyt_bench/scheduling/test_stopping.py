@@ -10,15 +10,15 @@ import pytest
 from scipy import stats
 
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.plugin.task import Cell, Norm, Task
-from dyt_bench.scheduling.stopping import FIRST_SEEDS, MOST_SEEDS, STANDS, Outcome, next_cells
+from dyt_bench.plugin.task import Run, Task, Variant
+from dyt_bench.scheduling.stopping import FIRST_SEEDS, MOST_SEEDS, STANDS, RunScore, next_runs
 
 METRICS = {"d": Metric(name="val/acc", mode="max", title="accuracy", margin=0.01)}
-DYT, DERF = Norm(name="dyt"), Norm(name="derf")
+DYT, DERF = Variant(name="dyt"), Variant(name="derf")
 
 
-def cells(values, model="m"):
-    """Cells and outcomes: norm -> values by seed, each cell of ten seconds."""
+def runs(values, model="m"):
+    """Runs and outcomes: variant -> values by seed, each run of ten seconds."""
     made, outcomes = [], {}
     for seed in range(max(map(len, values.values()))):
         task = Task(
@@ -31,10 +31,10 @@ def cells(values, model="m"):
             learning_rate=1e-3,
             val_every=10,
         )
-        for norm, own in values.items():
+        for variant, own in values.items():
             if seed < len(own):
-                made.append(Cell(task=task, norm=norm))
-                outcomes[made[-1].identity] = Outcome(own[seed], 10.0)
+                made.append(Run(task=task, variant=variant))
+                outcomes[made[-1].identity] = RunScore(own[seed], 10.0)
     return made, outcomes
 
 
@@ -44,50 +44,50 @@ NATIVE = [0.9, 0.901, 0.9]
 
 
 def test_only_what_is_open_gets_another_seed():
-    made, outcomes = cells({Norm(): NATIVE, DYT: CLEAR, DERF: OPEN})
-    decision = next_cells(made, outcomes, METRICS, None)
+    made, outcomes = runs({Variant(): NATIVE, DYT: CLEAR, DERF: OPEN})
+    decision = next_runs(made, outcomes, METRICS, None)
     task = replace(made[0].task, seed=3)
-    assert decision.cells == (Cell(task=task), Cell(task=task, norm=DERF))
+    assert decision.runs == (Run(task=task), Run(task=task, variant=DERF))
 
 
 def test_it_stops_when_every_verdict_stands():
-    made, outcomes = cells({Norm(): NATIVE, DYT: CLEAR})
-    decision = next_cells(made, outcomes, METRICS, None)
-    assert decision.cells == ()
+    made, outcomes = runs({Variant(): NATIVE, DYT: CLEAR})
+    decision = next_runs(made, outcomes, METRICS, None)
+    assert decision.runs == ()
     assert decision.why == "every verdict stands"
 
 
 def test_no_verdict_stands_before_three_seeds():
-    made, outcomes = cells({Norm(): NATIVE[:2], DYT: CLEAR[:2]})
+    made, outcomes = runs({Variant(): NATIVE[:2], DYT: CLEAR[:2]})
     assert len(made) // 2 < FIRST_SEEDS
-    assert len(next_cells(made, outcomes, METRICS, None).cells) == 2
+    assert len(next_runs(made, outcomes, METRICS, None).runs) == 2
 
 
 def test_the_budget_takes_the_cheapest_first_and_then_stops():
-    made, outcomes = cells({Norm(): NATIVE, DYT: OPEN}, "dear")
-    more, others = cells({Norm(): NATIVE, DYT: OPEN}, "cheap")
+    made, outcomes = runs({Variant(): NATIVE, DYT: OPEN}, "dear")
+    more, others = runs({Variant(): NATIVE, DYT: OPEN}, "cheap")
     others = {identity: replace(outcome, seconds=1.0) for identity, outcome in others.items()}
     made, outcomes = made + more, outcomes | others
-    assert len(next_cells(made, outcomes, METRICS, 30).cells) == 4
-    within = next_cells(made, outcomes, METRICS, 21)
-    assert [cell.task.model for cell in within.cells] == ["cheap", "cheap"]
-    nothing = next_cells(made, outcomes, METRICS, 1)
-    assert nothing.cells == ()
+    assert len(next_runs(made, outcomes, METRICS, 30).runs) == 4
+    within = next_runs(made, outcomes, METRICS, 21)
+    assert [run.task.model for run in within.runs] == ["cheap", "cheap"]
+    nothing = next_runs(made, outcomes, METRICS, 1)
+    assert nothing.runs == ()
     assert nothing.why == "the budget is spent; 2 models have open verdicts"
 
 
-def test_an_arm_that_diverged_and_one_without_a_native_norm_are_left_alone():
-    made, outcomes = cells({Norm(): NATIVE, DYT: [0.9, None, 0.9]})
-    assert next_cells(made, outcomes, METRICS, None).cells == ()
-    made, outcomes = cells({DYT: OPEN})
-    assert next_cells(made, outcomes, METRICS, None).cells == ()
+def test_a_variant_that_diverged_and_one_without_a_native_norm_are_left_alone():
+    made, outcomes = runs({Variant(): NATIVE, DYT: [0.9, None, 0.9]})
+    assert next_runs(made, outcomes, METRICS, None).runs == ()
+    made, outcomes = runs({DYT: OPEN})
+    assert next_runs(made, outcomes, METRICS, None).runs == ()
 
 
 def test_it_gives_up_after_many_seeds():
     noise = [0.9 + 0.1 * (-1) ** i for i in range(MOST_SEEDS)]
-    made, outcomes = cells({Norm(): [0.9] * MOST_SEEDS, DYT: noise})
-    decision = next_cells(made, outcomes, METRICS, None)
-    assert decision.cells == ()
+    made, outcomes = runs({Variant(): [0.9] * MOST_SEEDS, DYT: noise})
+    decision = next_runs(made, outcomes, METRICS, None)
+    assert decision.runs == ()
     assert decision.why == "every verdict stands, but for 1 that 20 seeds left open"
 
 
@@ -110,7 +110,7 @@ def test_looking_after_every_seed_calls_equals_different_seldom(most, naive, gua
 
 UNTIL = """
 name: until
-norms: [native, {name: dyt, alpha_init_value: 1.0e-9}]
+variants: [native, {name: dyt, alpha_init_value: 1.0e-9}]
 seeds: [0]
 steps: 60
 tasks:
@@ -131,22 +131,22 @@ def decided(tiny, tmp_path_factory):
         )
         assert ran.returncode == 0, ran.stderr
         page = (folder / "results" / "README.md").read_text()
-        return json.loads(ran.stdout)["cells"], " ".join(ran.stderr.split()), page
+        return json.loads(ran.stdout)["runs"], " ".join(ran.stderr.split()), page
 
     return run("--budget", "1s"), run()
 
 
 def test_a_spent_budget_adds_no_seed_and_says_what_is_open(decided):
-    cells, said, _ = decided[0]
-    assert len(cells) == 2
+    runs, said, _ = decided[0]
+    assert len(runs) == 2
     assert "done: the budget is spent; 1 model has open verdicts" in said
 
 
 def test_the_same_command_without_a_budget_adds_seeds_until_the_verdict_stands(decided):
-    cells, said, page = decided[1]
-    assert len(cells) >= 2 * FIRST_SEEDS
-    assert len(cells) % 2 == 0
-    assert {cell["status"] for cell in cells} == {"finished"}
-    assert said.count("2 cells more: 1 model has open verdicts") == len(cells) // 2 - 1
+    runs, said, page = decided[1]
+    assert len(runs) >= 2 * FIRST_SEEDS
+    assert len(runs) % 2 == 0
+    assert {run["status"] for run in runs} == {"finished"}
+    assert said.count("2 runs more: 1 model has open verdicts") == len(runs) // 2 - 1
     assert "done: every verdict stands" in said
-    assert f"better (n={len(cells) // 2})" in page  # so small a budget is enough for less
+    assert f"better (n={len(runs) // 2})" in page  # so small a budget is enough for less

@@ -34,7 +34,7 @@ def test_the_default_suite_covers_five_domains(found):
     assert {task.domain for task in suite.tasks} == {"diffusion", "dna", "llm", "speech", "vision"}
     assert {task.seed for task in suite.tasks} == {0, 1, 2}
     for task in suite.tasks:
-        labels = [norm.label for norm in suite.norms_of(task)]
+        labels = [variant.label for variant in suite.variants_of(task)]
         assert [label for label in labels if label != "dyt paper"] == [
             "native",
             "dyt",
@@ -53,19 +53,19 @@ def test_every_suite_is_valid_but_for_data_that_users_bring(found, file):
     assert not message or re.search("does not exist|is not on this machine", message)
 
 
-def test_models_seeds_and_norms_multiply(load):
+def test_models_seeds_and_variants_multiply(load):
     suite = load(
-        "name: s\nseeds: [0, 3]\nnorms: [native, {name: dyt, alpha_init_value: 0.8}, derf]\n"
+        "name: s\nseeds: [0, 3]\nvariants: [native, {name: dyt, alpha_init_value: 0.8}, derf]\n"
         "tasks:\n- {domain: vision, models: [vit, convnext], steps: 10}\n- {domain: dna}\n"
     )
-    assert len(suite.cells) == 3 * 2 * 3
-    assert [norm.label for norm in suite.norms_of(suite.tasks[0])] == [
+    assert len(suite.runs) == 3 * 2 * 3
+    assert [variant.label for variant in suite.variants_of(suite.tasks[0])] == [
         "native",
         "dyt alpha=0.8",
         "derf",
     ]
     assert suite.tasks[0].steps == 10
-    assert len({cell.identity for cell in suite.cells}) == len(suite.cells)
+    assert len({run.identity for run in suite.runs}) == len(suite.runs)
 
 
 def test_a_selection_narrows_and_changes(load):
@@ -87,7 +87,7 @@ TASKS = "tasks:\n- domain: vision\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "suite.yaml is empty: a suite has the keys name, title, kind, norms"),
+        ("", "suite.yaml is empty: a suite has the keys name, title, kind, variants"),
         ("- 1\n", "is not a mapping"),
         ("name: [\n", "suite.yaml:2: not valid YAML"),
         ("name: a\nname: b\n", "suite.yaml:2: key 'name' is given twice"),
@@ -116,24 +116,38 @@ TASKS = "tasks:\n- domain: vision\n"
             r"suite.yaml:3: tasks\[0\].domain: unknown domain 'visoin'.*did you mean 'vision'",
         ),
         (
-            f"name: s\nnorms:\n- native\n- dtt\n{TASKS}",
-            r"suite.yaml:4: norms\[1\]: unknown norm 'dtt'.*did you mean 'dyt'",
+            f"name: s\nvariants:\n- native\n- dtt\n{TASKS}",
+            r"suite.yaml:4: variants\[1\]: unknown variant 'dtt'.*did you mean 'dyt'",
         ),
         (
-            f"name: s\nnorms: [{{name: dyt, alfa: 1}}]\n{TASKS}",
-            r"suite.yaml:2: norms\[0\].alfa: unknown key 'alfa': expected one of name, alpha",
+            f"name: s\nvariants: [{{name: dyt, alfa: 1}}]\n{TASKS}",
+            r"suite.yaml:2: variants\[0\].alfa: unknown key 'alfa': expected one of name, alpha",
         ),
         (
-            f"name: s\nnorms: [{{name: dyt, recipe: lama}}]\n{TASKS}",
-            r"suite.yaml:2: norms\[0\].recipe: unknown recipe 'lama'.*did you mean 'llama'",
+            f"name: s\nvariants: [{{name: dyt, recipe: lama}}]\n{TASKS}",
+            r"suite.yaml:2: variants\[0\].recipe: unknown recipe 'lama'.*did you mean 'llama'",
         ),
         (
-            f"name: s\nnorms: [{{name: native, recipe: llama}}]\n{TASKS}",
+            f"name: s\nvariants: [{{name: native, recipe: llama}}]\n{TASKS}",
             "the native norm takes no options",
         ),
         (
-            f"name: s\nnorms: [dyt, dyt]\n{TASKS}",
-            "cell vision/vit/digits/s0 dyt is listed twice",
+            f"name: s\nvariants: [dyt, dyt]\n{TASKS}",
+            "run vision/vit/digits/s0 dyt is listed twice",
+        ),
+        (
+            f"name: s\nnorms: [native, dyt]\n{TASKS}",
+            "suite.yaml:2: norms: the key 'norms' is now called 'variants': rename it",
+        ),
+        (
+            f"name: s\n{TASKS}  norms: [native]\n",
+            r"suite.yaml:4: tasks\[0\].norms: the key 'norms' is now called 'variants'",
+        ),
+        (f"name: s\ncell_timeout: 2h\n{TASKS}", "'cell_timeout' is now called 'run_timeout'"),
+        (f"name: s\ncell_memory: 8GiB\n{TASKS}", "'cell_memory' is now called 'run_memory'"),
+        (
+            f"name: s\n{TASKS}  cell_memory: 8GiB\n",
+            r"tasks\[0\].cell_memory: unknown key 'cell_memory': expected one of domain",
         ),
         (f"name: s\n{TASKS}  steps: 10\n  val_every: 3\n", "val_every: must divide steps"),
         (f"name: s\n{TASKS}  path: x\n", "data set 'digits' takes no path"),
@@ -174,10 +188,10 @@ def test_a_folder_of_ones_own_is_digested_by_content(load, tmp_path):
 
 def test_entries_of_one_model_are_told_apart_by_what_they_choose(load):
     suite = load(
-        "name: s\nnorms: [native]\ntasks:\n- {domain: vision, steps: 4}\n"
+        "name: s\nvariants: [native]\ntasks:\n- {domain: vision, steps: 4}\n"
         "- {domain: vision, steps: 4, learning_rate: 0.002, train_samples: 100}\n"
     )
-    assert [task.question for task in suite.tasks] == [
+    assert [task.group for task in suite.tasks] == [
         "vision/vit/digits",
         "vision/vit/digits lr=0.002 n=100",
     ]
@@ -199,7 +213,7 @@ def test_a_papers_values_come_with_their_metric_and_source(load):
     ("text", "message"),
     [
         ("- {domain: vision, training: imagnet}", "did you mean 'imagenet'?"),
-        ("- {domain: vision, expected: {derf: 1}}", "unknown norm 'derf'"),
+        ("- {domain: vision, expected: {derf: 1}}", "unknown variant 'derf'"),
         ("- {domain: vision, train_samples: 0}", "train_samples"),
     ],
 )
@@ -211,20 +225,22 @@ def test_what_a_task_may_choose_is_checked(load, text, message):
 def test_an_efficiency_suite_takes_no_recipe(load):
     with pytest.raises(UserError, match="no recipe fits"):
         load(
-            "name: s\nkind: efficiency\nnorms: [native, {name: dyt, recipe: paper}]\n"
+            "name: s\nkind: efficiency\nvariants: [native, {name: dyt, recipe: paper}]\n"
             "tasks:\n- domain: llm\n"
         )
 
 
-def test_a_task_may_have_norms_of_its_own(load):
+def test_a_task_may_have_variants_of_its_own(load):
     suite = load(
-        "name: s\nnorms: [native, dyt]\ntasks:\n- {domain: vision}\n"
-        "- {domain: llm, norms: [native, {name: dyt, recipe: paper}]}\n"
+        "name: s\nvariants: [native, dyt]\ntasks:\n- {domain: vision}\n"
+        "- {domain: llm, variants: [native, {name: dyt, recipe: paper}]}\n"
     )
-    labels = [[norm.label for norm in suite.norms_of(task)] for task in suite.tasks]
+    labels = [[variant.label for variant in suite.variants_of(task)] for task in suite.tasks]
     assert labels == [["native", "dyt"], ["native", "dyt paper"]]
-    with pytest.raises(UserError, match=re.escape("tasks[0].norms[1].recip: unknown key 'recip'")):
-        load("name: s\ntasks:\n- {domain: llm, norms: [native, {name: dyt, recip: paper}]}\n")
+    with pytest.raises(
+        UserError, match=re.escape("tasks[0].variants[1].recip: unknown key 'recip'")
+    ):
+        load("name: s\ntasks:\n- {domain: llm, variants: [native, {name: dyt, recip: paper}]}\n")
 
 
 def test_a_seed_is_through_before_the_next_begins(load):
@@ -237,10 +253,10 @@ def test_a_seed_is_through_before_the_next_begins(load):
     ]
 
 
-def test_limits_of_cells_come_from_the_suite_or_the_command_line(load):
-    text = "name: s\ncell_timeout: 90m\ncell_memory: 8GiB\ntasks:\n- domain: dna\n"
+def test_limits_of_runs_come_from_the_suite_or_the_command_line(load):
+    text = "name: s\nrun_timeout: 90m\nrun_memory: 8GiB\ntasks:\n- domain: dna\n"
     suite = load(text)
-    assert (suite.cell_timeout, suite.cell_memory) == (5400, 2**33)
-    assert load(text, cell_timeout=60.0).cell_timeout == 60
-    with pytest.raises(UserError, match=r"suite.yaml:2: cell_timeout: expected a duration such"):
+    assert (suite.run_timeout, suite.run_memory) == (5400, 2**33)
+    assert load(text, run_timeout=60.0).run_timeout == 60
+    with pytest.raises(UserError, match=r"suite.yaml:2: run_timeout: expected a duration such"):
         load(text.replace("90m", "soon"))

@@ -18,7 +18,7 @@ from dyt_bench.suite.expand import Selection, load_suite
 WHOLE = """\
 name: whole
 title: One of everything
-norms: [native, dyt, {name: dyt, alpha_init_value: 0.8}, {name: dyt, recipe: paper}]
+variants: [native, dyt, {name: dyt, alpha_init_value: 0.8}, {name: dyt, recipe: paper}]
 seeds: [0, 3]
 steps: 20
 tasks:
@@ -119,7 +119,7 @@ def mutated(number):
 def test_the_whole_suite_loads(found, folder):
     path = folder / "whole.yaml"
     path.write_text(WHOLE)
-    assert len(load_suite(path, found).cells) == 4 * 2 * 4
+    assert len(load_suite(path, found).runs) == 4 * 2 * 4
 
 
 def test_no_mutation_ends_in_a_traceback_and_each_error_names_the_place(found, folder):
@@ -129,7 +129,7 @@ def test_no_mutation_ends_in_a_traceback_and_each_error_names_the_place(found, f
         path.write_bytes(mutated(number))
         try:
             suite = load_suite(path, found, Selection())
-            assert suite.cells
+            assert suite.runs
         except UserError as error:
             refused += 1
             said = str(error)

@@ -8,7 +8,7 @@ import pytest
 import dyt_defects
 from dyt_bench.errors import UserError
 from dyt_bench.testing import RULES, conformance
-from dyt_bench.testing.subject import Subject
+from dyt_bench.testing.checked import CheckedDomain
 
 
 def collected(test):
@@ -25,7 +25,7 @@ def call(test, name):
 def test_each_rule_is_a_test_with_its_name():
     cases = collected(conformance(dyt_defects.domain, slow=["reference"]))
     assert [case.id for case in cases] == [rule.name for rule in RULES]
-    assert {case.id for case in cases if case.marks} == {"baseline"}
+    assert {case.id for case in cases if case.marks} == {"reference"}
 
 
 def test_of_several_models_the_name_comes_first():
@@ -40,10 +40,10 @@ def test_a_broken_rule_fails_with_what_check_prints():
     domain = dyt_defects.MistypedMode()
     with pytest.raises(pytest.fail.Exception) as failure:
         call(conformance(domain), "contract")
-    assert str(failure.value) == str(Subject(domain).verdict(RULES[0]))
+    assert str(failure.value) == str(CheckedDomain(domain).result(RULES[0]))
 
 
-def test_what_cannot_be_examined_is_skipped_with_its_reason():
+def test_what_cannot_be_checked_is_skipped_with_its_reason():
     with pytest.raises(pytest.skip.Exception, match="contract does not hold"):
         call(conformance(dyt_defects.MistypedMode()), "import")
 
@@ -54,7 +54,7 @@ def test_what_cannot_be_examined_is_skipped_with_its_reason():
         ({"models": ["lime"]}, "unknown model 'lime'.*did you mean 'line'"),
         ({"dataset": "dots"}, "unknown data set 'dots'"),
         ({"path": "somewhere"}, "data set 'points' takes no path"),
-        ({"slow": ["base"]}, "unknown rule 'base'.*did you mean 'baseline'"),
+        ({"slow": ["referenc"]}, "unknown rule 'referenc'.*did you mean 'reference'"),
     ],
 )
 def test_a_mistake_in_the_authors_file_is_one_sentence(how, message):

@@ -4,12 +4,12 @@ import pytest
 
 import dyt_defects
 from dyt_bench.testing import RULES
-from dyt_bench.testing.subject import Subject
+from dyt_bench.testing.checked import CheckedDomain
 from dyt_defects.heavy import Heavy
 
 DEFECTS = [
     (dyt_defects.MistypedMode, "contract", "mode 'minimum'"),
-    (Heavy, "import", "With dyt_defects.heavy came numpy"),
+    (Heavy, "import", "Importing dyt_defects.heavy imported numpy"),
     (dyt_defects.NoLightning, "parts", "build_module returned a Sequential"),
     (dyt_defects.NoUnits, "units", "units_per_sample is 0.5"),
     (dyt_defects.ShuffledByTheClock, "seeds", "batches differed between two builds"),
@@ -18,14 +18,14 @@ DEFECTS = [
     (dyt_defects.NoisyValidation, "validation", "val/loss was"),
     (dyt_defects.Diverging, "trains", "the loss became inf at step 3"),
     (dyt_defects.NotPicklingItself, "process", "The domain does not pickle"),
-    (dyt_defects.StartedByProcess, "repeat", "weights were others in another process"),
+    (dyt_defects.StartedByProcess, "repeat", "weights differed in another process"),
     (dyt_defects.Forgetful, "resume", "after the interruption"),
-    (dyt_defects.WithoutNorms, "norms", "has no norm that can be replaced"),
+    (dyt_defects.WithoutNorms, "variants", "has no norm that can be replaced"),
     (dyt_defects.NotPickling, "pickles", "dataset does not pickle"),
     (dyt_defects.DrawingInLoaders, "loader-workers", "Batch 0 was another one"),
     (dyt_defects.NotLogging, "logs", "val/error was logged, as a finite number, at no step"),
     (dyt_defects.TheWrongWayRound, "improves", "'max' says that more is better"),
-    (dyt_defects.NeverBeatingItsBaseline, "baseline", "the mean reaches 0"),
+    (dyt_defects.NeverBeatingItsBaseline, "reference", "the mean reaches 0"),
     (dyt_defects.Slow, "step", "more than the 1e-06 s of Model.step_s"),
     (dyt_defects.TrustingItsPath, "bad-data", "raised UnicodeDecodeError"),
 ]
@@ -35,26 +35,26 @@ def by_name(pair):
     return pair.__name__ if isinstance(pair, type) else None
 
 
-def test_what_a_rule_needs_is_examined_before_it():
+def test_what_a_rule_needs_is_checked_before_it():
     names = [rule.name for rule in RULES]
     assert len(set(names)) == len(names)
     for number, rule in enumerate(RULES):
-        assert set(rule.needs) <= set(names[:number])
+        assert set(rule.needs) <= set(RULES[:number])
 
 
 def test_a_healthy_domain_keeps_every_rule():
-    subject = Subject(dyt_defects.domain)
-    assert {rule.name: str(subject.verdict(rule)) for rule in RULES} == {
+    checked = CheckedDomain(dyt_defects.domain)
+    assert {rule.name: str(checked.result(rule)) for rule in RULES} == {
         rule.name: "" for rule in RULES
     }
 
 
 @pytest.mark.parametrize(("defect", "name", "seen"), DEFECTS, ids=by_name)
 def test_a_defect_breaks_the_rule_that_names_it_and_no_other(defect, name, seen):
-    subject = Subject(defect())
-    verdicts = {rule.name: subject.verdict(rule) for rule in RULES}
-    assert [key for key, verdict in verdicts.items() if verdict.state == "broken"] == [name]
-    assert seen in verdicts[name].seen
-    said = str(verdicts[name]).splitlines()
+    checked = CheckedDomain(defect())
+    results = {rule.name: checked.result(rule) for rule in RULES}
+    assert [key for key, result in results.items() if result.state == "broken"] == [name]
+    assert seen in results[name].seen
+    said = str(results[name]).splitlines()
     assert [line.split(":")[0] for line in said] == ["rule", "why", "seen", "change"]
     assert all(line.endswith(".") for line in said)

@@ -1,4 +1,4 @@
-"""Records made up, and MLflow stores and servers for them."""
+"""Made-up records, and MLflow stores and servers for them."""
 
 import shutil
 import socket
@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from dyt_bench.plugin.atomic import write_json
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Result
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking import store as stores
@@ -19,8 +19,8 @@ from dyt_bench.tracking import tracker as trackers
 STEPS = 40
 
 
-def a_cell(norm="native", seed=0, model="vit", domain="vision", dataset="digits"):
-    return Cell(
+def a_run(variant="native", seed=0, model="vit", domain="vision", dataset="digits"):
+    return Run(
         task=Task(
             domain=domain,
             model=model,
@@ -32,7 +32,7 @@ def a_cell(norm="native", seed=0, model="vit", domain="vision", dataset="digits"
             val_every=20,
             data_digest="abc",
         ),
-        norm=Norm(name=norm),
+        variant=Variant(name=variant),
     )
 
 
@@ -44,8 +44,8 @@ def train(record, first=1, last=STEPS, rate=20.0):
             record.append(step, {"val/acc": step / 100, "val/loss": 1.0})
 
 
-def result(cell, started=1000.0, value=0.4):
-    swapped = not cell.norm.is_native
+def result(run, started=1000.0, value=0.4):
+    swapped = not run.variant.is_native
     return Result(
         status="finished",
         started=started,
@@ -69,11 +69,11 @@ def workspace(tmp_path):
 
 @pytest.fixture
 def begin(workspace):
-    """Begin the record of a cell."""
+    """Begin the record of a run."""
 
-    def begun(cell):
-        record = workspace.record(cell)
-        record.begin(cell, {"cpu": "abacus", "commit": "none"})
+    def begun(run):
+        record = workspace.record(run)
+        record.begin(run, {"cpu": "abacus", "commit": "none"})
         return record
 
     return begun
@@ -81,27 +81,27 @@ def begin(workspace):
 
 @pytest.fixture
 def suite(workspace, begin):
-    """A suite that has run: two norms, two seeds, of one model; its records."""
+    """A suite that has run: two variants, two seeds, of one model; its records."""
     records = []
     for seed in (0, 1):
-        for norm, value in (("native", 0.4), ("dyt", 0.6)):
-            cell = a_cell(norm, seed)
-            records.append(begin(cell))
+        for variant, value in (("native", 0.4), ("dyt", 0.6)):
+            run = a_run(variant, seed)
+            records.append(begin(run))
             train(records[-1])
-            records[-1].finish(result(cell, value=value + seed / 100))
+            records[-1].finish(result(run, value=value + seed / 100))
     remember(workspace, "made-up", records)
     return records
 
 
 def remember(workspace, name, records):
-    """What a run leaves of its suite."""
-    about = {"title": "Made up", "cells": [record.folder.name for record in records]}
+    """Write down the suite's runs, as `dyt-bench run` does."""
+    about = {"title": "Made up", "runs": [record.folder.name for record in records]}
     write_json(workspace.suite_path(name), about)
 
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
-    """An SQLite file with MLflow's tables: making them takes seconds, copying them nothing."""
+    """An SQLite file with MLflow's tables: creating them takes seconds, copying them no time."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     stores.prepare()
     MlflowClient(f"sqlite:///{path}").search_experiments()
@@ -116,14 +116,14 @@ def uri(tmp_path, empty_store):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Seconds become hundredths: tests wait for what happens, not for the clock."""
+    """Waits of hundredths of seconds in place of seconds."""
     monkeypatch.setattr(trackers, "SEND_EVERY_S", 0.02)
     monkeypatch.setattr(trackers, "ASK_AGAIN_S", 0.1)
     monkeypatch.setattr(stores, "PROBE_S", 0.5)
 
 
 class Server:
-    """MLflow's server in a thread of this process: it starts at once, and dies at once."""
+    """MLflow's server in a thread of this process, which starts and stops at once."""
 
     def __init__(self, app):
         self.app = app
@@ -147,7 +147,7 @@ class Server:
 
     @contextmanager
     def frozen(self):
-        """The port takes connections and never answers."""
+        """The port accepts connections and never answers."""
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             deaf.bind(("127.0.0.1", self.port))
@@ -157,7 +157,7 @@ class Server:
 
 @pytest.fixture
 def server(uri, tmp_path, monkeypatch):
-    """A server, not started yet, whose store is the one at ``uri``."""
+    """A server that is not started yet, for the store at ``uri``."""
     monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", uri)
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", "mlflow-artifacts:/")
     monkeypatch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")
@@ -165,7 +165,7 @@ def server(uri, tmp_path, monkeypatch):
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", artifacts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's server imports what its libraries deprecate
-        import starlette.middleware.wsgi  # noqa: F401  # else in the midst of the first search
+        import starlette.middleware.wsgi  # noqa: F401  # else during the first search
         from mlflow.server import app, handlers
 
     monkeypatch.setattr(handlers, "_tracking_store", None)
@@ -190,7 +190,7 @@ def curves(uri, run):
     }
 
 
-def runs_of(uri, kind="cell", experiment="dyt-bench/made-up"):
+def runs_of(uri, kind="run", experiment="dyt-bench/made-up"):
     client = MlflowClient(uri)
     found = client.get_experiment_by_name(experiment)
     if found is None:

@@ -1,7 +1,7 @@
-"""What a reader sees: MLflow's page of a suite, in a real browser.
+"""MLflow's page of a suite in a real browser.
 
-The views are written in a format that MLflow does not document, so only its page can say whether
-they are right. Screenshots go to the folder that DYT_BENCH_SCREENSHOTS names.
+The views are in a format that MLflow does not document, so only its page can show whether they
+work. Screenshots go to the folder that DYT_BENCH_SCREENSHOTS names.
 """
 
 import os
@@ -17,9 +17,10 @@ import pytest
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.plugin.atomic import write_json
+from dyt_bench.report.figures.group import draw_group
 from dyt_bench.tracking.sync import sync_suites
 
-from .conftest import a_cell
+from .conftest import a_run
 
 CHROMIUM = shutil.which("chromium")
 PATIENCE_MS = 240_000  # a page of MLflow's is 27 MB of script
@@ -64,14 +65,14 @@ def ui(workspace):
             os.killpg(server.pid, signal.SIGINT)
 
 
-def test_a_reader_sees_norms_compared_at_once(workspace, suite, page, shoot):
+def test_a_reader_sees_the_variants_compared(workspace, suite, page, shoot):
     from playwright.sync_api import expect
 
     for seed in (0, 1):
-        native, dyt = (a_cell(norm, seed) for norm in ("native", "dyt"))
+        native, dyt = (a_run(variant, seed) for variant in ("native", "dyt"))
         seconds = {"native": [1.0] * 11, "A/A": [1.0] * 11, "dyt": [0.9] * 11}
-        write_json(workspace.timing_path(native.task, [native.norm, dyt.norm]), seconds)
-    sync_suites([], workspace, workspace.tracking_uri, discover())
+        write_json(workspace.timing_path(native.task, [native.variant, dyt.variant]), seconds)
+    sync_suites([], workspace, workspace.tracking_uri, discover().metric, draw_group)
     with ui(workspace) as address:
         page.goto(address)
         curve = page.locator(".js-plotly-plot .scatterlayer .trace")
@@ -90,7 +91,7 @@ def test_a_reader_sees_norms_compared_at_once(workspace, suite, page, shoot):
         assert "Group: native" in text
         assert "Group: dyt" in text
         assert "Made up" in text
-        # Both norms are drawn, each with its own curve, and with a bar.
+        # Both variants are drawn, each with its own curve, and with a bar.
         plot = page.locator(".js-plotly-plot", has=page.locator(".scatterlayer")).first
         assert plot.locator(".scatterlayer .trace").count() >= 2
         assert page.locator(".js-plotly-plot .barlayer .bars .point").count() >= 2

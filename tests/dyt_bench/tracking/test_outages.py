@@ -1,4 +1,4 @@
-"""A whole suite while MLflow's own server is killed and started again, three times."""
+"""A whole suite during which MLflow's own server is killed and restarted three times."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from .conftest import curves, free_port, runs_of
 
 SUITE = """
 name: made-up
-norms: [native, dyt]
+variants: [native, dyt]
 seeds: [0, 1, 2]
 steps: 150
 tasks:
@@ -63,7 +63,7 @@ def mlflow_server(uri, tmp_path):
 def wait_for(condition, seconds=600):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.3)
 
 
@@ -71,10 +71,10 @@ def wait_for(condition, seconds=600):
 def test_a_suite_misses_no_metric_though_the_server_dies_three_times(uri, mlflow_server, tmp_path):
     (tmp_path / "suite.yaml").write_text(SUITE)
     command = [sys.executable, "-m", "dyt_bench", "run", "suite.yaml"]
-    cells = tmp_path / ".dyt-bench" / "cells"
+    runs = tmp_path / ".dyt-bench" / "runs"
 
     def written():
-        return sum(len(p.read_bytes().splitlines()) for p in cells.glob("*/rows.jsonl"))
+        return sum(len(p.read_bytes().splitlines()) for p in runs.glob("*/rows.jsonl"))
 
     def sent():
         return sum(len(curves(uri, run).get("train/loss", [])) for run in runs_of(uri))
@@ -96,15 +96,15 @@ def test_a_suite_misses_no_metric_though_the_server_dies_three_times(uri, mlflow
         _, said = suite.communicate(timeout=1200)
     assert suite.returncode == 0, said
     assert "MLflow did not take everything" not in said
-    compare(uri, Workspace(tmp_path / ".dyt-bench"), cells)
+    compare(uri, Workspace(tmp_path / ".dyt-bench"), runs)
 
 
-def compare(uri, workspace, cells):
+def compare(uri, workspace, runs):
     """Every point of every row is in MLflow, once, in a run that is over."""
     from dyt_bench.records.record import Record
 
-    runs = {run.data.tags["dyt_bench.cell"]: run for run in runs_of(uri)}
-    records = [Record(folder) for folder in cells.iterdir()]
+    runs = {run.data.tags["dyt_bench.run"]: run for run in runs_of(uri)}
+    records = [Record(folder) for folder in runs.iterdir()]
     assert len(runs) == len(runs_of(uri)) == len(records) == 6
     for record in records:
         run = runs[record.about()["identity"]]

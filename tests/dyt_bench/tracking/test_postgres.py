@@ -1,4 +1,4 @@
-"""PostgreSQL as the store, for several writers: a real one, started here on a socket."""
+"""PostgreSQL as the store of several writers: a real server, started here."""
 
 import os
 import pwd
@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 from dyt_bench.discovery.domains import discover
+from dyt_bench.report.figures.group import draw_group
 from dyt_bench.tracking import Tracker
 from dyt_bench.tracking.sync import sync_suites
 
-from .conftest import STEPS, a_cell, curves, free_port, result, runs_of, train
+from .conftest import STEPS, a_run, curves, free_port, result, runs_of, train
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
 def as_user(*command):
-    """PostgreSQL refuses to run as root: then it runs as nobody."""
+    """Run a command as nobody if this is root, as PostgreSQL refuses to run as root."""
     if os.geteuid() == 0:
         command = ("runuser", "-u", "nobody", "--", *command)
     subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL, timeout=120)
@@ -32,7 +33,7 @@ def postgres(tmp_path_factory):
         pytest.skip("needs PostgreSQL's server: apt-get install postgresql")
     pytest.importorskip("psycopg", reason="needs the driver: pip install 'dyt-bench[postgres]'")
     programs = PROGRAMS[-1].parent
-    # Paths of sockets are short, and nobody must be allowed to walk to the folder.
+    # Paths of sockets must be short, and the user nobody must have access to the folder.
     folder = Path(f"/tmp/dyt-bench-postgres-{os.getpid()}")
     folder.mkdir()
     if os.geteuid() == 0:
@@ -52,32 +53,32 @@ def postgres(tmp_path_factory):
 
 
 def test_postgres_takes_what_two_writers_send_at_once(postgres, suite, workspace, begin):
-    cells = [a_cell(norm, seed=9) for norm in ("native", "dyt")]
-    records = [begin(cell) for cell in cells]
+    runs = [a_run(variant, seed=9) for variant in ("native", "dyt")]
+    records = [begin(run) for run in runs]
 
-    def write(record, cell):
+    def write(record, run):
         tracker = Tracker(postgres, "dyt-bench/made-up", workspace)
         tracker.connect()
         tracker.follow(record)
         if record.result() is None:
             train(record)
-            record.finish(result(cell))
+            record.finish(result(run))
         tracker.close(patience_s=300)
         assert tracker.problem is None
 
-    # The first makes the tables; MLflow cannot do that twice at once.
-    write(records[0], cells[0])
+    # The first creates the tables; MLflow cannot do that twice at once.
+    write(records[0], runs[0])
     writers = [
         threading.Thread(target=write, args=pair)
-        for pair in [(records[1], cells[1]), (suite[0], a_cell("native"))]
+        for pair in [(records[1], runs[1]), (suite[0], a_run("native"))]
     ]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(120)
     assert len(runs_of(postgres)) == 3
-    (synced,) = sync_suites([], workspace, postgres, discover())
-    assert (synced.cells, synced.new) == (4, 3)
+    (synced,) = sync_suites([], workspace, postgres, discover().metric, draw_group)
+    assert (synced.runs, synced.new) == (4, 3)
     for run in runs_of(postgres):
         assert len(curves(postgres, run)["train/loss"]) == STEPS
     assert len(runs_of(postgres, "summary")) == 2

@@ -1,4 +1,4 @@
-"""Filling a store from the folders: all of it, once, whatever the store has already."""
+"""Filling a store from the records: everything, once, whatever the store has already."""
 
 import json
 import subprocess
@@ -10,26 +10,24 @@ from mlflow import MlflowClient
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
-from dyt_bench.tracking import summary as summaries
+from dyt_bench.report.figures.group import draw_group
 from dyt_bench.tracking.mirror import Mirror
-from dyt_bench.tracking.store import Store
+from dyt_bench.tracking.store import VARIANT_TAG, Store
+from dyt_bench.tracking.summary import Preview
 from dyt_bench.tracking.sync import sync_suites
-from dyt_bench.tracking.view import GROUP_PARAM
 
-from .conftest import STEPS, a_cell, curves, remember, result, runs_of, train
+from .conftest import STEPS, a_run, curves, remember, result, runs_of, train
 
 
-@pytest.fixture(autouse=True)
-def unpainted(request, monkeypatch):
+def draw_nothing(name, metric, runs, standings, folder):
     """Figures take most of a sync's time; one test looks at them."""
-    if "server" not in request.fixturenames:
-        monkeypatch.setattr(summaries, "_draw", lambda *arguments: arguments[-1].mkdir())
+    assert folder.is_dir()
 
 
 @pytest.fixture
 def sync(uri, workspace):
-    def synced(*names, to=uri):
-        return sync_suites(names, workspace, to, discover())
+    def synced(*names, to=uri, draw=draw_nothing):
+        return sync_suites(names, workspace, to, discover().metric, draw)
 
     return synced
 
@@ -38,14 +36,14 @@ def everything(uri):
     """All that a store has, as plain data that compares."""
     return sorted(
         (run.info.run_name, run.info.status, run.data.params, run.data.tags, curves(uri, run))
-        for kind in ("cell", "summary")
+        for kind in ("run", "summary")
         for run in runs_of(uri, kind)
     )
 
 
 def test_a_new_store_gets_everything_and_twice_is_once(uri, suite, sync):
     (first,) = sync()
-    assert (first.cells, first.new, first.repaired) == (4, 4, 0)
+    assert (first.runs, first.new, first.repaired) == (4, 4, 0)
     before = everything(uri)
     assert len(before) == 4 + 2
     for run in runs_of(uri):
@@ -58,22 +56,23 @@ def test_a_new_store_gets_everything_and_twice_is_once(uri, suite, sync):
 
 def test_a_server_is_filled_as_a_file_is(uri, suite, sync, server):
     server.start()
-    sync(to=server.uri)
+    sync(to=server.uri, draw=draw_group)
     assert len(runs_of(uri)) == 4
-    native, dyt = sorted(runs_of(uri, "summary"), key=lambda run: run.data.params["norm"])[::-1]
+    summaries = runs_of(uri, "summary")
+    assert {run.data.tags[VARIANT_TAG] for run in summaries} == {"native", "dyt"}
     client = MlflowClient(server.uri)
-    for run in (native, dyt):
+    for run in summaries:
         names = [file.path for file in client.list_artifacts(run.info.run_id, "figures")]
         assert names == ["figures/curves.png", "figures/summary.png"]
 
 
 def test_a_summary_has_mean_bounds_number_and_verdict(uri, suite, sync):
     sync()
-    by_norm = {run.data.params["norm"]: run for run in runs_of(uri, "summary")}
-    assert set(by_norm) == {"native", "dyt"}
-    dyt = by_norm["dyt"]
+    by_variant = {run.data.tags[VARIANT_TAG]: run for run in runs_of(uri, "summary")}
+    assert set(by_variant) == {"native", "dyt"}
+    dyt = by_variant["dyt"]
     assert dyt.info.run_name == "vision/vit dyt"
-    assert dyt.data.tags["arm"] == "vision/vit dyt"
+    assert dyt.data.tags["group"] == "vision/vit"
     assert dyt.data.params["seeds"] == "0, 1"
     metrics = dyt.data.metrics
     assert metrics["summary/mean"] == metrics["result/vit val acc"] == pytest.approx(0.605)
@@ -81,7 +80,7 @@ def test_a_summary_has_mean_bounds_number_and_verdict(uri, suite, sync):
     assert metrics["summary/seeds"] == 2
     assert metrics["summary/gain"] == pytest.approx(0.2)
     assert dyt.data.tags["verdict"] == "better"
-    assert by_norm["native"].data.tags["verdict"] == "the reference"
+    assert by_variant["native"].data.tags["verdict"] == "baseline"
     assert "**better**" in dyt.data.tags["mlflow.note.content"]
     found = curves(uri, dyt)
     assert len(found["curves/vit train loss"]) == STEPS
@@ -90,60 +89,60 @@ def test_a_summary_has_mean_bounds_number_and_verdict(uri, suite, sync):
 
 def test_another_seed_replaces_the_summaries(uri, suite, workspace, begin, sync):
     sync()
-    for norm, value in (("native", 0.4), ("dyt", 0.6)):
-        cell = a_cell(norm, seed=2)
-        suite.append(begin(cell))
+    for variant, value in (("native", 0.4), ("dyt", 0.6)):
+        run = a_run(variant, seed=2)
+        suite.append(begin(run))
         train(suite[-1])
-        suite[-1].finish(result(cell, value=value))
+        suite[-1].finish(result(run, value=value))
     remember(workspace, "made-up", suite)
     sync()
     summaries = runs_of(uri, "summary")
-    assert sorted(run.data.params["norm"] for run in summaries) == ["dyt", "native"]
+    assert sorted(run.data.tags[VARIANT_TAG] for run in summaries) == ["dyt", "native"]
     assert {run.data.metrics["summary/seeds"] for run in summaries} == {3}
 
 
 def test_while_a_suite_runs_its_overview_is_there_and_fills(uri, workspace, begin):
-    cells = [a_cell(norm, seed=0) for norm in ("native", "dyt")]
-    preview = summaries.Preview("made-up", "Made up", cells, discover(), workspace)
+    runs = [a_run(variant, seed=0) for variant in ("native", "dyt")]
+    preview = Preview("made-up", "Made up", runs, workspace, discover().metric)
     store = Store(uri, "dyt-bench/made-up", workspace.artifacts)
     store.open()
-    remember(workspace, "made-up", [workspace.record(cell) for cell in cells])
+    remember(workspace, "made-up", [workspace.record(run) for run in runs])
 
     def tell():
-        preview._due = 0.0  # it would wait, to cost little
+        preview._due = 0.0  # it would wait
         assert not preview.send(store, last=False)
 
     tell()
     tags = MlflowClient(uri).get_experiment(store.experiment_id).tags
     assert set(tags) >= {"mlflow.sharedViewState.overview", "mlflow.sharedViewState.vision-vit"}
     assert runs_of(uri, "summary") == []
-    for cell in cells:
-        record = begin(cell)
+    for run in runs:
+        record = begin(run)
         Mirror(record, workspace.identity).send(store, last=False)
         tell()
-        run = next(r for r in runs_of(uri) if r.info.status == "RUNNING")
-        assert run.data.tags["subject"] == "vision/vit"
+        tracked = next(r for r in runs_of(uri) if r.info.status == "RUNNING")
+        assert tracked.data.tags["group"] == "vision/vit"
         train(record)
-        record.finish(result(cell))
+        record.finish(result(run))
         Mirror(record, workspace.identity).send(store, last=False)
         tell()
-        assert len(runs_of(uri, "summary")) == 1 + cells.index(cell)
+        assert len(runs_of(uri, "summary")) == 1 + runs.index(run)
     assert preview.send(store, last=True)
 
 
-def test_cells_that_the_suite_no_longer_has_leave_its_charts(uri, suite, workspace, sync):
+def test_runs_that_the_suite_no_longer_has_leave_its_charts(uri, suite, workspace, sync):
     sync()
     remember(workspace, "made-up", suite[:2])
     sync()
     assert len(runs_of(uri)) == 2
-    assert len(runs_of(uri, "earlier cell")) == 2
+    assert len(runs_of(uri, "earlier run")) == 2
     remember(workspace, "made-up", suite)
     sync()
     assert len(runs_of(uri)) == 4
 
 
 def test_what_was_cut_off_is_killed_unless_it_still_runs(uri, workspace, begin, suite, sync):
-    cut = begin(a_cell("dyt", seed=5))
+    cut = begin(a_run("dyt", seed=5))
     train(cut, last=7)
     remember(workspace, "made-up", [*suite, cut])
     with FileLock(workspace.folder / "lock"):  # as a run holds it
@@ -157,14 +156,15 @@ def test_what_was_cut_off_is_killed_unless_it_still_runs(uri, workspace, begin, 
     assert states["5"].end_time == round(cut.rows()[-1]["time"] * 1e3)
 
 
-def test_the_views_are_there_and_group_by_norm(uri, suite, sync):
+def test_the_views_are_there_and_group_by_variant(uri, suite, sync):
     (synced,) = sync()
     tags = MlflowClient(uri).get_experiment(synced.experiment_id).tags
     assert set(tags) >= {"mlflow.sharedViewState.overview", "mlflow.sharedViewState.vision-vit"}
     assert json.loads(tags["mlflow.sharedViewState.overview"])["state"].startswith("deflate;")
     assert "viewStateShareKey=overview" in tags["mlflow.note.content"]
     for run in runs_of(uri) + runs_of(uri, "summary"):
-        assert run.data.params[GROUP_PARAM] == run.data.params["norm"]
+        assert run.data.tags[VARIANT_TAG] in ("native", "dyt")
+        assert not {"native", "dyt"} & set(run.data.params.values())  # there once
 
 
 @pytest.mark.parametrize(
@@ -185,4 +185,4 @@ def test_the_command_says_what_it_sent(uri, suite, workspace):
     run = subprocess.run(
         [*command, "--tracking-uri", uri], capture_output=True, text=True, check=True
     )
-    assert run.stdout == f"dyt-bench/made-up: 4 cells, 4 of them new to {uri}\n"
+    assert run.stdout == f"dyt-bench/made-up: 4 runs, 4 of them new to {uri}\n"

@@ -1,4 +1,4 @@
-"""The tracker while cells run: against a store, and against servers that come and go."""
+"""The tracker while runs run: with a store, and with servers that stop and start."""
 
 import time
 
@@ -11,22 +11,22 @@ from dyt_bench.records.record import Result
 from dyt_bench.tracking import Tracker
 from dyt_bench.tracking.mirror import IDENTITY_TAG
 
-from .conftest import STEPS, a_cell, curves, result, runs_of, train
+from .conftest import STEPS, a_run, curves, result, runs_of, train
 
-CELL = a_cell("dyt")
+RUN = a_run("dyt")
 TRAIN = [(step, 3 - step / 20) for step in range(1, STEPS + 1)]
 
 
 @pytest.fixture
 def record(begin):
-    record = begin(CELL)
+    record = begin(RUN)
     train(record)
     return record
 
 
 @pytest.fixture
 def mirror(uri, workspace, impatient):
-    """Mirror records in one session; returns the cells' runs in the store afterwards."""
+    """Mirror records in one session; returns the store's runs afterwards."""
 
     def mirrored(*records):
         tracker = Tracker(uri, "dyt-bench/made-up", workspace)
@@ -43,7 +43,7 @@ def mirror(uri, workspace, impatient):
 def wait_for(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)
 
 
@@ -51,14 +51,14 @@ def test_a_finished_record_becomes_a_finished_run(uri, record, mirror):
     record.log_path.write_text("a line\n")
     (record.folder / "artifacts").mkdir()
     (record.folder / "artifacts" / "sample.png").write_bytes(b"picture")
-    record.finish(result(CELL))
+    record.finish(result(RUN))
     (run,) = mirror(record)
     assert run.info.status == "FINISHED"
     assert run.info.end_time == 1_010_000 or run.info.end_time >= run.info.start_time
-    assert run.info.run_name == CELL.label
-    assert run.data.params["norm"] == "dyt"
-    assert run.data.tags[IDENTITY_TAG] == CELL.identity
-    assert run.data.tags["arm"] == "vision/vit dyt"
+    assert run.info.run_name == RUN.label
+    assert run.data.tags["variant"] == "dyt"
+    assert "variant" not in run.data.params
+    assert run.data.tags[IDENTITY_TAG] == RUN.identity
     assert run.data.metrics["alpha/blocks.0.norm"] == 0.5
     assert run.data.metrics["best/val/acc"] == 0.4
     assert "| val/acc | 0.1 | 0.4 | 0.4 |" in run.data.tags["mlflow.note.content"]
@@ -74,24 +74,24 @@ def test_a_finished_record_becomes_a_finished_run(uri, record, mirror):
 
 
 def test_sending_again_adds_nothing(uri, record, mirror):
-    record.finish(result(CELL))
+    record.finish(result(RUN))
     mirror(record)
     (run,) = mirror(record, record)
     assert curves(uri, run)["train/loss"] == TRAIN
 
 
-def test_a_cell_run_again_is_a_run_of_its_own(uri, begin, record, mirror):
-    record.finish(result(CELL))
+def test_a_run_run_again_is_a_run_of_its_own(uri, begin, record, mirror):
+    record.finish(result(RUN))
     mirror(record)
-    begin(CELL)
+    begin(RUN)
     record.append(1, {"train/loss": 9.0})
-    record.finish(result(CELL))
+    record.finish(result(RUN))
     runs = mirror(record)
     assert sorted(len(curves(uri, run)["train/loss"]) for run in runs) == [1, 40]
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_a_record_cut_off_is_killed_and_goes_on_in_its_run(uri, workspace, record, mirror):
+def test_a_record_cut_off_is_killed_and_resumed_in_its_run(uri, workspace, record, mirror):
     (cut,) = mirror(record)
     assert cut.info.status == "KILLED"
     assert cut.info.end_time == round(record.rows()[-1]["time"] * 1e3)
@@ -102,7 +102,7 @@ def test_a_record_cut_off_is_killed_and_goes_on_in_its_run(uri, workspace, recor
     wait_for(lambda: runs_of(uri)[0].info.status == "RUNNING")
     # A worker that resumes may write the rows after its checkpoint anew.
     train(record, first=STEPS - 1, last=STEPS + 1)
-    record.finish(result(CELL))
+    record.finish(result(RUN))
     tracker.close()
     (again,) = runs_of(uri)
     assert (again.info.run_id, again.info.status) == (cut.info.run_id, "FINISHED")
@@ -116,8 +116,8 @@ def test_what_was_left_running_is_killed_at_the_next_run(uri, begin, workspace, 
     foreign = client.create_run(run.info.experiment_id, tags=run.data.tags)
     client.set_tag(foreign.info.run_id, "dyt_bench.workspace", "another")
     client.set_tag(foreign.info.run_id, "dyt_bench.key", "another")
-    other = begin(a_cell("native"))
-    other.finish(result(a_cell("native")))
+    other = begin(a_run("native"))
+    other.finish(result(a_run("native")))
     states = {run.info.run_id: run.info for run in mirror(other)}
     assert states[run.info.run_id].status == "KILLED"
     last_point = client.get_metric_history(run.info.run_id, "train/loss")[-1].timestamp
@@ -133,14 +133,14 @@ def test_a_diverged_record_says_so(record, mirror):
     assert run.data.tags["dyt_bench.reason"] == "at step 3"
 
 
-def test_names_that_mlflow_refuses_are_mended(record, mirror):
+def test_names_that_mlflow_refuses_are_changed(record, mirror):
     record.append(1, {"val/acc@5 (%)": 1.0})
-    record.finish(result(CELL))
+    record.finish(result(RUN))
     (run,) = mirror(record)
     assert run.data.metrics["val/acc_5 ___"] == 1.0
 
 
-def test_a_run_whose_making_was_not_answered_is_not_made_twice(
+def test_a_run_whose_creation_was_not_answered_is_not_created_twice(
     uri, workspace, record, impatient, monkeypatch
 ):
     create_run = MlflowClient.create_run
@@ -157,7 +157,7 @@ def test_a_run_whose_making_was_not_answered_is_not_made_twice(
     tracker.connect()
     tracker.follow(record)
     wait_for(lambda: runs_of(uri) and tracker.problem is None)
-    record.finish(result(CELL))
+    record.finish(result(RUN))
     tracker.close()
     (run,) = runs_of(uri)
     assert curves(uri, run)["train/loss"] == TRAIN
@@ -167,7 +167,7 @@ def test_a_server_killed_three_times_misses_nothing(uri, server, workspace, begi
     server.start()
     tracker = Tracker(server.uri, "dyt-bench/made-up", workspace)
     tracker.connect()
-    record = begin(CELL)
+    record = begin(RUN)
     tracker.follow(record)
     for part in range(3):
         first = 1 + 12 * part
@@ -178,7 +178,7 @@ def test_a_server_killed_three_times_misses_nothing(uri, server, workspace, begi
         wait_for(lambda: tracker.problem is not None)
         server.start()
     train(record, 37, STEPS)
-    record.finish(result(CELL))
+    record.finish(result(RUN))
     wait_for(lambda: tracker.problem is None)
     tracker.close()
     assert tracker.problem is None
@@ -200,10 +200,10 @@ def test_a_frozen_server_delays_nothing(uri, server, workspace, begin, impatient
         tracker = Tracker(server.uri, "dyt-bench/made-up", workspace)
         tracker.connect()
         assert tracker.problem is not None
-        record = begin(CELL)
+        record = begin(RUN)
         tracker.follow(record)
         train(record)
-        record.finish(result(CELL))
+        record.finish(result(RUN))
         tracker.close()
         # Some probes, each half a second here; the stock client would wait for 40 minutes.
         assert time.monotonic() - started < 10
@@ -215,11 +215,11 @@ def test_a_server_that_comes_late_gets_everything(uri, server, workspace, begin,
     tracker = Tracker(server.uri, "dyt-bench/made-up", workspace)
     tracker.connect()
     assert "refused" in tracker.problem
-    record = begin(CELL)
+    record = begin(RUN)
     tracker.follow(record)
     train(record)
     server.start()
-    record.finish(result(CELL))
+    record.finish(result(RUN))
     wait_for(lambda: tracker.problem is None)
     tracker.close()
     (run,) = runs_of(uri)

@@ -1,4 +1,4 @@
-"""MLflow's UI, for real: it answers on this machine only, and ends with the command."""
+"""MLflow's real UI: it answers on this machine only, and ends with the command."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Wherever a cell is cut off, going on gives the bits of the cell that was not."""
+"""Wherever a run is cut off, resuming it gives the bits of the run that was not."""
 
 import signal
 from dataclasses import replace
@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from dyt_bench.executors.contract import JobStopped
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Record
-from dyt_bench.training.run import run_cell
+from dyt_bench.scheduling.jobs import train_run
 from dyt_tiny import domain
 from dyt_tiny.module import Foreign
 
@@ -29,11 +29,11 @@ class Cut(Exception):
 
 
 @pytest.fixture
-def run(tmp_path, tiny):
-    def ran(cell, name, cut_at=None):
-        """A record of the cell; cut off at its row number ``cut_at``, then gone on with."""
+def train(tmp_path, tiny):
+    def ran(run, name, cut_at=None):
+        """A record of the run; cut off at its row number ``cut_at``, then resumed."""
         record = Record(tmp_path / name)
-        record.begin(cell, {})
+        record.begin(run, {})
 
         def tell(event):
             if Record(record.folder).rows()[cut_at - 1 :]:
@@ -41,9 +41,9 @@ def run(tmp_path, tiny):
 
         if cut_at is not None:
             with pytest.raises(Cut):
-                run_cell(cell, record, tell, checkpoint_every_s=0)
+                train_run(run, record, tell, checkpoint_every_s=0)
             record = Record(record.folder)
-        return record, run_cell(cell, record, lambda event: None, checkpoint_every_s=0)
+        return record, train_run(run, record, lambda event: None, checkpoint_every_s=0)
 
     return ran
 
@@ -64,39 +64,39 @@ def assert_same(one, other):
         assert result.facts[fact] == other_result.facts[fact]
 
 
-def test_cut_off_at_any_row_it_ends_the_same(run):
-    # The recipe with the most to remember: averaged weights, and all that the others have.
-    cell = Cell(task=replace(TASK, training="ema"), norm=Norm(name="dyt"))
-    whole = run(cell, "whole")
+def test_cut_off_at_any_row_it_ends_the_same(train):
+    # The preset with the most to remember: averaged weights, and all that the others have.
+    run = Run(task=replace(TASK, training="ema"), variant=Variant(name="dyt"))
+    whole = train(run, "whole")
     rows = len(whole[0].rows())
     assert rows == 16  # validations at 0, 4, 8 and 12, and twelve steps
     for row in range(2, rows):
-        cut = run(cell, f"cut{row}", cut_at=row)
+        cut = train(run, f"cut{row}", cut_at=row)
         assert_same(whole, cut)
         # A checkpoint is taken when the next batch is asked for: of the step before the last.
         steps = sum("train/loss" in each for each in whole[0].rows()[:row])
         assert cut[1].facts.get("resumed", "0") == str(steps - 1)
 
 
-def test_a_strangers_loader_is_gone_on_with_as_well(run, monkeypatch):
+def test_a_loader_of_a_plugins_own_is_resumed_as_well(train, monkeypatch):
     monkeypatch.setattr(type(domain), "build_data", lambda self, task: Foreign(task))
-    whole = run(Cell(task=TASK), "whole")
+    whole = train(Run(task=TASK), "whole")
     for row in (6, 9):  # right after a validation; in the second epoch
-        assert_same(whole, run(Cell(task=TASK), f"cut{row}", cut_at=row))
+        assert_same(whole, train(Run(task=TASK), f"cut{row}", cut_at=row))
 
 
-def test_a_recipe_without_averaged_weights_goes_on_as_well(run):
-    whole = run(Cell(task=TASK), "whole")
-    assert_same(whole, run(Cell(task=TASK), "cut", cut_at=8))
+def test_a_preset_without_averaged_weights_is_resumed_as_well(train):
+    whole = train(Run(task=TASK), "whole")
+    assert_same(whole, train(Run(task=TASK), "cut", cut_at=8))
 
 
-def test_a_checkpoint_that_cannot_be_read_means_to_start_anew(run, tmp_path, capsys):
-    cell = Cell(task=TASK)
-    record, result = run(cell, "cell")
+def test_a_checkpoint_that_cannot_be_read_means_to_start_anew(train, tmp_path, capsys):
+    run = Run(task=TASK)
+    record, result = train(run, "run")
     rows = record.rows()
     record.checkpoint_path.write_bytes(b"no checkpoint")
-    again = run_cell(cell, Record(record.folder), lambda event: None)
-    assert "cannot be read, so training starts anew" in capsys.readouterr().out
+    again = train_run(run, Record(record.folder), lambda event: None)
+    assert "cannot be read, so training starts again from step 0" in capsys.readouterr().out
     assert record.rows() == rows
     assert_same((record, result), (record, again))
 
@@ -104,16 +104,16 @@ def test_a_checkpoint_that_cannot_be_read_means_to_start_anew(run, tmp_path, cap
 @pytest.mark.parametrize(("at_step", "resumed"), [(0, None), (4, "4"), (6, "6")])
 def test_told_to_stop_it_saves_first(tiny, tmp_path, at_step, resumed):
     """Before training, in a validation, between two."""
-    cell = Cell(task=TASK)
-    record = Record(tmp_path / "cell")
-    record.begin(cell, {})
+    run = Run(task=TASK)
+    record = Record(tmp_path / "run")
+    record.begin(run, {})
 
     def tell(event):
         if event["step"] == at_step:
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(JobStopped, match=f"did after step {at_step};"):
-        run_cell(cell, record, tell)
-    result = run_cell(cell, Record(record.folder), lambda event: None)
+        train_run(run, record, tell)
+    result = train_run(run, Record(record.folder), lambda event: None)
     assert result.facts.get("resumed") == resumed
     assert record.checkpoint_path.exists() == (resumed is not None)

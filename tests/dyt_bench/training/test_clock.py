@@ -5,23 +5,23 @@ from itertools import permutations
 from dyt_bench.training.clock import interleave, quartiles
 
 
-def test_arms_take_turns_in_every_order():
+def test_variants_take_turns_in_every_order():
     calls = []
 
-    def arm(name):
+    def variant(name):
         def run():
             calls.append(name)
             return float(len(calls))
 
         return run
 
-    seconds = interleave({name: arm(name) for name in "abc"}, rounds=40)
+    seconds = interleave({name: variant(name) for name in "abc"}, rounds=40)
     rounds = [tuple(calls[i : i + 3]) for i in range(0, 120, 3)]
     assert set(rounds) == set(permutations("abc"))
     assert all(calls[int(turn) - 1] == name for name in seconds for turn in seconds[name])
     again = [*calls]
     calls.clear()
-    interleave({name: arm(name) for name in "abc"}, rounds=40)
+    interleave({name: variant(name) for name in "abc"}, rounds=40)
     assert calls == again
 
 

@@ -7,9 +7,9 @@ import pytest
 from torch import nn
 
 from dyt_bench.plugin.extensions import AddedMetric
-from dyt_bench.plugin.task import Cell, Task
+from dyt_bench.plugin.parts import Parts
+from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.record import Record, Result
-from dyt_bench.training import evaluation
 from dyt_bench.training.evaluation import evaluate
 from dyt_tiny import Tiny
 
@@ -47,18 +47,19 @@ METRICS = {
 
 
 @pytest.fixture
-def evaluated(tmp_path, monkeypatch):
-    def load(_, name):
-        return AddedMetric(title=name, mode="min", compute=METRICS[name])
-
-    monkeypatch.setattr(evaluation.METRICS.__class__, "load", load)
+def evaluated(tmp_path):
+    added = {
+        name: AddedMetric(title=name, mode="min", compute=compute)
+        for name, compute in METRICS.items()
+    }
     task = replace(TASK, metrics=tuple((name, "") for name in METRICS))
-    record = Record(tmp_path / "cell")
-    record.begin(Cell(task=task), {})
+    record = Record(tmp_path / "run")
+    record.begin(Run(task=task), {})
     record.append(2, {"val/loss": 0.5})
     module = nn.Linear(2, 2)
     nn.init.ones_(module.weight)
-    return evaluate(task, Measured(), module, ["batch"], record)
+    parts = Parts(domain=Measured(), task=task, metrics=added)
+    return evaluate(parts, module, ["batch"], record)
 
 
 def test_each_is_recorded_by_its_name(evaluated):
@@ -82,6 +83,6 @@ def test_one_that_fails_is_said_and_the_others_are_there(evaluated, capsys):
     assert sentences[0] == "metric 'failing' could not be taken: RuntimeError: out of luck"
 
 
-def test_the_traceback_is_in_the_cells_log(request, capfd):
+def test_the_traceback_is_in_the_runs_log(request, capfd):
     request.getfixturevalue("evaluated")
     assert "in fail\n" in capfd.readouterr().err

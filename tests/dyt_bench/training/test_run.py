@@ -1,15 +1,17 @@
-"""Training a cell for real: the same start and batches for every norm, the same bits twice."""
+"""Training a run for real: the same start and batches for every variant, the same bits twice."""
 
 import math
 from dataclasses import replace
 
 import pytest
 
-from dyt._probe import alphas
+from dyt import alphas
 from dyt_bench.discovery.domains import discover
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.discovery.resolve import resolve
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Record
-from dyt_bench.training.run import build, run_cell, time_task, weights_digest
+from dyt_bench.scheduling.jobs import time_task, train_run
+from dyt_bench.training.build import build, weights_digest
 
 TASK = Task(
     domain="vision",
@@ -20,22 +22,22 @@ TASK = Task(
     learning_rate=1e-3,
     val_every=3,
 )
-DYT = Norm(name="dyt")
+DYT = Variant(name="dyt")
 
 
 @pytest.fixture
-def run(tmp_path):
-    def ran(cell, folder="cell"):
+def train(tmp_path):
+    def ran(run, folder="run"):
         record = Record(tmp_path / folder)
-        record.begin(cell, {})
+        record.begin(run, {})
         news = []
-        return run_cell(cell, record, news.append), record, news
+        return train_run(run, record, news.append), record, news
 
     return ran
 
 
-def test_a_cell_records_what_the_report_needs(run):
-    result, record, news = run(Cell(task=TASK, norm=DYT))
+def test_a_run_records_what_the_report_needs(train):
+    result, record, news = train(Run(task=TASK, variant=DYT))
     assert result.status == "finished"
     rows = record.rows()
     assert [row["step"] for row in rows if "train/loss" in row] == [1, 2, 3, 4, 5, 6]
@@ -48,28 +50,28 @@ def test_a_cell_records_what_the_report_needs(run):
     assert result.summary["memory/peak_mib"] > 100
 
 
-def test_norms_share_start_and_batches(run):
-    native, _, _ = run(Cell(task=TASK))
-    swapped, _, _ = run(Cell(task=TASK, norm=DYT))
-    other_seed, _, _ = run(Cell(task=replace(TASK, seed=1)))
+def test_norms_share_start_and_batches(train):
+    native, _, _ = train(Run(task=TASK))
+    swapped, _, _ = train(Run(task=TASK, variant=DYT))
+    other_seed, _, _ = train(Run(task=replace(TASK, seed=1)))
     for digest in ("weights", "batches"):
         assert native.facts[digest] == swapped.facts[digest] != other_seed.facts[digest]
     assert native.summary["model/norms_replaced"] == 0
     assert native.alpha == {}
 
 
-def test_the_same_cell_twice_is_the_same_to_the_bit(run):
-    first, _, _ = run(Cell(task=TASK, norm=DYT), "first")
-    second, _, _ = run(Cell(task=TASK, norm=DYT), "second")
+def test_the_same_run_twice_is_the_same_to_the_bit(train):
+    first, _, _ = train(Run(task=TASK, variant=DYT), "first")
+    second, _, _ = train(Run(task=TASK, variant=DYT), "second")
     assert first.last == second.last
     assert first.alpha == second.alpha
 
 
-def test_alpha_is_chosen_by_value_or_recipe(run):
+def test_alpha_is_chosen_by_value_or_recipe(train):
     frozen = replace(TASK, learning_rate=1e-12)
-    given, _, _ = run(Cell(task=frozen, norm=Norm(name="dyt", alpha_init_value=0.8)))
+    given, _, _ = train(Run(task=frozen, variant=Variant(name="dyt", alpha_init_value=0.8)))
     assert list(given.alpha.values()) == pytest.approx([0.8] * 16)
-    ruled, _, _ = run(Cell(task=frozen, norm=Norm(name="dyt", recipe="swap-only")))
+    ruled, _, _ = train(Run(task=frozen, variant=Variant(name="dyt", recipe="swap-only")))
     assert list(ruled.alpha.values()) == pytest.approx([0.5] * 16)
 
 
@@ -82,15 +84,15 @@ def test_a_papers_recipe_changes_the_model_around_the_norms(domain, same_weights
     task = replace(
         TASK, domain=domain, model=name, dataset=next(iter(found.datasets)), batch_size=2
     )
-    _, native, norms = build(Cell(task=task), found)
-    _, paper, _ = build(Cell(task=task, norm=Norm(name="dyt", recipe="paper")), found)
+    _, native, norms = build(resolve(Run(task=task)))
+    _, paper, _ = build(resolve(Run(task=task, variant=Variant(name="dyt", recipe="paper"))))
     assert len(alphas(paper)) == len(norms) == replaced, model.summary
     assert (weights_digest(native, norms) == weights_digest(paper, norms)) == same_weights
     scales = [name for name in paper.state_dict() if name.endswith("embed_tokens.scale")]
     assert len(scales) == (domain == "llm")
 
 
-def test_divergence_is_a_result_with_its_step(run, monkeypatch):
+def test_divergence_is_a_result_with_its_step(train, monkeypatch):
     from dyt_vision.module import Classifier
 
     honest = Classifier.training_step
@@ -99,7 +101,7 @@ def test_divergence_is_a_result_with_its_step(run, monkeypatch):
         return honest(self, batch, index) * (math.nan if self.global_step == 3 else 1)
 
     monkeypatch.setattr(Classifier, "training_step", explode)
-    result, record, _ = run(Cell(task=TASK))
+    result, record, _ = train(Run(task=TASK))
     assert result.status == "diverged"
     assert result.reason == "the loss became nan at step 4"
     assert result.last["step"] == 3
@@ -107,6 +109,6 @@ def test_divergence_is_a_result_with_its_step(run, monkeypatch):
 
 
 def test_timing_takes_every_norm_in_turn():
-    seconds = time_task(TASK, [Norm(), DYT], rounds=2)
+    seconds = time_task(TASK, [Variant(), DYT], rounds=2)
     assert set(seconds) == {"native", "A/A", "dyt"}
     assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in seconds.values())

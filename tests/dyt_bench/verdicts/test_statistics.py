@@ -1,4 +1,4 @@
-"""Verdicts on cases worked out by hand, properties, and simulations of what they promise."""
+"""Verdicts: cases computed by hand, properties, and simulations of their error rates."""
 
 import math
 from itertools import product
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dyt_bench.plugin.domain import Metric
+from dyt_bench.plugin.task import AA
 from dyt_bench.verdicts.statistics import (
-    AA,
     SMALLEST_CLAIM,
     compare,
     compare_speed,
@@ -24,7 +24,7 @@ ACCURACY = Metric(name="val/acc", mode="max", title="accuracy", margin=0.01)
 
 
 @pytest.mark.parametrize(
-    ("native", "arm", "verdict"),
+    ("baseline", "variant", "verdict"),
     [
         ([1.0, 1.1, 1.2], [0.7, 0.81, 0.9], "better"),
         ([1.0, 1.1, 1.2], [1.3, 1.41, 1.5], "worse"),
@@ -34,18 +34,18 @@ ACCURACY = Metric(name="val/acc", mode="max", title="accuracy", margin=0.01)
         ([1.0], [0.1], "undetermined"),
     ],
 )
-def test_verdicts(native, arm, verdict):
-    assert compare(native, arm, LOSS).verdict == verdict
+def test_verdicts(baseline, variant, verdict):
+    assert compare(baseline, variant, LOSS).verdict == verdict
 
 
 def test_interval_is_the_paired_t_interval():
-    native, arm = [0.90, 0.91, 0.93, 0.95], [0.92, 0.95, 0.94, 0.97]
-    comparison = compare(native, arm, ACCURACY)
-    gains = [b - a for a, b in zip(native, arm, strict=True)]
+    baseline, variant = [0.90, 0.91, 0.93, 0.95], [0.92, 0.95, 0.94, 0.97]
+    comparison = compare(baseline, variant, ACCURACY)
+    gains = [b - a for a, b in zip(baseline, variant, strict=True)]
     expected = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
     assert comparison.interval == pytest.approx((expected.low, expected.high))
     assert comparison.gain == pytest.approx(sum(gains) / 4)
-    stricter = compare(native, arm, ACCURACY, confidence=0.99).interval
+    stricter = compare(baseline, variant, ACCURACY, confidence=0.99).interval
     assert stricter[0] < comparison.interval[0] < comparison.interval[1] < stricter[1]
 
 
@@ -53,9 +53,9 @@ values = st.lists(st.floats(0.1, 10), min_size=2, max_size=8)
 
 
 @given(values, st.randoms())
-def test_swapping_the_arms_swaps_the_verdict(native, random):
-    arm = [value * random.uniform(0.5, 2) for value in native]
-    there, back = compare(native, arm, LOSS), compare(arm, native, LOSS)
+def test_swapping_baseline_and_variant_swaps_the_verdict(baseline, random):
+    variant = [value * random.uniform(0.5, 2) for value in baseline]
+    there, back = compare(baseline, variant, LOSS), compare(variant, baseline, LOSS)
     assert there.gain == pytest.approx(-back.gain)
     assert (there.p, there.seeds_needed) == (back.p, back.seeds_needed)
     opposite = {"better": "worse", "worse": "better"}
@@ -67,7 +67,7 @@ def test_unpaired_values_are_refused():
         compare([1.0], [1.0, 2.0], LOSS)
 
 
-def test_sign_flip_is_exact_where_it_can_decide_and_left_out_where_not():
+def test_the_sign_flip_test_is_exact_and_left_out_where_it_cannot_decide():
     gains = np.array([0.3, 0.1, 0.4, -0.2, 0.5, 0.2, 0.25])
     sums = [abs(float(np.dot(signs, gains))) for signs in product((1, -1), repeat=7)]
     expected = np.mean([total >= gains.sum() - 1e-12 for total in sums])
@@ -79,14 +79,14 @@ def test_sign_flip_is_exact_where_it_can_decide_and_left_out_where_not():
 
 
 def test_a_claim_has_to_pass_the_sign_flip_test_too():
-    """Of six seeds one went the other way: 4 of 64 patterns are as far from zero."""
+    """One of six seeds has the other sign: 4 of 64 patterns are as far from zero."""
     comparison = compare([0.0] * 6, [1.0, 1.0, 1.0, 1.0, 1.0, -0.05], ACCURACY)
     assert comparison.interval[0] > 0.3
     assert (comparison.p, comparison.verdict) == (4 / 64, "undetermined")
 
 
 def test_seeds_needed_is_what_simulation_finds():
-    """With as many seeds as it names, a verdict is reached in about four of five cases."""
+    """With the number of seeds that it names, about four of five cases get a verdict."""
     rng = np.random.default_rng(0)
     gains = np.array([0.9, -0.4, 0.7, 1.3])  # mean 0.63, standard deviation 0.73
     needed = compare([0.0] * 4, list(gains), ACCURACY).seeds_needed
@@ -104,7 +104,7 @@ def test_seeds_needed_is_what_simulation_finds():
 def test_with_few_seeds_the_t_interval_covers_and_the_bootstrap_does_not(seeds):
     """Why `compare` judges by the t-interval: coverage of the truth, 2,000 draws each.
 
-    Its worst case here, a skewed difference, is still ten points ahead of the bootstrap.
+    Even in its worst case here, a skewed difference, it is ten points better than the bootstrap.
     """
     rng = np.random.default_rng(0)
     covered = {}
@@ -142,7 +142,7 @@ def rounds(rng, noise, effect=0.0, count=11):
         ),
         "skewed": lambda: rng.gamma(1, 0.08, count),
     }[noise]
-    drift = np.cumsum(rng.normal(0, 0.1, count))  # what slows the machine slows every arm
+    drift = np.cumsum(rng.normal(0, 0.1, count))  # what slows the machine slows every variant
     return {
         name: list(np.exp(drift + shift + draw()))
         for name, shift in (("native", 0.0), ("dyt", effect), (AA, 0.0))
@@ -150,14 +150,14 @@ def rounds(rng, noise, effect=0.0, count=11):
 
 
 @pytest.mark.parametrize("noise", ["even", "spikes", "skewed"])
-def test_speed_claims_what_is_not_there_in_less_than_two_cases_of_a_hundred(noise):
+def test_speed_claims_a_difference_that_is_not_there_in_under_two_cases_of_a_hundred(noise):
     rng = np.random.default_rng(0)
     words = [compare_speed([rounds(rng, noise)], "dyt").word for _ in range(500)]
     assert np.mean([word != "no difference" for word in words]) < 0.02
 
 
 @pytest.mark.parametrize(("effect", "word"), [(0.2, "slower"), (-0.2, "faster")])
-def test_speed_finds_what_is_there(effect, word):
+def test_speed_finds_a_difference_that_is_there(effect, word):
     rng = np.random.default_rng(0)
     words = [compare_speed([rounds(rng, "even", effect)], "dyt").word for _ in range(200)]
     assert words.count(word) > 0.95 * len(words)
@@ -181,11 +181,11 @@ def test_speed_needs_rounds_and_a_difference_worth_a_claim():
     assert compare_speed([few], "dyt").word == "no difference"
     seeds = [rounds(rng, "even", 0.06) for _ in range(5)]
     assert compare_speed(seeds, "dyt").rounds == 55
-    assert compare_speed(seeds, "dyt").word == "slower"  # which one seed's rounds do not show
+    assert compare_speed(seeds, "dyt").word == "slower"  # which one seed does not show
     assert compare_speed(seeds[:1], "dyt").word == "no difference"
 
 
-def test_step_time_ratios_are_flat_and_the_first_norm_is_the_unit():
+def test_step_time_ratios_are_flat_and_the_first_variant_is_the_unit():
     seconds = {"native": [1.0, 2.0] * 5, AA: [1.0, 2.0] * 5, "dyt": [0.5, 1.0] * 5}
     ratios = step_time_ratios(seconds, "dyt")
     assert ratios["time/step_ratio"] == pytest.approx(0.5)

@@ -1,4 +1,4 @@
-"""A model and a data set as they were before anybody thought of comparing norms."""
+"""A model and a data set as they were before anybody thought of comparing variants."""
 
 import torch
 from torch import Tensor, nn

@@ -24,7 +24,7 @@ class Healthy(Domain):
     name = "healthy"
     summary = "a coordinate of points"
     unit = "point"
-    metric = Metric(mode="min", baseline="the mean", **ERROR)
+    metric = Metric(mode="min", reference="the mean", **ERROR)
     models = {"line": Model(**LINE)}
     datasets = {
         "points": Dataset(

@@ -41,25 +41,25 @@ def seeds(collected):
     losses = {}
     for run in collected.runs:
         if "val/loss" in run.result.last:
-            subject = f"{run.subject.domain}/{run.subject.model}"
-            losses.setdefault((subject, run.norm), []).append(run.result.last["val/loss"])
-    rows = ["| model | norm | seeds | least loss | most |", "|---|---|---|---|---|"]
+            group = f"{run.group.domain}/{run.group.model}"
+            losses.setdefault((group, run.variant), []).append(run.result.last["val/loss"])
+    rows = ["| model | variant | seeds | least loss | most |", "|---|---|---|---|---|"]
     rows += [
-        f"| {subject} | {norm} | {len(some)} | {min(some):.4f} | {max(some):.4f} |"
-        for (subject, norm), some in losses.items()
+        f"| {group} | {variant} | {len(some)} | {min(some):.4f} | {max(some):.4f} |"
+        for (group, variant), some in losses.items()
     ]
 
     def draw(axes, looks):
-        for height, ((_, norm), some) in enumerate(losses.items()):
-            look = looks[norm]
+        for height, ((_, variant), some) in enumerate(losses.items()):
+            look = looks[variant]
             axes.plot(some, [height] * len(some), look.marker, color=look.colour)
-        axes.set_yticks(range(len(losses)), [norm for _, norm in losses])
+        axes.set_yticks(range(len(losses)), [variant for _, variant in losses])
         axes.set_xlabel("validation loss")
 
     return Section("Spread over seeds", "\n".join(rows), [Plot("loss of every seed", draw)])
 
 
 class Niced(CommandExecutor):
-    """Cells give way to whatever else the machine has to do."""
+    """Runs give way to whatever else the machine has to do."""
 
     prefix = ("nice", "-n", "5")

@@ -1,4 +1,4 @@
-"""DySymlog: does the function in the norm's place have to be bounded?"""
+"""DySymlog: does the function in the variant's place have to be bounded?"""
 
 import math
 

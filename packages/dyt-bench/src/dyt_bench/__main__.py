@@ -1,4 +1,4 @@
-"""`python -m dyt_bench` is `dyt-bench`."""
+"""`python -m dyt_bench`: the command `dyt-bench`."""
 
 from dyt_bench.cli import main
 

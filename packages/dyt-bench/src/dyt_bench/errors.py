@@ -1,11 +1,11 @@
-"""Errors a user can mend: one sentence each, shown without a traceback, exit status 2."""
+"""Errors that a user can fix: one sentence each, shown without a traceback, exit status 2."""
 
 import os
 from pathlib import Path
 
 
 class UserError(ValueError):
-    """The message names what was wrong, where, what was expected and how to mend it."""
+    """The message says what is wrong, where, what was expected and how to fix it."""
 
 
 class DataError(UserError):
@@ -13,7 +13,7 @@ class DataError(UserError):
 
 
 class CannotWrite(UserError):
-    """A record could not be written, most often because the disk is full; the run stops."""
+    """A record cannot be written, most often because the disk is full; the run stops."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(path, error)
@@ -23,5 +23,5 @@ class CannotWrite(UserError):
         reason = os.strerror(self.error.errno) if self.error.errno else str(self.error)
         return (
             f"cannot write {self.path}: {reason}; what was written before is whole: make room "
-            "and give the same command again, which continues"
+            "and repeat the command, which resumes"
         )

@@ -1,26 +1,62 @@
-"""Dynamic Tanh and its family: element-wise layers that stand in for normalization."""
+"""Dynamic Tanh and its family: element-wise layers that take the place of normalization.
 
-from dyt._ops import bind as bind
-from dyt._probe import Probe as Probe
-from dyt._probe import SiteStatistics as SiteStatistics
-from dyt._probe import probe as probe
-from dyt._surgery.audit import audit as audit
-from dyt._surgery.audit import register_norm as register_norm
-from dyt._surgery.calibrate import Calibration as Calibration
-from dyt._surgery.calibrate import calibrate as calibrate
-from dyt._surgery.convert import convert as convert
-from dyt._surgery.convert import convert_ln_to_dyt as convert_ln_to_dyt
-from dyt._surgery.convert import revert as revert
-from dyt._surgery.convert import select as select
-from dyt._surgery.sites import NormSite as NormSite
-from dyt.functional import dynamic_erf as dynamic_erf
-from dyt.functional import dynamic_tanh as dynamic_tanh
-from dyt.functional import pointwise_norm as pointwise_norm
-from dyt.functional import use_backend as use_backend
-from dyt.functions import FAMILY as FAMILY
-from dyt.functions import PointwiseFunction as PointwiseFunction
-from dyt.functions import register_function as register_function
-from dyt.layers import DynamicErf as DynamicErf
-from dyt.layers import DynamicTanh as DynamicTanh
-from dyt.layers import PointwiseNorm as PointwiseNorm
-from dyt.recipes import Recipe as Recipe
+Layers: `DynamicTanh`, `DynamicErf`, `PointwiseNorm`. Put them into a model: `convert`, `revert`,
+`calibrate`. Look into a model: `audit`, `probe`, `alphas`. The modules `variants` and `recipes`
+hold what `convert` takes by name, `functions` the point-wise functions, `functional` the layers
+as functions and the choice of a backend.
+"""
+
+from dyt import functional, functions, layers, recipes, variants
+from dyt._ops import bind
+from dyt._probe import Probe, SiteStatistics, alphas, probe
+from dyt._surgery.audit import audit, register_norm
+from dyt._surgery.calibrate import Calibration, calibrate
+from dyt._surgery.convert import convert, convert_ln_to_dyt, revert, select
+from dyt._surgery.embedding import ScaledEmbedding
+from dyt._surgery.sites import NormSite
+from dyt.functional import backends, dynamic_erf, dynamic_tanh, pointwise_norm, use_backend
+from dyt.functions import FAMILY, PointwiseFunction, register_function
+from dyt.layers import DynamicErf, DynamicTanh, PointwiseNorm
+from dyt.recipes import Recipe
+
+__version__ = "0.1.0"  # the package's metadata takes it from here
+
+__all__ = [
+    "FAMILY",
+    "Calibration",
+    "DynamicErf",
+    "DynamicTanh",
+    "NormSite",
+    "PointwiseFunction",
+    "PointwiseNorm",
+    "Probe",
+    "Recipe",
+    "ScaledEmbedding",
+    "SiteStatistics",
+    "__version__",
+    "alphas",
+    "audit",
+    "backends",
+    "bind",
+    "calibrate",
+    "convert",
+    "convert_ln_to_dyt",
+    "dynamic_erf",
+    "dynamic_tanh",
+    "functional",
+    "functions",
+    "layers",
+    "pointwise_norm",
+    "probe",
+    "recipes",
+    "register_function",
+    "register_norm",
+    "revert",
+    "select",
+    "use_backend",
+    "variants",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,45 +1,22 @@
-"""The fused layer as one operator: schema, fake, autograd, and the choice between the ways in.
+"""The layer as one operator: schema, autograd, decomposition, and the ways into the kernels.
 
-Eager calls go through a `torch.autograd.Function`, or, once `bind` was called, on a CPU through
-a compiled node of autograd's graph; whatever looks at operators (torch.compile, torch.export,
-FakeTensor, dispatch modes) sees the custom operator ``dyt::pointwise_norm``. All call the same
-kernels and save the same tensors: x and the parameters, nothing else.
+Eager calls go through a `torch.autograd.Function`, or, after `bind`, on a CPU through an autograd
+node in C++. Whatever needs to see operators (torch.compile, torch.export, FakeTensor, dispatch
+modes) sees the custom operator ``dyt::pointwise_norm``. All ways call the same kernels and save
+the same tensors: x and the parameters, nothing else.
 """
 
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from dyt._kernels.cpu import launcher as native
-from dyt._kernels.cpu.launcher import Gradients
+from dyt._kernels.call import Call, Gradients, Launcher, Prepared, Tensors
+from dyt._kernels.cpu import launcher as cpu
 from dyt._kernels.cpu_autograd import binding
-from dyt.functions import PointwiseFunction, lookup
+from dyt.functions import lookup
 
-BACKENDS = ("native", "triton")  # the fused ones: each a module of dyt.kernels
-
-
-class Prepared(Protocol):
-    """A fused backend's kernels for calls of one kind: the same types, shapes and strides."""
-
-    def forward(
-        self,
-        x: Tensor,
-        alpha: Tensor,
-        shift: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-    ) -> Tensor: ...
-
-    def backward(
-        self,
-        dy: Tensor,
-        x: Tensor,
-        alpha: Tensor,
-        shift: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-    ) -> Gradients: ...
+BACKENDS = ("cpu", "triton")  # the fused ones: each a folder of `dyt._kernels`
 
 
 class Route(NamedTuple):
@@ -50,57 +27,31 @@ class Route(NamedTuple):
     prepared: Prepared
 
 
-class Kernels(Protocol):
-    """What a module of `dyt._kernels` offers."""
+def kernels(backend: str) -> Launcher:
+    """The launcher of a fused backend."""
+    if backend == "cpu":
+        return _cpu
+    from dyt._kernels.triton import launcher  # only tensors on a GPU need it
 
-    def unsupported(
-        self,
-        x: Tensor,
-        alpha: Tensor,
-        shift: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        function: str,
-        channels_last: bool,
-    ) -> str | None: ...
-
-    def prepare(
-        self,
-        x: Tensor,
-        alpha: Tensor,
-        shift: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        function: str,
-        channels_last: bool,
-    ) -> Prepared: ...
+    return cast(Launcher, launcher)
 
 
-def kernels(backend: str) -> Kernels:
-    """The launchers of a fused backend.
-
-    Raises:
-        ImportError: the backend needs something that is not installed.
-    """
-    if backend == "native":
-        return _native
-    from dyt._kernels import triton  # takes a second to import, and only a GPU has use for it
-
-    return cast(Kernels, triton)
-
-
-_native = cast(Kernels, native)
+_cpu = cast(Launcher, cpu)
 
 
 def bind() -> str | None:
-    """Have layers on a CPU called without Python in between, where a small one's time goes.
+    """Call layers on a CPU without Python in between, which takes most of a small layer's time.
 
-    From then on in this process, for common cases; results are the same to the last bit. What it
-    needs is compiled the first time, for half a minute, against the PyTorch that is installed,
-    and kept in the user's cache (XDG_CACHE_HOME, or ~/.cache).
+    Holds for this process from now on, for common cases; results are the same to the last bit.
+    The first use compiles an extension for the installed PyTorch, which takes half a minute, and
+    keeps it in the user's cache (XDG_CACHE_HOME, or ~/.cache).
 
     Returns:
-        None, or in one sentence why it cannot be had here; layers then work as they did.
+        None, or in one sentence why it cannot be had here; layers then work as before.
+
+    Example:
+        >>> import dyt
+        >>> problem = dyt.bind()
     """
     global bound
     if bound is None:
@@ -111,59 +62,47 @@ def bind() -> str | None:
     return None
 
 
-bound: binding.Call | None = None
+bound: binding.Bound | None = None
 
 
-def _gradients(*call: Any) -> Gradients:
-    """`eager_backward`, with the function by its place in the kernels' table."""
-    *tensors, function, channels_last = call
-    return eager_backward(*(*tensors, lookup(native.FUNCTIONS[function]), channels_last))
+def _gradients(dy: Tensor, *arguments: Any) -> Gradients:
+    """`eager_backward` for the binding, which knows the function by its code."""
+    *tensors, code, channels_last = arguments
+    return eager_backward(dy, Call._make((*tensors, cpu.FUNCTIONS[code], channels_last)))
 
 
-def fused(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    route: Route,
-) -> Tensor:
-    """The layer by the kernels that ``route`` has; only autograd looks on."""
-    if not torch.is_grad_enabled():  # spares half of the call's overhead
-        return route.prepared.forward(x, alpha, shift, weight, bias)
-    y: Tensor = _Fused.apply(x, alpha, shift, weight, bias, route)
+def fused(tensors: Tensors, route: Route) -> Tensor:
+    """The layer by the kernels of ``route``; nothing but autograd sees the call."""
+    if not torch.is_grad_enabled():  # saves half of the call's overhead
+        return route.prepared.forward(tensors)
+    y: Tensor = _Fused.apply(*tensors, route)
     return y
 
 
 def transformed() -> bool:
-    """Whether the formula itself is asked for: by torch.func, whose tensors have no memory to
-    point at, or by torch.jit.trace, which would write down the call without what it computes.
+    """Whether the eager formula must be used.
+
+    Tensors of torch.func have no memory to point at, and torch.jit.trace would record the call
+    without what it computes.
     """
     return torch._C._are_functorch_transforms_active() or torch._C._get_tracing_state() is not None
 
 
 def observed(x: Tensor) -> bool:
-    """Whether something other than the kernels must see the operator: a subclass or a mode."""
+    """Whether a tensor subclass or a dispatch mode must see the operator."""
     return type(x) not in _PLAIN or torch._C._len_torch_dispatch_stack() > 0
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def eager(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: PointwiseFunction,
-    channels_last: bool,
-) -> Tensor:
-    """The formula in plain PyTorch: every function, type and device, differentiable at will."""
+def eager(call: Call) -> Tensor:
+    """The formula in plain PyTorch: every function, dtype and device, differentiable any times."""
+    x, alpha, shift, weight, bias, function, channels_last = call
     z = alpha * x
     if shift is not None:
         z = z + shift
-    y = function.f(z)
+    y = lookup(function).f(z)
     if weight is not None:
         y = _facing(weight, x, channels_last) * y
     if bias is not None:
@@ -171,25 +110,18 @@ def eager(
     return y.to(x.dtype)
 
 
-def eager_backward(
-    dy: Tensor,
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: PointwiseFunction,
-    channels_last: bool,
-) -> Gradients:
-    """The gradients in plain PyTorch, from f' as the table has it: differentiable in turn."""
+def eager_backward(dy: Tensor, call: Call) -> Gradients:
+    """The gradients in plain PyTorch, with the table's f': differentiable in turn."""
+    x, alpha, shift, weight, bias, function, channels_last = call
+    entry = lookup(function)
     z = alpha * x
     if shift is not None:
         z = z + shift
     dy = dy.to(z.dtype)
     inner = dy if weight is None else dy * _facing(weight, x, channels_last)
-    dz = inner * function.df(z)
+    dz = inner * entry.df(z)
     dshift = None if shift is None else _gathered(dz, shift, x, channels_last)
-    dweight = None if weight is None else _gathered(dy * function.f(z), weight, x, channels_last)
+    dweight = None if weight is None else _gathered(dy * entry.f(z), weight, x, channels_last)
     dbias = None if bias is None else _gathered(dy, bias, x, channels_last)
     dalpha = _gathered(dz * x, alpha, x, channels_last)
     return (dz * alpha).to(x.dtype), dalpha, dshift, dweight, dbias
@@ -201,7 +133,7 @@ def _facing(parameter: Tensor, x: Tensor, channels_last: bool) -> Tensor:
 
 
 def _gathered(gradient: Tensor, parameter: Tensor, x: Tensor, channels_last: bool) -> Tensor:
-    """The sum over all that a parameter was broadcast to, in its shape and type."""
+    """The sum over all that a parameter was broadcast to, in its shape and dtype."""
     if parameter.numel() == 1:
         total = gradient.sum()
     else:
@@ -209,71 +141,55 @@ def _gathered(gradient: Tensor, parameter: Tensor, x: Tensor, channels_last: boo
     return total.reshape(parameter.shape).to(parameter.dtype)
 
 
-# ---- eager: an autograd.Function
+# ---- eager calls: an autograd.Function
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        alpha: Tensor,
-        shift: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        route: Route,
-    ) -> Tensor:
-        ctx.save_for_backward(x, alpha, shift, weight, bias)
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        """The inputs are x, alpha, shift, weight, bias and the route."""
+        tensors, route = inputs[:5], inputs[5]
+        ctx.save_for_backward(*tensors)
         ctx.route = route
-        return route.prepared.forward(x, alpha, shift, weight, bias)
+        y: Tensor = route.prepared.forward(tensors)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = gradients
-        x, alpha, shift, weight, bias = ctx.saved_tensors
+        tensors: Tensors = ctx.saved_tensors
         function, channels_last, prepared = ctx.route
         # Grad mode is on where a gradient of this gradient may be asked for.
         if torch.is_grad_enabled() or observed(dy):
-            entry = lookup(function)
-            made = eager_backward(dy, x, alpha, shift, weight, bias, entry, channels_last)
+            made = eager_backward(dy, Call(*tensors, function, channels_last))
         else:
-            made = prepared.backward(dy, x, alpha, shift, weight, bias)
+            made = prepared.backward(dy, tensors)
         return *made, None
 
 
 # ---- compiling and tracing: a custom operator
 
-
-@torch.library.custom_op("dyt::pointwise_norm", mutates_args=())
-def _forward_op(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-    backend: str,
-) -> Tensor:
-    prepared = kernels(backend).prepare(x, alpha, shift, weight, bias, function, channels_last)
-    return prepared.forward(x, alpha, shift, weight, bias)
+_ARGUMENTS = (
+    "Tensor x, Tensor alpha, Tensor? shift, Tensor? weight, Tensor? bias, "
+    "str function, bool channels_last, str backend"
+)
 
 
-@torch.library.custom_op("dyt::pointwise_norm_backward", mutates_args=())
-def _backward_op(
-    dy: Tensor,
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-    backend: str,
-) -> list[Tensor]:
+@torch.library.custom_op("dyt::pointwise_norm", mutates_args=(), schema=f"({_ARGUMENTS}) -> Tensor")
+def _forward_op(*arguments: Any) -> Tensor:
+    *fields, backend = arguments
+    call = Call(*fields)
+    return kernels(backend).prepare(call).forward(call.tensors)
+
+
+@torch.library.custom_op(
+    "dyt::pointwise_norm_backward", mutates_args=(), schema=f"(Tensor dy, {_ARGUMENTS}) -> Tensor[]"
+)
+def _backward_op(dy: Tensor, *arguments: Any) -> list[Tensor]:
     """The gradients that exist, in order: an operator cannot return None."""
-    prepared = kernels(backend).prepare(x, alpha, shift, weight, bias, function, channels_last)
-    made = prepared.backward(dy, x, alpha, shift, weight, bias)
+    *fields, backend = arguments
+    call = Call(*fields)
+    made = kernels(backend).prepare(call).backward(dy, call.tensors)
     return [gradient for gradient in made if gradient is not None]
 
 
@@ -293,16 +209,16 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
 
 
 def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    x, alpha, shift, weight, bias = ctx.saved_tensors
-    function, channels_last, _ = ctx.options
+    tensors: Tensors = ctx.saved_tensors
+    options = ctx.options
     made: tuple[Tensor | None, ...]
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        # Somebody may ask for the gradient of these gradients.
-        entry = lookup(function)
-        made = eager_backward(dy, x, alpha, shift, weight, bias, entry, channels_last)
+        # The gradient of these gradients may be asked for.
+        function, channels_last, _ = options
+        made = eager_backward(dy, Call(*tensors, function, channels_last))
     else:
-        found = iter(torch.ops.dyt.pointwise_norm_backward(dy, *ctx.saved_tensors, *ctx.options))
-        made = tuple(None if t is None else next(found) for t in ctx.saved_tensors)
+        found = iter(torch.ops.dyt.pointwise_norm_backward(dy, *tensors, *options))
+        made = tuple(None if t is None else next(found) for t in tensors)
     return *made, None, None, None
 
 

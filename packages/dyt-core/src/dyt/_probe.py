@@ -1,8 +1,8 @@
-"""What the norms and the layers in their place do while a model runs, looked at through hooks.
+"""Observe the norms of a running model, and the layers in their place, through hooks.
 
-Saturation, alpha against the spread of the input, the input-output curve of native norms, and
-how much of the gradient each site passes on. Sums stay on the model's device until they are
-read, so that watching makes no GPU wait.
+Records saturation, alpha against the spread of the input, the input-output curve of native norms,
+and how much of the gradient each site passes back. Sums stay on the model's device until they are
+read, so that a GPU never waits for them.
 """
 
 import math
@@ -20,12 +20,12 @@ from dyt._surgery.convert import original
 from dyt.functions import lookup
 from dyt.layers import PointwiseNorm
 
-# Past this share of its supremum a function is flat: tanh at |z| > 1.83 passes on under a
-# tenth of the gradient it would at 0.
+# Past this share of its supremum a function is flat: at |z| > 1.83 the slope of tanh is below a
+# tenth of that at 0.
 SATURATED = 0.95
 
-# Forwards of a layer from one that is measured to the next. A prime: a layer that runs several
-# times a step is then measured at each of its places in turn.
+# One in so many forwards of a layer is measured. A prime, so that a layer which runs several times
+# a step is measured at each of its places in turn.
 EVERY = 31
 SAMPLE = 4096  # elements measured of one input
 POINTS = 1024  # of a native norm's curve
@@ -33,7 +33,7 @@ POINTS = 1024  # of a native norm's curve
 
 @dataclass(frozen=True)
 class Curve:
-    """A native norm's inputs and what it made of them, weight and bias included: fp32, (n,)."""
+    """Inputs of a native norm and its outputs, weight and bias included: fp32, (n,) each."""
 
     input: Tensor
     output: Tensor
@@ -41,7 +41,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class SiteStatistics:
-    """What was seen of one layer or norm, over the forwards that were measured."""
+    """Statistics of one layer or norm, over the forwards that were measured."""
 
     name: str
     kind: str  # the layer's function, or what the norm computes; see `dyt.NormSite`
@@ -49,12 +49,12 @@ class SiteStatistics:
     measured: int  # of them
     values: int  # elements measured
     input_std: float  # about the mean of all
-    saturation: float | None = None  # share of |f| > 0.95 sup |f|; None: it is no such layer
-    alpha: float | None = None  # its mean, as it may be training
+    saturation: float | None = None  # share of |f| > 0.95 sup |f|; None: no point-wise layer
+    alpha: float | None = None  # its mean over the forwards: it may be training
     gradients: int = 0  # backward passes measured
     grad_in: float | None = None  # root mean square of the gradient's norm, at the input
     grad_out: float | None = None  # the same at the output
-    curve: Curve | None = None  # of native norms, at the last forward measured
+    curve: Curve | None = None  # of native norms, from the last forward measured
 
     @property
     def alpha_times_std(self) -> float | None:
@@ -63,12 +63,12 @@ class SiteStatistics:
 
     @property
     def grad_ratio(self) -> float | None:
-        """Norm of the gradient at the input to that at the output; None if not seen, or 0 / 0."""
+        """Norm of the gradient at the input over that at the output; None if not seen, or 0 / 0."""
         return self.grad_in / self.grad_out if self.grad_in is not None and self.grad_out else None
 
 
 class Probe:
-    """What `probe` has seen so far; may be read within and after."""
+    """What `probe` has recorded so far; may be read within and after."""
 
     def __init__(self, observers: Mapping[str, "_Observer"]) -> None:
         self._observers = observers
@@ -77,23 +77,23 @@ class Probe:
     def sites(self) -> dict[str, SiteStatistics]:
         """Qualified name -> statistics, in the order in which the sites first ran.
 
-        Sites that no measured forward reached are left out.
+        Sites without a measured forward are left out.
         """
         seen = [(o.since, name) for name, o in self._observers.items() if o.since is not None]
         return {name: self._observers[name].statistics(name) for _, name in sorted(seen)}
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """Names of the sites that no measured forward reached."""
+        """Names of the sites without a measured forward."""
         return tuple(name for name, o in self._observers.items() if o.since is None)
 
     def shares(self) -> dict[str, float]:
-        """Qualified name -> share of saturated inputs, for the layers that saw input."""
+        """Qualified name -> share of saturated inputs, for the point-wise layers."""
         sites = self.sites.items()
         return {name: site.saturation for name, site in sites if site.saturation is not None}
 
     def table(self) -> str:
-        """A line for each site: what it is, saturation, alpha, std of the input, gradient."""
+        """A line for each site: kind, saturation, alpha, std of the input, gradient."""
         sites = self.sites.values()
         width = max([24, *(len(site.name) for site in sites)])
         head = ("kind", "measured", "saturated", "alpha", "std", "alpha*std", "grad in/out")
@@ -116,27 +116,35 @@ def _short(number: float | None) -> str:
 
 @contextmanager
 def probe(model: nn.Module, every: int = EVERY, *, sample: int = SAMPLE) -> Iterator[Probe]:
-    """Watch the norms of ``model``, and the layers in their place, in forwards within.
+    """Observe the norms of ``model``, and the layers in their place, in forwards within.
 
     Args:
         model: any module, in training or evaluation, with or without gradients, under autocast.
-        every: measure the first forward of each site, and every ``every``-th from there. The
-            default is for training; 1 is for a few batches.
-        sample: the most elements measured of one input, at equal distances: nothing is drawn
-            at random, and the model computes what it would without the probe.
+        every: measure the first forward of each site, and every ``every``-th after it. The
+            default is for training; use 1 for a few batches.
+        sample: the largest number of elements measured of one input, at equal distances. Nothing
+            is drawn at random, and the model computes the same as without the probe.
 
-    The gradient's norm is of all elements, and is seen where the backward pass runs within too.
-    It is that of the site alone: what a residual connection adds beside it does not count.
-    Forwards repeated by activation checkpointing do not count as calls.
+    The gradient's norm is that of all elements, and is recorded if the backward pass runs within
+    too. It is that of the site alone, without what a residual connection adds. Forwards repeated by
+    activation checkpointing do not count as calls.
 
-    A forward that ``torch.compile`` traces is left alone, and code compiled before takes no
-    notice of hooks: sites within are not seen. Calls of ``F.layer_norm`` in the forward of some
-    other module are no sites. No activation or graph is kept; hooks are gone on exit.
+    Sites in code that ``torch.compile`` traces, or has compiled before, are not observed: it
+    ignores hooks. Calls of ``F.layer_norm`` in a forward are no sites. No activation or graph is
+    kept; hooks are removed on exit.
 
     Raises:
         ValueError: ``every`` or ``sample`` below 1.
 
     Source: arXiv 2503.10622, sections 3 (curves) and 6 (alpha against 1 / std).
+
+    Example:
+        >>> import torch, dyt
+        >>> model = torch.nn.Sequential(dyt.DynamicTanh(8))
+        >>> with dyt.probe(model, every=1) as seen:
+        ...     _ = model(torch.randn(4, 8))
+        >>> seen.sites["0"].alpha
+        0.5
     """
     for name, value in (("every", every), ("sample", sample)):
         if value < 1:
@@ -154,7 +162,7 @@ def probe(model: nn.Module, every: int = EVERY, *, sample: int = SAMPLE) -> Iter
             handles.append(module.register_forward_hook(observer.after))
         yield Probe(observers)
     finally:
-        clock.stopped = True  # hooks on tensors of a graph that is still there do nothing now
+        clock.stopped = True  # from now on hooks on tensors of a remaining graph do nothing
         for handle in handles:
             handle.remove()
 
@@ -165,26 +173,32 @@ def pointwise_layers(model: nn.Module) -> dict[str, PointwiseNorm]:
 
 
 def alphas(model: nn.Module) -> dict[str, float]:
-    """Qualified name -> alpha of every point-wise layer."""
+    """Qualified name -> alpha of every point-wise layer, each shared layer once.
+
+    Example:
+        >>> import torch, dyt
+        >>> dyt.alphas(torch.nn.Sequential(dyt.DynamicTanh(8)))
+        {'0': 0.5}
+    """
     return {name: layer.alpha.item() for name, layer in pointwise_layers(model).items()}
 
 
 def _sites(model: nn.Module) -> dict[str, tuple[nn.Module, str]]:
-    """Qualified name -> module and kind, of all there is to watch."""
+    """Qualified name -> module and kind, of all that is observed."""
     found: dict[str, tuple[nn.Module, str]] = {}
     for site in audit(model):
-        if site.kind != "functional":  # its module does much else
+        if site.kind != "functional":  # its module does more than normalize
             found[site.name] = (site.module, site.kind)
     for name, module in model.named_modules():
         if isinstance(module, PointwiseNorm):
             found[name] = (module, module.function)
-        elif name not in found and _stands_for_a_norm(module):
+        elif name not in found and _replaces_a_norm(module):
             found[name] = (module, type(module).__name__)
     return found
 
 
-def _stands_for_a_norm(module: nn.Module) -> bool:
-    """Whether `convert` put it in for a norm: an identity, or a class of the caller's own."""
+def _replaces_a_norm(module: nn.Module) -> bool:
+    """Whether `convert` put it in place of a norm: an identity, or a third-party class."""
     before = original(module)
     if before is None or any(isinstance(part, PointwiseNorm) for part in module.modules()):
         return False
@@ -192,7 +206,7 @@ def _stands_for_a_norm(module: nn.Module) -> bool:
 
 
 class _Clock:
-    """Counts the sites as they first run, and knows when the probe is over."""
+    """Counts the sites as they first run, and whether the probe has ended."""
 
     def __init__(self) -> None:
         self.ticks = 0
@@ -230,7 +244,7 @@ class _Observer:
         if torch.compiler.is_compiling():
             return None
         self.passage = None
-        # Within a backward pass it is a checkpointed forward that is run again: the same values.
+        # Within a backward pass it is the rerun of a checkpointed forward, with the same values.
         repeated = torch._C._current_graph_task_id() != -1
         if not repeated:
             self.measuring = self.calls % self.every == 0
@@ -244,7 +258,7 @@ class _Observer:
                 self.measure(x.detach(), self.passage)
         if not (torch.is_grad_enabled() and x.requires_grad):
             return None
-        # An alias: a hook on x itself would see the gradient of all else that x goes to.
+        # An alias: a hook on x itself would see the gradient of everything that x is used for.
         alias = x.view_as(x)
         alias.register_hook(self.passage.at_input)  # type: ignore[no-untyped-call]
         if args:
@@ -286,7 +300,7 @@ class _Observer:
 
     def add_gradient(self, at_input: Tensor, at_output: Tensor) -> None:
         new = torch.stack((at_input.square(), at_output.square(), torch.ones_like(at_input)))
-        # A loss scale that was too large makes one pass infinite; it is no news of the site.
+        # A loss scale that was too large makes one pass infinite, which says nothing of the site.
         new = torch.where(new.isfinite().all(), new, 0.0)
         self.squares = new if self.squares is None else self.squares.to(new.device) + new
 
@@ -314,7 +328,7 @@ class _Observer:
 
 
 class _Passage:
-    """One measured forward: holds norms of gradients until both are known."""
+    """One measured forward: holds the norms of its gradients until both are known."""
 
     def __init__(self, observer: _Observer) -> None:
         self.observer = observer
@@ -347,13 +361,13 @@ def _measurable(x: object) -> TypeGuard[Tensor]:
 def _pick(x: Tensor, count: int) -> Tensor:
     """At most ``count`` elements of x at equal distances, in fp32, not sharing its memory.
 
-    The distance has no factor in common with the size: else only some channels would be seen.
+    The distance has no factor in common with the size, or only some channels would be sampled.
     """
     size = x.numel()
     stride = -(-size // count)
     while math.gcd(stride, size) > 1:
         stride += 1
-    # take reads from any layout; flatten would copy all of a transposed input
+    # take reads any layout; flatten would copy all of a transposed input
     return torch.take(x, torch.arange(0, size, stride, device=x.device)).float()
 
 

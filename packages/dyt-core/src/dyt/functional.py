@@ -1,4 +1,9 @@
-"""The layers as functions: check the arguments, choose the backend, call the operator."""
+"""The layers as functions: check the arguments, choose the backend, call the kernels.
+
+Backends: ``cpu`` (C++) and ``triton`` (GPU) are fused kernels, ``eager`` is the formula in PyTorch.
+``auto`` takes the fused backend of the tensor's device where it can compute the call, and eager
+elsewhere.
+"""
 
 import os
 import warnings
@@ -10,12 +15,22 @@ import torch
 from torch import Tensor
 
 from dyt import _ops as ops
-from dyt._kernels.cpu import launcher as native
+from dyt._kernels.call import Call
+from dyt._kernels.cpu import launcher as cpu
 from dyt.functions import lookup
 
-# auto: Triton for tensors on a GPU, native for those on a CPU, where they can; else eager.
+__all__ = [
+    "BACKENDS",
+    "backends",
+    "dynamic_erf",
+    "dynamic_tanh",
+    "instruction_set",
+    "pointwise_norm",
+    "use_backend",
+]
+
 BACKENDS = ("auto", "eager", *ops.BACKENDS)
-_BINDABLE = ("auto", "native")
+_BINDABLE = ("auto", "cpu")
 
 
 def pointwise_norm(
@@ -42,32 +57,40 @@ def pointwise_norm(
         formula runs in the type that x and the parameters promote to.
 
     Args:
-        backend: "auto", "eager", "native" (CPU) or "triton" (GPU). None takes that of
-            `use_backend`, or of the environment variable DYT_BACKEND, or "auto".
+        function: name of f.
+        channels_last: whether weight and bias belong to the last axes of x, or to axis 1.
+        backend: "auto", "eager", "cpu" or "triton". None takes that of `use_backend`, or of the
+            environment variable DYT_BACKEND, or "auto".
 
     Raises:
         ValueError: unknown function or backend; integer x; a parameter whose shape or device
-            does not fit x; a backend, asked for by name, that cannot compute this.
+            does not fit x; a backend given by name that cannot compute this call.
 
     Source: arXiv 2503.10622, section 4; with shift, arXiv 2512.10938, section 4.
+
+    Example:
+        >>> import torch, dyt
+        >>> x, alpha = torch.randn(2, 8), torch.tensor([0.5])
+        >>> dyt.pointwise_norm(x, alpha, weight=torch.ones(8), function="arctan").shape
+        torch.Size([2, 8])
     """
     name = _backend.get() if backend is None else backend
     if ops.bound is not None and name in _BINDABLE and not torch.compiler.is_compiling():
-        code = native.CODES.get(function, -1)
+        code = cpu.CODES.get(function, -1)
         found = ops.bound(x, alpha, shift, weight, bias, code, channels_last)
         if found is not None:
             return found
     if torch.compiler.is_compiling() or ops.observed(x) or ops.transformed():
-        # What looks on sees operators; and sizes may be symbols, which no dictionary takes.
-        chosen = _choose(x, alpha, shift, weight, bias, function, channels_last, name)
+        # Whatever observes the call sees operators; and sizes may be symbols, which no dictionary
+        # takes.
+        call = Call(x, alpha, shift, weight, bias, function, channels_last)
+        chosen = _choose(call, name)
         if chosen == "eager":
-            return ops.eager(x, alpha, shift, weight, bias, lookup(function), channels_last)
-        y: Tensor = torch.ops.dyt.pointwise_norm(
-            x, alpha, shift, weight, bias, function, channels_last, chosen
-        )
+            return ops.eager(call)
+        y: Tensor = torch.ops.dyt.pointwise_norm(*call, chosen)
         return y
-    # All that a route depends on. Asking for these and finding it takes a third of the time of
-    # working it out, which a small x would feel.
+    # All that a route depends on. Finding a route by them takes a third of the time of making one,
+    # which matters to a small x.
     key = (
         name, function, channels_last, x.shape, x.stride(), x.dtype, x.device,
         alpha.shape, alpha.dtype, alpha.device,
@@ -78,13 +101,13 @@ def pointwise_norm(
     try:
         route = _routes[key]
     except KeyError:
-        route = _route(x, alpha, shift, weight, bias, function, channels_last, name)
+        route = _route(Call(x, alpha, shift, weight, bias, function, channels_last), name)
         if len(_routes) >= 4096:
             _routes.clear()
         _routes[key] = route
     if route is None:
-        return ops.eager(x, alpha, shift, weight, bias, lookup(function), channels_last)
-    return ops.fused(x, alpha, shift, weight, bias, route)
+        return ops.eager(Call(x, alpha, shift, weight, bias, function, channels_last))
+    return ops.fused((x, alpha, shift, weight, bias), route)
 
 
 _routes: dict[tuple[object, ...], ops.Route | None] = {}  # None: by the eager formula
@@ -106,6 +129,11 @@ def dynamic_tanh(
     """``y = weight * tanh(alpha * x) + bias``; shapes, dtypes and errors as `pointwise_norm`.
 
     Source: arXiv 2503.10622, equation 1.
+
+    Example:
+        >>> import torch, dyt
+        >>> dyt.dynamic_tanh(torch.zeros(2, 8), torch.tensor([0.5]), bias=torch.ones(8)).sum()
+        tensor(16.)
     """
     return pointwise_norm(
         x, alpha, None, weight, bias, channels_last=channels_last, backend=backend
@@ -144,12 +172,37 @@ def use_backend(name: str) -> Iterator[None]:
 
     Raises:
         ValueError: unknown backend.
+
+    Example:
+        >>> import torch, dyt
+        >>> with dyt.use_backend("eager"):
+        ...     y = dyt.DynamicTanh(8)(torch.zeros(2, 8))
     """
     token = _backend.set(_known(name, "backend"))
     try:
         yield
     finally:
         _backend.reset(token)
+
+
+def backends() -> dict[str, str | None]:
+    """Backend name -> None, or in one sentence why it is unavailable on this machine.
+
+    Example:
+        >>> import dyt
+        >>> dyt.backends()["eager"] is None
+        True
+    """
+    fused = {name: ops.kernels(name).missing() for name in ops.BACKENDS}
+    return {"eager": None, **fused}
+
+
+def instruction_set() -> str:
+    """What the CPU kernels were chosen for: "avx2", "avx512" ...; empty where there are none.
+
+    Results of two instruction sets may differ in the last bit.
+    """
+    return cpu.level()
 
 
 def _known(name: str, where: str) -> str:
@@ -166,109 +219,71 @@ _default = _from_environment(os.environ)
 _backend: ContextVar[str] = ContextVar("dyt.backend", default=_default)
 
 
-def _route(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-    backend: str,
-) -> ops.Route | None:
-    """The kernels of the backend that computes this, made ready for it; None for the formula.
+def _route(call: Call, backend: str) -> ops.Route | None:
+    """The kernels of the backend that computes ``call``, prepared for it; None: the formula.
 
     Raises:
         ValueError: as `pointwise_norm`.
     """
-    call = x, alpha, shift, weight, bias, function, channels_last
-    chosen = _choose(*call, backend)
+    chosen = _choose(call, backend)
     if chosen == "eager":
         return None
-    return ops.Route(function, channels_last, ops.kernels(chosen).prepare(*call))
+    return ops.Route(call.function, call.channels_last, ops.kernels(chosen).prepare(call))
 
 
-def _choose(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-    backend: str,
-) -> str:
-    """The backend that computes this: one asked for by name, or the best that can.
+def _choose(call: Call, backend: str) -> str:
+    """The backend that computes ``call``: the one given by name, or the best that can.
 
     Raises:
         ValueError: as `pointwise_norm`.
     """
-    lookup(function)
-    _check(x, alpha, shift, weight, bias, channels_last)
-    candidate = _fused_for(x) if _known(backend, "backend") == "auto" else backend
+    lookup(call.function)
+    _check(call)
+    candidate = _fused_for(call.x) if _known(backend, "backend") == "auto" else backend
     if candidate == "eager":
         return candidate
-    reason = _unsupported(candidate, x, alpha, shift, weight, bias, function, channels_last)
+    reason = _unsupported(candidate, call)
     if reason is None:
         return candidate
     if backend != "auto":
         raise ValueError(f"backend {backend!r} cannot compute this: {reason}")
-    if candidate == "native" and native.missing() and not torch.compiler.is_compiling():
-        _say_once(reason)
+    if candidate == "cpu" and cpu.missing() and not torch.compiler.is_compiling():
+        _warn_once(reason)
     return "eager"
 
 
 def _fused_for(x: Tensor) -> str:
     if x.is_cpu:
-        return "native"
+        return "cpu"
     return "triton" if x.is_cuda else "eager"
 
 
-def _unsupported(
-    candidate: str,
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-) -> str | None:
+def _unsupported(candidate: str, call: Call) -> str | None:
     if ops.transformed():
-        return "torch.func and torch.jit.trace take the eager formula only"
-    try:
-        kernels = ops.kernels(candidate)
-    except ImportError as error:
-        return f"it needs what is not installed ({error})"
-    return kernels.unsupported(x, alpha, shift, weight, bias, function, channels_last)
+        return "torch.func and torch.jit.trace need the eager formula"
+    return ops.kernels(candidate).unsupported(call)
 
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
-def _say_once(reason: str) -> None:
-    if reason not in _said:
-        _said.add(reason)
-        warnings.warn(f"dyt computes by the eager formula, slowly: {reason}", stacklevel=5)
+def _warn_once(reason: str) -> None:
+    if reason not in _warned:
+        _warned.add(reason)
+        warnings.warn(f"dyt uses the eager formula, which is slow: {reason}", stacklevel=5)
 
 
-def _check(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    channels_last: bool,
-) -> None:
+def _check(call: Call) -> None:
     """Raise ValueError naming the argument that does not fit."""
+    x, channels_last = call.x, call.channels_last
     if not x.is_floating_point():
         raise ValueError(f"x must be floating point, got {x.dtype}")
     if not channels_last and x.dim() < 2:
         raise ValueError(f"x must be (N, C, ...) when channels_last=False, got {x.dim()}-D")
-    for name, scalar in (("alpha", alpha), ("shift", shift)):
+    for name, scalar in (("alpha", call.alpha), ("shift", call.shift)):
         if scalar is not None and scalar.numel() != 1:
             raise ValueError(f"{name} must have one element, got shape {tuple(scalar.shape)}")
-    for name, affine in (("weight", weight), ("bias", bias)):
+    for name, affine in (("weight", call.weight), ("bias", call.bias)):
         if affine is None:
             continue
         expected = x.shape[x.dim() - affine.dim() :] if channels_last else x.shape[1:2]
@@ -277,7 +292,6 @@ def _check(
                 f"{name} must have shape {tuple(expected)} for x of shape {tuple(x.shape)} with "
                 f"channels_last={channels_last}, got {tuple(affine.shape)}"
             )
-    named = (("alpha", alpha), ("shift", shift), ("weight", weight), ("bias", bias))
-    for name, parameter in named:
+    for name, parameter in zip(Call._fields[1:5], call.tensors[1:], strict=True):
         if parameter is not None and parameter.device != x.device:
             raise ValueError(f"{name} must be on {x.device} as x is, got {parameter.device}")

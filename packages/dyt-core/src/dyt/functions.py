@@ -1,9 +1,13 @@
-"""The point-wise functions that can stand in for a norm: one table, the truth for all backends.
+"""The point-wise functions f of the layers: one table, which defines them for all backends.
 
-Each entry is an odd function f of one variable, with its derivative written out rather than
-traced, so that a fused kernel can be compared with both. Formulas follow "Stronger
-Normalization-Free Transformers" (arXiv 2512.10938, section 3), which compares them all;
-tanh is from "Transformers without Normalization" (arXiv 2503.10622).
+Each entry is an odd function of one variable, with its derivative written out, so that a fused
+kernel can be compared with both. The formulas follow "Stronger Normalization-Free Transformers"
+(arXiv 2512.10938, section 3), which compares them all; tanh is from "Transformers without
+Normalization" (arXiv 2503.10622).
+
+To add a function to the family, add its entry here, and its name to `dyt.variants`. It then works
+everywhere by the eager formula. For fused kernels add one entry to ``_kernels/cpu/functions.h``
+and one to ``_kernels/triton/functions.py``.
 """
 
 import math
@@ -13,6 +17,8 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor
+
+__all__ = ["FAMILY", "PointwiseFunction", "lookup", "register_function"]
 
 DYT_PAPER = "arXiv 2503.10622"
 DERF_PAPER = "arXiv 2512.10938"
@@ -25,12 +31,12 @@ class PointwiseFunction:
     name: str
     f: Callable[[Tensor], Tensor]
     df: Callable[[Tensor], Tensor]
-    bound: float  # sup |f|, the largest value the layer can hand on before weight and bias
+    bound: float  # sup |f|: the largest value of the layer before weight and bias
     source: str
 
 
 def _inside(z: Tensor) -> Tensor:
-    """1 where a clipped function still moves, else 0; NaN stays NaN, as it does in f."""
+    """The derivative of a clipped identity: 1 within the bounds, else 0; NaN stays NaN, as in f."""
     return torch.where(z.isnan(), z, (z.abs() <= 1).to(z.dtype))
 
 
@@ -131,11 +137,23 @@ FAMILY: Mapping[str, PointwiseFunction] = MappingProxyType(_family)
 def register_function(function: PointwiseFunction) -> PointwiseFunction:
     """Add a function to `FAMILY`, and return it: `dyt.PointwiseNorm` takes it by its name.
 
-    It is computed by the eager formula, and known to `dyt.probe` and `dyt.calibrate`. A function
+    The eager formula computes it, and `dyt.probe` and `dyt.calibrate` support it. A function
     without a supremum has the bound ``math.inf``: no input saturates it.
 
     Raises:
         ValueError: the family has another function of that name.
+
+    Example:
+        >>> import torch, dyt
+        >>> symlog = dyt.PointwiseFunction(
+        ...     "symlog",
+        ...     f=lambda z: z.sign() * z.abs().log1p(),
+        ...     df=lambda z: 1 / (1 + z.abs()),
+        ...     bound=float("inf"),
+        ...     source="DreamerV3, arXiv 2301.04104",
+        ... )
+        >>> _ = dyt.register_function(symlog)
+        >>> layer = dyt.PointwiseNorm(8, "symlog")
     """
     if _family.setdefault(function.name, function) is not function:
         raise ValueError(
@@ -145,7 +163,11 @@ def register_function(function: PointwiseFunction) -> PointwiseFunction:
 
 
 def lookup(name: str) -> PointwiseFunction:
-    """The table's entry for ``name``; raises ValueError naming the known ones."""
+    """The table's entry for ``name``.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
     try:
         return FAMILY[name]
     except KeyError:

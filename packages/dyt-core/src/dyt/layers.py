@@ -8,20 +8,24 @@ from torch import Tensor, nn
 from dyt.functional import pointwise_norm
 from dyt.functions import lookup
 
+__all__ = ["DynamicErf", "DynamicTanh", "PointwiseNorm"]
+
 
 class PointwiseNorm(nn.Module):
-    """``y = weight * f(alpha * x + shift) + bias``, element-wise: nothing is averaged over.
+    """``y = weight * f(alpha * x + shift) + bias``, element by element, without any statistics.
 
     Args:
         normalized_shape: trailing shape of the input that weight and bias cover, as in
             `torch.nn.LayerNorm`; with ``channels_last=False`` the number of channels. A layer
-            without either takes inputs of any width: then it may be ``()``.
+            without weight and bias takes inputs of any width; its shape may be ``()``.
         function: name of f in `dyt.FAMILY`.
         alpha_init_value: alpha at the start.
         shift_init_value: shift at the start; None for a layer without one.
         elementwise_affine: whether there is a weight (and a bias).
         bias: whether an affine layer has a bias.
-        channels_last: True for ``(..., C)``, False for ``(N, C, ...)``.
+        channels_last: True for inputs ``(..., C)``, False for ``(N, C, ...)``.
+        device: of the parameters.
+        dtype: of the parameters; the output always has that of the input.
 
     Parameters: ``alpha`` and ``shift`` of shape [1]; ``weight`` (ones) and ``bias`` (zeros) of
     shape ``normalized_shape``.
@@ -31,6 +35,12 @@ class PointwiseNorm(nn.Module):
             affine layer; more than one dimension in it with ``channels_last=False``.
 
     Source: arXiv 2503.10622 and arXiv 2512.10938.
+
+    Example:
+        >>> import torch, dyt
+        >>> layer = dyt.PointwiseNorm(8, "arctan", alpha_init_value=0.7, shift_init_value=0.0)
+        >>> layer(torch.randn(2, 8)).shape
+        torch.Size([2, 8])
     """
 
     alpha: nn.Parameter
@@ -70,7 +80,7 @@ class PointwiseNorm(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """alpha and shift to their initial values, weight to ones, bias to zeros."""
+        """Set alpha and shift to their initial values, weight to ones, bias to zeros."""
         nn.init.constant_(self.alpha, self.alpha_init_value)
         if self.shift is not None and self.shift_init_value is not None:
             nn.init.constant_(self.shift, self.shift_init_value)
@@ -82,18 +92,18 @@ class PointwiseNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x of any floating dtype -> the same shape and dtype."""
         if self.channels_last:
-            # A LayerNorm's result is contiguous whatever its input's strides, and some models
-            # go on to view it (granite_docling's vision tower).
+            # The output of a LayerNorm is contiguous whatever the strides of its input, and some
+            # models then call view on it (granite_docling's vision tower).
             x = x.contiguous()
         elif x.dim() == 4:
-            # A LayerNorm over channels permutes, normalizes and permutes back: what follows runs
-            # on channels-last memory. Handed on otherwise, ConvNeXt's convolutions would change
-            # between two orders, and a training step took 5 to 10 % longer.
+            # A LayerNorm over channels permutes, normalizes and permutes back, so that the next
+            # layer gets channels-last memory. With any other order ConvNeXt's convolutions would
+            # switch between two orders, and a training step took 5 to 10 % longer.
             x = x.contiguous(memory_format=torch.channels_last)
         own = self._parameters
-        if len(own) == 4:  # straight from there: nn.Module looks attributes up slowly
+        if len(own) == 4:  # read directly: attribute lookup in nn.Module is slow
             alpha, shift, weight, bias = own["alpha"], own["shift"], own["weight"], own["bias"]
-        else:  # some are computed: torch.nn.utils.parametrize
+        else:  # torch.nn.utils.parametrize computes some of them
             alpha, shift, weight, bias = self.alpha, self.shift, self.weight, self.bias
         assert alpha is not None
         return pointwise_norm(
@@ -119,7 +129,15 @@ class PointwiseNorm(nn.Module):
 class DynamicTanh(PointwiseNorm):
     """DyT: ``y = weight * tanh(alpha * x) + bias``. See `PointwiseNorm` for the arguments.
 
+    Checkpoints of the published implementation load unchanged.
+
     Source: arXiv 2503.10622.
+
+    Example:
+        >>> import torch, dyt
+        >>> layer = dyt.DynamicTanh(768)
+        >>> layer(torch.randn(2, 16, 768)).shape
+        torch.Size([2, 16, 768])
     """
 
     def __init__(
@@ -149,6 +167,11 @@ class DynamicErf(PointwiseNorm):
     """Derf: ``y = weight * erf(alpha * x + shift) + bias``. See `PointwiseNorm`.
 
     Source: arXiv 2512.10938.
+
+    Example:
+        >>> import torch, dyt
+        >>> dyt.DynamicErf(8, channels_last=False)(torch.randn(2, 8, 4, 4)).shape
+        torch.Size([2, 8, 4, 4])
     """
 
     def __init__(

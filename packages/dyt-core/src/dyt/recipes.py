@@ -1,8 +1,8 @@
-"""How to start a model whose norms are swapped: named recipes, each with its source.
+"""The recipes by name: how the norms of a model are swapped and started, each with its source.
 
-A recipe chooses the sites and their alpha, and what else of the model changes with them. Two are
-there for every model: "swap-only" changes nothing but the norms, "paper" does what the papers did
-to the architecture at hand::
+A recipe chooses the sites and their alpha, and what else of the model changes with them. Three fit
+every model: "swap-only" changes nothing but the norms, "calibrated" is completed by
+`dyt.calibrate`, and "paper" does what the papers did to the model's architecture::
 
     dyt.convert(model, "dyt", recipe="paper")
 """
@@ -18,6 +18,21 @@ from torch import nn
 from dyt._surgery.audit import audit
 from dyt._surgery.embedding import ScaledEmbedding
 from dyt._surgery.sites import NormSite
+
+__all__ = [
+    "CALIBRATED",
+    "CONVNEXT",
+    "DIT",
+    "DNA",
+    "LLAMA",
+    "RECIPES",
+    "SWAP_ONLY",
+    "VIT",
+    "WAV2VEC2",
+    "Recipe",
+    "paper",
+    "resolve",
+]
 
 HALF = 0.5  # alpha everywhere but in LLMs, in both papers
 
@@ -36,7 +51,18 @@ def _nothing_else(model: nn.Module) -> Mapping[nn.Module, nn.Module]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named way to swap and to start, for one architecture or for all."""
+    """How norms are swapped and started, for one architecture or for all.
+
+    Example:
+        >>> import torch, dyt
+        >>> final = dyt.Recipe(
+        ...     "final-only", alpha=lambda site: 1.0, source="an example",
+        ...     takes=lambda site: site.role == "final",
+        ... )
+        >>> model = torch.nn.ModuleDict({"norm": torch.nn.LayerNorm(8)})
+        >>> dyt.convert(model, "dyt", recipe=final)["norm"].alpha.item()
+        1.0
+    """
 
     name: str
     alpha: Callable[[NormSite], float]  # alpha of each site at the start
@@ -44,10 +70,10 @@ class Recipe:
     takes: Callable[[NormSite], bool] = _any_site  # which of the replaceable sites are swapped
     # (model, its replaceable sites) -> what the model lacks for this recipe; None if it fits
     misfit: Callable[[nn.Module, Sequence[NormSite]], str | None] = _any_model
-    # model -> other modules to replace together with the norms, each with what stands for it
+    # model -> other modules to replace together with the norms, each with its replacement
     around: Callable[[nn.Module], Mapping[nn.Module, nn.Module]] = _nothing_else
-    # Whether the swap is to be followed by `dyt.calibrate` with goal "start", on one batch of
-    # training data: a recipe cannot do it, having no data.
+    # Whether `dyt.calibrate` with goal "start" must follow the swap, on one batch of training
+    # data: a recipe itself has no data.
     calibrated: bool = False
 
 
@@ -56,7 +82,7 @@ _LLAMA_ALPHA = {4096: (0.8, 0.2), 5120: (0.6, 0.15), 8192: (0.2, 0.05)}
 
 
 def _llama_alpha(site: NormSite) -> float:
-    """The table's entry at the nearest width: below 4096 the paper says nothing."""
+    """The table's entry at the nearest width; narrower models take that of 4096."""
     features = site.features or min(_LLAMA_ALPHA)
     width = min(_LLAMA_ALPHA, key=lambda known: abs(known - features))
     attention, rest = _LLAMA_ALPHA[width]
@@ -64,7 +90,7 @@ def _llama_alpha(site: NormSite) -> float:
 
 
 def _token_embeddings(model: nn.Module) -> list[nn.Embedding]:
-    """Plain embeddings of tokens, not of positions; a class of its own may scale already."""
+    """Plain embeddings of tokens, not of positions; a subclass may scale its output already."""
     return [
         module
         for name, module in model.named_modules()
@@ -100,7 +126,7 @@ def _not_dit(model: nn.Module, sites: Sequence[NormSite]) -> str | None:
 def _restart_zeroed(model: nn.Module) -> dict[nn.Module, nn.Module]:
     """Linear layers that start at zero, each with one that starts as DiT's others do.
 
-    On the meta device there are no values to tell them by: there nothing is replaced.
+    On the meta device nothing is replaced: there are no values to recognize them by.
     """
     return {
         module: _xavier(module)
@@ -162,7 +188,7 @@ CALIBRATED = Recipe(
     "calibrated",
     _half,
     "this project: alpha and one scalar each for weight and bias from one batch, so that each "
-    "layer hands on what its norm would; embeddings brought to unit variance",
+    "layer returns what its norm would; embeddings scaled to unit variance",
     calibrated=True,
 )
 LLAMA = Recipe(
@@ -176,7 +202,7 @@ LLAMA = Recipe(
 DIT = Recipe(
     "dit",
     _half,
-    "arXiv 2503.10622, DiT: alpha 0.5, norms without weight included; adaLN and the output layer "
+    "arXiv 2503.10622, DiT: alpha 0.5, also for norms without weight; adaLN and the output layer "
     "do not start at zero",
     misfit=_not_dit,
     around=_restart_zeroed,
@@ -212,7 +238,7 @@ _PUBLISHED = (DIT, WAV2VEC2, LLAMA, VIT, CONVNEXT, DNA)
 
 
 def paper(model: nn.Module) -> Recipe:
-    """What the papers did to ``model``'s architecture; where none did, as "swap-only" does."""
+    """The published recipe for ``model``'s architecture; if there is none, as "swap-only"."""
     sites = [site for site in audit(model) if site.replaceable]
     for recipe in _PUBLISHED:
         if recipe.misfit(model, sites) is None:
@@ -231,7 +257,12 @@ def resolve(
     model: nn.Module,
     sites: Sequence[NormSite],
 ) -> Recipe:
-    """The recipe meant, checked against ``model`` and its replaceable ``sites``.
+    """The recipe that a name, a recipe or a function of the model means, checked.
+
+    Args:
+        recipe: a name in `RECIPES`, a recipe, or a function that returns one for a model.
+        model: the model to convert.
+        sites: its replaceable norms.
 
     Raises:
         ValueError: an unknown name, or a recipe for another architecture.

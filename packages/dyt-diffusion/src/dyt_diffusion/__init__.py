@@ -1,4 +1,4 @@
-"""Class-conditional image generation: diffusers' DiT. The domain object, nothing else."""
+"""The domain `diffusion`: class-conditional image generation with diffusers' DiT."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from dyt_bench.plugin.domain import Domain, Metric
 from dyt_bench.plugin.task import Task
-from dyt_diffusion.catalog import DATASETS, MODELS
-from dyt_diffusion.recipes import TRAININGS
+from dyt_diffusion.catalog import DATASETS, MODELS, TRAININGS
 
 if TYPE_CHECKING:
-    from dyt_diffusion.data import ImageData
+    from dyt_diffusion.data.datamodule import DiffusionData
     from dyt_diffusion.module import Denoiser
 
 
@@ -27,28 +26,32 @@ class Diffusion(Domain):
         margin=0.005,
         reference="best linear denoiser of each pixel alone",
     )
-    preload = ("dyt_diffusion.data", "dyt_diffusion.module", "dyt_diffusion.evaluation")
+    preload = (
+        "dyt_diffusion.data.datamodule",
+        "dyt_diffusion.module",
+        "dyt_diffusion.evaluation",
+    )
     models = MODELS
     trainings = TRAININGS
     datasets = DATASETS
 
-    def build_data(self, task: Task) -> ImageData:
-        from dyt_diffusion.data import image_data
+    def build_data(self, task: Task) -> DiffusionData:
+        from dyt_diffusion.data.datamodule import diffusion_data
 
-        return image_data(task, self.training(task))
+        return diffusion_data(task, self.training(task))
 
-    def build_module(self, task: Task, data: ImageData) -> Denoiser:  # type: ignore[override]
+    def build_module(self, task: Task, data: DiffusionData) -> Denoiser:  # type: ignore[override]
         from dyt_diffusion.module import Denoiser
 
         return Denoiser(task, data, self.training(task))
 
-    def reference_score(self, task: Task, data: ImageData) -> float:  # type: ignore[override]
-        from dyt_diffusion.baseline import linear_denoising_loss
+    def reference_score(self, task: Task, data: DiffusionData) -> float:  # type: ignore[override]
+        from dyt_diffusion.reference import linear_denoising_loss
 
         return linear_denoising_loss(data)
 
     def evaluate(  # type: ignore[override]
-        self, task: Task, module: Denoiser, data: ImageData, folder: Path
+        self, task: Task, module: Denoiser, data: DiffusionData, folder: Path
     ) -> Mapping[str, float]:
         from dyt_diffusion.evaluation import evaluate
 

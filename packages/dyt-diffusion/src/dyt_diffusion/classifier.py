@@ -1,19 +1,19 @@
-"""A small classifier of a data set's images, whose features tell samples from real images."""
+"""A small classifier of a data set's images, whose features compare samples with real images."""
 
-import os
+from collections.abc import Sized
 from pathlib import Path
+from typing import cast
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, RandomSampler
 
+from dyt_bench.plugin.derived import derived
 from dyt_bench.plugin.files import digest_files
-from dyt_diffusion.data import ImageData
-from dyt_diffusion.derived import derived_folder
+from dyt_diffusion.data.datamodule import DiffusionData
 
 _STEPS = 500
 _BATCH = 64
@@ -37,7 +37,7 @@ class Features(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-class Classifier(nn.Module):
+class FeatureClassifier(nn.Module):
     """Images (B, C, H, W) -> logits (B, classes)."""
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -50,45 +50,49 @@ class Classifier(nn.Module):
         return logits
 
 
-def trained_classifier(data: ImageData, device: torch.device) -> Classifier:
+def trained_classifier(data: DiffusionData, device: torch.device) -> FeatureClassifier:
     """The classifier of ``data``, in eval mode: trained once, then read from the cache.
 
-    It is trained on all training images, whatever part of them the cell trains on, and always
-    in the same way; torch's global generator is left as it was.
+    It is trained on all training images, whatever part of them the run trains on, and always in
+    the same way; torch's global generator is left as it was.
+
+    Raises:
+        DataError: the cache cannot be written.
     """
-    code = digest_files([Path(__file__)])
-    file = derived_folder() / f"classifier-{data.key}-{code}-{torch.__version__}.pt"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        classifier = Classifier(data.channels, data.classes).to(device)
-        with FileLock(file.with_suffix(".lock")):
-            if file.exists():
-                classifier.load_state_dict(torch.load(file, map_location=device, weights_only=True))
-            else:
-                _train(classifier, data)
-                partial = file.with_suffix(".partial")
-                torch.save(classifier.state_dict(), partial)
-                os.replace(partial, file)
+        classifier = FeatureClassifier(data.channels, data.classes).to(device)
+
+        def make(path: Path) -> None:
+            _train(classifier, data)
+            with path.open("wb") as file:
+                torch.save(classifier.state_dict(), file)
+
+        code = digest_files([Path(__file__)])
+        file = derived(f"diffusion/classifier-{data.key}-{code}-{torch.__version__}.pt", make)
+    classifier.load_state_dict(torch.load(file, map_location=device, weights_only=True))
     return classifier.eval().requires_grad_(False)
 
 
-def _train(classifier: Classifier, data: ImageData) -> None:
+def _train(classifier: FeatureClassifier, data: DiffusionData) -> None:
     device = classifier.head.weight.device
     sampler = RandomSampler(
-        data.plain, num_samples=_STEPS * _BATCH, generator=torch.Generator().manual_seed(0)
+        cast(Sized, data.plain),
+        num_samples=_STEPS * _BATCH,
+        generator=torch.Generator().manual_seed(0),
     )
     optimizer = AdamW(classifier.parameters())
     schedule = OneCycleLR(optimizer, _RATE, total_steps=_STEPS)
     for images, labels in DataLoader(data.plain, _BATCH, sampler=sampler):
         loss = cross_entropy(classifier(images.to(device)), labels.to(device))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         optimizer.step()
         schedule.step()
 
 
 @torch.no_grad()
-def accuracy(classifier: Classifier, data: ImageData) -> float:
+def accuracy(classifier: FeatureClassifier, data: DiffusionData) -> float:
     """Its share of right answers on the held-out images."""
     device = classifier.head.weight.device
     right = total = 0

@@ -1,8 +1,8 @@
-"""What is measured once, of samples: a Fréchet distance, and a picture to look at."""
+"""Metrics taken once at the end, of samples: a Fréchet distance, and a picture of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from torchvision.utils import make_grid
 from dyt_bench.plugin.data import at_most
 from dyt_bench.plugin.domain import TrainingPreset
 from dyt_diffusion.classifier import accuracy, trained_classifier
-from dyt_diffusion.data import ImageData
+from dyt_diffusion.data.datamodule import DiffusionData
 from dyt_diffusion.module import Denoiser
 
 _BATCH = 200  # samples drawn at once
@@ -25,11 +25,11 @@ _ROWS = 8  # samples of each at most
 
 @torch.no_grad()
 def evaluate(
-    module: Denoiser, data: ImageData, folder: Path, recipe: TrainingPreset
+    module: Denoiser, data: DiffusionData, folder: Path, preset: TrainingPreset
 ) -> Mapping[str, float]:
     """Draw samples of all classes in turn, compare them with the training images, show some.
 
-    The recipe's options: "samples", how many; "sampling_steps", evaluations of the model for
+    The preset's options: "samples", how many; "sampling_steps", evaluations of the model for
     each; "guidance", 1 unless it is given.
 
     Returns:
@@ -41,9 +41,9 @@ def evaluate(
         classifier_accuracy: the classifier's, on the held-out images.
         label_accuracy: the share of samples that it takes for the class they were drawn for.
     """
-    count = int(recipe.options["samples"])
-    steps = int(recipe.options["sampling_steps"])
-    guidance = float(recipe.options.get("guidance", 1.0))
+    count = int(preset.options["samples"])
+    steps = int(preset.options["sampling_steps"])
+    guidance = float(preset.options.get("guidance", 1.0))
     with torch.enable_grad():
         classifier = trained_classifier(data, module.device)
     distance = FrechetInceptionDistance(classifier.features, reset_real_features=False)
@@ -53,7 +53,7 @@ def evaluate(
     picture = _Picture(data, count)
     generator = torch.Generator().manual_seed(0)
     right = 0
-    for labels in (torch.arange(count) % data.classes).split(_BATCH):
+    for labels in torch.split(torch.arange(count) % data.classes, _BATCH):
         samples = module.sample(labels, steps, guidance, generator)
         distance.update(samples, real=False)
         right += int((classifier(samples).argmax(1).cpu() == labels).sum())
@@ -64,7 +64,7 @@ def evaluate(
         "classifier_accuracy": accuracy(classifier, data),
         "label_accuracy": right / count,
     }
-    if len(data.val) > 1:
+    if len(cast(Sized, data.val)) > 1:
         distance.reset()
         for images, _ in _batches(data.val, count):
             distance.update(images.to(module.device), real=False)
@@ -80,7 +80,7 @@ def _batches(images: Dataset[Any], count: int) -> DataLoader[Any]:
 class _Picture:
     """A column a class: a held-out image above samples, for as many classes as are legible."""
 
-    def __init__(self, data: ImageData, count: int) -> None:
+    def __init__(self, data: DiffusionData, count: int) -> None:
         self.data = data
         drawn = min(data.classes, count)
         columns = min(drawn, _COLUMNS)

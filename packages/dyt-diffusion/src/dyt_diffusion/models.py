@@ -1,4 +1,4 @@
-"""DiT: built by diffusers, wired and initialised as in the paper."""
+"""DiT by name: built by diffusers, wired and initialised as in the paper."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,8 +53,8 @@ def _share_embedding(model: Any) -> Any:
 
     diffusers gives every block its own, and each use of one drops labels by a draw of its own.
     With four blocks and the output layer an image would lose its label everywhere once in 10^5
-    times, and guidance needs just that case trained. So whoever trains the model drops labels,
-    once an image; the table keeps its last row, ``classes``, for the dropped label.
+    times, and guidance needs just that case trained. So the module that trains the model drops
+    labels, once an image; the table keeps its last row, ``classes``, for the dropped label.
     """
     shared = model.transformer_blocks[0].norm1.emb
     shared.class_embedder.dropout_prob = 0.0
@@ -76,7 +76,8 @@ def _initialize(model: Any, embedding: Any) -> None:
         if isinstance(module, nn.Linear | nn.Conv2d):
             # Flattened, because the patch convolution is a linear layer of a patch's pixels.
             nn.init.xavier_uniform_(module.weight.detach().flatten(1))
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
     for embedder in (
         embedding.class_embedder.embedding_table,
         embedding.timestep_embedder.linear_1,
@@ -88,7 +89,7 @@ def _initialize(model: Any, embedding: Any) -> None:
         nn.init.zeros_(linear.weight)
 
 
-SIZES: Mapping[str, Size] = MappingProxyType(
+MODELS: Mapping[str, Size] = MappingProxyType(
     {
         "dit": Size(layers=4, width=128, heads=4),
         "dit-b4": Size(layers=12, width=768, heads=12, patch=4),

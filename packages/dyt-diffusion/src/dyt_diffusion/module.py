@@ -1,4 +1,4 @@
-"""Noise and variance prediction, and sampling with classifier-free guidance."""
+"""The LightningModule of diffusion: noise and variance prediction, and guided sampling."""
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
@@ -10,8 +10,8 @@ from dyt_bench.plugin.domain import TrainingPreset
 from dyt_bench.plugin.optim import adamw
 from dyt_bench.plugin.task import Task
 from dyt_diffusion.bound import VariationalBound
-from dyt_diffusion.data import ImageData
-from dyt_diffusion.models import SIZES
+from dyt_diffusion.data.datamodule import DiffusionData
+from dyt_diffusion.models import MODELS
 from dyt_diffusion.process import TIMESTEPS, VIEWS, process, validation_views
 
 LABEL_DROPOUT = 0.1  # share of training images shown without their label
@@ -31,13 +31,13 @@ class Denoiser(LightningModule):
 
     units_per_sample = 1
 
-    def __init__(self, task: Task, data: ImageData, recipe: TrainingPreset) -> None:
+    def __init__(self, task: Task, data: DiffusionData, preset: TrainingPreset) -> None:
         super().__init__()
-        self.task, self.recipe = task, recipe
+        self.task, self.preset = task, preset
         self.image_shape = (data.channels, data.size, data.size)
         self.no_label = data.classes
         self.is_bounded = data.autoencoder is None  # pixels are in [-1, 1], latents anywhere
-        self.model = SIZES[task.model].build(data.channels, data.size, data.classes)
+        self.model = MODELS[task.model].build(data.channels, data.size, data.classes)
         self.diffusion = process()
         self.bound = VariationalBound(self.diffusion.betas, data.levels)
 
@@ -59,7 +59,8 @@ class Denoiser(LightningModule):
         labels = labels.masked_fill(dropped, self.no_label)
         predicted, v = self(self.diffusion.add_noise(images, noise, timesteps), timesteps, labels)
         error = predicted - noise
-        loss, bound = error.square().mean(), self.bound(images, error, v, timesteps).mean()
+        loss: Tensor = error.square().mean()
+        bound: Tensor = self.bound(images, error, v, timesteps).mean()
         self.log("train/loss", loss)
         self.log("train/vlb", bound)
         return loss + bound
@@ -124,4 +125,4 @@ class Denoiser(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         task = self.task
-        return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)
+        return adamw(self, self.preset, learning_rate=task.learning_rate, steps=task.steps)

@@ -1,4 +1,4 @@
-"""The forward process, x_t = sqrt(a_t) x + sqrt(1 - a_t) e, and what of it validation shows."""
+"""The forward process, x_t = sqrt(a_t) x + sqrt(1 - a_t) e, and the noise of validation."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ def process(*, clip: bool = True) -> DDPMScheduler:
 
 @dataclass(frozen=True)
 class Noised:
-    """Images, what was done to them, and what came of it; all of one batch size."""
+    """Images, the noise added to them, and the noisy images; all of one batch size."""
 
     images: Tensor
     labels: Tensor

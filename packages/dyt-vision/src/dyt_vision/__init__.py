@@ -1,4 +1,4 @@
-"""Image classification: timm's ViT and ConvNeXt. The domain object, nothing else."""
+"""The domain `vision`: image classification with timm's ViT and ConvNeXt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dyt_bench.plugin.task import Task
 from dyt_vision.catalog import DATASETS, MODELS, TRAININGS
 
 if TYPE_CHECKING:
-    from dyt_vision.data import ImageData
+    from dyt_vision.data.datamodule import VisionData
     from dyt_vision.module import Classifier
 
 
@@ -24,23 +24,25 @@ class Vision(Domain):
         margin=0.01,
         reference="always the class that is most frequent in training",
     )
-    preload = ("dyt_vision.data", "dyt_vision.module")
+    preload = ("dyt_vision.data.datamodule", "dyt_vision.module")
     models = MODELS
     trainings = TRAININGS
     datasets = DATASETS
 
-    def build_data(self, task: Task) -> ImageData:
-        from dyt_vision.data import image_data
+    def build_data(self, task: Task) -> VisionData:
+        from dyt_vision.data.datamodule import vision_data
 
-        return image_data(task, self.training(task))
+        return vision_data(task, self.training(task))
 
-    def build_module(self, task: Task, data: ImageData) -> Classifier:  # type: ignore[override]
+    def build_module(self, task: Task, data: VisionData) -> Classifier:  # type: ignore[override]
         from dyt_vision.module import Classifier
 
         return Classifier(task, data, self.training(task))
 
-    def reference_score(self, task: Task, data: ImageData) -> float:  # type: ignore[override]
-        return data.majority()
+    def reference_score(self, task: Task, data: VisionData) -> float:  # type: ignore[override]
+        from dyt_vision.reference import majority
+
+        return majority(data)
 
 
 domain = Vision()

@@ -1,7 +1,8 @@
-"""ViT and ConvNeXt, built by timm: small ones for 32x32 pixels, the papers' for 224x224."""
+"""ViT and ConvNeXt by name: small ones for 32x32 pixels, the papers' for 224x224."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 from timm.models.convnext import ConvNeXt
@@ -46,7 +47,7 @@ def _convnext(channels: int, classes: int, drop_path: float) -> nn.Module:
     )
 
 
-def _library(name: str, **options: str) -> Architecture:
+def _library(name: str, **options: Any) -> Architecture:
     """timm's model of that name, without its weights."""
 
     def build(channels: int, classes: int, drop_path: float) -> nn.Module:

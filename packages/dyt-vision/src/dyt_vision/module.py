@@ -1,9 +1,9 @@
-"""Cross-entropy classification."""
+"""The LightningModule of vision: classification by cross-entropy."""
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from timm.data import Mixup
-from timm.loss import SoftTargetCrossEntropy
+from timm.data.mixup import Mixup
+from timm.loss.cross_entropy import SoftTargetCrossEntropy
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy
@@ -11,24 +11,24 @@ from torchmetrics.classification import MulticlassAccuracy
 from dyt_bench.plugin.domain import TrainingPreset
 from dyt_bench.plugin.optim import adamw
 from dyt_bench.plugin.task import Task
-from dyt_vision.data import ImageData
+from dyt_vision.data.datamodule import VisionData
 from dyt_vision.models import MODELS
 
 
 class Classifier(LightningModule):
     """Logs ``train/loss``, ``val/loss`` (nats) and ``val/acc`` (share of images, micro).
 
-    Of the recipe's options it reads ``drop_path`` (share of residual branches dropped, rising
+    Of the preset's options it reads ``drop_path`` (share of residual branches dropped, rising
     with depth), ``label_smoothing``, ``mixup`` and ``cutmix`` (the alpha of their Beta
     distribution; a batch gets one of the two); the data module reads the others.
     """
 
     units_per_sample = 1
 
-    def __init__(self, task: Task, data: ImageData, recipe: TrainingPreset) -> None:
+    def __init__(self, task: Task, data: VisionData, preset: TrainingPreset) -> None:
         super().__init__()
-        self.task, self.recipe = task, recipe
-        option = {key: value for key, value in recipe.options.items() if not isinstance(value, str)}
+        self.task, self.preset = task, preset
+        option = {key: value for key, value in preset.options.items() if not isinstance(value, str)}
         self.model = MODELS[task.model].build(
             data.channels, data.classes, option.get("drop_path", 0.0)
         )
@@ -36,13 +36,13 @@ class Classifier(LightningModule):
         self.smoothing = option.get("label_smoothing", 0.0)
         self.mix: Mixup | None = None
         if option.get("mixup") or option.get("cutmix"):
-            self.mix = Mixup(
+            self.mix = Mixup(  # type: ignore[no-untyped-call]  # timm's
                 mixup_alpha=option.get("mixup", 0.0),
                 cutmix_alpha=option.get("cutmix", 0.0),
                 label_smoothing=self.smoothing,
                 num_classes=data.classes,
             )
-        self.soft_cross_entropy = SoftTargetCrossEntropy()
+        self.soft_cross_entropy = SoftTargetCrossEntropy()  # type: ignore[no-untyped-call]  # timm's
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, S, S) -> logits (B, classes)."""
@@ -51,6 +51,7 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, labels = batch
+        loss: Tensor
         if self.mix is not None:
             images, shares = self.mix(images, labels)
             loss = self.soft_cross_entropy(self(images), shares)
@@ -68,4 +69,4 @@ class Classifier(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         task = self.task
-        return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)
+        return adamw(self, self.preset, learning_rate=task.learning_rate, steps=task.steps)

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print."""
+"""The command line: each command parses, calls and prints."""
 
 from dyt_bench.cli import data, inspection, packages, suites, tracking
 from dyt_bench.cli.group import main

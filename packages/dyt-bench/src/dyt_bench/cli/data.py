@@ -1,4 +1,4 @@
-"""Data sets: where they are, and fetching those that do not come along."""
+"""Commands for data sets: `data list` and `data fetch`."""
 
 import json
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ def data() -> None:
 @data.command("list")
 @options.as_json
 def list_data(as_json: bool) -> None:
-    """List every data set: where it comes from, its licence, and whether it is here."""
+    """List every data set: its source, its licence, and whether it is on this machine."""
     found = discover()
     sets = [
         {"name": f"{name}/{key}", "state": _state(dataset), **_about(dataset)}
@@ -44,8 +44,8 @@ def list_data(as_json: bool) -> None:
 def fetch_data(names: tuple[str, ...]) -> None:
     """Get the data sets NAMES (as `data list` calls them) into a folder of your cache.
 
-    Set DYT_BENCH_DATA to choose another folder. Nothing is installed; no administrator is
-    needed. Cut off, the same command goes on.
+    Set DYT_BENCH_DATA to choose another folder. Nothing is installed and no administrator is
+    needed. After an interruption the same command resumes.
     """
     from dyt_bench.plugin.fetch import fetch
 
@@ -59,7 +59,7 @@ def fetch_data(names: tuple[str, ...]) -> None:
 
 
 def _fetchable(found: Discovery) -> "dict[str, Fetch]":
-    """Name -> how it is fetched, of every data set that can be."""
+    """Name -> source, of every data set that can be fetched."""
     return {
         f"{name}/{key}": dataset.fetch
         for name, domain in found.domains.items()

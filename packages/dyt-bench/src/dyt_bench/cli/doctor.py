@@ -1,4 +1,4 @@
-"""What `dyt-bench doctor` finds: whether a run would work here, and what would slow it down."""
+"""The checks of `dyt-bench doctor`: does a run work on this machine, and what slows it down?"""
 
 import importlib
 import os
@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dyt_bench.discovery.domains import Discovery, discover
-from dyt_bench.discovery.extensions import POINTS
+from dyt_bench.discovery.extensions import EXTENSION_POINTS
 from dyt_bench.discovery.inventory import check
 from dyt_bench.executors.contract import JobFailed, Limits
 from dyt_bench.executors.local import LocalExecutor
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.scheduling.jobs import TRAINING
 
 State = Literal["ok", "note", "problem"]  # a note: works, though not as it could
-_WATCH_S = 1.0  # how long other processes are looked at
+_WATCH_S = 1.0  # how long other processes are watched
 _BUSY = 20.0  # percent of a core above which another process is named
 _IMPORT_S = 180.0
 _ANSWER_S = 5.0
@@ -30,17 +31,17 @@ _ANSWER_S = 5.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
-    subject: str
-    text: str  # what it is, or what is wrong and how to mend it
+    about: str
+    text: str  # what was found, or what is wrong and how to fix it
     state: State = "ok"
 
 
 def examine(
     found: Discovery, workspace: Workspace, tracking_uri: str | None
 ) -> dict[str, list[Finding]]:
-    """Section -> findings. Nothing is written; plugins are imported in processes of their own."""
+    """Section -> findings. Writes nothing; plug-ins are imported in processes of their own."""
     return {
         "software": [Finding(name, version) for name, version in fingerprint().items()],
         "machine": [*_machine(workspace), *_others()],
@@ -91,10 +92,10 @@ def _usable_cores() -> int:
 
 
 def _others() -> Iterator[Finding]:
-    """Who else computes here: times measured beside them say little."""
+    """Other processes that compute now: times measured beside them are unreliable."""
     import psutil
 
-    # process_iter has asked for the names already, so that they outlive their processes.
+    # process_iter reads the names at once: later the processes may be gone.
     watched = [p for p in psutil.process_iter(["name"]) if p.pid != os.getpid()]
     for process in watched:
         _share(process)
@@ -107,7 +108,7 @@ def _others() -> Iterator[Finding]:
         yield Finding("others", "no other process computes")
     for share, process in busy[:5]:
         text = f"process {process.pid} ({process.info['name']}) takes {share / 100:.1f} cores"
-        yield Finding("others", f"{text}: times measured now are no good", "note")
+        yield Finding("others", f"{text}: times measured now are unreliable", "note")
 
 
 def _share(process: Any) -> float:
@@ -125,23 +126,22 @@ def _kernels() -> Iterator[Finding]:
     import torch
 
     import dyt
-    from dyt._kernels.cpu import launcher as native
 
     gpu = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
-    for backend in dyt.functional.BACKENDS[1:]:
+    for backend in dyt.backends():
         device = gpu if backend == "triton" else torch.device("cpu")
         x = torch.linspace(-3, 3, 48, device=device).view(3, 16).requires_grad_()
         alpha = torch.full((1,), 0.5, device=device, requires_grad=True)
         try:
             y = dyt.functional.dynamic_tanh(x, alpha, backend=backend)
             y.sum().backward()  # type: ignore[no-untyped-call]
-        except Exception as error:  # a compiler, a driver, a missing library: all of interest
+        except Exception as error:  # a compiler, a driver, a missing library
             needs_gpu = backend == "triton" and gpu.type == "cpu"
             yield Finding(backend, str(error), "note" if needs_gpu else "problem")
             continue
         off = float((y - torch.tanh(0.5 * x)).abs().max().detach())
         right = off < 1e-5
-        how = f" with {native.level()}" if backend == "native" else ""
+        how = f" with {dyt.functional.instruction_set()}" if backend == "cpu" else ""
         text = f"works{how}" if right else f"computes wrongly: off by {off:.1g}"
         yield Finding(backend, text, "ok" if right else "problem")
     reason = dyt.bind()
@@ -149,30 +149,30 @@ def _kernels() -> Iterator[Finding]:
 
 
 def _plugins(found: Discovery) -> Iterator[Finding]:
-    """Domains and all else that packages add: what they promise is imported as a run would."""
-    executor = LocalExecutor(["dyt_bench.training.run"])
+    """Domains and extensions, each imported in a process as a run would import it."""
+    executor = LocalExecutor(TRAINING)
     for name in found.names:
-        subject, plugin = f"domain {name}", found.plugin(name)
-        problem = plugin.problem
-        if plugin.domain is not None:
-            problem = _fails(executor, partial(_import_all, plugin.domain.preload))
-        yield Finding(subject, problem or found.origin(name), "problem" if problem else "ok")
-        yield from (Finding(subject, warning, "note") for warning in plugin.warnings)
-    for kind, added in POINTS.items():
+        about, loaded = f"domain {name}", found.loaded(name)
+        problem = loaded.problem
+        if loaded.domain is not None:
+            problem = _fails(executor, partial(_import_all, loaded.domain.preload))
+        yield Finding(about, problem or found.origin(name), "problem" if problem else "ok")
+        yield from (Finding(about, warning, "note") for warning in loaded.warnings)
+    for kind, point in EXTENSION_POINTS.items():
         broken = {
             name: _fails(executor, partial(_check, kind, name))
-            for name in added.names()
-            if name not in added.own
+            for name in point.names()
+            if name not in point.own
         }
         for name, problem in broken.items():
             if problem:
                 yield Finding(f"{kind} {name}", problem.removeprefix("UserError: "), "problem")
-        whole = [name for name in added.names() if not broken.get(name)]
+        whole = [name for name in point.names() if not broken.get(name)]
         yield Finding(f"{kind}s", ", ".join(whole) or "none")
 
 
 def _fails(executor: LocalExecutor, job: Callable[[Any], Any]) -> str:
-    """Why the job fails; empty if it does not."""
+    """Why the job fails; empty if it succeeds."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             with executor.run(job, Path(folder) / "log", Limits(seconds=_IMPORT_S)) as running:
@@ -192,27 +192,27 @@ def _check(kind: str, name: str, tell: Any) -> None:
 
 
 def _tracking(uri: str | None, workspace: Workspace) -> Finding:
-    """Whether the MLflow store answers; it is not made if it is not there."""
-    subject = uri or workspace.tracking_uri
+    """Whether the MLflow store answers; none is created."""
+    address = uri or workspace.tracking_uri
     try:
-        if subject.startswith(("http://", "https://")):
-            with urllib.request.urlopen(f"{subject.rstrip('/')}/health", timeout=_ANSWER_S):
-                return Finding("MLflow", f"{subject} answers")
-        if subject.startswith("sqlite:///"):
-            return _database(Path(subject.removeprefix("sqlite:///")))
+        if address.startswith(("http://", "https://")):
+            with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=_ANSWER_S):
+                return Finding("MLflow", f"{address} answers")
+        if address.startswith("sqlite:///"):
+            return _database(Path(address.removeprefix("sqlite:///")))
         from mlflow import MlflowClient
 
-        MlflowClient(subject).search_experiments(max_results=1)
-    except Exception as error:  # whatever the many stores raise
+        MlflowClient(address).search_experiments(max_results=1)
+    except Exception as error:  # each kind of store raises its own
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        text = f"{subject} does not answer ({reason}): start it, or mend --tracking-uri"
+        text = f"{address} does not answer ({reason}): start it, or fix --tracking-uri"
         return Finding("MLflow", text, "problem")
-    return Finding("MLflow", f"{subject} answers")
+    return Finding("MLflow", f"{address} answers")
 
 
 def _database(path: Path) -> Finding:
     if not path.exists():
-        return Finding("MLflow", f"{path} is not there yet: the first run makes it")
+        return Finding("MLflow", f"{path} does not exist yet: the first run makes it")
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
         (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone()

@@ -1,4 +1,4 @@
-"""The command `dyt-bench` itself, which the others join."""
+"""The command `dyt-bench` itself, to which the others are added."""
 
 import signal
 from typing import Any
@@ -24,23 +24,23 @@ class _Group(click.Group):
 def main() -> None:
     """Compare normalization with its element-wise replacements, on your machine.
 
-    A suite file says what to run: domains, models, norms, seeds. Try
+    A suite file says what to run: domains, models, variants, seeds. Try
 
     \b
-      dyt-bench domains                        what can be compared
-      dyt-bench plugins                        what packages add to it
-      dyt-bench plan benchmarks/default.yaml   what a suite would run
+      dyt-bench domains                        domains, models and data sets
+      dyt-bench plugins                        extensions that packages add
+      dyt-bench plan benchmarks/default.yaml   the runs of a suite
       dyt-bench run benchmarks/default.yaml    train, time, log, report
       dyt-bench ui                             look at the runs in MLflow
-      dyt-bench sync                           send them to another MLflow server
-      dyt-bench convert timm:convnext_atto     a model's norms, and what a swap makes of them
-      dyt-bench check vision                   whether a domain does what every domain must
-      dyt-bench doctor                         whether a run would work here
+      dyt-bench sync                           send the runs to another MLflow server
+      dyt-bench convert timm:convnext_atto     a model's norms, and a swap of them
+      dyt-bench check vision                   whether a domain keeps the rules
+      dyt-bench doctor                         whether runs work on this machine
       dyt-bench new-domain weather             a package for a domain of your own
     """
 
 
 def end_as_by_ctrl_c() -> None:
-    """A scheduler's SIGTERM, and a SIGINT that a shell has its background jobs ignore."""
+    """Treat SIGTERM like Ctrl-C, and SIGINT even where a shell's background jobs ignore it."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""A model's norms, and whether a run would work on this machine."""
+"""Commands that inspect: a model's norms (`convert`) and this machine (`doctor`)."""
 
 import json
 import sys
@@ -16,12 +16,12 @@ _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "r
 
 @main.command()
 @click.argument("spec")
-@click.option("--to", default="dyt", show_default=True, help="What the norms become.")
-@click.option("--recipe", help="A recipe of dyt.recipes: paper, swap-only, ...")
+@click.option("--to", default="dyt", show_default=True, help="A variant, as suites name them.")
+@click.option("--recipe", help="A recipe, as suites name them.")
 @click.option("--full", is_flag=True, help="At the library's size, on the meta device.")
 @options.as_json
 def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -> None:
-    """Show the norms of the model SPEC and what a swap makes of them.
+    """Show the norms of the model SPEC, and the layers that a swap puts in their place.
 
     SPEC is timm:NAME, transformers:CONFIG or diffusers:CLASS, built small without its weights,
     or module:PACKAGE.MODULE:FACTORY. Nothing is written.
@@ -40,7 +40,7 @@ def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -
 @options.as_json
 @options.workspace
 def doctor(tracking_uri: str | None, as_json: bool, workspace: Path) -> None:
-    """Say what is installed, what works, what does not and why, and what would slow a run down.
+    """Report what is installed, what does not work and why, and what slows runs down.
 
     Exit status 1 if something does not work.
     """
@@ -56,5 +56,5 @@ def doctor(tracking_uri: str | None, as_json: bool, workspace: Path) -> None:
             click.echo(click.style(name, bold=True))
             for each in section:
                 mark, colour = _MARKS[each.state]
-                click.echo(f"  {click.style(mark, fg=colour)} {each.subject:<16} {each.text}")
+                click.echo(f"  {click.style(mark, fg=colour)} {each.about:<16} {each.text}")
     sys.exit(0 if healthy else 1)

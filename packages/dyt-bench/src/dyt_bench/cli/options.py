@@ -13,7 +13,7 @@ DEFAULT_SUITE = Path("benchmarks/default.yaml")
 
 
 class Quantity(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
-    """A duration or a size, as a suite file has them too."""
+    """A duration or a size, written as in a suite file."""
 
     name = "quantity"
 
@@ -47,14 +47,14 @@ budget = click.option(
     "--budget", type=Quantity(seconds), help="Most time for the suite: 90s, 30m, 2h."
 )
 executor = click.option(
-    "--executor", metavar="NAME", help="Where cells run: local, or a package's (see plugins)."
+    "--executor", metavar="NAME", help="Where runs run: local, or a package's (see plugins)."
 )
 
 
 def selection(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that narrow or change a suite."""
+    """Add the options that narrow or change a suite."""
     for option in (
-        click.option("--steps", type=click.IntRange(1), help="Steps of every cell."),
+        click.option("--steps", type=click.IntRange(1), help="Steps of every run."),
         click.option("--seeds", type=click.IntRange(1), help="Run seeds 0 to N-1."),
         click.option("--domain", "domains", multiple=True, help="Only this domain; repeatable."),
     ):

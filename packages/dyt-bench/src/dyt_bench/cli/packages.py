@@ -1,4 +1,4 @@
-"""What installed packages offer, and packages of one's own."""
+"""Commands for packages: `domains`, `plugins`, `new-domain`, `check`."""
 
 import json
 import sys
@@ -13,11 +13,11 @@ from dyt_bench.cli import options
 from dyt_bench.cli.group import main
 from dyt_bench.discovery.datasets import datasets_of
 from dyt_bench.discovery.domains import Discovery, discover
-from dyt_bench.discovery.extensions import DATASETS, norm_names
+from dyt_bench.discovery.extensions import DATASETS, variant_names
 from dyt_bench.discovery.inventory import inventory
 
 if TYPE_CHECKING:
-    from dyt_bench.discovery.extensions import Plugin
+    from dyt_bench.discovery.extensions import LoadedExtension
 
 
 @main.command()
@@ -36,21 +36,21 @@ def domains(as_json: bool) -> None:
                 click.echo(f"  model  {key:<{width}}  {model.summary}; {model.library}")
             for key, dataset in datasets.items():
                 click.echo(f"  data   {key:<{width}}  {dataset.summary}")
-        click.echo(f"{click.style('norms', bold=True)}: {', '.join(norm_names())}")
+        click.echo(f"{click.style('variants', bold=True)}: {', '.join(variant_names())}")
     for name, problem in found.broken.items():
         click.echo(f"dyt-bench: domain {name!r} is broken: {problem}", err=True)
     for name, warnings in found.warnings.items():
         for warning in warnings:
             click.echo(f"dyt-bench: domain {name!r}: {warning}", err=True)
-    _tell_broken(inventory(found, [DATASETS]))
+    _report_broken(inventory(found, [DATASETS]))
 
 
 @main.command()
 @options.as_json
 def plugins(as_json: bool) -> None:
-    """List what packages add beside domains: norms, data sets, metrics, executors and the like.
+    """List the variants, recipes, data sets, metrics, sections and executors that packages add.
 
-    Each is imported and checked; what is wrong with one is said on stderr.
+    Each is imported and checked; a broken one is reported on stderr.
     """
     listed = list(inventory(discover()))
     if as_json:
@@ -59,7 +59,7 @@ def plugins(as_json: bool) -> None:
     for plugin in listed:
         if not plugin.problem:
             click.echo(f"{plugin.kind:<9} {plugin.name:<20} {plugin.distribution}: {plugin.value}")
-    _tell_broken(listed)
+    _report_broken(listed)
 
 
 @main.command("new-domain")
@@ -68,13 +68,13 @@ def plugins(as_json: bool) -> None:
     "--to",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("."),
-    help="Folder that takes the package's; by default this one.",
+    help="Parent of the package's folder; by default the current one.",
 )
 @options.as_json
 def new_domain(name: str, to: Path, as_json: bool) -> None:
-    """Write a package for a domain of your own, called NAME, that runs as it is.
+    """Write a package for a domain of your own, called NAME, that trains as it is.
 
-    It goes into the folder dyt-NAME, which must not be there yet.
+    It is written into the folder dyt-NAME, which must not exist yet.
     """
     from dyt_bench import scaffold
 
@@ -91,26 +91,28 @@ def new_domain(name: str, to: Path, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--model", "models", multiple=True, help="By default the first; repeatable.")
 @click.option("--dataset", help="By default the first.")
-@click.option("--path", type=click.Path(path_type=Path), help="Of the data set, if it takes one.")
+@click.option(
+    "--path", type=click.Path(path_type=Path), help="The data set's path, if it takes one."
+)
 @options.as_json
 def check(
     name: str, models: tuple[str, ...], dataset: str | None, path: Path | None, as_json: bool
 ) -> None:
-    """Say whether the domain NAME does what every domain must, rule by rule.
+    """Check the domain NAME against the rules for domains, one by one.
 
-    NAME is an installed domain, or MODULE.PATH:OBJECT of one that need not be. Exit status 1 if
-    a rule is broken.
+    NAME is an installed domain, or MODULE.PATH:OBJECT of one that is not installed. Exit status
+    1 if a rule is broken.
     """
     from dyt_bench.testing.check import check, is_kept, plain
 
-    verdicts = check(name, discover(), models=models, dataset=dataset, path=path)
+    results = check(name, discover(), models=models, dataset=dataset, path=path)
     if as_json:
-        click.echo(json.dumps(plain(verdicts), indent=1))
-    sys.exit(0 if is_kept(verdicts) else 1)
+        click.echo(json.dumps(plain(results), indent=1))
+    sys.exit(0 if is_kept(results) else 1)
 
 
-def _tell_broken(plugins: Iterable["Plugin"]) -> None:
-    for plugin in plugins:
+def _report_broken(listed: Iterable["LoadedExtension"]) -> None:
+    for plugin in listed:
         if plugin.problem:
             about = f"{plugin.kind} {plugin.name!r} of {plugin.distribution}"
             click.echo(f"dyt-bench: {about} is broken: {plugin.problem}", err=True)
@@ -131,7 +133,7 @@ def _describe(found: Discovery) -> dict[str, Any]:
             }
             for name, domain in found.domains.items()
         },
-        "norms": norm_names(),
+        "variants": variant_names(),
         "broken": found.broken,
         "warnings": found.warnings,
     }

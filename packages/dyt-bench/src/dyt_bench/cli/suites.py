@@ -1,4 +1,4 @@
-"""Suites: what they would run, running them, reporting on them."""
+"""Commands for suites: `plan`, `run` and `report`."""
 
 import json
 import signal
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @main.command()
 @options.suite
 @options.selection
-@click.option("--probe", "probing", is_flag=True, help="Train a few steps to find out.")
+@click.option("--probe", "probing", is_flag=True, help="Train a few steps of each to estimate it.")
 @options.executor
 @options.budget
 @options.as_json
@@ -39,10 +39,10 @@ def plan(
     as_json: bool,
     workspace: Path,
 ) -> None:
-    """List the cells SUITE would run, which are done already, and what the rest would take.
+    """List the runs of SUITE, which are done, and what the others take.
 
-    Time, memory and disk are known from earlier runs in the workspace, or from --probe. With
-    --budget, say what of the suite fits into it.
+    Time, memory and disk are estimated from earlier runs in the workspace, or by --probe. With
+    --budget, list what fits into it.
     """
     from dyt_bench.scheduling.forecast import describe, forecast, line_text, probe, prune
     from dyt_bench.suite.expand import Selection, load_suite
@@ -52,9 +52,11 @@ def plan(
     space = Workspace(workspace)
     if loaded.kind == "efficiency" and not as_json:
         for task in loaded.tasks:
-            norms = ", ".join(norm.label for norm in loaded.norms_of(task))
-            click.echo(f"{task.question}: {norms}, in turn; batches of {task.batch_size}")
-        click.echo("nothing is trained: each norm is timed alone, in a forward pass and in a step")
+            variants = ", ".join(variant.label for variant in loaded.variants_of(task))
+            click.echo(f"{task.group}: {variants}, in turn; batches of {task.batch_size}")
+        click.echo(
+            "nothing is trained: each variant is timed alone, in a forward pass and in a step"
+        )
         return
     problems = {}
     if probing:
@@ -66,21 +68,21 @@ def plan(
         click.echo(json.dumps(_describe_plan(loaded, space, expected, pruned), indent=1))
         return
     for line in expected.lines:
-        task = line.cell.task
+        task = line.run.task
         samples = task.steps * task.batch_size
         click.echo(
-            f"{line.cell.identity}  {line.cell.label:<40} {task.steps:>6} steps "
+            f"{line.run.identity}  {line.run.label:<40} {task.steps:>6} steps "
             f"{samples:>9,} samples  {line_text(line)}".rstrip()
         )
-    total = sum(cell.task.steps * cell.task.batch_size for cell in loaded.cells)
-    steps_in_all = sum(cell.task.steps for cell in loaded.cells)
-    click.echo(f"{len(loaded.cells)} cells, {steps_in_all:,} steps, {total:,} samples")
+    total = sum(run.task.steps * run.task.batch_size for run in loaded.runs)
+    steps_in_all = sum(run.task.steps for run in loaded.runs)
+    click.echo(f"{len(loaded.runs)} runs, {steps_in_all:,} steps, {total:,} samples")
     click.echo(describe(expected))
     if pruned is not None:
         for dropped in pruned.dropped:
             click.echo(f"left out: {dropped}")
         click.echo(
-            f"{len(pruned.cells)} cells fit the budget, about {in_words(pruned.seconds)}; "
+            f"{len(pruned.runs)} runs fit the budget, about {in_words(pruned.seconds)}; "
             "run takes the same --budget"
         )
 
@@ -89,28 +91,28 @@ def plan(
 @options.suite
 @options.selection
 @click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
-@click.option("--fresh", is_flag=True, help="Run again what is done already.")
+@click.option("--fresh", is_flag=True, help="Repeat runs that are done.")
 @options.executor
 @options.budget
 @click.option(
     "--until",
     type=click.Choice(["decided"]),
-    help="Add seeds until every verdict stands, or --budget is spent.",
+    help="Add seeds until every verdict is decided, or --budget is spent.",
 )
 @click.option(
-    "--cell-timeout", type=options.Quantity(seconds), help="Most time of a cell: 90s, 30m, 2h."
+    "--run-timeout", type=options.Quantity(seconds), help="Most time of a run: 90s, 30m, 2h."
 )
 @click.option(
-    "--cell-memory", type=options.Quantity(size), help="Most memory of a cell: 800MB, 8GiB."
+    "--run-memory", type=options.Quantity(size), help="Most memory of a run: 800MB, 8GiB."
 )
 @click.option(
     "--checkpoint-every",
     type=options.Quantity(lambda text: 0.0 if text == "0" else seconds(text)),
     default="30s",
     show_default=True,
-    help="How much training a killed cell may lose; 0: a step.",
+    help="Time between checkpoints; 0: every step.",
 )
-@click.option("--keep-weights", is_flag=True, help="Keep every cell's weights at the end.")
+@click.option("--keep-weights", is_flag=True, help="Keep every run's weights at the end.")
 @options.as_json
 @options.workspace
 @options.out
@@ -124,26 +126,26 @@ def run(
     executor: str | None,
     budget: float | None,
     until: str | None,
-    cell_timeout: float | None,
-    cell_memory: int | None,
+    run_timeout: float | None,
+    run_memory: int | None,
     checkpoint_every: float,
     keep_weights: bool,
     as_json: bool,
     workspace: Path,
     out: Path,
 ) -> None:
-    """Train every cell of SUITE, time its norms, log to MLflow, write the report.
+    """Train every run of SUITE, time its variants, log to MLflow, write the report.
 
-    Cells done before, with the same code, data and options, are not run again: after an
-    interruption the same command continues, in the middle of a cell too. Exit status 1 if a cell
-    failed, 130 after Ctrl-C, 143 after SIGTERM. With --budget alone, only what `plan` says fits.
+    Runs that are done, with the same code, data and options, are not repeated: after an
+    interruption the same command resumes, even in the middle of a run. Exit status 1 if a run
+    failed, 130 after Ctrl-C, 143 after SIGTERM. --budget alone runs what `plan` says fits.
     """
     from dyt_bench.executors.contract import preempt
     from dyt_bench.scheduling.session import Until, run_suite
     from dyt_bench.suite.expand import Selection, load_suite
 
     found = discover()
-    selection = Selection(domains, seeds, steps, cell_timeout, cell_memory, executor)
+    selection = Selection(domains, seeds, steps, run_timeout, run_memory, executor)
     loaded = load_suite(suite, found, selection)
     if budget is not None and until is None:
         loaded = _within(loaded, Workspace(workspace), budget)
@@ -180,9 +182,9 @@ def run(
 @options.workspace
 @options.out
 def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
-    """Write the report of the suite called NAME again, from what it last ran.
+    """Write the report of the suite called NAME again, from its last runs.
 
-    With --json, print the verdicts as results.json has them, where every field is explained.
+    With --json, print the verdicts as in results.json, which explains every field.
     """
     from dyt_bench.scheduling.session import print_leaderboard, report_suite
 
@@ -197,36 +199,36 @@ def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
 
 
 def _within(suite: "Suite", space: Workspace, budget: float) -> "Suite":
-    """What of the suite fits the budget; what does not is said."""
+    """The part of the suite that fits the budget; prints the rest."""
     from dyt_bench.scheduling.forecast import forecast, prune
 
     pruned = prune(forecast(suite, space), budget)
     for dropped in pruned.dropped:
         click.echo(f"left out: {dropped}", err=True)
-    return replace(suite, cells=pruned.cells)
+    return replace(suite, runs=pruned.runs)
 
 
 def _describe_plan(
     suite: "Suite", space: Workspace, expected: "Forecast", pruned: "Pruned | None"
 ) -> dict[str, Any]:
-    cells = []
+    runs = []
     for line in expected.lines:
-        cell = line.cell
-        result = space.record(cell).result()
-        cells.append(
+        run = line.run
+        result = space.record(run).result()
+        runs.append(
             {
-                "identity": cell.identity,
-                "label": cell.label,
-                **cell.parameters(),
-                "samples": cell.task.steps * cell.task.batch_size,
+                "identity": run.identity,
+                "label": run.label,
+                **run.parameters(),
+                "samples": run.task.steps * run.task.batch_size,
                 "state": "waiting" if result is None else result.status,
                 "seconds": line.seconds,
                 "memory_mib": line.memory_mib,
                 "disk_bytes": line.disk_bytes,
                 "source": line.source,
                 "problem": line.problem,
-                "fits_budget": None if pruned is None else cell in pruned.cells,
+                "fits_budget": None if pruned is None else run in pruned.runs,
             }
         )
     dropped = [] if pruned is None else list(pruned.dropped)
-    return {"suite": suite.name, "title": suite.title, "dropped": dropped, "cells": cells}
+    return {"suite": suite.name, "title": suite.title, "dropped": dropped, "runs": runs}

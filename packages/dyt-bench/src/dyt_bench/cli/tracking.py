@@ -1,4 +1,4 @@
-"""What MLflow has of the runs: sending it there, looking at it."""
+"""Commands for MLflow: `sync` and `ui`."""
 
 from pathlib import Path
 
@@ -16,18 +16,19 @@ from dyt_bench.records.workspace import Workspace
 @click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
 @options.workspace
 def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> None:
-    """Send to MLflow what the suites called SUITE last ran; by default every suite's.
+    """Send the last runs of the suites called SUITE to MLflow; by default of every suite.
 
-    The store may be new, or have some of it or all of it: nothing is there twice afterwards.
-    Runs that a killed process left running are marked as killed.
+    The store may be new or hold some of the runs: none is there twice afterwards. Runs that a
+    killed process left running are marked as killed.
     """
+    from dyt_bench.report.figures.group import draw_group
     from dyt_bench.tracking.sync import sync_suites
 
     space = Workspace(workspace)
     uri = tracking_uri or space.tracking_uri
-    for synced in sync_suites(names, space, uri, discover()):
+    for synced in sync_suites(names, space, uri, discover().metric, draw_group):
         click.echo(
-            f"dyt-bench/{synced.suite}: {synced.cells} cells, {synced.new} of them new to {uri}"
+            f"dyt-bench/{synced.suite}: {synced.runs} runs, {synced.new} of them new to {uri}"
             + (f"; {synced.repaired} left running, now marked as killed" * bool(synced.repaired))
         )
 
@@ -41,10 +42,10 @@ def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> N
 def ui(
     name: str | None, tracking_uri: str | None, port: int | None, no_browser: bool, workspace: Path
 ) -> None:
-    """Open MLflow's comparison of SUITE, by default the last that ran; until Ctrl-C.
+    """Open MLflow's comparison of SUITE, by default of the last that ran; until Ctrl-C.
 
-    MLflow is served on this machine only, 127.0.0.1. A server given by --tracking-uri is not
-    started, only opened.
+    MLflow is served on 127.0.0.1, to this machine only. A server given by --tracking-uri is
+    opened, not started.
     """
     from dyt_bench.tracking.ui import serve
 

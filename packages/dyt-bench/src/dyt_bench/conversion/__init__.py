@@ -1,1 +1,1 @@
-"""Models of the libraries by name, and what a swap would do to them: `dyt-bench convert`."""
+"""The libraries' models by name, and what a swap would do to them: `dyt-bench convert`."""

@@ -1,4 +1,4 @@
-"""diffusers' architectures, shrunk."""
+"""diffusers' architectures by name, made small."""
 
 import inspect
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def build(name: str, *, full: bool = False) -> Specimen:
 
 
 def _options(cls: Any) -> Iterator[dict[str, Any]]:
-    """The constructor's defaults as small as they get, else fewer layers, else as they are."""
+    """The constructor's defaults at their smallest, then with fewer layers, then as they are."""
     parameters = inspect.signature(cls.__init__).parameters
     defaults = {
         name: parameter.default

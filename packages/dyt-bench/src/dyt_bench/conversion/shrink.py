@@ -1,6 +1,6 @@
-"""Small versions of the libraries' default configurations, by the meaning of a key's name.
+"""Default configurations of the libraries made small, by the names of their keys.
 
-Only sizes change, never structure: which norms there are, where and of which class, stays.
+Only sizes change: the model keeps its kinds of layers, and the class and place of its norms.
 """
 
 import re
@@ -40,13 +40,13 @@ _CAPS: list[tuple[str, int]] = [
 _SMALLER = [(re.compile(pattern), cap) for pattern, cap in _CAPS]
 
 
-# These name layers by number; without them a configuration chooses among those there are.
+# These name layers by number; without them a configuration chooses among its layers.
 _BY_LAYER = {"out_features", "out_indices", "_out_features", "_out_indices", "stage_names"}
 _BY_LAYER |= {"per_layer_config"}
 
 
 def shrink(config: Mapping[str, Any]) -> dict[str, Any]:
-    """``config`` with every size that is known by its name made small, at any depth."""
+    """``config`` with the sizes that are recognized by their names made small, at any depth."""
     small = {key: _shrunk(key, value) for key, value in config.items() if key not in _BY_LAYER}
     return _consistent(small, config)
 
@@ -59,7 +59,7 @@ def _shrunk(key: str, value: Any) -> Any:
     if re.search(r"_(id|index|idx|ids)$|token_id", key):
         return value if 0 <= value < VOCABULARY or value < 0 else VOCABULARY - 1 - value % 16
     if re.search(r"feat_extract|conv", key):
-        return value  # the layers of a feature extractor are counted by lists beside
+        return value  # lists beside it count the layers of a feature extractor
     for pattern, cap in _SMALLER:
         if pattern.search(key):
             return min(value, cap)
@@ -67,7 +67,7 @@ def _shrunk(key: str, value: Any) -> Any:
 
 
 def _consistent(small: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists that count layers get as many entries as there are layers now."""
+    """Lists with an entry a layer are cut to the new number of layers."""
     _one_of_each_kind(small, config)
     heads = next((k for k in ("num_attention_heads", "n_head", "num_heads") if k in config), "")
     for key in ("num_key_value_heads", "num_kv_heads"):

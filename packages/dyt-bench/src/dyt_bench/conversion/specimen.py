@@ -1,4 +1,4 @@
-"""One architecture, ready to be looked at and, where its inputs are known, run."""
+"""One architecture, built, with inputs that may suit it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SMALL = 30_000_000  # parameters: what is built for real; anything larger stays on the meta device
+SMALL = 30_000_000  # parameters: larger models stay on the meta device
 
 
 @dataclass(frozen=True)
 class Specimen:
-    """A model and the inputs that may suit it, the likeliest first."""
+    """A model and inputs that may suit it, the likeliest first."""
 
     name: str  # "timm:vit_tiny_patch16_224"
     model: nn.Module
@@ -25,7 +25,7 @@ class Specimen:
 
 
 def total(output: object) -> Tensor:
-    """A scalar that depends on every floating tensor of ``output``, to go backward from.
+    """A scalar that depends on every floating tensor of ``output``, to run backward from.
 
     Raises:
         ValueError: no part of the output depends on a parameter.
@@ -55,6 +55,6 @@ def count(model: nn.Module) -> int:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the known one most like it, if any is."""
+    """The end of a sentence about an unknown name: the nearest known one, if there is one."""
     near = get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

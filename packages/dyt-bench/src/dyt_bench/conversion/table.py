@@ -1,4 +1,4 @@
-"""What `dyt-bench convert` shows: the norms of a model, and what a swap makes of them."""
+"""`dyt-bench convert`: the norms of a model, and the layers that a swap puts in their place."""
 
 import re
 from dataclasses import dataclass
@@ -9,10 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 import dyt
-from dyt._surgery.replacements import REPLACEMENTS, WITHOUT_ALPHA
 from dyt.recipes import resolve
 from dyt_bench.conversion import zoo
-from dyt_bench.discovery.extensions import NORMS
+from dyt_bench.discovery.extensions import RECIPES, VARIANTS
 from dyt_bench.errors import UserError
 
 
@@ -31,13 +30,13 @@ class Row:
     reason: str | None  # why it stays
 
     def grouped(self) -> tuple[object, ...]:
-        """Equal for rows that differ in the number of their layer only."""
+        """Equal for rows that differ in nothing but the number of their layer."""
         return (re.sub(r"(^|(?<=\.))\d+(?=\.|$)", "*", self.name), *list(vars(self).values())[1:])
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A model's norms, and the swap that was tried on them."""
+    """A model's norms, and a swap of them."""
 
     model: str
     class_name: str
@@ -46,7 +45,7 @@ class Conversion:
     rows: tuple[Row, ...]
 
     def plain(self) -> dict[str, Any]:
-        """For programs."""
+        """The conversion as a JSON-able dictionary."""
         return {
             "model": self.model,
             "class": self.class_name,
@@ -57,27 +56,28 @@ class Conversion:
 
 
 def convert_spec(spec: str, to: str, recipe: str | None, *, full: bool) -> Conversion:
-    """Build the model ``spec`` names, audit it and convert it.
+    """Build the model that ``spec`` names, audit it and convert it.
 
     Args:
-        to: what `dyt.convert` takes by name, or a norm that a package adds.
+        to, recipe: a variant and a recipe by name, as a suite has them.
 
     Raises:
-        UserError: the model cannot be built, or the swap is refused.
+        UserError: there is no such variant or recipe, the model cannot be built, or the recipe
+            does not fit it.
     """
+    layer = VARIANTS.load(to)
+    start = None if recipe is None else RECIPES.load(recipe)
     model = zoo.load(spec, full=full).model
     parameters = sum(p.numel() for p in model.parameters())
     class_name = type(model).__name__
     sites = dyt.audit(model)
-    is_added = to in NORMS.names() and to not in {**REPLACEMENTS, **WITHOUT_ALPHA}
-    layer = NORMS.load(to) if is_added else to
     source = None
     if any(site.replaceable for site in sites):
         try:
-            if recipe is not None:
-                chosen = resolve(recipe, model, [s for s in sites if s.replaceable])
+            if start is not None:
+                chosen = resolve(start, model, [s for s in sites if s.replaceable])
                 source = f"{chosen.name}: {chosen.source}"
-            model = dyt.convert(model, layer, recipe=recipe, strict=False)
+            model = dyt.convert(model, layer, recipe=start, strict=False)
         except ValueError as error:
             raise UserError(f"model {spec!r}: {error}") from None
     rows = []
@@ -108,7 +108,7 @@ def _describe(module: Any) -> str:
 
 
 def print_conversion(conversion: Conversion) -> None:
-    """A table: norms that differ in their layer's number alone share a line."""
+    """Print a table; norms that differ in nothing but their layer's number share a line."""
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in conversion.rows:
         groups.setdefault(row.grouped(), []).append(row)

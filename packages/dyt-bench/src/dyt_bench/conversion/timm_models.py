@@ -1,4 +1,4 @@
-"""timm's architectures."""
+"""timm's architectures by name."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""transformers' architectures: every configuration with a model class, shrunk."""
+"""transformers' architectures by name: every configuration with a model class, made small."""
 
 import importlib
 import inspect
@@ -93,7 +93,7 @@ def _model_class(config_class: Any) -> Any:
 
 
 def _configs(config_class: Any, full: bool) -> Iterator[Any]:
-    """The configuration as small as it gets, else smaller, else as it is."""
+    """The configuration at its smallest, then with fewer layers, then as it is."""
     default = config_class()
     if not full:
         plain = default.to_dict()

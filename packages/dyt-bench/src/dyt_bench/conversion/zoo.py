@@ -1,4 +1,4 @@
-"""Models by name, built small: what `dyt-bench convert` and the census look at.
+"""Models by name, built small: for `dyt-bench convert` and the census of architectures.
 
 A name says where the model comes from::
 
@@ -37,7 +37,7 @@ def load(spec: str, *, full: bool = False) -> Specimen:
         return found
     except UserError as error:
         raise UserError(f"model {spec!r}: {error}") from None
-    except Exception as error:  # whatever a library raises for a name or a size
+    except Exception as error:  # libraries raise anything for a name or a size
         first = str(error).partition("\n")[0]
         raise UserError(f"model {spec!r}: {type(error).__name__}: {first}") from None
 
@@ -55,7 +55,7 @@ def library(source: str) -> Any:
 
 
 def _made_by(path: str) -> nn.Module:
-    """What the factory at ``path`` returns: "package.module:function"."""
+    """The model that the factory at ``path``, "package.module:function", returns."""
     module_name, colon, attribute = path.partition(":")
     if not colon:
         raise UserError("write module:PACKAGE.MODULE:FACTORY")

@@ -1,1 +1,1 @@
-"""Entry points -> objects, safely: what installed packages offer, and what is wrong with it."""
+"""Entry points -> objects: what installed packages offer, imported safely and checked."""

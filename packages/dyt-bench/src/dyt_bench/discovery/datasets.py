@@ -1,4 +1,4 @@
-"""A domain's data sets, its own and those that packages add: found by name, read as its own."""
+"""A domain's data sets by name: its own, and those that packages add in one of its layouts."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Entry points -> domains. A broken plugin is reported, never fatal."""
+"""Entry points -> domains. A broken plug-in is reported and stops nothing else."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from itertools import groupby
 from typing import Any
 
+from dyt_bench.discovery.code import code_digest
 from dyt_bench.discovery.importing import distribution, import_point, in_short
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.domain import (
@@ -20,7 +21,6 @@ from dyt_bench.plugin.domain import (
     Model,
     TrainingPreset,
 )
-from dyt_bench.records.environment import code_digest
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 # What a domain must have, and of what kind: by itself, or as a mapping from names.
@@ -29,22 +29,22 @@ _TABLES = {"models": Model, "datasets": Dataset, "trainings": TrainingPreset}
 
 
 @dataclass
-class Plugin:
-    """An installed domain, as its import left it."""
+class LoadedDomain:
+    """An installed domain after its import."""
 
     domain: Domain | None = None  # None: it cannot be used
-    problem: str = ""  # why it cannot
-    warnings: list[str] = field(default_factory=list)  # what is amiss though it can
+    problem: str = ""  # why it cannot be used
+    warnings: list[str] = field(default_factory=list)  # flaws that do not prevent its use
 
 
 class Discovery:
-    """What the installed packages offer. A domain is imported when it is first asked for.
+    """The installed domains. Each is imported when it is first asked for.
 
-    So whatever is wrong with a stranger's, a suite that does not name it neither waits for it nor
-    fails by it.
+    So a suite neither waits for a third-party domain that it does not name nor fails because of
+    it.
 
     Args:
-        points: entry points of domains; what two of them claim is nobody's.
+        points: entry points of domains; a name that two of them declare can be used by neither.
     """
 
     def __init__(self, points: Iterable[EntryPoint]) -> None:
@@ -52,37 +52,37 @@ class Discovery:
         self._points = {
             name: list(same) for name, same in groupby(ordered, key=lambda point: point.name)
         }
-        self._plugins: dict[str, Plugin] = {}
+        self._loaded: dict[str, LoadedDomain] = {}
         self._code_digests: dict[str, str] = {}
 
     @property
     def names(self) -> list[str]:
-        """Of all installed domains, whether they work or not; nothing is imported."""
+        """The names of all installed domains, broken ones too; nothing is imported."""
         return list(self._points)
 
     @property
     def domains(self) -> dict[str, Domain]:
-        """Those that work, in the order of their names; all are imported."""
-        found = {name: self.plugin(name).domain for name in self._points}
+        """The domains that work, in the order of their names; all are imported."""
+        found = {name: self.loaded(name).domain for name in self._points}
         return {name: domain for name, domain in found.items() if domain is not None}
 
     @property
     def broken(self) -> dict[str, str]:
-        """What is wrong with each of the others: one sentence; all are imported."""
-        found = {name: self.plugin(name).problem for name in self._points}
+        """Name -> what is wrong, one sentence, of the broken domains; all are imported."""
+        found = {name: self.loaded(name).problem for name in self._points}
         return {name: problem for name, problem in found.items() if problem}
 
     @property
     def warnings(self) -> dict[str, list[str]]:
-        """What is amiss with domains though they work: sentences; all are imported."""
-        found = {name: self.plugin(name).warnings for name in self._points}
+        """Name -> sentences about flaws of domains that work all the same; all are imported."""
+        found = {name: self.loaded(name).warnings for name in self._points}
         return {name: warnings for name, warnings in found.items() if warnings}
 
-    def plugin(self, name: str) -> Plugin:
-        """The domain called ``name``, one of `names`; imported unless it was before."""
-        if name not in self._plugins:
-            self._plugins[name] = _load(self._points[name])
-        return self._plugins[name]
+    def loaded(self, name: str) -> LoadedDomain:
+        """The domain called ``name``, one of `names`; imported on the first call."""
+        if name not in self._loaded:
+            self._loaded[name] = _load(self._points[name])
+        return self._loaded[name]
 
     def origin(self, name: str) -> str:
         """Where the domain called ``name`` comes from: ``dyt-vision 0.1.0``."""
@@ -92,18 +92,21 @@ class Discovery:
         """The domain called ``name``; raises UserError with the nearest match."""
         if name not in self._points:
             raise UserError(unknown("domain", name, self._points))
-        plugin = self.plugin(name)
-        if plugin.domain is None:
-            raise UserError(f"domain {name!r} is installed but broken: {plugin.problem}")
-        return plugin.domain
+        loaded = self.loaded(name)
+        if loaded.domain is None:
+            raise UserError(f"domain {name!r} is installed but broken: {loaded.problem}")
+        return loaded.domain
+
+    def metric(self, name: str) -> Metric:
+        """The metric that the domain called ``name`` is judged by; raises as `domain` does."""
+        return self.domain(name).metric
 
     def code_digest(self, name: str) -> str:
         """A hash of the code behind the domain called ``name``."""
         if name not in self._code_digests:
             (point,) = self._points[name]
             requirements = (point.dist.requires if point.dist else None) or []
-            package = point.module.partition(".")[0]
-            self._code_digests[name] = code_digest(package, requirements)
+            self._code_digests[name] = code_digest(point.module, requirements)
         return self._code_digests[name]
 
 
@@ -113,7 +116,7 @@ def discover() -> Discovery:
 
 
 def flaw(domain: object) -> str | None:
-    """Why an object cannot be used as a domain, as the rest of a sentence; None if it can."""
+    """Why an object cannot be used as a domain, as the end of a sentence; None if it can."""
     if isinstance(domain, type) and issubclass(domain, Domain):
         return f"is a class: it must be an object of it, {domain.__name__}()"
     if not isinstance(domain, Domain):
@@ -125,27 +128,27 @@ def flaw(domain: object) -> str | None:
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """One sentence: what was not known, what was expected, and the nearest match."""
+    """One sentence: what is unknown, what was expected, and the nearest match."""
     known = list(known)
     near = get_close_matches(str(name), known, n=1)
     guess = f"; did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}: expected one of {', '.join(known) or 'none'}{guess}"
 
 
-def _load(points: list[EntryPoint]) -> Plugin:
-    """Import what one name stands for, and look whether it is a domain."""
+def _load(points: list[EntryPoint]) -> LoadedDomain:
+    """Import the object behind one name and check that it is a domain."""
     point = points[0]
     if len(points) > 1:
-        # Whichever came first, a suite would train what its author did not mean.
+        # Whichever was taken, it might not be the one that the suite means.
         origins = " and ".join(f"{distribution(each)} ({each.value})" for each in points)
-        return Plugin(problem=f"declared by {origins}: uninstall all but one, or rename it")
+        return LoadedDomain(problem=f"declared by {origins}: uninstall all but one, or rename it")
     imported = import_point(point)
     problem = imported.problem or _flaw(imported.value, point)
-    return Plugin(None if problem else imported.value, problem, imported.warnings)
+    return LoadedDomain(None if problem else imported.value, problem, imported.warnings)
 
 
 def _flaw(value: Any, point: EntryPoint) -> str:
-    """As `flaw`, of what ``point`` registered; a whole sentence, or empty."""
+    """What is wrong with the object that ``point`` names: one sentence, or empty."""
     problem = flaw(value)
     if problem is None and value.name != point.name:
         problem = f"is called {value.name!r} but registered as {point.name!r}: make them one name"
@@ -153,7 +156,7 @@ def _flaw(value: Any, point: EntryPoint) -> str:
 
 
 def wrong_version(version: object) -> str | None:
-    """What a plugin is told that was written for a contract which this harness does not keep."""
+    """Why a plug-in written for this contract version cannot be used; None if it can."""
     if not isinstance(version, int) or isinstance(version, bool):
         return f"must have a whole number as its api_version, got {version!r}"
     if version > API_VERSION:
@@ -170,7 +173,7 @@ def wrong_version(version: object) -> str | None:
 
 
 def _wrong_field(domain: Domain) -> str | None:
-    """The first field that nobody could read."""
+    """The first field that is missing or of the wrong type, as the end of a sentence."""
     missing = [name for name in (*_PLAIN, *_TABLES) if not getattr(domain, name, None)]
     if missing:
         return f"lacks {', '.join(missing)}"

@@ -1,8 +1,8 @@
-"""Entry points -> what packages add beside domains, by one mechanism for every kind.
+"""Entry points -> variants, recipes, data sets, metrics, sections and executors.
 
-Names are listed without importing anything; an object is imported and checked when it is asked
-for. What is wrong with one is a sentence with the distribution it comes from, and hinders no
-other.
+All kinds share one mechanism. Names are listed without importing anything; an object is imported
+and checked when it is asked for. A broken one is reported in a sentence with the distribution it
+comes from, and stops no other.
 """
 
 import inspect
@@ -15,13 +15,14 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Generic, TypeVar, cast
 
+from dyt_bench.discovery.code import code_digest
 from dyt_bench.discovery.domains import unknown, wrong_version
 from dyt_bench.discovery.importing import Imported, distribution, import_point
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import Executor
-from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, MakeSection, NormClass
+from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, LayerClass, MakeSection
 from dyt_bench.plugin.task import NATIVE
-from dyt_bench.records.environment import code_digest
+from dyt_bench.plugin.version1 import OLD_GROUPS, old_group, section
 
 T = TypeVar("T")
 LOCAL = "local"  # the executor that a suite uses if it names none
@@ -31,36 +32,37 @@ _COVERED = {"dyt", "dyt_bench", "torch"}
 
 
 @dataclass(frozen=True)
-class Plugin:
-    """One entry point, and what is wrong with it: empty if nothing is."""
+class LoadedExtension:
+    """One entry point after its import."""
 
     kind: str
     name: str
     value: str  # "dyt_extras:DySymlog"
     distribution: str  # "dyt-extras 1.0"
-    problem: str = ""
-    warnings: tuple[str, ...] = ()  # what is amiss though it works
+    problem: str = ""  # why it cannot be used; empty if it can
+    warnings: tuple[str, ...] = ()  # flaws that do not prevent its use
 
 
 @dataclass(frozen=True)
-class Point(Generic[T]):
+class ExtensionPoint(Generic[T]):
     """One kind of thing that packages may add."""
 
-    kind: str  # for people: "norm"
+    kind: str  # for people: "variant"
     group: str  # of entry points
     check: Callable[[Any], str]  # what is wrong with an object; empty if nothing is
-    needs: str = ""  # what all of them import, so that none is called slow for it
-    own: Mapping[str, str] = field(default_factory=dict)  # the harness's: name -> where it is
+    needs: str = ""  # a module that all of them import, so that none is called slow for it
+    own: Mapping[str, str] = field(default_factory=dict)  # the harness's: name -> its address
+    adapt: Callable[[Any], Any] | None = None  # of an object that may be of an older contract
 
     def names(self) -> list[str]:
-        """What a suite may name, broken ones too, in order; imports nothing."""
+        """The names that a suite may use, broken ones too, in order; imports nothing."""
         return [*self.own, *sorted({point.name for point in self._points()} - self.own.keys())]
 
     def load(self, name: str) -> T:
         """The object called ``name``, imported and checked.
 
         Raises:
-            UserError: there is none, with the nearest match; or it is broken, and why.
+            UserError: there is none, with the nearest match; or it is broken, with the reason.
         """
         point = self.find(name)
         imported = self._import(point)
@@ -70,10 +72,10 @@ class Point(Generic[T]):
         return cast(T, imported.value)
 
     def find(self, name: str) -> EntryPoint:
-        """Where the object called ``name`` is, without importing it.
+        """The entry point called ``name``; the object is not imported.
 
         Raises:
-            UserError: as `load`, as far as can be told.
+            UserError: there is none, or its declaration is wrong.
         """
         if name in self.own:
             return EntryPoint(name, self.own[name], self.group)
@@ -87,7 +89,7 @@ class Point(Generic[T]):
         return found[0]
 
     def get(self, name: str) -> T | None:
-        """The same; None where there is none or it is broken."""
+        """The object called ``name``; None if there is none or it is broken."""
         try:
             return self.load(name)
         except UserError:
@@ -99,15 +101,15 @@ class Point(Generic[T]):
         package = "" if point is None else point.module.partition(".")[0]
         if point is None or package in _COVERED:
             return ""
-        return _code_digest(package, tuple((point.dist and point.dist.requires) or ()))
+        return code_digest(point.module, (point.dist and point.dist.requires) or ())
 
-    def plugins(self) -> Iterator[Plugin]:
+    def extensions(self) -> Iterator[LoadedExtension]:
         """Every entry point of the group, imported and checked."""
         points = sorted(self._points(), key=lambda point: (point.name, distribution(point)))
         for point in points:
             problem = self._declared([p for p in points if p.name == point.name])
             imported = Imported(problem=problem) if problem else self._import(point)
-            yield Plugin(
+            yield LoadedExtension(
                 self.kind,
                 point.name,
                 point.value,
@@ -117,10 +119,16 @@ class Point(Generic[T]):
             )
 
     def _points(self) -> Sequence[EntryPoint]:
-        return list(_installed(self.group, tuple(sys.path)))
+        points = list(_installed(self.group, tuple(sys.path)))
+        if self.group in OLD_GROUPS:
+            # A package may register an object in both groups, to work with either version.
+            known = {(point.name, point.value) for point in points}
+            old = _installed(OLD_GROUPS[self.group], tuple(sys.path))
+            points += [point for point in old if (point.name, point.value) not in known]
+        return points
 
     def _declared(self, points: Sequence[EntryPoint]) -> str:
-        """What is wrong with how a name is declared; ``points`` are all that do."""
+        """What is wrong with a name's declaration; ``points`` are all entry points that have it."""
         name = points[0].name
         if not _NAME.fullmatch(name):
             return f"name {name!r} must be lower-case letters, digits and hyphens"
@@ -132,7 +140,7 @@ class Point(Generic[T]):
         return ""
 
     def _import(self, point: EntryPoint) -> Imported:
-        """What ``point`` names, or what is wrong with it."""
+        """The object that ``point`` names, imported and checked."""
         if self.needs:
             import_module(self.needs)
         imported = import_point(point)
@@ -140,27 +148,27 @@ class Point(Generic[T]):
             version = getattr(imported.value, "api_version", 1)
             flaw = wrong_version(version) or self.check(imported.value)
             imported.problem = f"{point.value} {flaw}" if flaw else ""
+        if not imported.problem:
+            if self.adapt is not None:
+                imported.value = self.adapt(imported.value)
+            if deprecated := old_group(point.group, self.group, point.name):
+                imported.warnings.append(deprecated)
         return imported
 
 
-def norm_names() -> list[str]:
-    """Norms a suite may use: "native", and whatever packages registered."""
-    return list(dict.fromkeys([NATIVE, *NORMS.names()]))
+def variant_names() -> list[str]:
+    """The variants a suite may use: "native", and all that packages register."""
+    return list(dict.fromkeys([NATIVE, *VARIANTS.names()]))
 
 
 @cache
 def _installed(group: str, path: tuple[str, ...]) -> EntryPoints:
-    """What is on the ``path``; looking through all metadata takes 10 ms, and a suite asks often."""
+    """The group's entry points on the ``path``; reading all metadata takes 10 ms, so it is kept."""
     return entry_points(group=group)
 
 
-@cache
-def _code_digest(package: str, requirements: tuple[str, ...]) -> str:
-    return code_digest(package, requirements)
-
-
 def _callable_with(what: str, *arguments: object, **options: object) -> Callable[[Any], str]:
-    """A check that an object can be called so; nothing is called."""
+    """A check that an object can be called with these arguments; nothing is called."""
 
     def check(loaded: Any) -> str:
         try:
@@ -196,27 +204,36 @@ def _check_executor(loaded: Any) -> str:
     return _callable_with("made of a list of modules", [])(loaded)
 
 
-_NORM_OPTIONS = dict.fromkeys(("elementwise_affine", "bias", "channels_last", "device", "dtype"))
+_LAYER_OPTIONS = dict.fromkeys(("elementwise_affine", "bias", "channels_last", "device", "dtype"))
 
-NORMS: Point[NormClass] = Point(
-    "norm",
-    "dyt_bench.norms",
-    _callable_with("called as dyt.DynamicTanh is", (8,), **_NORM_OPTIONS),
+VARIANTS: ExtensionPoint[LayerClass] = ExtensionPoint(
+    "variant",
+    "dyt_bench.variants",
+    _callable_with("called as dyt.DynamicTanh is", (8,), **_LAYER_OPTIONS),
     "dyt",
 )
-RECIPES: Point[Any] = Point("recipe", "dyt_bench.recipes", _check_recipe, needs="dyt")
-DATASETS: Point[AddedDataset] = Point("data set", "dyt_bench.datasets", _is_a(AddedDataset))
-METRICS: Point[AddedMetric] = Point("metric", "dyt_bench.metrics", _is_a(AddedMetric))
-SECTIONS: Point[MakeSection] = Point(
-    "section", "dyt_bench.sections", _callable_with("a function of what was collected", None)
+RECIPES: ExtensionPoint[Any] = ExtensionPoint(
+    "recipe", "dyt_bench.recipes", _check_recipe, needs="dyt"
 )
-EXECUTORS: Point[type[Executor]] = Point(
+DATASETS: ExtensionPoint[AddedDataset] = ExtensionPoint(
+    "data set", "dyt_bench.datasets", _is_a(AddedDataset)
+)
+METRICS: ExtensionPoint[AddedMetric] = ExtensionPoint(
+    "metric", "dyt_bench.metrics", _is_a(AddedMetric)
+)
+SECTIONS: ExtensionPoint[MakeSection] = ExtensionPoint(
+    "section",
+    "dyt_bench.sections",
+    _callable_with("a function of what was collected", None),
+    adapt=section,
+)
+EXECUTORS: ExtensionPoint[type[Executor]] = ExtensionPoint(
     "executor",
     "dyt_bench.executors",
     _check_executor,
     own={LOCAL: "dyt_bench.executors.local:LocalExecutor"},
 )
 
-POINTS: Mapping[str, Point[Any]] = {
-    point.kind: point for point in (NORMS, RECIPES, DATASETS, METRICS, SECTIONS, EXECUTORS)
+EXTENSION_POINTS: Mapping[str, ExtensionPoint[Any]] = {
+    point.kind: point for point in (VARIANTS, RECIPES, DATASETS, METRICS, SECTIONS, EXECUTORS)
 }

@@ -1,8 +1,8 @@
-"""Import what a stranger registered: whatever it does, and however long, it is told, not suffered.
+"""Import the object of an entry point safely, and report what went wrong in one sentence.
 
-An exception, `sys.exit` and a syntax error become a sentence; an import that hangs is given up;
-one that is slow, or writes to the working directory, is found out. Only what ends the process
-itself, a crash in C or `os._exit`, is beyond this.
+An exception, `sys.exit` and a syntax error are caught, an import that hangs is abandoned, and
+slow imports and files written to the working directory are reported as warnings. Only what ends
+the process itself, a crash in C or `os._exit`, is not caught.
 """
 
 import contextlib
@@ -18,19 +18,19 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from typing import Any
 
-SLOW_S = 2.0  # an import that takes longer is reported: whoever lists plugins waits for it
-GIVE_UP_S = 60.0  # an import that takes longer is taken to hang
-_HEAVY = ("torch", "lightning", "mlflow")  # what no plugin needs in order to be listed
-_ON_THE_WAY = ("<frozen", __file__, importlib.__path__[0])  # in a traceback, before their code
+SLOW_S = 2.0  # an import that takes longer is reported: every listing of plug-ins waits for it
+GIVE_UP_S = 60.0  # an import that takes longer is abandoned
+_HEAVY = ("torch", "lightning", "mlflow")  # modules that no plug-in needs in order to be listed
+_ON_THE_WAY = ("<frozen", __file__, importlib.__path__[0])  # frames above the plug-in's own code
 
 
 @dataclass
 class Imported:
-    """What came of an import."""
+    """The result of an import."""
 
     value: Any = None  # the object
     problem: str = ""  # why there is none: one sentence
-    warnings: list[str] = field(default_factory=list)  # what is amiss all the same
+    warnings: list[str] = field(default_factory=list)  # flaws of an import that worked
 
 
 def import_point(point: EntryPoint) -> Imported:
@@ -38,7 +38,7 @@ def import_point(point: EntryPoint) -> Imported:
     imported = Imported()
     files, heavy, started = _stamps(), _heavy(), time.perf_counter()
     try:
-        # Their output is no part of ours, which a program may read.
+        # A program may read our standard output, so what the plug-in prints goes elsewhere.
         with contextlib.redirect_stdout(sys.stderr):
             imported.value = _import(point)
         seconds = time.perf_counter() - started
@@ -46,12 +46,12 @@ def import_point(point: EntryPoint) -> Imported:
             imported.warnings.append(_slow(point, seconds, _heavy() - heavy))
     except _Hangs:
         reason = f"did not end within {GIVE_UP_S:g} s"
-        imported.problem = f"importing {point.value} {reason}: {_mend(point)}"
+        imported.problem = f"importing {point.value} {reason}: {_advice(point)}"
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         reason = f"raised {in_short(error)}"
-        imported.problem = f"importing {point.value} {reason}: {_mend(point)}"
+        imported.problem = f"importing {point.value} {reason}: {_advice(point)}"
     if _stamps() != files and (written := _left_behind(point)):
         imported.warnings.append(
             f"importing {point.value} wrote to the working directory ({', '.join(written)}): "
@@ -61,24 +61,24 @@ def import_point(point: EntryPoint) -> Imported:
 
 
 def distribution(point: EntryPoint) -> str:
-    """``dyt-vision 0.1.0``; of what no distribution registered, the object's address."""
+    """``dyt-vision 0.1.0``; without a distribution, the object's address."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
-def _mend(point: EntryPoint) -> str:
-    """What is to be done about a plugin that does not work."""
-    return f"mend {distribution(point)}, or uninstall it"
+def _advice(point: EntryPoint) -> str:
+    """What to do about a plug-in that does not work."""
+    return f"fix {distribution(point)}, or uninstall it"
 
 
 def in_short(error: BaseException) -> str:
-    """One line: the exception, and where in whose code."""
+    """One line: the exception, with the file and line that raised it."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith(_ON_THE_WAY)
     ]
-    if isinstance(error, SyntaxError) or not frames:  # it says itself where
+    if isinstance(error, SyntaxError) or not frames:  # its message has the place
         return text
     return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})"
 
@@ -88,10 +88,11 @@ class _Hangs(Exception):
 
 
 def _import(point: EntryPoint) -> Any:
-    """The object that ``point`` names; raises whatever its import does, or _Hangs.
+    """The object that ``point`` names; raises what its import raises, or _Hangs.
 
-    In a thread: no signal ends an import that waits in C, and a process for each plugin would
-    take longer than most imports. The thread of one that hangs is left behind; it holds no exit.
+    The import runs in a thread: no signal ends one that waits in C, and a process for each
+    plug-in would take longer than most imports. The thread of one that hangs is abandoned; being
+    a daemon, it does not keep the program from ending.
     """
     loaded: list[Any] = []
     raised: list[BaseException] = []
@@ -115,7 +116,7 @@ def _import(point: EntryPoint) -> Any:
 def _slow(point: EntryPoint, seconds: float, heavy: set[str]) -> str:
     cause = f", and imported {', '.join(sorted(heavy))}" if heavy else ""
     return (
-        f"importing {point.value} took {seconds:.1f} s{cause}: keep what is slow inside the "
+        f"importing {point.value} took {seconds:.1f} s{cause}: import what is slow inside the "
         "functions that need it"
     )
 
@@ -125,11 +126,11 @@ def _heavy() -> set[str]:
 
 
 def _stamps() -> dict[str, object]:
-    """The top level of the working directory: name -> what changes when a file is written."""
+    """Name -> time and size, of the files at the top level of the working directory."""
     stamps: dict[str, object] = {}
     with contextlib.suppress(OSError), os.scandir() as entries:
         for entry in entries:
-            with contextlib.suppress(OSError):  # gone again
+            with contextlib.suppress(OSError):  # it is gone already
                 status = entry.stat(follow_symlinks=False)
                 is_folder = entry.is_dir(follow_symlinks=False)
                 stamps[entry.name] = None if is_folder else (status.st_mtime_ns, status.st_size)
@@ -137,9 +138,9 @@ def _stamps() -> dict[str, object]:
 
 
 def _left_behind(point: EntryPoint) -> list[str]:
-    """What an import writes to a working directory that nobody else writes to.
+    """The files that an import writes to an empty working directory.
 
-    Another process may have changed the user's, and the plugin is not to be blamed for that.
+    It is repeated there because another process may have changed the user's working directory.
     """
     path = [os.path.abspath(folder) for folder in sys.path]
     script = f"import sys; sys.path[:] = {path!r}; import {point.module}"

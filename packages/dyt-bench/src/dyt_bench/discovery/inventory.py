@@ -1,4 +1,4 @@
-"""What packages have added, and what is wrong with it: for `dyt-bench plugins` and the doctor."""
+"""All installed extensions, each checked against the domains: for `plugins` and `doctor`."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -6,30 +6,36 @@ from typing import Any
 
 from dyt_bench.discovery.datasets import mismatch
 from dyt_bench.discovery.domains import Discovery, unknown
-from dyt_bench.discovery.extensions import DATASETS, METRICS, POINTS, Plugin, Point
+from dyt_bench.discovery.extensions import (
+    DATASETS,
+    EXTENSION_POINTS,
+    METRICS,
+    ExtensionPoint,
+    LoadedExtension,
+)
 from dyt_bench.errors import UserError
 
 
 def inventory(
-    found: Discovery, points: Iterable[Point[Any]] = tuple(POINTS.values())
-) -> Iterator[Plugin]:
+    found: Discovery, points: Iterable[ExtensionPoint[Any]] = tuple(EXTENSION_POINTS.values())
+) -> Iterator[LoadedExtension]:
     """Every entry point of these kinds, by default all but domains, imported and checked."""
     for point in points:
-        for plugin in point.plugins():
-            problem = plugin.problem or _misfit(plugin.kind, plugin.name, found)
-            yield replace(plugin, problem=problem)
+        for extension in point.extensions():
+            problem = extension.problem or _misfit(extension.kind, extension.name, found)
+            yield replace(extension, problem=problem)
 
 
 def check(kind: str, name: str, found: Discovery) -> None:
-    """Import and check one; raises UserError with what is wrong."""
-    POINTS[kind].load(name)
+    """Import and check the extension called ``name``; raises UserError if it is broken."""
+    EXTENSION_POINTS[kind].load(name)
     problem = _misfit(kind, name, found)
     if problem:
         raise UserError(f"{kind} {name!r} {problem}")
 
 
 def _misfit(kind: str, name: str, found: Discovery) -> str:
-    """Why it does not fit the domains that are installed; empty if it does."""
+    """Why it does not fit the installed domains; empty if it does."""
     if kind == DATASETS.kind:
         added = DATASETS.load(name)
         if added.domain not in found.domains:

@@ -1,1 +1,1 @@
-"""What normalization layers cost: the measurement, its session, its page."""
+"""The cost of normalization layers: its measurement, its session, its page."""

@@ -1,9 +1,9 @@
-"""What norm layers cost in a model, and what replacing them can save: measured, not trained.
+"""Times norm layers in a model, the layers alone and within a step, variant by variant.
 
-For each norm of a task, in turn: the norm layers alone, the model's forward pass, and a training
-step (forward, backward, AdamW). All arms share one model on one batch; only the layers at its
-norm sites change. The arm "identity" has no norms at all: what it saves is the most that any
-replacement could.
+Timed for each variant of a task, in turn: the layers at the norm sites alone, the model's forward
+pass, and a training step (forward, backward, AdamW). All variants share one model and one batch;
+only the layers at the norm sites change. The variant "identity" has no norms at all: no variant can
+save more than it does.
 
 Source: arXiv 2503.10622, the section on efficiency.
 """
@@ -22,31 +22,40 @@ from torch import Tensor, nn
 import dyt
 from dyt_bench.discovery.datasets import as_read
 from dyt_bench.discovery.domains import discover
-from dyt_bench.discovery.extensions import NORMS
+from dyt_bench.discovery.extensions import VARIANTS
 from dyt_bench.plugin.domain import Domain, TrainingPreset
-from dyt_bench.plugin.task import Norm, Task
+from dyt_bench.plugin.task import AA, Task, Variant
+from dyt_bench.training.build import with_logging_off
 from dyt_bench.training.clock import interleave, now
-from dyt_bench.training.run import autocast, bind, device_to_use, discard
-from dyt_bench.verdicts.statistics import AA
+from dyt_bench.training.device import autocast, bind, device_to_use
+from dyt_bench.training.step import step
 
 Part = Literal["norms, inference", "norms, training", "forward", "step"]
 PARTS: tuple[Part, ...] = ("norms, inference", "norms, training", "forward", "step")
 
-Seconds = dict[str, dict[str, list[float]]]  # part -> norm label or A/A -> seconds by round
+Seconds = dict[str, dict[str, list[float]]]  # part -> variant label or A/A -> seconds by round
 
 
-def measure(task: Task, norms: list[Norm], *, rounds: int) -> Seconds:
-    """Time every part of every norm, interleaved; the first norm twice, as the noise floor."""
+def measure(task: Task, variants: list[Variant], *, rounds: int) -> Seconds:
+    """Time every part of every variant, interleaved; the first variant twice, as the noise floor.
+
+    Args:
+        variants: the first, `native`, is what the others are compared with.
+        rounds: of each part; in a round every variant takes its turn.
+
+    Returns:
+        part -> variant label, and "A/A" for the first once more -> seconds by round.
+    """
     bind()
     domain = discover().domain(task.domain)
     task = as_read(task, domain)
-    bench = _Bench(task, norms, domain)
+    bench = _Bench(task, variants, domain)
     seconds: Seconds = {}
     for part in PARTS:
-        arms = {label: bench.call(part, label) for label in bench.layers}
-        arms = {**arms, AA: next(iter(arms.values()))}
-        interleave(arms, rounds=2)  # warm up
-        seconds[part] = interleave(arms, rounds=rounds)
+        calls = {label: bench.call(part, label) for label in bench.layers}
+        calls = {**calls, AA: next(iter(calls.values()))}
+        interleave(calls, rounds=2)  # warm up
+        seconds[part] = interleave(calls, rounds=rounds)
     return seconds
 
 
@@ -60,33 +69,33 @@ class _Use:
 
 
 class _Bench:
-    """One model, one batch, and for every arm the layers at the model's norm sites."""
+    """One model, one batch, and for every variant the layers at the model's norm sites."""
 
-    def __init__(self, task: Task, norms: list[Norm], domain: Domain) -> None:
+    def __init__(self, task: Task, variants: list[Variant], domain: Domain) -> None:
         self.device = device_to_use()
-        recipe = domain.training(task)
+        self.preset = domain.training(task)
         seed_all(task.seed, workers=True, verbose=False)
         data = domain.build_data(task)
-        self.module = _module(task, domain, data, recipe, self.device)
-        self.autocast = autocast(recipe, self.device)
+        self.module = _module(task, domain, data, self.preset, self.device)
+        self.autocast = autocast(self.preset, self.device)
         data.prepare_data()
         data.setup("fit")
         batch = next(iter(data.train_dataloader()))
         self.batch = move_data_to_device(batch, self.device)
-        self.layers = _arms(self.module, norms, domain.models[task.model].exclude)
+        self.layers = _layers(self.module, variants, domain.models[task.model].exclude)
         parameters = {
             p: None
             for layers in self.layers.values()
             for p in (*self.module.parameters(), *_parameters(layers))
         }
-        # One optimiser for all arms: an arm's step moves only parameters that have a gradient.
+        # One optimiser for all: a step moves only parameters that have a gradient.
         self.optimizer = torch.optim.AdamW(
             list(parameters), lr=1e-5, fused=self.device.type != "mps"
         )
         self.uses = self._observe()
 
     def call(self, part: Part, label: str) -> Callable[[], float]:
-        """A call that runs one part of one arm, and returns its seconds."""
+        """A function that runs one part of one variant and returns its seconds."""
         passes: Mapping[Part, Callable[[], None]] = {
             "norms, inference": self._norms_inference,
             "norms, training": self._norms_training,
@@ -128,14 +137,10 @@ class _Bench:
             self.module.training_step(self.batch, 0)
 
     def _step(self) -> None:
-        with self.autocast():
-            loss = self.module.training_step(self.batch, 0)
-        assert isinstance(loss, Tensor)  # the contract
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        step(self.module, self.batch, self.optimizer, self.preset, self.autocast)
 
     def _observe(self) -> list[_Use]:
-        """Inputs like those that the sites get, in the order in which they run."""
+        """Random inputs with the shapes and types that the sites get, in order of their calls."""
         uses: list[_Use] = []
         native = next(iter(self.layers.values()))
         handles = []
@@ -157,16 +162,15 @@ def _module(
     task: Task,
     domain: Domain,
     data: LightningDataModule,
-    recipe: TrainingPreset,
+    preset: TrainingPreset,
     device: torch.device,
 ) -> LightningModule:
-    """The native model, built where it runs: billions of weights need not pass through the host."""
-    with _default_dtype(torch.bfloat16 if recipe.precision == "bf16-true" else torch.float32):
+    """The native model, built on its device: large models need not fit into the host's memory."""
+    with _default_dtype(torch.bfloat16 if preset.precision == "bf16-true" else torch.float32):
         with torch.device(device):
             module = domain.build_module(task, data)
         module.to(device).train()
-    module.log = discard  # type: ignore[method-assign]  # there is no trainer to log to
-    module.log_dict = discard  # type: ignore[method-assign]
+    with_logging_off(module)
     return module
 
 
@@ -180,20 +184,20 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _arms(
-    module: LightningModule, norms: list[Norm], exclude: tuple[str, ...]
+def _layers(
+    module: LightningModule, variants: list[Variant], exclude: tuple[str, ...]
 ) -> dict[str, dict[str, nn.Module]]:
-    """Norm label -> (site's name -> the layer that stands there); leaves the module native."""
+    """Variant label -> name of a site -> the layer that stands there; the module stays native."""
     names = [site.name for site in dyt.select(module, exclude=exclude)]
-    arms = {}
-    for norm in norms:
-        if not norm.is_native:
-            to, alpha = NORMS.load(norm.name), norm.alpha_init_value
+    layers = {}
+    for variant in variants:
+        if not variant.is_native:
+            to, alpha = VARIANTS.load(variant.name), variant.alpha_init_value
             dyt.convert(module, to, exclude=exclude, alpha_init_value=alpha)
-        arms[norm.label] = {name: module.get_submodule(name) for name in names}
-        if not norm.is_native:
+        layers[variant.label] = {name: module.get_submodule(name) for name in names}
+        if not variant.is_native:
             dyt.revert(module)
-    return arms
+    return layers
 
 
 def _parameters(layers: Mapping[str, nn.Module]) -> Iterator[nn.Parameter]:

@@ -1,4 +1,4 @@
-"""The efficiency page: what norms cost in each model, as a table, a figure and numbers."""
+"""The efficiency page: the cost of norms in each model as a table, a figure and JSON."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,40 +7,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dyt_bench.plugin.atomic import write_json
-from dyt_bench.report.page import markdown_table
-from dyt_bench.verdicts.statistics import AA
+from dyt_bench.plugin.task import AA
+from dyt_bench.verdicts.words import markdown_table
 
 if TYPE_CHECKING:
     from dyt_bench.efficiency.measure import Seconds
 
 _READING = """\
-Median milliseconds; in brackets the ratio to the native norm, median over rounds in which all arms
-take turns. `norms` are the norm layers alone, one after the other, on inputs of the model's shapes;
-`forward` is the model without gradients, `step` forward, backward and AdamW. `A/A` is the native
-norm against itself: no smaller difference means anything. `identity` has no norms at all: what it
-saves of a step is the most that any replacement can.
+Median milliseconds; in brackets the ratio to the baseline `native`, as the median over rounds in
+which all variants take turns. `norms` are the layers at the norm sites alone, one after the other,
+on inputs of the model's shapes; `forward` is the model without gradients, `step` is forward,
+backward and AdamW. `A/A` is the baseline against itself: smaller differences are noise. `identity`
+has no norms at all: no variant can save more of a step.
 
-A norm's share of a step and what it saves do not add up exactly: a layer timed alone finds its
-input in another cache than a layer inside its model."""
+The share of the norms in a step and what variants save do not add up exactly: the input of a layer
+timed alone lies in another cache than inside the model."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """One norm of one model."""
+class EfficiencyLine:
+    """The times of one variant of one model."""
 
     model: str
-    norm: str
+    variant: str
     ms: Mapping[str, float]  # part -> median
-    ratio: Mapping[str, float]  # part -> to the first norm, median over rounds
+    ratio: Mapping[str, float]  # part -> ratio to the first variant, median over rounds
 
 
-def lines(model: str, seconds: "Seconds") -> list[Line]:
-    """A line for every norm, and one for the first against itself."""
+def lines(model: str, seconds: "Seconds") -> list[EfficiencyLine]:
+    """A line for every variant, and one for the first variant against itself."""
     parts = list(seconds)
     labels = list(seconds[parts[0]])
     first = next(label for label in labels if label != AA)
     return [
-        Line(
+        EfficiencyLine(
             model,
             label,
             {part: statistics.median(seconds[part][label]) * 1e3 for part in parts},
@@ -55,32 +55,32 @@ def lines(model: str, seconds: "Seconds") -> list[Line]:
     ]
 
 
-def row(line: Line) -> dict[str, str]:
-    """One line as text for any table."""
-    cells = {"model": line.model, "norm": line.norm}
+def row(line: EfficiencyLine) -> dict[str, str]:
+    """A line as a table's row: column -> text."""
+    row = {"model": line.model, "variant": line.variant}
     for part, ms in line.ms.items():
         ratio = line.ratio[part]
-        cells[part] = f"{ms:.{1 if ms > 10 else 2}f}" + (f" [{ratio:.2f}]" if ratio != 1 else "")
-    return cells
+        row[part] = f"{ms:.{1 if ms > 10 else 2}f}" + (f" [{ratio:.2f}]" if ratio != 1 else "")
+    return row
 
 
-def sentence(of_model: Sequence[Line]) -> str:
-    """What the norms of one model cost and what is saved, in words."""
-    native = of_model[0]
-    floor = next(abs(line.ratio["step"] - 1) for line in of_model if line.norm == AA)
-    share = native.ms["norms, training"] / native.ms["step"]
+def sentence(of_model: Sequence[EfficiencyLine]) -> str:
+    """The share of the norms in a step of one model and what variants save, in words."""
+    baseline = of_model[0]
+    floor = next(abs(line.ratio["step"] - 1) for line in of_model if line.variant == AA)
+    share = baseline.ms["norms, training"] / baseline.ms["step"]
     said = [f"the norms take {share:.1%} of a step"]
     for line in of_model[1:]:
-        if line.norm != AA:
+        if line.variant != AA:
             saved = 1 - line.ratio["step"]
             within = ", within the noise" if abs(saved) <= floor else ""
             verb = "saves" if saved >= 0 else "costs"
-            said.append(f"{line.norm} {verb} {abs(saved):.1%}{within}")
-    return f"- {native.model}: {'; '.join(said)} (A/A {floor:.1%})."
+            said.append(f"{line.variant} {verb} {abs(saved):.1%}{within}")
+    return f"- {baseline.model}: {'; '.join(said)} (A/A {floor:.1%})."
 
 
 def write_page(
-    title: str, found: Sequence[Line], environment: Mapping[str, str], out: Path
+    title: str, found: Sequence[EfficiencyLine], environment: Mapping[str, str], out: Path
 ) -> None:
     """Write ``README.md``, ``efficiency.json`` and ``efficiency.png`` into ``out``."""
     out.mkdir(parents=True, exist_ok=True)
@@ -94,26 +94,26 @@ def write_page(
     parts = [
         f"# {title}",
         f"{environment['cpu']}, {environment['cores']} cores; torch {environment['torch']}; commit "
-        f"{environment['commit']}. Generated by `dyt-bench run`; not to be edited.",
-        "\n".join(sentence(group) for group in by_model),
+        f"{environment['commit']}. Generated by `dyt-bench run`; do not edit.",
+        "\n".join(sentence(of_model) for of_model in by_model),
         markdown_table([row(line) for line in found]),
         _READING,
-        "![Time of each part against the native norm](efficiency.png)",
+        "![Time of each part against the baseline](efficiency.png)",
     ]
     (out / "README.md").write_text("\n\n".join(parts) + "\n")
 
 
-def _plot(by_model: Sequence[Sequence[Line]], path: Path) -> None:
+def _plot(by_model: Sequence[Sequence[EfficiencyLine]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     parts = list(by_model[0][0].ratio)
     figure = Figure(figsize=(3.2 * len(parts), 0.9 + 0.45 * sum(map(len, by_model))))
     axes = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
-    drawn = [line for group in by_model for line in group]
-    names = [f"{line.model}  {line.norm}" for line in drawn]
+    drawn = [line for of_model in by_model for line in of_model]
+    names = [f"{line.model}  {line.variant}" for line in drawn]
     for axis, part in zip(axes, parts, strict=True):
         ratios = [line.ratio[part] for line in drawn]
-        colours = ["0.6" if line.norm == AA else "C0" for line in drawn]
+        colours = ["0.6" if line.variant == AA else "C0" for line in drawn]
         axis.barh(names, ratios, color=colours, height=0.65)
         axis.axvline(1, color="black", linewidth=1)
         labels = [f"{ratio:.2f}" for ratio in ratios]

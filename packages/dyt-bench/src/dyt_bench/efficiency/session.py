@@ -1,4 +1,4 @@
-"""One `dyt-bench run` of an efficiency suite: measure each task, log to MLflow, write the page."""
+"""Runs an efficiency suite: measures each task, logs to MLflow, writes the page."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,30 +10,34 @@ from rich.table import Table
 
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import EXECUTORS
-from dyt_bench.efficiency.page import Line, lines, row, sentence, write_page
+from dyt_bench.efficiency.page import EfficiencyLine, lines, row, sentence, write_page
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import Executor, JobFailed, Limits
-from dyt_bench.plugin.task import Norm, Task
+from dyt_bench.plugin.task import Task, Variant
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.suite.expand import Suite
 from dyt_bench.tracking import Tracker
+from dyt_bench.tracking.store import VARIANT_TAG
 
 if TYPE_CHECKING:
     from dyt_bench.efficiency.measure import Seconds
 
-ROUNDS = 21  # of every part and norm
+ROUNDS = 21  # of every part and variant
 
 _console = Console(stderr=True)
 
 
 def time_suite(
     suite: Suite, found: Discovery, workspace: Workspace, tracking_uri: str | None, out: Path
-) -> list[Line]:
-    """Measure every task of ``suite`` with all its norms; returns and writes what came out.
+) -> list[EfficiencyLine]:
+    """Measure every task of ``suite`` with all its variants and write the page into ``out``.
+
+    Returns:
+        The page's lines, model by model.
 
     Raises:
-        UserError: the tracking store does not answer, or a task could not be measured.
+        UserError: the tracking store cannot be used, or a task could not be measured.
     """
     workspace.create()
     uri = tracking_uri or workspace.tracking_uri
@@ -44,14 +48,16 @@ def time_suite(
     domains = dict.fromkeys(task.domain for task in suite.tasks)
     preload = [module for name in domains for module in found.domain(name).preload]
     executor = EXECUTORS.load(suite.executor)(["dyt_bench.efficiency.measure", *preload])
-    limits = Limits(suite.cell_timeout, suite.cell_memory)
-    measured: list[Line] = []
+    limits = Limits(suite.run_timeout, suite.run_memory)
+    measured: list[EfficiencyLine] = []
     for task in suite.tasks:
-        norms, name = suite.norms_of(task), f"{task.domain}/{task.model}"
-        log = workspace.timing_path(task, norms).with_suffix(".log")
-        with _console.status(f"{name}: {', '.join(norm.label for norm in norms)}, in turn"):
+        variants, name = suite.variants_of(task), f"{task.domain}/{task.model}"
+        log = workspace.timing_path(task, variants).with_suffix(".log")
+        with _console.status(
+            f"{name}: {', '.join(variant.label for variant in variants)}, in turn"
+        ):
             try:
-                seconds = _measure(executor, task, norms, log, limits)
+                seconds = _measure(executor, task, variants, log, limits)
             except JobFailed as failure:
                 raise UserError(f"{name} could not be measured: {failure} (see {log})") from None
         of_task = lines(name, seconds)
@@ -59,13 +65,16 @@ def time_suite(
         _print(of_task)
         for line in of_task:
             tracker.log_run(
-                f"{line.model} {line.norm}",
-                {"domain": task.domain, "model": task.model, "norm": line.norm},
+                f"{line.model} {line.variant}",
+                {"domain": task.domain, "model": task.model},
                 {
                     **{f"time_ms/{_key(part)}": ms for part, ms in line.ms.items()},
                     **{f"ratio/{_key(part)}": ratio for part, ratio in line.ratio.items()},
                 },
-                {f"env.{key}": value for key, value in environment.items()},
+                {
+                    VARIANT_TAG: line.variant,
+                    **{f"env.{key}": value for key, value in environment.items()},
+                },
             )
     tracker.close()
     write_page(suite.title, measured, environment, out)
@@ -74,29 +83,29 @@ def time_suite(
 
 
 def _measure(
-    executor: Executor, task: Task, norms: list[Norm], log: Path, limits: Limits
+    executor: Executor, task: Task, variants: list[Variant], log: Path, limits: Limits
 ) -> "Seconds":
-    with executor.run(partial(_job, task, norms), log, limits) as running:
-        *_, outcome = running  # no other news
+    with executor.run(partial(_job, task, variants), log, limits) as running:
+        *_, outcome = running  # the job sends nothing else
     seconds: Seconds = outcome["value"]
     return seconds
 
 
-def _job(task: Task, norms: list[Norm], tell: Callable[[dict[str, Any]], None]) -> "Seconds":
-    # The job imports torch in its own process; this one stays light.
+def _job(task: Task, variants: list[Variant], tell: Callable[[dict[str, Any]], None]) -> "Seconds":
+    # Imported here, as only the job's process needs torch.
     from dyt_bench.efficiency.measure import measure
 
-    return measure(task, norms, rounds=ROUNDS)
+    return measure(task, variants, rounds=ROUNDS)
 
 
 def _key(part: str) -> str:
     return part.replace(", ", "_")
 
 
-def _print(of_task: list[Line]) -> None:
+def _print(of_task: list[EfficiencyLine]) -> None:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for title in row(of_task[0]):
-        table.add_column(title, justify="left" if title in ("model", "norm") else "right")
+        table.add_column(title, justify="left" if title in ("model", "variant") else "right")
     for line in of_task:
         table.add_row(*row(line).values())
     _console.print(table)

@@ -1,1 +1,1 @@
-"""Where jobs run: by default in processes of this machine, which a fork server starts."""
+"""Where jobs run: by default in processes of this machine, started by a fork server."""

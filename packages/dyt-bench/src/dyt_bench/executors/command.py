@@ -1,9 +1,9 @@
 """Run each job in a Python process that a command starts: ``nice -n 19``, ``srun --gpus=1``.
 
-The process reads the job from its standard input and tells its news on its standard output, so
-that a command which hands these on may start it on another machine, if that has this environment
-and the workspace's file system. A command that prints on its standard output spoils it. The
-libraries are imported anew for every job.
+The process reads the job from standard input and sends its events to standard output. A command
+that forwards both may start it on another machine, if that has this environment and the
+workspace's file system; the command itself must not print to standard output. Every job imports
+the libraries again.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ from typing import Any, ClassVar
 from dyt_bench.errors import CannotWrite, UserError
 from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
-from dyt_bench.executors.running import Running, serve
+from dyt_bench.executors.running import JobProcess, serve
 
-_STOP = b"stop"  # what the parent says for SIGTERM, which not every command hands on
+_STOP = b"stop"  # the parent's message for SIGTERM, which not every command forwards
 
 
 class CommandExecutor:
-    """Subclass it and name the ``prefix``, the command that is given the process to start.
+    """Subclass it and set ``prefix``: the command that starts the process, which follows it.
 
-    Limits of memory hold for the process started, not for one that the command leaves elsewhere.
+    Limits of memory apply to the command's own process, not to one on another machine.
 
     Raises:
         UserError: there is no such command.
@@ -46,22 +46,22 @@ class CommandExecutor:
                 "which is not on this machine: install it, or choose another executor"
             )
 
-    def run(self, job: Job, log: Path, limits: Limits = NO_LIMITS) -> Running:
+    def run(self, job: Job, log: Path, limits: Limits = NO_LIMITS) -> JobProcess:
         """See `dyt_bench.executors.contract.Executor`."""
-        return Running(partial(self._start, job, log), log, limits)
+        return JobProcess(partial(self._start, job, log), log, limits)
 
     def _start(self, job: Job, log: Path) -> Any:
         command = [*self.prefix, sys.executable, "-m", "dyt_bench.executors.command"]
         try:
-            file = log.open("ab")  # for what the command itself has to say
+            file = log.open("ab")  # for the command's own messages
         except OSError as error:
             raise CannotWrite(log, error) from error
         with file:
             process = _Child(command, file)
-        with contextlib.suppress(OSError):  # it is gone already, which its exit status tells
+        with contextlib.suppress(OSError):  # it has ended already; its exit status says why
             process.tell.send_bytes(pickle.dumps((sys.path, log.absolute())))
             process.tell.send_bytes(pickle.dumps(job))
-        return process, process.news
+        return process, process.events
 
 
 class _Child:
@@ -75,13 +75,13 @@ class _Child:
             stderr=log,
             env={**os.environ, **memory.environment()},
             bufsize=0,
-            start_new_session=True,  # so that what it starts can be ended with it
+            start_new_session=True,  # so that everything it starts can be ended with it
         )
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         # The connections close the pipes' ends, which the Popen then must not.
         self.tell = Connection(os.dup(self._popen.stdin.fileno()), readable=False)
-        self.news = Connection(os.dup(self._popen.stdout.fileno()), writable=False)
+        self.events = Connection(os.dup(self._popen.stdout.fileno()), writable=False)
         self._popen.stdin.close()
         self._popen.stdout.close()
         self.sentinel, ended = os.pipe()
@@ -112,7 +112,7 @@ class _Child:
     def terminate(self) -> None:
         try:
             self.tell.send_bytes(_STOP)
-        except OSError:  # it does not listen any more
+        except OSError:  # it has closed its end
             self._popen.terminate()
 
     def kill(self) -> None:
@@ -120,7 +120,7 @@ class _Child:
 
 
 def _obey(orders: "Connection[Any, Any]") -> None:
-    """Be told to stop; a parent that was killed leaves nobody to report to."""
+    """Obey the parent's messages; end if the parent was killed."""
     try:
         while orders.recv_bytes() == _STOP:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -129,16 +129,16 @@ def _obey(orders: "Connection[Any, Any]") -> None:
 
 
 def main() -> None:
-    """The process's whole life."""
+    """The main function of the process."""
     orders = Connection(os.dup(0), writable=False)
-    news = Connection(os.dup(1), readable=False)
+    events = Connection(os.dup(1), readable=False)
     path, log = pickle.loads(orders.recv_bytes())
     sys.path[:] = path
     job = orders.recv_bytes()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_obey, args=(orders,), daemon=True).start()
-    serve(job, news, log)
+    serve(job, events, log)
 
 
 if __name__ == "__main__":

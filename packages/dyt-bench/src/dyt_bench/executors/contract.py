@@ -1,12 +1,12 @@
-"""The contract of an executor: where jobs run, and what is heard of them.
+"""The contract of an executor: where jobs run, and which events they send.
 
-The harness gives a job to ``run`` and iterates over what comes back::
+The harness passes a job to ``run`` and iterates over its events::
 
     with executor.run(job, log, limits) as running:
         for event in running:
             ...
 
-One job runs at a time, in a process of its own; what it breaks must end with it.
+One job runs at a time, in a process of its own, so that a crash ends no other.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,9 @@ from types import FrameType
 from typing import Any, Protocol
 
 Event = dict[str, Any]
-Job = Callable[[Callable[[Event], None]], Any]  # takes a way to tell news, returns its outcome
+Job = Callable[
+    [Callable[[Event], None]], Any
+]  # takes a function that sends events, returns its outcome
 
 
 class JobFailed(Exception):
@@ -25,27 +27,27 @@ class JobFailed(Exception):
 
 
 class JobStopped(JobFailed):
-    """The job ended early because it was told to, with SIGTERM, and can be gone on with.
+    """SIGTERM ended the job early; it can be resumed.
 
-    Raised by a job, and then by whoever iterates over its news.
+    Raised by a job, and then by the iteration over its events.
     """
 
 
 class Preempted(KeyboardInterrupt):
-    """SIGTERM: the machine is wanted elsewhere. What can be saved is worth more time."""
+    """SIGTERM: the scheduler takes the machine back. Jobs get more time to save their state."""
 
 
 def preempt(number: int, frame: FrameType | None) -> None:
-    """A handler for SIGTERM in the process that plans."""
+    """A handler for SIGTERM in the process that schedules the jobs."""
     raise Preempted
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one process may use; None: all there is."""
+    """What one process may use; None: no limit."""
 
     seconds: float | None = None
-    memory: int | None = None  # bytes resident; the libraries' own are some 500 MiB of them
+    memory: int | None = None  # bytes resident, some 500 MiB of which the libraries take
 
 
 NO_LIMITS = Limits()
@@ -55,19 +57,19 @@ class Running(Protocol):
     """A job in its process."""
 
     def __iter__(self) -> Iterator[Event]:
-        """The job's news as they come.
+        """The job's events as they arrive.
 
         The last event is ``{"event": "outcome", "value": what the job returned}``.
 
         Raises:
             JobFailed: the job raised, went over a limit, or ended without an outcome.
-            JobStopped: it was told to end early, by someone else.
+            JobStopped: a SIGTERM from outside ended it early.
             CannotWrite: the job could not write its record.
         """
 
 
 class Executor(Protocol):
-    """Made once a run, as ``executor(preload)``: names of modules that its jobs will import."""
+    """Made once for a suite, as ``executor(preload)``: names of modules that its jobs import."""
 
     def __init__(self, preload: Sequence[str]) -> None: ...
 
@@ -76,8 +78,7 @@ class Executor(Protocol):
     ) -> AbstractContextManager[Running]:
         """Run a picklable job, once the returned context is entered; then iterate over it.
 
-        What the process prints goes to ``log``, an exception's traceback too. Leaving the context
-        ends the process if it still runs: with SIGTERM first, as training then keeps a
-        checkpoint, and by force a while later; the while is longer when the context is left by
-        `Preempted`.
+        The process's output goes to ``log``, tracebacks included. Leaving the context ends the
+        process if it still runs: with SIGTERM, upon which training keeps a checkpoint, and by
+        force after a grace period, which is longer when `Preempted` leaves the context.
         """

@@ -1,7 +1,7 @@
 """Run jobs one after another, each in a process of its own, on this machine.
 
 Processes come from a fork server that has imported the heavy libraries once, so that a job
-starts at once and what it breaks (memory, threads, a crash in a C library) ends with it.
+starts at once, and leaks, threads and crashes in C libraries end with its process.
 """
 
 import multiprocessing
@@ -18,7 +18,7 @@ from typing import Any
 
 from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
-from dyt_bench.executors.running import Running, serve
+from dyt_bench.executors.running import JobProcess, serve
 
 PRELOAD = "DYT_BENCH_PRELOAD"  # the environment variable that tells the fork server what to import
 
@@ -33,14 +33,14 @@ class LocalExecutor:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["dyt_bench.executors.preload"])
 
-    def run(self, job: Job, log: Path, limits: Limits = NO_LIMITS) -> Running:
+    def run(self, job: Job, log: Path, limits: Limits = NO_LIMITS) -> JobProcess:
         """See `dyt_bench.executors.contract.Executor`."""
-        return Running(partial(self._start, job, log), log, limits)
+        return JobProcess(partial(self._start, job, log), log, limits)
 
     def _start(self, job: Job, log: Path) -> Any:
-        """A started process that serves the job, and where to hear of it."""
+        """Start a process for the job; returns it and a connection for its events."""
         receive, send = self._context.Pipe(duplex=False)
-        # As bytes: a job that cannot be unpickled is to fail where its output is kept.
+        # As bytes: a job that cannot be unpickled then fails in the process, which keeps a log.
         arguments = (pickle.dumps(job), send, log)
         for attempt in range(_STARTS):
             environment = {PRELOAD: " ".join(self.preload), **memory.environment()}
@@ -54,7 +54,7 @@ class LocalExecutor:
                     raise
                 # The fork server itself died: a module crashes the interpreter that imports it.
                 self.preload = ()
-                time.sleep(0.1 * attempt)  # until the dead one is known to be dead
+                time.sleep(0.1 * attempt)  # until multiprocessing notices that it is dead
         send.close()
         return process, receive
 
@@ -74,15 +74,15 @@ def _in_environment(added: Mapping[str, str]) -> Iterator[None]:
 
 
 def _serve(job: bytes, send: Any, log: Path) -> None:
-    """The process's whole life."""
-    os.setpgid(0, 0)  # so that what it starts can be ended with it
+    """The main function of the process."""
+    os.setpgid(0, 0)  # so that everything it starts can be ended with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     serve(job, send, log)
 
 
 def _end_with_parent() -> None:
-    """A job whose parent was killed has nobody to report to; another run may want its record."""
+    """End a job whose parent was killed: another process may start the same run again."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,6 +1,6 @@
-"""Imported by the fork server, and by nothing else: what its processes are to start with.
+"""Imported by the fork server alone: imports the modules that its processes start with.
 
-It acts on import, because a module to import is all that the standard library lets one give.
+It acts on import, because the standard library lets one preload modules and nothing else.
 """
 
 import contextlib
@@ -9,10 +9,10 @@ import os
 
 from dyt_bench.executors.local import PRELOAD
 
-# Out of the terminal's process group: Ctrl-C, or a scheduler's signal to all of a group, reaches
-# the process that plans, which decides what becomes of the others.
+# Leave the terminal's process group: Ctrl-C, or a scheduler's signal to the group, then reaches
+# the scheduling process alone, which decides what happens to the others.
 os.setsid()
 for name in os.environ.get(PRELOAD, "").split():
-    # A plugin that cannot be imported spoils its own cells, and there the traceback is kept.
+    # A plug-in that cannot be imported fails in its own runs, which keep the traceback.
     with contextlib.suppress(BaseException):
         importlib.import_module(name)

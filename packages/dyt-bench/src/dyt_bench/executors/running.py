@@ -1,4 +1,4 @@
-"""A job in a process: its news, its limits and its end. Whoever starts the process."""
+"""A job in a process that any executor started: its events, limits and end."""
 
 import contextlib
 import faulthandler
@@ -19,18 +19,18 @@ import psutil
 from dyt_bench.errors import CannotWrite
 from dyt_bench.executors.contract import Event, JobFailed, JobStopped, Limits, Preempted
 
-_POLL_S = 0.25  # how often limits are looked at
-_STOP_S = 3.0  # how long a process may take to end when told to
-_PREEMPTED_S = 25.0  # the same when a scheduler wants the machine; most wait 30 s before they kill
-_DUMP_S = 2.0  # how long writing down where it hangs may take a process
+_POLL_S = 0.25  # how often limits are checked
+_STOP_S = 3.0  # grace period after SIGTERM
+_PREEMPTED_S = 25.0  # the same when a scheduler takes the machine back; most kill after 30 s
+_DUMP_S = 2.0  # time for a hanging process to print its traceback
 
 
 class Process(Protocol):
-    """What is asked of a process; `multiprocessing.Process` is one."""
+    """A process as `JobProcess` uses it; `multiprocessing.Process` is one."""
 
     @property
     def pid(self) -> int | None:
-        """Also of the group of all that it starts."""
+        """Also the id of the process group of everything that it starts."""
 
     @property
     def sentinel(self) -> int:
@@ -43,7 +43,7 @@ class Process(Protocol):
     def is_alive(self) -> bool: ...
     def join(self, timeout: float | None = None) -> None: ...
     def terminate(self) -> None:
-        """Have SIGTERM reach the job."""
+        """Send the job SIGTERM."""
 
     def kill(self) -> None: ...
 
@@ -51,18 +51,18 @@ class Process(Protocol):
 Start = Callable[[], tuple[Process, "Connection[Any, Any]"]]
 
 
-class Running:
-    """A job in its process. Leaving the context ends the process if it still runs.
+class JobProcess:
+    """A job in its process: the `dyt_bench.executors.contract.Running` of our executors.
 
-    It is told to with SIGTERM, and a while later killed; the while is longer when the context is
-    left by `Preempted`.
+    Leaving the context ends the process if it still runs: with SIGTERM, and by SIGKILL after a
+    grace period, which is longer when `Preempted` leaves the context.
     """
 
     def __init__(self, start: Start, log: Path, limits: Limits) -> None:
         self.start, self.log, self.limits = start, log, limits
-        self.peak = 0  # bytes resident of the largest process, as last seen
+        self.peak = 0  # the most bytes resident that were seen
 
-    def __enter__(self) -> "Running":
+    def __enter__(self) -> "JobProcess":
         self._process, self._receive = self.start()
         self._started = time.monotonic()
         return self
@@ -81,18 +81,18 @@ class Running:
             self._receive.close()
 
     def __iter__(self) -> Iterator[Event]:
-        """The job's news as they come.
+        """The job's events as they arrive.
 
         The last event is ``{"event": "outcome", "value": what the job returned}``.
 
         Raises:
             JobFailed: the job raised, went over a limit, or ended without an outcome.
-            JobStopped: it was told to end early, by someone else.
+            JobStopped: a SIGTERM from outside ended it early.
             CannotWrite: the job could not write its record.
         """
         while True:
             ready = wait([self._receive, self._process.sentinel], _POLL_S)
-            for event in self._news():
+            for event in self._events():
                 if event["event"] == "error":
                     raise event["error"]
                 yield event
@@ -102,16 +102,16 @@ class Running:
             if self._process.sentinel in ready:
                 self._process.join()
                 raise self._failed(self._death())
-            self._look()
+            self._check_limits()
 
-    def _news(self) -> Iterator[Event]:
-        """What has arrived whole; a process that is killed may leave half a message."""
+    def _events(self) -> Iterator[Event]:
+        """The events that have arrived; half a message of a killed process is dropped."""
         with contextlib.suppress(EOFError, OSError):
             while self._receive.poll():
                 yield self._receive.recv()
 
-    def _look(self) -> None:
-        """Hold the process to its limits."""
+    def _check_limits(self) -> None:
+        """Kill the process if it exceeds a limit; raises JobFailed."""
         seconds = time.monotonic() - self._started
         with contextlib.suppress(psutil.Error):
             self.peak = max(self.peak, psutil.Process(self._process.pid).memory_info().rss)
@@ -124,22 +124,24 @@ class Running:
             raise self._failed(f"it ran longer than its limit of {self.limits.seconds:g} s")
 
     def _end(self, patience_s: float) -> None:
-        """Tell the process to end, wait, and kill it if it does not."""
+        """Send SIGTERM, wait, and kill the process if it still runs."""
         if self._process.is_alive():
             self._process.terminate()
         deadline = time.monotonic() + patience_s
         while self._process.is_alive() and time.monotonic() < deadline:
             wait([self._receive, self._process.sentinel], 0.1)
-            for _ in self._news():  # a full pipe would keep it from ending
+            for _ in self._events():  # a full pipe would block it
                 pass
         if self._process.is_alive():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(cast(int, self._process.pid), signal.SIGABRT)  # says where it hangs
+                os.kill(
+                    cast(int, self._process.pid), signal.SIGABRT
+                )  # faulthandler prints where it hangs
             self._process.join(_DUMP_S)
         self._kill()
 
     def _kill(self) -> None:
-        """End the process and all that it started."""
+        """Kill the process and everything that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(cast(int, self._process.pid), signal.SIGKILL)
         if self._process.is_alive():
@@ -147,7 +149,7 @@ class Running:
         self._process.join()
 
     def _failed(self, reason: str) -> JobFailed:
-        """The failure, with a word in the log of what its process could not say itself."""
+        """The failure; its reason is added to the log, as the process may have been unable to."""
         with contextlib.suppress(OSError), self.log.open("a") as log:
             log.write(f"dyt-bench: {reason}\n")
         return JobFailed(reason)
@@ -168,14 +170,14 @@ def _gib(size: int) -> str:
 
 
 def serve(job: bytes, send: "Connection[Any, Any]", log: Path) -> None:
-    """Do a pickled job in this process, and ``send`` its news, its outcome or its error."""
+    """Do a pickled job in this process and ``send`` its events, its outcome or its error."""
     try:
         _keep_output(log)
         outcome = pickle.loads(job)(send.send)
         send.send({"event": "outcome", "value": outcome})
     except JobStopped as stopped:
         send.send({"event": "error", "error": stopped})
-    except BaseException as error:  # sys.exit in a plugin included: the parent must hear of it
+    except BaseException as error:  # sys.exit in a plug-in included: the parent must learn of it
         with contextlib.suppress(OSError):  # the disk may be full
             traceback.print_exc()
             sys.stderr.flush()
@@ -185,7 +187,7 @@ def serve(job: bytes, send: "Connection[Any, Any]", log: Path) -> None:
 
 
 def _keep_output(log: Path) -> None:
-    """Send what this process prints, and where it crashes, to ``log``."""
+    """Send this process's output, and the traceback of a crash, to ``log``."""
     try:
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     except OSError as error:
@@ -195,14 +197,3 @@ def _keep_output(log: Path) -> None:
         cast("IO[str]", stream).reconfigure(line_buffering=True)  # type: ignore[attr-defined]
     os.close(file)
     faulthandler.enable(2)
-
-
-def trace_crashes() -> None:
-    """Have a crash's traceback printed again, if it was.
-
-    A Trainer that has done resets every signal to the handler that Python knows of, and so
-    forgets faulthandler's.
-    """
-    if faulthandler.is_enabled():
-        faulthandler.disable()
-        faulthandler.enable(2)

@@ -12,12 +12,12 @@ from dyt_bench.errors import CannotWrite
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of ``path`` in one move, once it is on the disk.
+    """Open a file for writing that replaces ``path`` in one move once it is on the disk.
 
     A reader, or a crash, sees the old file or the new one, never half of one.
 
     Raises:
-        CannotWrite: the disk is full, or takes no writing; ``path`` is as it was.
+        CannotWrite: the disk is full or cannot be written; ``path`` is unchanged.
     """
     partial = path.with_name(path.name + ".partial")
     try:

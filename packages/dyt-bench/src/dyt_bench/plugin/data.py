@@ -1,4 +1,4 @@
-"""A data module for plugins that hold map-style data sets: same batches for every norm."""
+"""A data module for map-style data sets, with the same batches for every variant."""
 
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, cast
@@ -14,7 +14,7 @@ __all__ = ["SeededDataModule", "ShuffledBatches", "at_most"]
 
 
 def at_most(samples: Dataset[Any], count: int | None) -> Dataset[Any]:
-    """``count`` of the samples, the same for every seed; all if there are no more, or for None."""
+    """A subset of ``count`` samples, the same for every seed; all of them for None or too few."""
     total = len(cast(Sized, samples))
     if count is None or count >= total:
         return samples
@@ -23,10 +23,10 @@ def at_most(samples: Dataset[Any], count: int | None) -> Dataset[Any]:
 
 
 class ShuffledBatches(Sampler[list[int]]):
-    """Indices of full batches in an order that seed and epoch decide, and nothing else.
+    """Indices of full batches, in an order that depends on seed and epoch alone.
 
-    So any batch of any epoch is found at once, and training that was cut off in the middle of
-    one goes on there. Each pass is an epoch; `seek` chooses which one the next pass is.
+    Any batch of any epoch can be found without the ones before it, so training that was cut off
+    resumes in the middle of an epoch. Each pass is an epoch; `seek` chooses the next one.
     """
 
     def __init__(self, samples: int, batch_size: int, seed: int) -> None:
@@ -34,11 +34,11 @@ class ShuffledBatches(Sampler[list[int]]):
         self.epoch, self.first = 0, 0
 
     def seek(self, epoch: int, first: int) -> None:
-        """Let the next pass be ``epoch``, from its batch number ``first`` on; both from 0."""
+        """Make the next pass ``epoch``, starting at its batch ``first``; both count from 0."""
         self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
+        """Number of batches in an epoch."""
         return self.samples // self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -50,13 +50,13 @@ class ShuffledBatches(Sampler[list[int]]):
 
 
 class SeededDataModule(LightningDataModule):
-    """Serves a train and a validation data set in an order that only the seed decides.
+    """Serves a training and a validation set in an order that depends on the seed alone.
 
-    Train batches are shuffled anew each epoch and always full (`ShuffledBatches`); validation
-    batches come in the data set's order, the last one as small as it is.
+    Training batches are shuffled in each epoch and always full (`ShuffledBatches`). Validation
+    batches come in the data set's order, and the last one may be smaller.
 
     Raises:
-        DataError: the train set holds less than one batch.
+        DataError: the training set holds less than one batch.
     """
 
     def __init__(
@@ -80,15 +80,15 @@ class SeededDataModule(LightningDataModule):
         self.num_workers = num_workers
 
     def batches(self) -> ShuffledBatches:
-        """The order of an epoch's samples; what is drawn anew each epoch may ask for its number."""
+        """The order of the samples; per-epoch randomness may depend on its ``epoch``."""
         return ShuffledBatches(len(cast(Sized, self.train)), self.batch_size, self.seed)
 
     def train_dataloader(self) -> DataLoader[Any]:
         return DataLoader(
             self.train,
             batch_sampler=self.batches(),
-            # A loader draws a seed at each pass: from here, so that where training begins a pass
-            # does not move the global generator that it draws noise and masks from.
+            # A loader draws a seed at each pass. It draws from this generator, so that a pass does
+            # not advance the global one, from which training draws noise and masks.
             generator=torch.Generator(),
             collate_fn=self.collate_fn,
             num_workers=self.num_workers,
@@ -99,7 +99,7 @@ class SeededDataModule(LightningDataModule):
         return DataLoader(
             self.val,
             self.batch_size,
-            generator=torch.Generator(),  # as above: validating more or less often changes nothing
+            generator=torch.Generator(),  # as above: how often validation runs changes nothing
             collate_fn=self.collate_fn,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dyt_bench.errors import DataError, UserError
 from dyt_bench.plugin.fetch import cache, cannot_write
 
-__all__ = ["CHUNK", "Rows", "derived", "derived_array"]
+__all__ = ["derived", "derived_array"]
 
 Rows = Callable[[int, int], NDArray[Any]]  # (start, stop) -> those rows of an array
 

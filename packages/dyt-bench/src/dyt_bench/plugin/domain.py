@@ -1,4 +1,4 @@
-"""The contract between the harness and a domain: what a plugin implements, and nothing else.
+"""The contract of a domain: what a plug-in implements, and nothing else.
 
 A domain is one object, found through the entry-point group ``dyt_bench.domains``::
 
@@ -36,7 +36,7 @@ __all__ = [
     "TrainingPreset",
 ]
 
-API_VERSION = 1  # of this contract
+API_VERSION = 2  # of this contract
 OLDEST_API_VERSION = 1  # that a plugin may still be written for
 ENTRY_POINT_GROUP = "dyt_bench.domains"
 
@@ -58,13 +58,13 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPreset:
-    """A training recipe: all of a paper's but what a `Model` says itself, budget and peak rate.
+    """Optimiser, schedule, precision and augmentation of a paper; a `Model` has budget and rate.
 
-    `dyt_bench.plugin.optim.adamw` reads the optimiser's part, the harness ``clip_norm``,
-    ``precision`` and ``ema_decay``, the domain its own ``options``.
+    `dyt_bench.plugin.optim.adamw` reads the fields of optimiser and schedule, the harness reads
+    ``clip_norm``, ``precision`` and ``ema_decay``, and the domain its own ``options``.
     """
 
-    summary: str  # whose recipe; scaled down, also what was changed
+    summary: str  # whose preset; where it is scaled down, what was changed
     source: str = ""  # "arXiv 2201.03545, table 5"
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
@@ -72,7 +72,7 @@ class TrainingPreset:
     warmup: float = 0.1  # share of the steps until the peak
     schedule: Literal["cosine", "linear", "constant"] = "cosine"  # after the peak
     final_rate: float = 0.0  # share of the peak at the end
-    clip_norm: float | None = None  # the most that a step's gradient may measure
+    clip_norm: float | None = None  # upper limit of a step's gradient norm; None: no clipping
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"] = "32-true"
     ema_decay: float | None = None  # of the moving average of weights that validation uses
     # the domain's own, each documented where it is read: {"drop_path": 0.1, "mixup": 0.8}
@@ -84,28 +84,28 @@ class Model:
     """An architecture at one size, with the budget it is trained for by default."""
 
     summary: str  # one line: family and size
-    library: str  # who builds it: "timm", "transformers", ...
-    native_norm: str  # what the arm "native" has: "LayerNorm", "RMSNorm"
+    library: str  # that builds it: "timm", "transformers", ...
+    native_norm: str  # what the variant "native" has: "LayerNorm", "RMSNorm"
     steps: int  # optimiser steps
     batch_size: int  # samples a step
     learning_rate: float  # peak, after warm-up
-    training: str = "default"  # its recipe, one of the domain's `trainings`
+    training: str = "default"  # its preset, one of the domain's `trainings`
     exclude: tuple[str, ...] = ()  # glob patterns of norms the paper leaves as they are
-    # What `dyt-bench check` holds the model to, with its native norm:
-    step_s: float = 10.0  # the most seconds that a training step takes on two cores
+    # What `dyt-bench check` expects of the model with its native norm:
+    step_s: float = 10.0  # upper limit of a training step on two cores, seconds
     reference_steps: int | None = None  # steps that beat the reference score; None: all
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A data set: what it is, whence it comes, and the files it is read from."""
+    """A data set: what it is, where it comes from, and the files it is read from."""
 
     summary: str  # one line: content and size
     source: str  # where it comes from, so that a reader can find it
     licence: str
     files: Callable[[Path | None], Iterable[Path]]  # the files read, given the user's path
     takes_path: bool = False  # whether the user names a folder or file
-    fetch: Fetch | None = None  # how `dyt-bench data fetch` gets it, if it can be had
+    fetch: Fetch | None = None  # how `dyt-bench data fetch` gets it, if it can
 
 
 class Domain(ABC):
@@ -115,8 +115,8 @@ class Domain(ABC):
     times, validates and records.
     """
 
-    # Of the contract that the plugin was written for: a number, never `API_VERSION`, which moves
-    # under it. Who does not say was there before there was a second.
+    # The contract's version that the plug-in was written for: a number, not `API_VERSION`, whose
+    # value changes. A plug-in that does not say was written for version 1.
     api_version: ClassVar[int] = 1
 
     name: ClassVar[str]  # lower case, letters, digits and hyphens: "vision"
@@ -128,13 +128,13 @@ class Domain(ABC):
     trainings: ClassVar[Mapping[str, TrainingPreset]] = {
         "default": TrainingPreset(summary="AdamW, cosine")
     }
-    preload: ClassVar[tuple[str, ...]] = ()  # heavy modules to import once for all its cells
+    preload: ClassVar[tuple[str, ...]] = ()  # heavy modules to import once for all its runs
 
     @abstractmethod
     def build_data(self, task: Task) -> LightningDataModule:
         """The data of ``task.dataset``, in batches of ``task.batch_size``.
 
-        Train batches may be shuffled, by ``task.seed`` and nothing else, so that every norm
+        Train batches may be shuffled, by ``task.seed`` and nothing else, so that every variant
         sees the same batches; validation batches are always the same. Train and validation
         share no sample.
 
@@ -158,11 +158,11 @@ class Domain(ABC):
         """
 
     def training(self, task: Task) -> TrainingPreset:
-        """The recipe that ``task`` is trained by."""
+        """The preset that ``task`` is trained by."""
         return self.trainings[task.training]
 
     def reference_score(self, task: Task, data: LightningDataModule) -> float | None:
-        """What ``metric.reference`` reaches on the validation data; None if the domain states none.
+        """The score of ``metric.reference`` on the validation data; None if it has no method.
 
         A model that does not beat it has learned nothing. ``data`` is set up for fitting.
         """
@@ -171,10 +171,10 @@ class Domain(ABC):
     def evaluate(
         self, task: Task, module: LightningModule, data: LightningDataModule, folder: Path
     ) -> Mapping[str, float]:
-        """Metrics that are worth their time only once, of the trained ``module``.
+        """Metrics of the trained ``module`` that are too expensive for every validation.
 
         Called after training, in eval mode and with gradients enabled; randomness is its own and
         fixed. Recorded as ``eval/<name>``. Pictures written into ``folder``, which is there and
-        empty, as PNG files go with the cell to the report and to MLflow.
+        empty, as PNG files go with the run to the report and to MLflow.
         """
         return {}

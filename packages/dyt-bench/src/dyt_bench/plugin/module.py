@@ -1,4 +1,4 @@
-"""A LightningModule around a model that exists already: what `Domain.build_module` may return."""
+"""A LightningModule around an existing model, for `Domain.build_module` to return."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,12 +19,12 @@ class SupervisedModule(LightningModule):
     """Minimises ``loss(model(inputs), targets)`` over batches ``(inputs, targets)``, by AdamW.
 
     Logs ``train/loss`` and ``val/loss``, and of a validation pass ``val/<name>`` for every one of
-    ``metrics``. A mean over the pass weighs each sample alike, however small the last batch is.
+    ``metrics``. Means over a pass weight every sample equally, also in a smaller last batch.
 
     Args:
         model: with its native norms; takes one argument.
         loss: of a batch, (outputs, targets) -> scalar, averaged over its samples.
-        task, training: what `Domain.build_module` was given, and ``Domain.training(task)``.
+        task, training: the task given to `Domain.build_module`, and ``Domain.training(task)``.
         metrics: name -> what is updated with (outputs, targets) and computed over a pass.
         units_per_sample: how many of the domain's units a sample holds.
     """
@@ -41,7 +41,7 @@ class SupervisedModule(LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
-        self.task, self.recipe = task, training
+        self.task, self.preset = task, training
         self.metrics = nn.ModuleDict(metrics)
         self.units_per_sample = units_per_sample
 
@@ -66,4 +66,4 @@ class SupervisedModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         task = self.task
-        return adamw(self, self.recipe, learning_rate=task.learning_rate, steps=task.steps)
+        return adamw(self, self.preset, learning_rate=task.learning_rate, steps=task.steps)

@@ -1,4 +1,4 @@
-"""The optimiser most of the papers' recipes share, for plugins to use or not."""
+"""AdamW with warm-up and a schedule: the optimiser that most of the papers share."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ def adamw(
     steps: int,
     own: Mapping[nn.Parameter, Mapping[str, Any]] | None = None,
 ) -> "OptimizerLRSchedulerConfig":
-    """What ``configure_optimizers`` returns: AdamW, linear warm-up, then the recipe's schedule.
+    """What ``configure_optimizers`` returns: AdamW, linear warm-up, then the preset's schedule.
 
     Weights of two and more dimensions decay; biases, norms, alpha and other scalars do not.
 
@@ -47,10 +47,12 @@ def adamw(
         lr=learning_rate,
         betas=training.betas,
         eps=training.eps,
-        # One call for all parameters: on a CPU a sixth of a small model's step less, and alpha,
-        # a parameter a layer, costs nothing. Lightning cannot clip what unscales by itself.
+        # One call for all parameters saves a sixth of a small model's step on a CPU, and makes one
+        # alpha a layer cost nothing. Lightning cannot clip with a fused optimiser that unscales.
         fused=training.precision != "16-mixed",
     )
+    # Not torch's SequentialLR of LinearLR and CosineAnnealingLR: they multiply the last rate, so
+    # rounding accumulates; a function of the step gives the same rate wherever training resumes.
     scheduler = LambdaLR(optimizer, rate_factor(training, steps))
     return {
         "optimizer": optimizer,

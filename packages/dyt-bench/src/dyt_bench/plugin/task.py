@@ -1,6 +1,6 @@
-"""What one cell of a benchmark is, and its identity.
+"""What one run of a benchmark is, and its identity.
 
-A `Task` is everything that all arms of a comparison share; a `Cell` is a task with a norm.
+A `Task` is everything that all variants of a comparison share; a `Run` is a task with a variant.
 """
 
 import hashlib
@@ -12,12 +12,13 @@ from typing import Any
 
 __all__ = ["Task", "digest"]
 
-NATIVE = "native"  # the norm's name that means: leave the model as its library builds it
+AA = "A/A"  # label of the first variant's second copy, timed as the noise floor
+NATIVE = "native"  # the variant that leaves the model as its library builds it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One model on one data set with one seed and one budget, whatever its norm."""
+    """All that is held equal in a comparison: model, data set, seed and budget."""
 
     domain: str
     model: str
@@ -27,42 +28,43 @@ class Task:
     steps: int  # optimiser steps
     batch_size: int  # samples a step
     learning_rate: float  # peak, after warm-up
-    training: str = "default"  # the recipe, by its name in the domain's `trainings`
-    train_samples: int | None = None  # at most so many to train on, chosen once; None: all
-    metrics: tuple[tuple[str, str], ...] = ()  # that packages add: name, digest of its code
-    variant: str = ""  # what the suite chose otherwise than the model: "lr=0.002 n=1000"
+    training: str = "default"  # the training preset, by its name in the domain's `trainings`
+    train_samples: int | None = None  # upper limit, a fixed subset; None: all
+    metrics: tuple[tuple[str, str], ...] = ()  # added by packages: name, digest of its code
+    overrides: str = ""  # where the suite differs from the model's defaults: "lr=0.002 n=1000"
     val_every: int  # steps between two validations; divides steps
     data_digest: str = ""  # content of the data set's files
-    code_digest: str = ""  # sources and versions of what computes the result
+    code_digest: str = ""  # of the code that decides the result
+    preset_digest: str = ""  # of the training preset and the model's exclusions
 
     @property
-    def question(self) -> str:
-        """What tasks of all seeds ask together: ``vision/vit/digits``, ``... lr=0.002``."""
-        return f"{self.domain}/{self.model}/{self.dataset} {self.variant}".rstrip()
+    def group(self) -> str:
+        """The name that tasks of all seeds share: ``vision/vit/digits``, ``... lr=0.002``."""
+        return f"{self.domain}/{self.model}/{self.dataset} {self.overrides}".rstrip()
 
     @property
     def label(self) -> str:
         """A short name for people: ``vision/vit/digits/s0``."""
-        return f"{self.domain}/{self.model}/{self.dataset}/s{self.seed} {self.variant}".rstrip()
+        return f"{self.domain}/{self.model}/{self.dataset}/s{self.seed} {self.overrides}".rstrip()
 
     @property
     def identity(self) -> str:
-        """Hash of all that determines the task's data and start; where files lie does not.
+        """Hash of all that determines the task's data and start.
 
-        Nor does what is measured of the trained model.
+        Neither the files' location nor metrics of the trained model are part of it.
         """
         apart = ("path", "metrics")
         return digest({key: value for key, value in asdict(self).items() if key not in apart})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Norm:
-    """The arm of a comparison: which layer stands where the norms stood."""
+class Variant:
+    """What stands where the normalization layers stood, and how it is started."""
 
     name: str = NATIVE
     alpha_init_value: float | None = None  # None: the layer's own default
     recipe: str | None = None  # of `dyt.recipes`: alpha by site, and what changes with the norms
-    code_digest: str = ""  # of a norm or recipe whose code the task's digest does not cover
+    code_digest: str = ""  # of a layer or recipe that the task's code digest does not cover
 
     @property
     def label(self) -> str:
@@ -76,7 +78,7 @@ class Norm:
 
     @property
     def key(self) -> str:
-        """The label, told apart from that of other code."""
+        """The label, with the digest of code that a package adds."""
         return f"{self.label}@{self.code_digest}" if self.code_digest else self.label
 
     @property
@@ -85,47 +87,47 @@ class Norm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Run:
     """One training run of the benchmark."""
 
     task: Task
-    norm: Norm = field(default_factory=Norm)
+    variant: Variant = field(default_factory=Variant)
 
     @property
     def label(self) -> str:
         """A short name for people: ``vision/vit/digits/s0 dyt``."""
-        return f"{self.task.label} {self.norm.label}"
+        return f"{self.task.label} {self.variant.label}"
 
     @property
     def identity(self) -> str:
-        """Hash of everything that determines the outcome: resume, skip and compare go by it."""
-        norm = {k: v for k, v in asdict(self.norm).items() if k != "code_digest" or v}
-        return digest(self.task.identity, norm, *self.task.metrics)
+        """Hash of everything that determines the outcome. Resuming and skipping compare it."""
+        variant = {k: v for k, v in asdict(self.variant).items() if k != "code_digest" or v}
+        return digest(self.task.identity, variant, *self.task.metrics)
 
     def parameters(self) -> dict[str, str | int | float]:
-        """Flat, for MLflow and tables; options that are not set are left out."""
-        flat: dict[str, str | int | float] = {"norm": self.norm.label}
+        """As a flat mapping, for MLflow and tables; unset options are left out."""
+        flat: dict[str, str | int | float] = {"variant": self.variant.label}
         for key, value in asdict(self.task).items():
             if key == "metrics":
                 value = ", ".join(name for name, _ in self.task.metrics)
             if value not in (None, ""):
                 flat[key] = str(value) if isinstance(value, Path) else value
-        if self.norm.alpha_init_value is not None:
-            flat["alpha_init_value"] = self.norm.alpha_init_value
-        if self.norm.recipe is not None:
-            flat["recipe"] = self.norm.recipe
+        if self.variant.alpha_init_value is not None:
+            flat["alpha_init_value"] = self.variant.alpha_init_value
+        if self.variant.recipe is not None:
+            flat["recipe"] = self.variant.recipe
         return flat
 
 
-def cell_of(parameters: Mapping[str, Any]) -> Cell:
-    """The cell whose `Cell.parameters` these are, without added metrics: training has none."""
+def run_of(parameters: Mapping[str, Any]) -> Run:
+    """The run whose `Run.parameters` these are, without added metrics: training has none."""
     names = {each.name for each in fields(Task)} - {"metrics"}
     own = {key: value for key, value in parameters.items() if key in names}
     if "path" in own:
         own["path"] = Path(own["path"])
-    name = str(parameters["norm"]).partition(" ")[0]  # its label, options and all
+    name = str(parameters["variant"]).partition(" ")[0]  # its label, options and all
     alpha, recipe = parameters.get("alpha_init_value"), parameters.get("recipe")
-    return Cell(task=Task(**own), norm=Norm(name=name, alpha_init_value=alpha, recipe=recipe))
+    return Run(task=Task(**own), variant=Variant(name=name, alpha_init_value=alpha, recipe=recipe))
 
 
 def digest(*parts: object) -> str:

@@ -1,15 +1,12 @@
-"""What a result was computed with: machine, versions, commit, and the code itself. No torch."""
+"""What a result was computed with: machine, versions and commit. No torch."""
 
-import hashlib
+import contextlib
 import platform
-import re
 import subprocess
-from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
-# Versions worth a place in every record; those that are not installed are left out.
+# Distributions whose versions every record has, if they are installed.
 _REPORTED = (
     "torch",
     "torchvision",
@@ -20,18 +17,6 @@ _REPORTED = (
     "transformers",
     "mlflow",
     "numpy",
-)
-_SUFFIXES = (".py", ".cpp", ".h")
-# What of the harness decides a cell's numbers; the rest may change without rerunning.
-_DECISIVE = (
-    "training/run.py",
-    "training/trainer.py",
-    "training/checkpoint.py",
-    "training/evaluation.py",
-    "training/clock.py",
-    "plugin/data.py",
-    "plugin/optim.py",
-    "plugin/module.py",
 )
 
 
@@ -58,30 +43,11 @@ def commit() -> str:
     here = Path(__file__).parent
     try:
         head = _git(here, "rev-parse", "--short=12", "HEAD")
-        # What a run itself generates does not make the code another.
+        # What a run itself generates is no change of the code.
         changed = _git(here, "status", "--porcelain", "--", ":/", ":(exclude,top)results")
     except (OSError, subprocess.CalledProcessError):
         return "none"
     return f"{head}+changes" if changed else head
-
-
-def code_digest(package: str, requirements: Iterable[str]) -> str:
-    """A hash of all code that decides the numbers of a domain's cells.
-
-    Sources of the core, of the domain's ``package`` and of the harness's training, rather than
-    their versions: in a development install the version stays while the code moves. Of the
-    libraries the domain asks for (``requirements``, as in its metadata), the versions.
-    """
-    total = hashlib.sha256()
-    for name in ("dyt", package):
-        for file in _sources(name):
-            total.update(file.read_bytes())
-    for name in _DECISIVE:
-        total.update((Path(__file__).parents[1] / name).read_bytes())
-    names = {found[0] for line in requirements if (found := re.match(r"[\w.-]+", line))}
-    for name in sorted(names | {"torch", "lightning", "numpy"}):
-        total.update(f"{name}={_version(name)}".encode())
-    return total.hexdigest()[:12]
 
 
 def _version(distribution: str) -> str | None:
@@ -91,17 +57,6 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _sources(name: str) -> list[Path]:
-    """What a package is written in, or the one file of a module."""
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"no package {name!r}")
-    if not spec.submodule_search_locations:
-        return [Path(spec.origin)]
-    folder = Path(spec.submodule_search_locations[0])
-    return sorted(file for file in folder.rglob("*") if file.suffix in _SUFFIXES)
-
-
 def _git(folder: Path, *arguments: str) -> str:
     run = subprocess.run(
         ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
@@ -109,11 +64,21 @@ def _git(folder: Path, *arguments: str) -> str:
     return run.stdout.strip()
 
 
+def processor() -> str:
+    """The CPU's name and, where the NVIDIA driver names any, the GPU's: what times depend on."""
+    gpus = Path("/proc/driver/nvidia/gpus").glob("*/information")
+    models = {line.partition(":")[2].strip() for gpu in gpus for line in _lines(gpu, "Model")}
+    return ", ".join([_cpu(), *sorted(models)])
+
+
+def _lines(file: Path, start: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return [line for line in file.read_text().splitlines() if line.startswith(start)]
+    return []
+
+
 def _cpu() -> str:
     """The processor's name where Linux tells it, else what Python knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    lines = _lines(Path("/proc/cpuinfo"), "model name")
+    known = lines[0].partition(":")[2].strip() if lines else platform.processor()
+    return known or platform.machine()

@@ -1,15 +1,15 @@
-"""The record of one cell: a folder whose files are the truth that all else is made from.
+"""The record of one run: a folder whose files are the truth that all else is made from.
 
-``cell.json``    what the cell is and where it ran, written before it starts
+``run.json``     what the run is and where it ran, written before it starts
 ``rows.jsonl``   one line for each set of metrics, flushed as it comes
 ``result.json``  how it ended, written last and at once: a folder without it did not end
 ``log.txt``      what the process printed, tracebacks included
 ``artifacts/``   pictures that the domain made at the end
 ``weights.pt``   the weights at the end, where `run --keep-weights` asked for them
-``checkpoint``   where training stood a while ago; there only until the cell has ended
+``checkpoint``   training's state a while ago; removed when the run has ended
 
-A cell that was cut off goes on from its checkpoint, or from the start. It then computes again
-what it had computed since, to the bit; rows that are there already are not written twice.
+A run that was cut off resumes from its checkpoint, or starts again. It then computes again what
+it had computed since, to the bit; rows that are there already are not written twice.
 """
 
 import errno
@@ -19,40 +19,28 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dyt_bench.errors import CannotWrite
 from dyt_bench.plugin.atomic import read_json, write_json
-from dyt_bench.plugin.task import Cell
+from dyt_bench.plugin.task import Run
+from dyt_bench.training.outcome import Outcome
 
-Status = Literal["finished", "diverged", "failed"]
-CHECKPOINT_EVERY_S = 30.0  # at most so much training is lost when a cell's process is killed
-_LOCK_S = 30.0  # how long a process may take to end whose parent was killed
+_LOCK_S = 30.0  # that a process whose parent was killed may take to end
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """How a cell ended, with all that is known only then."""
+class Result(Outcome):
+    """How a run ended, and when."""
 
-    status: Status
-    reason: str = ""  # why, when not finished: one sentence
     started: float  # seconds since the epoch
     ended: float  # seconds since the epoch
-    # metric -> value over the run's validations
-    first: dict[str, float] = field(default_factory=dict)
-    best: dict[str, float] = field(default_factory=dict)  # at the domain's metric's best
-    last: dict[str, float] = field(default_factory=dict)  # at the end of the budget
-    # what was measured of the run as a whole: "time/step_ms", "memory/peak_mib", ...
-    summary: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)  # digests, device, threads, binding
-    alpha: dict[str, float] = field(default_factory=dict)  # layer -> alpha at the end
-    saturation: dict[str, float] = field(default_factory=dict)  # layer -> share of its inputs
 
     @property
     def missing(self) -> list[str]:
-        """The metrics that could not be taken at the end, and why: a sentence each."""
+        """A sentence for each metric that could not be taken at the end, with the reason."""
         return [
             f"metric {name.removeprefix('eval/')!r} could not be taken: {why}"
             for name, why in self.facts.items()
@@ -61,7 +49,7 @@ class Result:
 
 
 class Record:
-    """A cell's folder. One process writes it; any may read it."""
+    """A run's folder. One process writes it; any may read it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -83,12 +71,12 @@ class Record:
 
     @property
     def result_path(self) -> Path:
-        """There once the cell has ended."""
+        """There once the run has ended."""
         return self.folder / "result.json"
 
     @property
     def weights_path(self) -> Path:
-        """A state dict, for `dyt_bench.records.weights.load_weights`; seldom there."""
+        """A state dict for `dyt_bench.records.weights.load_weights`; only with `--keep-weights`."""
         return self.folder / "weights.pt"
 
     @property
@@ -97,48 +85,53 @@ class Record:
 
     @property
     def begun(self) -> bool:
-        """Whether there is something to go on with, or to read."""
-        return (self.folder / "cell.json").exists() and self.rows_path.exists()
+        """Whether there is something to resume, or to read."""
+        return (self.folder / "run.json").exists() and self.rows_path.exists()
 
-    def begin(self, cell: Cell, environment: Mapping[str, str]) -> None:
+    def begin(self, run: Run, environment: Mapping[str, str]) -> None:
         """Start the folder afresh; what an earlier run left is removed."""
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             self.folder.mkdir(parents=True)
         except OSError as error:
             raise CannotWrite(self.folder, error) from error
-        digests = {"data": cell.task.data_digest, "code": cell.task.code_digest}
-        if cell.norm.code_digest:
-            digests["norm"] = cell.norm.code_digest
+        task = run.task
+        digests = {
+            "data": task.data_digest,
+            "code": task.code_digest,
+            "preset": task.preset_digest,
+        }
+        if run.variant.code_digest:
+            digests["variant"] = run.variant.code_digest
         about = {
-            "identity": cell.identity,
-            "task_identity": cell.task.identity,
-            "label": cell.label,
+            "identity": run.identity,
+            "task_identity": run.task.identity,
+            "label": run.label,
             "started": time.time(),
-            "parameters": cell.parameters(),
+            "parameters": run.parameters(),
             "digests": digests,
             "environment": dict(environment),
         }
         self.rows_path.touch()
-        write_json(self.folder / "cell.json", about)
+        write_json(self.folder / "run.json", about)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the one process that writes; waits for one whose parent was killed to end."""
+        """Hold the record's lock; waits for a process whose parent was killed to end."""
         from filelock import FileLock
 
         with FileLock(self.folder / "lock", timeout=_LOCK_S):
             yield
 
     def reopen(self) -> None:
-        """Go on with a run that was cut off or failed: its rows and its checkpoint stay."""
+        """Resume a run that was cut off or failed: its rows and its checkpoint stay."""
         self.result_path.unlink(missing_ok=True)
 
     def resume(self, appended: int) -> bool:
-        """Let the next row be number ``appended``; what is there from it on stays as it is.
+        """Make the next row number ``appended``; rows from there on stay as they are.
 
-        A last line that was cut off in the middle is removed. False, and nothing is changed, if
-        the file does not hold that many rows.
+        A last line that was cut off in the middle is removed. Returns False, and changes nothing,
+        if the file does not hold that many rows.
         """
         content = self.rows_path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
@@ -154,7 +147,7 @@ class Record:
         """Add a row and flush it. ``step`` counts optimiser steps done.
 
         Raises:
-            CannotWrite: the disk takes no more; no part of the row is left behind.
+            CannotWrite: the disk is full; no part of the row is left behind.
         """
         self.appended += 1
         if self.appended <= self._there:
@@ -171,28 +164,28 @@ class Record:
                 raise CannotWrite(self.rows_path, error) from error
 
     def flush(self) -> None:
-        """Have the rows on the disk, where a loss of power does not reach them."""
+        """Sync the rows to the disk, so that they survive a loss of power."""
         with self.rows_path.open("rb") as file:
             os.fsync(file.fileno())
 
     def finish(self, result: Result) -> None:
-        """Write the result, whole or not at all; a cell that has ended needs no checkpoint."""
+        """Write the result, whole or not at all; a run that has ended needs no checkpoint."""
         write_json(self.result_path, asdict(result))
         if result.status != "failed":
             self.checkpoint_path.unlink(missing_ok=True)
 
     def about(self) -> dict[str, Any]:
         """What `begin` wrote."""
-        return dict(read_json(self.folder / "cell.json") or {})
+        return dict(read_json(self.folder / "run.json") or {})
 
     def rows(self) -> list[dict[str, float]]:
-        """Every row so far; the last line may be half-written while the cell runs."""
+        """Every row so far; while the run is active the last line may be incomplete."""
         whole, _, _ = self.rows_path.read_text().rpartition("\n")
         # As one list: two thousand records of a hundred lines each are read twice as fast.
         rows: list[dict[str, float]] = json.loads(f"[{','.join(whole.splitlines())}]")
         return rows
 
     def result(self) -> Result | None:
-        """How the cell ended; None while it runs, or if it was cut off."""
+        """How the run ended; None while it runs, or if it was cut off."""
         content = read_json(self.result_path)
         return None if content is None else Result(**content)

@@ -1,4 +1,4 @@
-"""A cell's weights at the end of its training: kept where they are asked for, and loaded again."""
+"""Load the trained module of a run whose weights were kept."""
 
 from pathlib import Path
 
@@ -6,57 +6,43 @@ import torch
 from lightning.pytorch import LightningModule
 
 from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.resolve import resolve
 from dyt_bench.errors import UserError
-from dyt_bench.plugin.atomic import replacing
-from dyt_bench.plugin.task import cell_of
+from dyt_bench.plugin.task import run_of
 from dyt_bench.records.record import Record
 
 
-def write_weights(module: LightningModule, record: Record) -> None:
-    """Write the module's state dict into the record's folder.
-
-    Raises:
-        CannotWrite: the disk is full; no part of the file is left behind.
-    """
-    state = {name: value.detach().cpu() for name, value in module.state_dict().items()}
-    with replacing(record.weights_path) as file:
-        try:
-            torch.save(state, file)
-        except RuntimeError as error:  # what torch makes of an OSError
-            raise OSError(str(error)) from error
-
-
 def load_weights(record: Record | Path | str) -> LightningModule:
-    """The trained module of a cell, in evaluation mode: built as the cell was, with its weights.
+    """The trained module of a run, in evaluation mode: built as the run was, with its weights.
 
-    Its validation metrics are those that the cell's ``result.json`` calls ``last``; on a CPU,
+    Its validation metrics are those that the run's ``result.json`` calls ``last``; on a CPU,
     to the bit.
 
     Args:
-        record: the cell, or its folder.
+        record: the run, or its folder.
 
     Raises:
-        UserError: the folder is no cell's, its weights were not kept, or it was made by another
+        UserError: the folder is no run's, its weights were not kept, or it was made by another
             version of the code, whose models may differ.
     """
-    from dyt_bench.training.run import build
+    from dyt_bench.training.build import build
 
     if not isinstance(record, Record):
         record = Record(Path(record))
     about = record.about()
     if not about:
-        raise UserError(f"{record.folder} is no cell's folder: name one of .dyt-bench/cells")
+        raise UserError(f"{record.folder} is no run's folder: name one of .dyt-bench/runs")
     if not record.weights_path.exists():
         raise UserError(
             f"{record.folder} has no weights.pt: run its suite with --fresh --keep-weights"
         )
-    cell, found = cell_of(about["parameters"]), discover()
-    code = found.code_digest(cell.task.domain)
-    if code != cell.task.code_digest:
+    run, found = run_of(about["parameters"]), discover()
+    code = found.code_digest(run.task.domain)
+    if code != run.task.code_digest:
         raise UserError(
-            f"{record.folder} was made by another version of the code ({cell.task.code_digest}, "
+            f"{record.folder} was made by another version of the code ({run.task.code_digest}, "
             f"installed is {code}): check out commit {about['environment'].get('commit', '')}"
         )
-    _, module, _ = build(cell, found.domain(cell.task.domain))
+    _, module, _ = build(resolve(run))
     module.load_state_dict(torch.load(record.weights_path, map_location="cpu", weights_only=True))
     return module.eval()

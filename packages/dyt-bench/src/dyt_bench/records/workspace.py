@@ -4,31 +4,40 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.atomic import read_json, write_json
-from dyt_bench.plugin.task import Cell, Norm, Task, digest
+from dyt_bench.plugin.task import Run, Task, Variant, digest
+from dyt_bench.records.environment import processor
 from dyt_bench.records.record import Record
 
 DEFAULT = Path(".dyt-bench")
 
 
 class Workspace:
-    """``cells/`` and ``timings/`` by identity, ``suites/`` with what a suite last ran.
+    """``runs/`` and ``timings/`` by identity, ``suites/`` with what a suite last ran.
 
     Raises:
-        UserError: the folder cannot be made or written to.
+        UserError: the folder is a workspace of an older version.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
+        if (self.folder / "cells").exists():
+            raise UserError(
+                f"{folder} holds records of dyt-bench 0.1, which this version does not read; they "
+                f"are as they were: keep them with `mv {folder} {folder}-0.1`, or name another "
+                "folder with --workspace"
+            )
 
     def create(self) -> None:
+        """Make the folder; raises UserError where it cannot be made or written to."""
         try:
-            for name in ("cells", "timings", "suites"):
+            for name in ("runs", "timings", "suites"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
-            # The folder looks after itself: no repository it lies in should carry it.
+            # Keeps the folder out of a repository that it lies in.
             (self.folder / ".gitignore").write_text("*\n")
         except OSError as error:
             raise UserError(
@@ -38,7 +47,7 @@ class Workspace:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Make the folder, and be the one run that works in it; a dead process holds no lock.
+        """Create the folder and lock it for one command; the lock ends with its process.
 
         Raises:
             UserError: the folder cannot be written, or another run works in it.
@@ -61,7 +70,7 @@ class Workspace:
 
     @property
     def identity(self) -> str:
-        """A name that this folder keeps wherever it moves: trackers know by it whose a run is."""
+        """A name that the folder keeps when it moves; trackers tell by it whose a run is."""
         path = self.folder / "id"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +79,7 @@ class Workspace:
 
     @property
     def is_running(self) -> bool:
-        """Whether a run works here now: it holds the lock, which ends with its process."""
+        """Whether a command works here now: it holds the lock, which ends with its process."""
         from filelock import FileLock, Timeout
 
         try:
@@ -81,7 +90,7 @@ class Workspace:
 
     @property
     def database(self) -> Path:
-        """MLflow's store when nobody names another."""
+        """MLflow's default store."""
         return self.folder / "mlflow.db"
 
     @property
@@ -90,22 +99,22 @@ class Workspace:
         return f"sqlite:///{self.database}"
 
     @property
-    def cells(self) -> Path:
-        return self.folder / "cells"
+    def runs(self) -> Path:
+        return self.folder / "runs"
 
     @property
     def artifacts(self) -> Path:
         """Where the default store keeps its artifacts."""
         return self.folder / "artifacts"
 
-    def record(self, cell: Cell) -> Record:
-        """The cell's record, begun or not; the folder's name starts readable."""
-        task = cell.task
-        name = f"{task.domain}-{task.model}-{cell.norm.name}-s{task.seed}-{cell.identity}"
-        return Record(self.cells / name)
+    def record(self, run: Run) -> Record:
+        """The run's record, begun or not; the folder's name starts readable."""
+        task = run.task
+        name = f"{task.domain}-{task.model}-{run.variant.name}-s{task.seed}-{run.identity}"
+        return Record(self.runs / name)
 
     def suite_path(self, name: str) -> Path:
-        """Where the cells that a suite last ran are listed."""
+        """Where the runs that a suite last ran are listed."""
         return self.folder / "suites" / f"{name}.json"
 
     def suites(self) -> list[str]:
@@ -117,23 +126,40 @@ class Workspace:
         paths = sorted((self.folder / "suites").glob("*.json"), key=lambda p: p.stat().st_mtime)
         return [path.stem for path in paths]
 
-    def timing_path(self, task: Task, norms: list[Norm]) -> Path:
-        """Where the seconds of a task's interleaved steps are kept."""
-        keys = [norm.key for norm in norms]
-        return self._timing_path(task.domain, task.model, task.identity, keys)
+    def timing_path(self, task: Task, variants: list[Variant]) -> Path:
+        """Where the seconds of a task's interleaved steps on this machine's processor are kept."""
+        name = _timing_name(task.domain, task.model, task.identity, [v.key for v in variants])
+        return self.folder / "timings" / f"{name}-{digest(processor())[:6]}.json"
 
     def timings(self, records: Iterable[Record]) -> dict[str, dict[str, list[float]]]:
-        """Of every task among the records that was timed: identity -> norm -> seconds by round."""
+        """Of every timed task among the records: identity -> variant -> seconds by round.
+
+        All of one processor, the one that timed last: times of two are not pooled.
+        """
         keys: dict[tuple[str, str, str], list[str]] = {}
         for record in records:
             about = record.about()
             if about:
                 p = about["parameters"]
                 task = (p["domain"], p["model"], about["task_identity"])
-                code = about["digests"].get("norm", "")
-                keys.setdefault(task, []).append(f"{p['norm']}@{code}" if code else p["norm"])
-        found = {task: read_json(self._timing_path(*task, own)) for task, own in keys.items()}
-        return {task[2]: seconds for task, seconds in found.items() if seconds}
+                code = about["digests"].get("variant", "")
+                keys.setdefault(task, []).append(f"{p['variant']}@{code}" if code else p["variant"])
+        folder = self.folder / "timings"
+        files = {
+            task: list(folder.glob(f"{_timing_name(*task, own)}-*.json"))
+            for task, own in keys.items()
+        }
+        newest = max(chain(*files.values()), key=lambda file: file.stat().st_mtime, default=None)
+        if newest is None:
+            return {}
+        timed_by = newest.stem.rpartition("-")[2]
+        return {
+            identity: seconds
+            for (_, _, identity), own in files.items()
+            for file in own
+            if file.stem.endswith(f"-{timed_by}") and (seconds := read_json(file))
+        }
 
-    def _timing_path(self, domain: str, model: str, task: str, keys: list[str]) -> Path:
-        return self.folder / "timings" / f"{domain}-{model}-{digest(task, keys)}.json"
+
+def _timing_name(domain: str, model: str, task: str, keys: list[str]) -> str:
+    return f"{domain}-{model}-{digest(task, keys)}"

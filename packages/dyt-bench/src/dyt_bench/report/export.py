@@ -1,11 +1,11 @@
-"""The report's numbers for programs: Parquet and JSON, with their meaning in them.
+"""The report's numbers for programs: Parquet and JSON files that explain their own fields.
 
-``runs.parquet``   one row a run
-``rows.parquet``   one row a point of a run's curves
+``runs.parquet``   a row for each run
+``rows.parquet``   a row for each point of a run's curves
 ``results.json``   verdicts, runs and their validation curves, with the meaning of every field
 
-`SCHEMA_VERSION` goes up when a field changes its meaning or goes away; new fields do not change
-it. Parquet files carry it and the fields' meaning in their metadata.
+`SCHEMA_VERSION` is raised when a field changes its name or meaning or is removed, not for new
+fields. Parquet files have it and the fields' meaning in their metadata.
 """
 
 import json
@@ -15,56 +15,59 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dyt_bench.verdicts.results import Run
+from dyt_bench.verdicts.runs import EndedRun
 from dyt_bench.verdicts.standings import Standing
 from dyt_bench.verdicts.statistics import SpeedComparison
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 2  # 2: results.json has no curves of training, rows.parquet has them
+# 2: training curves are in rows.parquet alone.
+# 3: "norm" is now "variant", and "native" of a verdict is "baseline".
+SCHEMA_VERSION = 3
 
 RUN_FIELDS = {
-    "identity": "hash of all that decides the run's outcome",
-    "norm": "native, or the layer that stood in its place, with its options",
+    "identity": "hash of everything that determines the run's outcome",
+    "variant": "native, or the layer that replaced the norm layers, with its options",
     "domain": "kind of model and data",
     "model": "architecture, as its domain names it",
     "dataset": "data set, as its domain names it",
-    "path": "the user's own data, for data sets that take some",
+    "path": "folder or file of the user's own data, for data sets that read one",
     "seed": "of weights and of the order of batches",
-    "steps": "optimiser steps, the budget",
-    "batch_size": "samples a step",
+    "steps": "the budget, in optimiser steps",
+    "batch_size": "samples in a step",
     "learning_rate": "peak, after warm-up",
-    "training": "training recipe, as its domain names it",
-    "train_samples": "at most so many to train on; empty: all",
+    "training": "training preset, as its domain names it",
+    "train_samples": "most samples to train on; empty: all",
     "val_every": "steps between two validations",
-    "metrics": "that packages add, taken at the end",
-    "alpha_init_value": "alpha at the start, where a suite sets it",
-    "recipe": "how the norm was swapped and started",
+    "metrics": "metrics that packages add, taken at the end",
+    "alpha_init_value": "alpha at the start, if the suite sets it",
+    "recipe": "how the layers were swapped and started, if the suite names a recipe",
     "status": "finished, diverged or failed",
-    "reason": "why, when not finished",
-    "not_comparable": "why the run is left out of verdicts; empty where it is not",
+    "reason": "why the run did not finish",
+    "not_comparable": "why the run is left out of verdicts; empty if it is not",
     "started": "seconds since the epoch",
     "ended": "seconds since the epoch",
-    "digest/code": "workload version: sources and versions of what computes the result",
-    "digest/norm": "code of a norm or recipe that a package adds",
+    "digest/code": "workload version: sources and versions of the code that computes the result",
+    "digest/preset": "values of the training preset",
+    "digest/variant": "code of a variant or recipe that a package adds",
     "digest/data": "content of the data set's files",
-    "digest/weights": "weights at the start, the norms' apart",
-    "digest/batches": "training batches, in their order",
+    "digest/weights": "weights at the start, except those of norm layers and replacements",
+    "digest/batches": "training batches, in order",
     "first/*": "validation metrics before training",
-    "best/*": "validation metrics where the domain's metric was best",
+    "best/*": "validation metrics at the validation where the domain's metric was best",
     "last/*": "validation metrics at the end of the budget",
     "model/parameters": "learnable numbers",
-    "model/norms_replaced": "norms that are no longer the library's",
+    "model/norms_replaced": "norm layers that were replaced",
     "memory/peak_mib": "most memory held: the allocator's on a GPU, the process's elsewhere; MiB",
-    "time/step_ms_median": "a training step alone, loading and validation left out; ms",
+    "time/step_ms_median": "a training step without loading and validation; ms",
     "time/step_ms_q1": "lower quartile of the same; ms",
     "time/step_ms_q3": "upper quartile of the same; ms",
-    "time/units_per_s": "the domain's units (images, tokens) trained on in a second",
+    "time/units_per_s": "the domain's units (images, tokens) trained on per second",
     "time/train_s": "all training steps together; s",
-    "time/step_ratio": "step time over the native norm's, steps taken in turn in one process",
+    "time/step_ratio": "step time over the baseline's, steps taken in turn in one process",
     "time/step_ratio_*": "ends of its 95 % interval",
-    "time/aa_ratio": "the native norm's step time over that of a copy of itself",
+    "time/aa_ratio": "the baseline's step time over that of a copy of itself",
     "time/aa_ratio_*": "ends of its 95 % interval",
     "time/load_ms_median": "wait for a batch; ms",
     "time/load_share": "share of training's time spent waiting for batches",
@@ -78,35 +81,35 @@ ROW_FIELDS = {
     "value": "in the metric's unit",
 }
 VERDICT_FIELDS = {
-    "name": "domain/model, and what else tells subjects apart",
-    "norm": "the layer in place of the native norm",
+    "name": "domain/model, and in what else groups differ",
+    "variant": "the layer that replaced the norm layers, with its options",
     "metric": "the domain's, on validation data",
     "mode": "min or max: which direction of the metric is better",
     "margin": "differences within it are equivalent, in the metric's unit",
-    "seeds": "those that both arms finished",
-    "diverged": "seeds at which the native norm finished and this one did not",
+    "seeds": "those that baseline and variant both finished",
+    "diverged": "seeds at which the variant diverged and the baseline did not",
     "at_budget": "judged by the value at the end of the budget",
     "at_best": "judged by each run's own best validation",
-    "*/native": "mean over seeds",
-    "*/value": "mean over seeds",
-    "*/gain": "mean over seeds of the paired difference; positive where the norm is better",
+    "*/baseline": "mean over seeds of the baseline's metric",
+    "*/value": "mean over seeds of the variant's metric",
+    "*/gain": "mean over seeds of the paired difference; positive where the variant is better",
     "*/interval": "95 % t-interval of the gain; null from one seed",
     "*/bootstrap": "95 % BCa bootstrap interval of the gain; null below 12 seeds",
     "*/p": "two-sided sign-flip test; null below 6 seeds",
     "*/verdict": "better, worse, equivalent or undetermined",
     "*/seeds_needed": "seeds that would decide with 80 % power; null if decided or not known",
-    "steps_to_quality": "median steps to the value the native norm ends with; null: not reached",
-    "native_steps_to_quality": "the native norm's own",
-    "time_to_quality": "time to that value over the native norm's; null: not reached or not timed",
-    "speed": "step time over the native norm's: ratio with 95 % interval, the same of the native "
-    "norm to itself (aa), the floor below which nothing is claimed, rounds, and the word",
-    "expected": "norm -> what a source reports, of which metric, and the source; or null",
-    "reference": "what a simple method reaches",
+    "steps_to_quality": "median steps to the baseline's value at the end; null: not reached",
+    "baseline_steps_to_quality": "the baseline's own",
+    "time_to_quality": "time to that value over the baseline's; null: not reached or not timed",
+    "speed": "step time over the baseline's: ratio with 95 % interval, the same of the baseline to "
+    "itself (aa), the floor below which no difference is claimed, rounds, and the word",
+    "expected": "variant -> what a paper reports, of which metric, and the paper; or null",
+    "reference": "the reference score: what a simple method reaches",
 }
 
 
 def write_data(
-    title: str, runs: Sequence[Run], standings: Sequence[Standing], folder: Path
+    title: str, runs: Sequence[EndedRun], standings: Sequence[Standing], folder: Path
 ) -> None:
     """Write the three files into ``folder``."""
     import pyarrow.parquet as pq
@@ -131,12 +134,12 @@ def write_data(
         "runs": [{**_plain(run_fields(run)), "curves": _curves(run)} for run in runs],
     }
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    # A line a run: differences between two results can be read.
+    # Each run on its own line, so that two results can be compared with diff.
     (folder / "results.json").write_text(text.replace(',{"identity"', ',\n{"identity"') + "\n")
 
 
-def run_fields(run: Run) -> dict[str, Any]:
-    """A run as one flat row: `RUN_FIELDS`."""
+def run_fields(run: EndedRun) -> dict[str, Any]:
+    """A run as one flat row with the fields of `RUN_FIELDS`."""
     result = run.result
     facts = {f"digest/{key}": result.facts.get(key, "") for key in ("weights", "batches")}
     digests = {f"digest/{key}": value for key, value in run.about["digests"].items()}
@@ -159,11 +162,11 @@ def run_fields(run: Run) -> dict[str, Any]:
 
 
 def verdict(standing: Standing) -> dict[str, Any]:
-    """A line of the leaderboard in full: `VERDICT_FIELDS`."""
+    """A standing in full, with the fields of `VERDICT_FIELDS`."""
     metric = standing.metric
     return {
         "name": standing.name,
-        "norm": standing.norm,
+        "variant": standing.variant,
         "metric": metric.name,
         "mode": metric.mode,
         "margin": metric.margin,
@@ -171,7 +174,7 @@ def verdict(standing: Standing) -> dict[str, Any]:
         "diverged": standing.diverged,
         **{
             when: {
-                "native": native,
+                "baseline": baseline,
                 "value": value,
                 "gain": judged.gain,
                 "interval": judged.interval,
@@ -180,13 +183,13 @@ def verdict(standing: Standing) -> dict[str, Any]:
                 "verdict": judged.verdict,
                 "seeds_needed": judged.seeds_needed,
             }
-            for when, native, value, judged in (
-                ("at_budget", standing.native, standing.arm, standing.comparison),
-                ("at_best", standing.native_best, standing.arm_best, standing.best),
+            for when, baseline, value, judged in (
+                ("at_budget", standing.baseline_last, standing.variant_last, standing.comparison),
+                ("at_best", standing.baseline_best, standing.variant_best, standing.best),
             )
         },
-        "steps_to_quality": standing.arm_steps,
-        "native_steps_to_quality": standing.native_steps,
+        "steps_to_quality": standing.variant_steps,
+        "baseline_steps_to_quality": standing.baseline_steps,
         "time_to_quality": standing.time_to_quality,
         "speed": None if standing.speed is None else _speed(standing.speed),
         "expected": standing.expected
@@ -209,7 +212,7 @@ def _speed(speed: SpeedComparison) -> dict[str, Any]:
     }
 
 
-def _table(runs: Sequence[Run]) -> "pa.Table":
+def _table(runs: Sequence[EndedRun]) -> "pa.Table":
     import pyarrow as pa
 
     flat = [run_fields(run) for run in runs]
@@ -217,8 +220,8 @@ def _table(runs: Sequence[Run]) -> "pa.Table":
     return pa.table({name: pa.array([row.get(name) for row in flat]) for name in names})
 
 
-def _points(runs: Sequence[Run]) -> "pa.Table":
-    """Long form; identities and metrics by number, as half a million strings would take long."""
+def _points(runs: Sequence[EndedRun]) -> "pa.Table":
+    """The points in long form; identities and metrics as dictionary columns, which is faster."""
     import pyarrow as pa
 
     numbers: dict[str, int] = {}  # of metrics, by order of appearance
@@ -245,19 +248,19 @@ def _points(runs: Sequence[Run]) -> "pa.Table":
     )
 
 
-def _curves(run: Run) -> dict[str, dict[str, list[float] | list[int]]]:
+def _curves(run: EndedRun) -> dict[str, dict[str, list[float] | list[int]]]:
     return {
         name: {
             "steps": [int(step) for step, _ in points],
             "values": [float(f"{value:.6g}") for _, value in points],
         }
         for name, points in run.curves.items()
-        if name.startswith("val/")  # a point a step would be most of a file to be read
+        if name.startswith("val/")  # training has a point a step: too long for a file to read
     }
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: six significant digits, and null where a number is not finite."""
+    """A value for JSON: six significant digits, and null for numbers that are not finite."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):

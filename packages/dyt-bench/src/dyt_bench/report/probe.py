@@ -1,4 +1,4 @@
-"""The figure of what `dyt.probe` saw."""
+"""The figure of what `dyt.probe` recorded: saturation, alpha, curves and gradients by layer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +22,13 @@ _STYLE: dict[Any, Any] = {
     "figure.dpi": 130,
     "savefig.bbox": "tight",
 }
-_NAMED = 26  # sites whose names still fit under an axis
+_NAMED = 26  # most sites whose names fit under an axis
 
 
 def plot_probe(seen: Probe, path: str | Path) -> None:
-    """Saturation, alpha against 1 / std, curves of native norms, gradients; in one figure.
+    """Draw saturation, alpha against 1 / std, curves of native norms and gradients in one figure.
 
-    The ending of ``path`` (.png, .svg, .pdf) is its format.
+    The suffix of ``path`` (.png, .svg, .pdf) chooses the format.
     """
     from matplotlib.figure import Figure
 
@@ -95,7 +95,7 @@ def _curves(axes: "Axes", sites: Sequence[SiteStatistics]) -> None:
 
 
 def _gradients(axes: "Axes", sites: Sequence[SiteStatistics]) -> None:
-    axes.set_title("gradient passed on, by depth")
+    axes.set_title("gradient norm across a site, by depth")
     ratios = [(site, site.grad_ratio) for site in sites if site.grad_ratio]
     if not ratios:
         _nothing(axes, "no backward pass was seen")

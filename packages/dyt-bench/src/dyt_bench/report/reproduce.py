@@ -1,4 +1,4 @@
-"""A suite file for each subject, from which every one of its rows can be made again."""
+"""A suite file for each task group, which reproduces exactly its runs."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,39 +7,41 @@ from typing import Any
 
 import yaml
 
-from dyt_bench.verdicts.results import Run, Subject
-from dyt_bench.verdicts.standings import by_subject
+from dyt_bench.verdicts.runs import EndedRun, TaskGroup
+from dyt_bench.verdicts.standings import by_group
 
 
-def write_suites(runs: Sequence[Run], names: Mapping[Subject, str], folder: Path) -> dict[str, str]:
-    """Write one suite a subject into ``folder``; returns subject name -> file name."""
+def write_suites(
+    runs: Sequence[EndedRun], names: Mapping[TaskGroup, str], folder: Path
+) -> dict[str, str]:
+    """Write one suite for each group into ``folder``; returns group name -> file name."""
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
-    for subject, own in by_subject(runs).items():
-        name = slug(names[subject])
-        (folder / f"{name}.yaml").write_text(suite_text(name, subject, own))
-        written[names[subject]] = f"{name}.yaml"
+    for group, own in by_group(runs).items():
+        name = slug(names[group])
+        (folder / f"{name}.yaml").write_text(suite_text(name, group, own))
+        written[names[group]] = f"{name}.yaml"
     return written
 
 
-def suite_text(name: str, subject: Subject, runs: Sequence[Run]) -> str:
+def suite_text(name: str, group: TaskGroup, runs: Sequence[EndedRun]) -> str:
     """A suite of exactly these runs, as YAML."""
     task: dict[str, Any] = {
-        "domain": subject.domain,
-        "models": [subject.model],
-        "datasets": [subject.dataset],
-        "path": subject.path or None,
-        "steps": subject.steps,
-        "batch_size": subject.batch_size,
-        "learning_rate": subject.learning_rate,
-        "training": subject.training,
-        "train_samples": subject.train_samples,
-        "val_every": subject.val_every,
+        "domain": group.domain,
+        "models": [group.model],
+        "datasets": [group.dataset],
+        "path": group.path or None,
+        "steps": group.steps,
+        "batch_size": group.batch_size,
+        "learning_rate": group.learning_rate,
+        "training": group.training,
+        "train_samples": group.train_samples,
+        "val_every": group.val_every,
     }
     task = {key: value for key, value in task.items() if value is not None}
-    arms = {run.norm: _norm(run.parameters) for run in runs}
+    variants = {run.variant: _variant(run.parameters) for run in runs}
     seeds = sorted({run.seed for run in runs})
-    suite: dict[str, Any] = {"name": name, "norms": list(arms.values()), "seeds": seeds}
+    suite: dict[str, Any] = {"name": name, "variants": list(variants.values()), "seeds": seeds}
     metrics = str(runs[0].parameters.get("metrics", ""))
     if metrics:
         suite["metrics"] = metrics.split(", ")
@@ -48,11 +50,12 @@ def suite_text(name: str, subject: Subject, runs: Sequence[Run]) -> str:
 
 
 def slug(name: str) -> str:
-    """As a suite's name and a file's must be."""
+    """The name in the form that suites' and files' names must have."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "suite"
 
 
-def _norm(parameters: Mapping[str, Any]) -> str | dict[str, Any]:
-    name = str(parameters["norm"]).partition(" ")[0]
+def _variant(parameters: Mapping[str, Any]) -> str | dict[str, Any]:
+    """A variant as suite files have it: its name, or a mapping with its options."""
+    name = str(parameters["variant"]).partition(" ")[0]
     options = {k: parameters[k] for k in ("alpha_init_value", "recipe") if k in parameters}
     return {"name": name, **options} if options else name

@@ -1,4 +1,4 @@
-"""One report: both pages, the figures, the data and the suites that make it again."""
+"""One whole report: both pages, figures, data, and the suites that reproduce its runs."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from dyt_bench.report.figures.style import LIGHT, drawn
 from dyt_bench.report.html import html_page
 from dyt_bench.report.page import page
 from dyt_bench.report.reproduce import write_suites
-from dyt_bench.verdicts.results import Evidence, Run, Timing, load_runs, subject_names
+from dyt_bench.verdicts.runs import EndedRun, Evidence, Timing, group_names, load_runs
 from dyt_bench.verdicts.standings import Standing, leaderboard
 
 
@@ -32,8 +32,8 @@ def write_report(
     """Write ``README.md``, ``report.html``, data, ``figures/`` and ``suites/`` into ``out``.
 
     Args:
-        timings: task identity -> norm label -> seconds of interleaved steps.
-        expected: domain/model/dataset -> what a source reports, as `Evidence.expected` has it.
+        timings: task identity -> variant label -> seconds of interleaved steps.
+        expected: domain/model/dataset -> what a paper reports, as in `Evidence.expected`.
         sections: names of sections that packages add.
 
     Raises:
@@ -41,9 +41,9 @@ def write_report(
     """
     evidence = Evidence(title, load_runs(records), timings, expected)
     if not evidence.runs:
-        raise UserError("there is nothing to report: no cell of the suite has ended yet")
-    standings = leaderboard(evidence, found)
-    names = subject_names(run.subject for run in evidence.runs)
+        raise UserError("there is nothing to report: no run of the suite has ended yet")
+    standings = leaderboard(evidence, found.metric)
+    names = group_names(run.group for run in evidence.runs)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     _draw(evidence, standings, found, out / "figures")
     write_data(title, evidence.runs, standings, out)
@@ -62,16 +62,16 @@ def _draw(
     evidence: Evidence, standings: Sequence[Standing], found: Discovery, folder: Path
 ) -> None:
     runs = [run for run in evidence.runs if run.is_judged] or evidence.runs
-    names = subject_names(run.subject for run in evidence.runs)
-    metrics = {run.subject.domain: found.domain(run.subject.domain).metric for run in runs}
+    names = group_names(run.group for run in evidence.runs)
+    metrics = {run.group.domain: found.metric(run.group.domain) for run in runs}
     with drawn(LIGHT):
         curves.sheet(runs, names, metrics, LIGHT).savefig(folder / "curves.png")
         if standings:
             effects.summary(standings, LIGHT).savefig(folder / "summary.png")
 
 
-def _conditions(runs: Sequence[Run], found: Discovery) -> str:
-    """When, where and with what; and whether the installed code is still what made the runs."""
+def _conditions(runs: Sequence[EndedRun], found: Discovery) -> str:
+    """When, where and with which versions; and whether the installed code differs from theirs."""
     newest = max(runs, key=lambda run: run.result.ended)
     environment = newest.about["environment"]
     ended = datetime.fromtimestamp(newest.result.ended, UTC)
@@ -84,9 +84,9 @@ def _conditions(runs: Sequence[Run], found: Discovery) -> str:
     )
     stale = sorted(
         {
-            run.subject.domain
+            run.group.domain
             for run in runs
-            if run.about["digests"].get("code") != found.code_digest(run.subject.domain)
+            if run.about["digests"].get("code") != found.code_digest(run.group.domain)
         }
     )
     if stale:

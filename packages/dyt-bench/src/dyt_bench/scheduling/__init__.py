@@ -1,1 +1,1 @@
-"""Which run comes next, when to stop, what a person sees meanwhile."""
+"""Which run comes next and when to stop; the board, the forecast, the session."""

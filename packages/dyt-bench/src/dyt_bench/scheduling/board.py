@@ -1,4 +1,4 @@
-"""What a person sees while a suite runs: a live table, or plain lines without a terminal."""
+"""The progress board: a live table of a suite's runs, or plain lines without a terminal."""
 
 import time
 from collections import defaultdict
@@ -12,31 +12,31 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dyt_bench.plugin.task import Cell
+from dyt_bench.plugin.task import Run
 from dyt_bench.records.record import Result
 from dyt_bench.suite.quantities import in_words
 
 _MARKS = {"waiting": "·", "running": "▸", "finished": "✓", "diverged": "≁", "failed": "✗"}
 _STYLES = {"waiting": "dim", "running": "bold", "diverged": "yellow", "failed": "red"}
 _WORD_EVERY_S = 60.0  # between two plain lines, where validations are further apart
-_FEW_STEPS = 10  # too few to say how long the rest takes
-_AROUND = 5  # lines of a screen that are not cells
+_FEW_STEPS = 10  # with fewer, no time left is estimated
+_AROUND = 5  # lines of a screen that are not runs
 
 
 @dataclass
 class _Line:
-    """One cell's line of the board."""
+    """One run's line of the board."""
 
-    cell: Cell
+    run: Run
     metric: str
     state: str = "waiting"
     note: str = ""  # "done before", or why it failed
     step: int = 0
-    skipped: int = 0  # steps of an earlier run that this one goes on from
+    skipped: int = 0  # steps done before this run was resumed
     loss: float | None = None
     judged: float | None = None  # the domain's metric at the last validation
     started: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0  # of a cell that has ended
+    seconds: float = 0.0  # of a run that has ended
 
     @property
     def spent(self) -> float:
@@ -49,18 +49,18 @@ class _Line:
 
     @property
     def rate(self) -> str:
-        """Steps a second, starting and validating included."""
+        """Steps a second, start and validations included."""
         if self.worked <= 0 or self.spent <= 0:
             return ""
         return f"{self.worked / self.spent:.3g}/s"
 
 
 class Board:
-    """Follows the cells of a suite. Use as a context manager around the run."""
+    """Shows the runs of a suite. A context manager."""
 
-    def __init__(self, console: Console, cells: Sequence[Cell], metrics: dict[str, str]) -> None:
+    def __init__(self, console: Console, runs: Sequence[Run], metrics: dict[str, str]) -> None:
         self.console = console
-        self.lines = {cell.identity: _Line(cell, metrics[cell.task.domain]) for cell in cells}
+        self.lines = {run.identity: _Line(run, metrics[run.task.domain]) for run in runs}
         self.doing = ""
         self._said = time.monotonic()
         self._is_live = console.is_terminal
@@ -82,20 +82,20 @@ class Board:
         if self._is_live:
             self._live.stop()
 
-    def start(self, cell: Cell) -> None:
-        line = self.lines[cell.identity]
+    def start(self, run: Run) -> None:
+        line = self.lines[run.identity]
         line.state, line.started = "running", time.monotonic()
-        self._say(f"{self._count()} {cell.label}: {cell.task.steps} steps")
+        self._say(f"{self._count()} {run.label}: {run.task.steps} steps")
 
-    def resumed(self, cell: Cell, step: int) -> None:
-        """The cell goes on after ``step``, where an earlier run left it."""
-        line = self.lines[cell.identity]
+    def resumed(self, run: Run, step: int) -> None:
+        """The run resumes after ``step``."""
+        line = self.lines[run.identity]
         line.step = line.skipped = step
-        self._say(f"  goes on after step {step}")
+        self._say(f"  resumes after step {step}")
 
-    def row(self, cell: Cell, step: int, metrics: dict[str, float]) -> None:
+    def row(self, run: Run, step: int, metrics: dict[str, float]) -> None:
         """A row of the record: training or validation."""
-        line = self.lines[cell.identity]
+        line = self.lines[run.identity]
         line.step = step
         line.loss = metrics.get("train/loss", line.loss)
         if line.metric in metrics:
@@ -104,22 +104,22 @@ class Board:
         elif line.loss is not None and time.monotonic() - self._said > _WORD_EVERY_S:
             self._say(f"  step {step:>5}  train/loss {line.loss:.4g}  {line.rate}{self._left()}")
 
-    def finish(self, cell: Cell, result: Result, *, reused: bool) -> None:
-        line = self.lines[cell.identity]
+    def finish(self, run: Run, result: Result, *, reused: bool) -> None:
+        line = self.lines[run.identity]
         line.seconds = result.ended - result.started
         line.state, line.step = result.status, int(result.last.get("step", line.step))
         line.judged = result.last.get(line.metric, line.judged)
         line.note = result.reason
         if reused:
             line.note = result.reason or "done before"
-            line.step = line.skipped = cell.task.steps
-            self._say(f"{self._count()} {cell.label}: done before")
+            line.step = line.skipped = run.task.steps
+            self._say(f"{self._count()} {run.label}: done before")
             return
         reason = f": {result.reason}" if result.reason else ""
         self._say(f"  {result.status} in {in_words(line.seconds)}{reason}")
 
     def note(self, doing: str) -> None:
-        """What goes on besides the cells, for the line below the table."""
+        """What is happening besides the runs, for the line below the table."""
         self.doing = doing
         if doing:
             self._say(doing)
@@ -134,27 +134,27 @@ class Board:
         return f"[{begun}/{len(self.lines)}]"
 
     def _left(self) -> str:
-        """Time left by the pace of each model, or that of all where one is not known yet."""
+        """Time left, by the pace of each task group, or of all where its own is not known yet."""
         seconds: dict[str, float] = defaultdict(float)
         steps: dict[str, int] = defaultdict(int)
         for line in self.lines.values():
             if line.worked > 0:
-                seconds[line.cell.task.question] += line.spent
-                steps[line.cell.task.question] += line.worked
+                seconds[line.run.task.group] += line.spent
+                steps[line.run.task.group] += line.worked
         if sum(steps.values()) < _FEW_STEPS:
             return ""
         pace = sum(seconds.values()) / sum(steps.values())
         left = 0.0
         for line in self.lines.values():
             if line.state in ("waiting", "running"):
-                of = line.cell.task.question
+                of = line.run.task.group
                 own = seconds[of] / steps[of] if steps[of] >= _FEW_STEPS else pace
-                left += (line.cell.task.steps - line.step) * own
+                left += (line.run.task.steps - line.step) * own
         return f"  about {in_words(left)} left"
 
     def _render(self) -> Group:
         table = Table(box=None, padding=(0, 1), header_style="dim")
-        for title in ("", "cell", "norm"):
+        for title in ("", "run", "variant"):
             table.add_column(title, no_wrap=True)
         table.add_column("", width=12)
         for title in ("step", "train/loss", "rate", "validation", "time"):
@@ -162,11 +162,11 @@ class Board:
         table.add_column("")
         shown = self._shown()
         for line in shown:
-            task = line.cell.task
+            task = line.run.task
             table.add_row(
                 _MARKS[line.state],
                 f"{task.domain}/{task.model} s{task.seed}",
-                line.cell.norm.label,
+                line.run.variant.label,
                 ProgressBar(total=task.steps, completed=line.step, width=12),
                 f"{line.step}/{task.steps}",
                 "" if line.loss is None else f"{line.loss:.4f}",
@@ -178,7 +178,7 @@ class Board:
             )
         states = [line.state for line in self.lines.values()]
         done = sum(state not in ("waiting", "running") for state in states)
-        summary = f"{done} of {len(states)} cells done"
+        summary = f"{done} of {len(states)} runs done"
         for state in ("running", "diverged", "failed"):
             if state in states:
                 summary += f", {states.count(state)} {state}"
@@ -188,7 +188,7 @@ class Board:
         return Group(table, Text(f"{summary}{self._left()}{doing}", style="dim"))
 
     def _shown(self) -> list[_Line]:
-        """As many lines as the terminal has room for: what runs, what failed, what is near."""
+        """As many lines as fit the terminal: running first, then failed, then the nearest."""
         lines = list(self.lines.values())
         room = max(1, self.console.height - _AROUND)
         if len(lines) <= room:

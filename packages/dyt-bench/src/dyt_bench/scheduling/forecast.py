@@ -1,6 +1,6 @@
-"""What a suite would take: time, memory and disk, from a probe or from what has run before.
+"""A suite's time, memory and disk, forecast from a probe or from earlier runs.
 
-A probe is a cell of a few steps, trained like any other and kept in the workspace's ``probes/``.
+A probe is a run of a few steps, trained like any other and kept in the workspace's ``probes/``.
 The same function reads it and the records of earlier runs. No torch in this process.
 """
 
@@ -16,16 +16,19 @@ from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import EXECUTORS
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import JobFailed
-from dyt_bench.plugin.task import Cell, Task
+from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.record import Record, Result
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.scheduling.jobs import TRAINING, train_run
 from dyt_bench.scheduling.runner import TIMING_ROUNDS
 from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.quantities import in_words
 
 PROBE_STEPS = 8  # the first five are warm-up
-_TRUSTED_STEPS = 50  # of so many, the mean says more than the median: it holds all that training is
+_TRUSTED_STEPS = (
+    50  # from so many on, the mean is used, not the median: it includes every cost of training
+)
 _WARMUP_ROUNDS = 2
 _ROWS = 200  # at least so many of a long run's steps are logged
 
@@ -34,7 +37,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Measured:
-    """What one cell took, in parts that scale."""
+    """What one run took, in parts that scale separately."""
 
     start_s: float  # process, data, model, first validation
     step_s: float
@@ -47,13 +50,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Line:
-    """A cell's forecast; all zero where it is done."""
+    """A run's forecast; all zero if it is done."""
 
-    cell: Cell
+    run: Run
     done: bool
-    seconds: float | None  # None: nothing is known of it
+    seconds: float | None  # None: not known
     memory_mib: float | None
-    disk_bytes: float | None  # that stay
+    disk_bytes: float | None  # that remain
     checkpoint_bytes: float  # while it runs
     source: str
     problem: str = ""  # why it will not fit or run
@@ -61,7 +64,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The suite's, cell by cell; timing norms in turn comes with a task's last cell."""
+    """A suite's forecast, run by run; step timing is counted with a task's last run."""
 
     lines: tuple[Line, ...]
 
@@ -71,7 +74,7 @@ class Forecast:
 
     @property
     def memory_mib(self) -> float:
-        """One cell runs at a time."""
+        """Peak memory: one run at a time."""
         return max((line.memory_mib or 0.0 for line in self.lines), default=0.0)
 
     @property
@@ -80,12 +83,12 @@ class Forecast:
         return stay + max((line.checkpoint_bytes for line in self.lines), default=0.0)
 
     @property
-    def unknown(self) -> list[Cell]:
-        return [line.cell for line in self.lines if line.seconds is None and not line.problem]
+    def unknown(self) -> list[Run]:
+        return [line.run for line in self.lines if line.seconds is None and not line.problem]
 
 
 def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {}) -> Forecast:
-    """From the probes and records there are.
+    """Forecast from the workspace's probes and records.
 
     Args:
         problems: `key` -> why its probe failed.
@@ -94,29 +97,29 @@ def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {
     memory, disk = _limits(workspace)
     lines = []
     for task in suite.tasks:
-        cells = [cell for cell in suite.cells if cell.task == task]
-        timing = _timing_s(cells, known, workspace)
-        for cell in cells:
-            result = workspace.record(cell).result()
+        runs = [run for run in suite.runs if run.task == task]
+        timing = _timing_s(runs, known, workspace)
+        for run in runs:
+            result = workspace.record(run).result()
             if result is not None and result.status != "failed":
-                lines.append(Line(cell, True, 0.0, 0.0, 0.0, 0.0, result.status))
+                lines.append(Line(run, True, 0.0, 0.0, 0.0, 0.0, result.status))
                 continue
-            measured = known.get(key(cell.parameters()))
-            problem = problems.get(key(cell.parameters()), "")
+            measured = known.get(key(run.parameters()))
+            problem = problems.get(key(run.parameters()), "")
             if measured is None:
-                lines.append(Line(cell, False, None, None, None, 0.0, "not known", problem))
+                lines.append(Line(run, False, None, None, None, 0.0, "not known", problem))
                 continue
             if measured.memory_mib > memory:
                 problem = (
                     f"does not fit: it takes {measured.memory_mib:,.0f} MiB of memory, "
                     f"this machine has {memory:,.0f}"
                 )
-            seconds = _seconds(cell.task, measured) + timing
+            seconds = _seconds(run.task, measured) + timing
             timing = 0.0
-            size = measured.row_bytes * _rows(cell.task)
+            size = measured.row_bytes * _rows(run.task)
             lines.append(
                 Line(
-                    cell=cell,
+                    run=run,
                     done=False,
                     seconds=seconds,
                     memory_mib=measured.memory_mib,
@@ -139,27 +142,27 @@ def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {
 def probe(
     suite: Suite, found: Discovery, workspace: Workspace, say: Callable[[str], None]
 ) -> dict[Key, str]:
-    """Train a few steps of every task and norm that differ by more than their seed and budget.
+    """Train a few steps of every task and variant that differ by more than their seed and budget.
 
     Returns:
         `key` -> why it could not be probed.
     """
-    cells: dict[Key, Cell] = {}
-    for cell in suite.cells:
-        cells.setdefault(key(cell.parameters()), cell)
+    runs: dict[Key, Run] = {}
+    for run in suite.runs:
+        runs.setdefault(key(run.parameters()), run)
     preload = [
         module
-        for name in dict.fromkeys(cell.task.domain for cell in suite.cells)
+        for name in dict.fromkeys(run.task.domain for run in suite.runs)
         for module in found.domain(name).preload
     ]
-    executor = EXECUTORS.load(suite.executor)(["dyt_bench.training.run", *preload])
+    executor = EXECUTORS.load(suite.executor)([*TRAINING, *preload])
     environment = fingerprint()
     problems = {}
     (workspace.folder / "probes").mkdir(parents=True, exist_ok=True)
-    for i, (which, cell) in enumerate(cells.items(), start=1):
-        say(f"probing {i} of {len(cells)}: {cell.task.question} {cell.norm.label}")
-        task = replace(cell.task, steps=PROBE_STEPS, val_every=PROBE_STEPS)
-        short = Cell(task=task, norm=cell.norm)
+    for i, (which, run) in enumerate(runs.items(), start=1):
+        say(f"probing {i} of {len(runs)}: {run.task.group} {run.variant.label}")
+        task = replace(run.task, steps=PROBE_STEPS, val_every=PROBE_STEPS)
+        short = Run(task=task, variant=run.variant)
         record = Record(workspace.folder / "probes" / short.identity)
         record.begin(short, environment)
         try:
@@ -174,57 +177,57 @@ def probe(
 
 @dataclass(frozen=True)
 class Pruned:
-    """What fits a budget, and what was dropped for it, a sentence each."""
+    """What fits a budget, and what was dropped, a sentence each."""
 
-    cells: tuple[Cell, ...]
+    runs: tuple[Run, ...]
     seconds: float
     dropped: tuple[str, ...]
 
 
 def prune(found: Forecast, budget_s: float) -> Pruned:
-    """The most of a suite that ends within the budget.
+    """The largest part of a suite that fits the budget.
 
-    What cannot run goes first; then whole seeds, the last first, for a comparison needs both its
-    arms; then, with one seed left, whole tasks, the most expensive first.
+    Dropped first is what cannot run; then whole seeds, the last first, since a comparison needs
+    all its variants; then, with one seed left, whole tasks, the most expensive first.
 
     Raises:
-        UserError: not even the cheapest task fits, or the cost of a cell is not known.
+        UserError: not even the cheapest task fits, or the cost of a run is not known.
     """
     if found.unknown:
         raise UserError(
             f"nothing is known yet of {found.unknown[0].label}: give --probe to find out "
             "what it takes"
         )
-    dropped = [f"{line.cell.label}: {line.problem}" for line in found.lines if line.problem]
+    dropped = [f"{line.run.label}: {line.problem}" for line in found.lines if line.problem]
     lines = [line for line in found.lines if not line.problem]
     while (total := _total(lines)) > budget_s:
-        seeds = sorted({line.cell.task.seed for line in lines})
-        tasks = {line.cell.task.question for line in lines}
+        seeds = sorted({line.run.task.seed for line in lines})
+        tasks = {line.run.task.group for line in lines}
         if len(seeds) > 1:
-            lost = [line for line in lines if line.cell.task.seed == seeds[-1]]
+            lost = [line for line in lines if line.run.task.seed == seeds[-1]]
             dropped.append(f"seed {seeds[-1]}, which takes {in_words(_total(lost))}")
         elif len(tasks) > 1:
             cost = {task: _total(_of(lines, task)) for task in tasks}
-            dearest = max(sorted(tasks), key=lambda task: cost[task])
-            lost = _of(lines, dearest)
-            dropped.append(f"{dearest}, which takes {in_words(cost[dearest])}")
+            costliest = max(sorted(tasks), key=lambda task: cost[task])
+            lost = _of(lines, costliest)
+            dropped.append(f"{costliest}, which takes {in_words(cost[costliest])}")
         else:
             raise UserError(
                 f"nothing of the suite fits {in_words(budget_s)}: one seed of the cheapest task "
                 f"takes about {in_words(total)}; give it fewer --steps or a longer --budget"
             )
         lines = [line for line in lines if line not in lost]
-    return Pruned(tuple(line.cell for line in lines), total, tuple(dropped))
+    return Pruned(tuple(line.run for line in lines), total, tuple(dropped))
 
 
 def key(parameters: Mapping[str, Any]) -> Key:
-    """Of a cell's parameters, what decides the cost of a step."""
-    names = ("domain", "model", "dataset", "path", "batch_size", "training", "norm")
+    """The parameters of a run that decide the cost of a step."""
+    names = ("domain", "model", "dataset", "path", "batch_size", "training", "variant")
     return tuple(str(parameters.get(name, "")) for name in names)
 
 
-def _of(lines: Iterable[Line], question: str) -> list[Line]:
-    return [line for line in lines if line.cell.task.question == question]
+def _of(lines: Iterable[Line], group: str) -> list[Line]:
+    return [line for line in lines if line.run.task.group == group]
 
 
 def _total(lines: Iterable[Line]) -> float:
@@ -232,9 +235,9 @@ def _total(lines: Iterable[Line]) -> float:
 
 
 def _known(workspace: Workspace) -> dict[Key, Measured]:
-    """By `key`, what the workspace's records measured: the newest run, else the newest probe."""
+    """`key` -> what the workspace's records measured: the newest run, else the newest probe."""
     found: dict[Key, tuple[bool, float, Measured]] = {}
-    for folder, source in (("probes", "probe"), ("cells", "earlier run")):
+    for folder, source in (("probes", "probe"), ("runs", "earlier run")):
         for path in (workspace.folder / folder).glob("*/result.json"):
             record = Record(path.parent)
             result = record.result()
@@ -281,23 +284,23 @@ def _seconds(task: Task, measured: Measured) -> float:
     return measured.start_s + task.steps * measured.step_s + validations * measured.validation_s
 
 
-def _timing_s(cells: Sequence[Cell], known: Mapping[Key, Measured], workspace: Workspace) -> float:
-    """Of a task's norms in turn, the first twice; nothing where that was done before."""
-    costs = [known[key(cell.parameters())] for cell in cells if key(cell.parameters()) in known]
-    path = workspace.timing_path(cells[0].task, [cell.norm for cell in cells])
-    if len(cells) < 2 or not costs or path.exists():
+def _timing_s(runs: Sequence[Run], known: Mapping[Key, Measured], workspace: Workspace) -> float:
+    """Seconds to time a task's variants in turn, the first twice; 0 if that is done."""
+    costs = [known[key(run.parameters())] for run in runs if key(run.parameters()) in known]
+    path = workspace.timing_path(runs[0].task, [run.variant for run in runs])
+    if len(runs) < 2 or not costs or path.exists():
         return 0.0
     steps = sum(cost.step_s for cost in costs) + costs[0].step_s
     return sum(cost.start_s for cost in costs) + (TIMING_ROUNDS + _WARMUP_ROUNDS) * steps
 
 
 def _rows(task: Task) -> float:
-    """Rows that the trainer logs: every step, or about every so many that 200 remain."""
+    """Rows that the trainer logs: every step, or fewer so that about 200 remain."""
     return task.steps / max(1, task.steps // _ROWS) + task.steps / task.val_every + 1
 
 
 def _limits(workspace: Workspace) -> tuple[float, float]:
-    """MiB of memory this machine has, bytes free where the workspace is."""
+    """This machine's memory in MiB, and the bytes free on the workspace's disk."""
     import psutil
 
     there = workspace.folder
@@ -306,19 +309,17 @@ def _limits(workspace: Workspace) -> tuple[float, float]:
     return psutil.virtual_memory().total / 2**20, shutil.disk_usage(there).free
 
 
-def _train(cell: Cell, record: Record, tell: Callable[[dict[str, Any]], None]) -> Result:
-    from dyt_bench.training.run import run_cell
-
-    return run_cell(cell, record, tell)
+def _train(run: Run, record: Record, tell: Callable[[dict[str, Any]], None]) -> Result:
+    return train_run(run, record, tell)
 
 
 def describe(found: Forecast) -> str:
-    """One line: what the suite takes in all, and of how many cells nothing is known."""
+    """One line: what the suite takes in all, or how many runs are not known."""
     left = [line for line in found.lines if not line.done]
     known = [line for line in left if line.seconds is not None]
     if not left:
         return "all of it is done"
-    text = f"nothing is known yet of {len(found.unknown)} cells: --probe finds out what they take"
+    text = f"nothing is known yet of {len(found.unknown)} runs: --probe finds out what they take"
     if not known:
         return text
     total = (
@@ -329,7 +330,7 @@ def describe(found: Forecast) -> str:
 
 
 def line_text(line: Line) -> str:
-    """What is said of one cell, beside its name."""
+    """A run's forecast as text, beside its name."""
     if line.done:
         return line.source
     if line.problem or line.seconds is None:

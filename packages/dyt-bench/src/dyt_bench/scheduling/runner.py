@@ -1,86 +1,87 @@
-"""Run a suite: each task's norms against the clock, then every cell in a process of its own."""
+"""Run a suite: time each task's variants, then train every run in a process of its own."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import EXECUTORS
 from dyt_bench.executors.contract import Executor, Job, JobFailed, Limits
 from dyt_bench.plugin.atomic import read_json, write_json
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.environment import fingerprint
-from dyt_bench.records.record import CHECKPOINT_EVERY_S, Record, Result
+from dyt_bench.records.record import Record, Result
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.scheduling.board import Board
+from dyt_bench.scheduling.jobs import TRAINING, time_task, train_run
 from dyt_bench.suite.expand import Suite
 from dyt_bench.tracking import Tracker
+from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Emit
 from dyt_bench.verdicts.statistics import step_time_ratios
 
-TIMING_ROUNDS = 11  # interleaved steps of every norm
+TIMING_ROUNDS = 11  # interleaved steps of every variant
 
 
 @dataclass(frozen=True)
 class Runner:
-    """What running a suite takes."""
+    """Runs a suite."""
 
     suite: Suite
     workspace: Workspace
     tracker: Tracker
     board: Board
     found: Discovery
-    fresh: bool = False  # run again what is done already
+    fresh: bool = False  # whether to run again what is done
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     keep_weights: bool = False
 
     def run(self) -> Iterator[Result]:
-        """Run what is not done yet; results in the suite's order.
+        """Run what is not done yet; yields results in the suite's order.
 
-        A cell that diverges or fails is recorded as such and the rest goes on. Interrupted,
-        the finished cells stay finished and the same call goes on where this one was.
+        A run that diverges or fails is recorded as such, and the next one starts. After an
+        interruption finished runs stay finished, and the same call resumes.
 
         Raises:
             CannotWrite: the disk is full; what was recorded until then is whole.
         """
         environment = fingerprint()
-        domains = dict.fromkeys(cell.task.domain for cell in self.suite.cells)
+        domains = dict.fromkeys(run.task.domain for run in self.suite.runs)
         preload = [module for name in domains for module in self.found.domain(name).preload]
-        executor = EXECUTORS.load(self.suite.executor)(["dyt_bench.training.run", *preload])
+        executor = EXECUTORS.load(self.suite.executor)([*TRAINING, *preload])
 
         for task in self.suite.tasks:
-            norms = self.suite.norms_of(task)
-            timing = self._timing(executor, task, norms) if len(norms) > 1 else {}
-            for norm in norms:
-                cell = Cell(task=task, norm=norm)
-                ratios = step_time_ratios(timing, norm.label) if timing else {}
-                yield self._cell(executor, cell, environment, ratios)
+            variants = self.suite.variants_of(task)
+            timing = self._timing(executor, task, variants) if len(variants) > 1 else {}
+            for variant in variants:
+                run = Run(task=task, variant=variant)
+                ratios = step_time_ratios(timing, variant.label) if timing else {}
+                yield self._run(executor, run, environment, ratios)
 
-    def _cell(
+    def _run(
         self,
         executor: Executor,
-        cell: Cell,
+        run: Run,
         environment: dict[str, str],
         ratios: dict[str, float],
     ) -> Result:
-        record = self.workspace.record(cell)
+        record = self.workspace.record(run)
         result = None if self.fresh else record.result()
         if result is not None and result.status != "failed":
             self.tracker.follow(record)
-            self.board.finish(cell, result, reused=True)
+            self.board.finish(run, result, reused=True)
             return result
         if self.fresh or not record.begun:
-            record.begin(cell, environment)
+            record.begin(run, environment)
         else:
             record.reopen()
         self.tracker.follow(record)
-        self.board.start(cell)
+        self.board.start(run)
         started = time.time()
         try:
-            job = partial(_train, cell, record, self.checkpoint_every_s, self.keep_weights)
-            result = self._follow(executor, cell, job, record.log_path)
+            job = partial(_train, run, record, self.checkpoint_every_s, self.keep_weights)
+            result = self._follow(executor, run, job, record.log_path)
             result = replace(result, summary={**result.summary, **ratios})
         except JobFailed as failure:
             result = Result(
@@ -90,35 +91,37 @@ class Runner:
                 ended=time.time(),
             )
         record.finish(result)
-        self.board.finish(cell, result, reused=False)
+        self.board.finish(run, result, reused=False)
         return result
 
-    def _follow(self, executor: Executor, cell: Cell, job: Job, log: Path) -> Result:
-        limits = Limits(self.suite.cell_timeout, self.suite.cell_memory)
+    def _follow(self, executor: Executor, run: Run, job: Job, log: Path) -> Result:
+        limits = Limits(self.suite.run_timeout, self.suite.run_memory)
         with executor.run(job, log, limits) as running:
             for event in running:
                 match event:
                     case {"event": "row", "step": step, "metrics": metrics}:
-                        self.board.row(cell, step, metrics)
+                        self.board.row(run, step, metrics)
                     case {"event": "resumed", "step": step}:
-                        self.board.resumed(cell, step)
+                        self.board.resumed(run, step)
                     case {"event": "outcome", "value": Result() as result}:
                         return result
         raise AssertionError("a job that ends without an outcome has failed")
 
-    def _timing(self, executor: Executor, task: Task, norms: list[Norm]) -> dict[str, list[float]]:
-        """Seconds of a step by norm and round; empty if the task could not be timed."""
-        path = self.workspace.timing_path(task, norms)
+    def _timing(
+        self, executor: Executor, task: Task, variants: list[Variant]
+    ) -> dict[str, list[float]]:
+        """Seconds of a step by variant and round; empty if the task could not be timed."""
+        path = self.workspace.timing_path(task, variants)
         seconds: dict[str, list[float]] | None = None if self.fresh else read_json(path)
         if seconds is not None:
             return seconds
-        self.board.note(f"timing {task.label}, {len(norms)} norms in turn")
-        limits = Limits(self.suite.cell_timeout, self.suite.cell_memory)
+        self.board.note(f"timing {task.label}, {len(variants)} variants in turn")
+        limits = Limits(self.suite.run_timeout, self.suite.run_memory)
         log = path.with_suffix(".log")
         try:
-            with executor.run(partial(_time, task, norms), log, limits) as running:
+            with executor.run(partial(_time, task, variants), log, limits) as running:
                 for event in running:
-                    seconds = event["value"]  # a timing tells nothing but its outcome
+                    seconds = event["value"]  # a timing sends no event but its outcome
         except JobFailed as failure:
             self.board.note(f"timing {task.label} failed: {failure}")
         if seconds is None:
@@ -128,26 +131,16 @@ class Runner:
         return seconds
 
 
-# Jobs import torch in their own process; this one stays light.
+# An executor passes a job one argument, a way to send events.
 
 
 def _train(
-    cell: Cell,
-    record: Record,
-    checkpoint_every_s: float,
-    keep_weights: bool,
-    tell: Callable[[dict[str, Any]], None],
+    run: Run, record: Record, checkpoint_every_s: float, keep_weights: bool, emit: Emit
 ) -> Result:
-    from dyt_bench.training.run import run_cell
-
-    return run_cell(
-        cell, record, tell, checkpoint_every_s=checkpoint_every_s, keep_weights=keep_weights
+    return train_run(
+        run, record, emit, checkpoint_every_s=checkpoint_every_s, keep_weights=keep_weights
     )
 
 
-def _time(
-    task: Task, norms: list[Norm], tell: Callable[[dict[str, Any]], None]
-) -> dict[str, list[float]]:
-    from dyt_bench.training.run import time_task
-
-    return time_task(task, norms, rounds=TIMING_ROUNDS)
+def _time(task: Task, variants: list[Variant], emit: Emit) -> dict[str, list[float]]:
+    return time_task(task, variants, rounds=TIMING_ROUNDS)

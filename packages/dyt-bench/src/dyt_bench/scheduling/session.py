@@ -1,4 +1,4 @@
-"""One `dyt-bench run`, from plan to printed leaderboard."""
+"""One `dyt-bench run`, from the suite to the printed leaderboard."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -15,18 +15,21 @@ from dyt_bench.errors import CannotWrite, UserError
 from dyt_bench.executors.contract import Preempted
 from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.plugin.task import Cell
-from dyt_bench.records.record import CHECKPOINT_EVERY_S, Record, Result
+from dyt_bench.plugin.task import Run
+from dyt_bench.records.record import Record, Result
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.report import write_report
+from dyt_bench.report.figures.group import draw_group
 from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.runner import Runner
-from dyt_bench.scheduling.stopping import Outcome, next_cells
+from dyt_bench.scheduling.stopping import RunScore, next_runs
 from dyt_bench.suite.expand import Suite
 from dyt_bench.tracking import Tracker
+from dyt_bench.training.outcome import CHECKPOINT_EVERY_S
 from dyt_bench.verdicts.standings import Standing
 
 Stopped = Literal["", "interrupted", "pre-empted"]  # by nothing, by Ctrl-C, by SIGTERM
-_HURRY_S = 1.5  # for MLflow when someone waits; what it lacks, the next run sends
+_HURRY_S = 1.5  # for MLflow after an interruption; the next run sends the rest
 # Everything for people goes to stderr, so that --json has stdout to itself.
 _console = Console(stderr=True)
 
@@ -51,7 +54,7 @@ class Session:
 
     @property
     def exit_status(self) -> int:
-        """0 if every cell ended by itself, 1 if one failed, 130 by Ctrl-C, 143 by SIGTERM."""
+        """0 if every run ended by itself, 1 if one failed, 130 by Ctrl-C, 143 by SIGTERM."""
         if self.stopped:
             return {"interrupted": 130, "pre-empted": 143}[self.stopped]
         return 1 if any(result.status == "failed" for result in self.results) else 0
@@ -64,16 +67,16 @@ class Session:
             "experiment_id": self.experiment_id,
             "report": str(self.out / "README.md"),
             "stopped": self.stopped,
-            "cells": [
+            "runs": [
                 {
-                    "identity": cell.identity,
-                    "label": cell.label,
+                    "identity": run.identity,
+                    "label": run.label,
                     "status": result.status,
                     "reason": result.reason,
                     "first": result.first,
                     "last": result.last,
                 }
-                for cell, result in zip(self.suite.cells, self.results, strict=False)
+                for run, result in zip(self.suite.runs, self.results, strict=False)
             ],
         }
 
@@ -106,7 +109,7 @@ def run_suite(
             tracker.connect()
         if tracker.problem:
             _print(
-                f"MLflow at {uri} does not answer ({tracker.problem}): training goes on without "
+                f"MLflow at {uri} does not answer ({tracker.problem}): training continues without "
                 "it, and it is sent everything once it does"
             )
         if tracking_uri is not None:
@@ -140,19 +143,19 @@ def _train(
     keep_weights: bool,
     until: Until | None,
 ) -> Session:
-    """Run the cells, add seeds if asked to, and send the last of them to MLflow."""
-    domains = dict.fromkeys(cell.task.domain for cell in suite.cells)
-    metrics = {name: found.domain(name).metric for name in domains}
+    """Train the runs, add seeds if asked to, and send the last of them to MLflow."""
+    domains = dict.fromkeys(run.task.domain for run in suite.runs)
+    metrics = {name: found.metric(name) for name in domains}
     results: list[Result] = []
     stopped: Stopped = ""
-    new: tuple[Cell, ...] = suite.cells
+    new: tuple[Run, ...] = suite.runs
     started = time.monotonic()
-    tracker.preview(suite.name, suite.title, suite.cells, found)
+    tracker.preview(suite.name, suite.title, suite.runs, found.metric)
     while new and not stopped:
-        _list_cells(suite, workspace)
+        _list_runs(suite, workspace)
         names = {name: metric.name for name, metric in metrics.items()}
         with Board(_console, new, names) as board:
-            some = replace(suite, cells=new)
+            some = replace(suite, runs=new)
             runner = Runner(some, workspace, tracker, board, found, fresh, every_s, keep_weights)
             try:
                 for result in runner.run():
@@ -166,25 +169,26 @@ def _train(
         if until is not None and not stopped:
             spent = time.monotonic() - started
             left = None if until.budget_s is None else until.budget_s - spent
-            decision = next_cells(suite.cells, _outcomes(suite, results, metrics), metrics, left)
-            new = decision.cells
-            suite = replace(suite, cells=(*suite.cells, *new))
-            _print(f"{len(new)} cells more: {decision.why}" if new else f"done: {decision.why}")
+            decision = next_runs(suite.runs, _outcomes(suite, results, metrics), metrics, left)
+            new = decision.runs
+            suite = replace(suite, runs=(*suite.runs, *new))
+            _print(f"{len(new)} runs more: {decision.why}" if new else f"done: {decision.why}")
     if stopped:
         tracker.close(_HURRY_S)
     else:
-        tracker.summarize(suite.title, [workspace.record(cell) for cell in suite.cells], found)
+        records = [workspace.record(run) for run in suite.runs]
+        tracker.summarize(suite.title, records, found.metric, draw_group)
         tracker.close()
     return Session(suite, results, tracker.uri, tracker.experiment_id, out, stopped)
 
 
-def _list_cells(suite: Suite, workspace: Workspace) -> None:
-    """Write down what the suite consists of, for `report_suite`."""
+def _list_runs(suite: Suite, workspace: Workspace) -> None:
+    """Record which runs the suite consists of, for `report_suite`."""
     write_json(
         workspace.suite_path(suite.name),
         {
             "title": suite.title,
-            "cells": [workspace.record(cell).folder.name for cell in suite.cells],
+            "runs": [workspace.record(run).folder.name for run in suite.runs],
             "expected": {key: asdict(value) for key, value in suite.expected.items()},
             "sections": suite.sections,
         },
@@ -193,12 +197,12 @@ def _list_cells(suite: Suite, workspace: Workspace) -> None:
 
 def _outcomes(
     suite: Suite, results: Sequence[Result], metrics: Mapping[str, Metric]
-) -> dict[str, Outcome]:
+) -> dict[str, RunScore]:
     outcomes = {}
-    for cell, result in zip(suite.cells, results, strict=True):
+    for run, result in zip(suite.runs, results, strict=True):
         finished = result.status == "finished"
-        value = result.last[metrics[cell.task.domain].name] if finished else None
-        outcomes[cell.identity] = Outcome(value, result.ended - result.started)
+        value = result.last[metrics[run.task.domain].name] if finished else None
+        outcomes[run.identity] = RunScore(value, result.ended - result.started)
     return outcomes
 
 
@@ -208,15 +212,13 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
     Raises:
         UserError: no suite of that name has run in this workspace.
     """
-    from dyt_bench.report import write_report
-
     about = read_json(workspace.suite_path(name))
     if about is None:
         raise UserError(
             f"no suite called {name!r} has run in {workspace.folder}: "
             f"there are {', '.join(workspace.suites()) or 'none'}"
         )
-    records = [Record(workspace.cells / folder) for folder in about["cells"]]
+    records = [Record(workspace.runs / folder) for folder in about["runs"]]
     return write_report(
         about["title"],
         records,
@@ -231,14 +233,14 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
 def print_leaderboard(standings: Sequence[Standing]) -> None:
     """The leaderboard as a table that fits 80 columns; the page has the rest."""
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for title in ("model", "norm", "native", "value", "verdict", "step time"):
+    for title in ("model", "variant", "baseline", "value", "verdict", "step time"):
         table.add_column(title, no_wrap=True)
     for standing in standings:
         table.add_row(
             standing.name,
-            standing.norm,
-            f"{standing.native:.4f}",
-            f"{standing.arm:.4f}",
+            standing.variant,
+            f"{standing.baseline_last:.4f}",
+            f"{standing.variant_last:.4f}",
             standing.comparison.verdict,
             f"x{standing.speed.ratio.middle:.2f} {standing.speed.word}" if standing.speed else "",
         )
@@ -249,17 +251,17 @@ def print_leaderboard(standings: Sequence[Standing]) -> None:
 def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: Workspace) -> None:
     """Print how it went and where to look."""
     suite, results = session.suite, session.results
-    for cell, result in zip(session.suite.cells, results, strict=False):
+    for run, result in zip(session.suite.runs, results, strict=False):
         if result.status != "finished":
-            _print(f"{cell.label}: {result.status}: {result.reason}")
+            _print(f"{run.label}: {result.status}: {result.reason}")
         for sentence in result.missing:
-            _print(f"{cell.label}: {sentence}")
+            _print(f"{run.label}: {sentence}")
     failed = sum(result.status == "failed" for result in results)
     if failed:
-        _print(f"{failed} of {len(suite.cells)} cells failed; the same command tries them again")
+        _print(f"{failed} of {len(suite.runs)} runs failed; the same command tries them again")
     if session.stopped:
         _print(
-            f"{session.stopped} with {len(results)} of {len(suite.cells)} cells done; "
+            f"{session.stopped} with {len(results)} of {len(suite.runs)} runs done; "
             "the same command continues"
         )
         return
@@ -280,16 +282,16 @@ def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: W
 
 
 def _tell_weights(session: Session, workspace: Workspace) -> None:
-    """Say where weights are kept, and that cells done before may have none."""
+    """Say where weights are kept, and that runs done before may have none."""
     ended = [
-        workspace.record(cell)
-        for cell, result in zip(session.suite.cells, session.results, strict=False)
+        workspace.record(run)
+        for run, result in zip(session.suite.runs, session.results, strict=False)
         if result.status == "finished"
     ]
     without = sum(not record.weights_path.exists() for record in ended)
-    _print(f"weights     weights.pt in each folder of {workspace.cells}")
+    _print(f"weights     weights.pt in each folder of {workspace.runs}")
     if without:
-        _print(f"{without} cells were done before, their weights not kept: --fresh trains anew")
+        _print(f"{without} runs were done before, their weights not kept: --fresh trains again")
 
 
 def _print(text: str) -> None:

@@ -1,25 +1,25 @@
-"""``run --until decided``: which cells to add, and when to stop. Pure functions, no machine."""
+"""``run --until decided``: which runs to add, and when to stop. Pure functions, no machine."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.plugin.task import Cell, Norm, Task
+from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.verdicts.statistics import compare
 
 # Looking again after every seed gives chance many tries: stopping at the first 95 % interval
 # that clears zero calls equals different in 17 of 100 cases within ten seeds, 23 within twenty.
 # Asking 99.5 % of every look but the last leaves that at 6 and 7
-# (tests/dyt_bench/test_deciding.py).
+# (tests/dyt_bench/scheduling/test_stopping.py).
 STANDS = 0.995
 FIRST_SEEDS = 3
 MOST_SEEDS = 20
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a cell ended, as far as deciding goes."""
+class RunScore:
+    """A finished run, as far as stopping goes: its value and its cost."""
 
     value: float | None  # the domain's metric at the end of the budget; None if not finished
     seconds: float
@@ -27,49 +27,51 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to run next; no cells: stop, and why in one sentence."""
+    """What to run next, and why in one sentence; no runs: stop."""
 
-    cells: tuple[Cell, ...]
+    runs: tuple[Run, ...]
     why: str
 
 
-def next_cells(
-    cells: Sequence[Cell],
-    outcomes: Mapping[str, Outcome],
+def next_runs(
+    runs: Sequence[Run],
+    outcomes: Mapping[str, RunScore],
     metrics: Mapping[str, Metric],
     seconds_left: float | None,
 ) -> Decision:
-    """One more seed of every comparison that does not stand, as far as the time left allows.
+    """One more seed of every open comparison, as far as the time left allows.
 
-    A comparison stands when its verdict holds at `STANDS`; below `FIRST_SEEDS` seeds none does.
-    An arm that diverged or failed at some seed is not asked again: no seed would mend it.
+    A comparison is closed when its verdict holds at `STANDS`; below `FIRST_SEEDS` seeds all are
+    open. A variant that diverged or failed at a seed is left as it is: no seed would change that.
 
     Args:
-        cells: all that have run.
-        outcomes: cell identity -> how it ended.
+        runs: all that have run.
+        outcomes: run identity -> how it ended.
         metrics: domain -> the metric it is judged by.
         seconds_left: of the budget; None: there is no limit.
     """
-    wanted: list[tuple[float, list[Cell]]] = []  # seconds, cells
+    wanted: list[tuple[float, list[Run]]] = []  # seconds, runs
     exhausted = 0
-    for group in _by_question(cells):
+    for group in _by_group(runs):
         metric = metrics[group[0].task.domain]
-        undecided = [norm for norm in _arms(group) if _is_open(group, norm, outcomes, metric)]
+        undecided = [
+            variant for variant in _variants(group) if _is_open(group, variant, outcomes, metric)
+        ]
         if not undecided:
             continue
-        seeds = {cell.task.seed for cell in group}
+        seeds = {run.task.seed for run in group}
         if len(seeds) >= MOST_SEEDS:
             exhausted += len(undecided)
             continue
         task = replace(group[0].task, seed=max(seeds) + 1)
-        added = [Cell(task=task, norm=norm) for norm in [Norm(), *undecided]]
+        added = [Run(task=task, variant=variant) for variant in [Variant(), *undecided]]
         wanted.append((_cost(group, added, outcomes), added))
     if not wanted:
         rest = f", but for {exhausted} that {MOST_SEEDS} seeds left open" if exhausted else ""
         return Decision((), f"every verdict stands{rest}")
     one = len(wanted) == 1
     still_open = "1 model has open verdicts" if one else f"{len(wanted)} models have open verdicts"
-    chosen: list[Cell] = []
+    chosen: list[Run] = []
     spent = 0.0
     # The cheapest first: more verdicts for the same time.
     for seconds, added in sorted(wanted, key=lambda entry: entry[0]):
@@ -82,41 +84,45 @@ def next_cells(
     return Decision(tuple(chosen), still_open)
 
 
-def _by_question(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Cells of tasks that differ by their seed alone."""
-    groups: dict[Task, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(replace(cell.task, seed=0), []).append(cell)
+def _by_group(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs of tasks that differ by their seed alone."""
+    groups: dict[Task, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(replace(run.task, seed=0), []).append(run)
     return list(groups.values())
 
 
-def _arms(group: Sequence[Cell]) -> list[Norm]:
-    """The norms that are compared with the native one; none where that is missing."""
-    norms = list(dict.fromkeys(cell.norm for cell in group))
-    return [norm for norm in norms if not norm.is_native] if Norm() in norms else []
+def _variants(group: Sequence[Run]) -> list[Variant]:
+    """The variants that are compared with the native one; none where that is missing."""
+    variants = list(dict.fromkeys(run.variant for run in group))
+    return (
+        [variant for variant in variants if not variant.is_native] if Variant() in variants else []
+    )
 
 
 def _is_open(
-    group: Sequence[Cell], norm: Norm, outcomes: Mapping[str, Outcome], metric: Metric
+    group: Sequence[Run], variant: Variant, outcomes: Mapping[str, RunScore], metric: Metric
 ) -> bool:
-    values: dict[Norm, dict[int, float]] = {Norm(): {}, norm: {}}
-    for cell in group:
-        if cell.norm in values:
-            outcome = outcomes.get(cell.identity)
+    values: dict[Variant, dict[int, float]] = {Variant(): {}, variant: {}}
+    for run in group:
+        if run.variant in values:
+            outcome = outcomes.get(run.identity)
             if outcome is None or outcome.value is None:
                 return False
-            values[cell.norm][cell.task.seed] = outcome.value
-    native, arm = values[Norm()], values[norm]
-    seeds = sorted(native.keys() & arm.keys())
+            values[run.variant][run.task.seed] = outcome.value
+    native, value = values[Variant()], values[variant]
+    seeds = sorted(native.keys() & value.keys())
     if len(seeds) < FIRST_SEEDS:
         return True
-    pairs = [native[seed] for seed in seeds], [arm[seed] for seed in seeds]
+    pairs = [native[seed] for seed in seeds], [value[seed] for seed in seeds]
     return compare(*pairs, metric, confidence=STANDS).verdict == "undetermined"
 
 
-def _cost(group: Sequence[Cell], added: Sequence[Cell], outcomes: Mapping[str, Outcome]) -> float:
-    """Seconds that cells like these took, on average over the seeds that have run."""
+def _cost(group: Sequence[Run], added: Sequence[Run], outcomes: Mapping[str, RunScore]) -> float:
+    """Mean seconds over seeds that runs like these took."""
     return sum(
-        statistics.fmean(outcomes[cell.identity].seconds for cell in group if cell.norm == new.norm)
+        statistics.fmean(
+            outcomes[run.identity].seconds for run in group if run.variant == new.variant
+        )
         for new in added
     )

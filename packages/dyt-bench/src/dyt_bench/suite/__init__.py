@@ -1,1 +1,1 @@
-"""Suite file -> validated suite -> runs."""
+"""Suite file -> validated suite -> tasks × variants = runs."""

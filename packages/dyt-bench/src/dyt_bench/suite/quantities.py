@@ -1,4 +1,7 @@
-"""Durations and sizes as people write them: ``90s``, ``30m``, ``8GiB``."""
+"""Durations and sizes as people write them: ``90s``, ``30m``, ``8GiB``.
+
+Not pydantic's: its ``timedelta`` takes no ``90s``, and its ``ByteSize`` takes ``8GiB, or so``.
+"""
 
 import re
 

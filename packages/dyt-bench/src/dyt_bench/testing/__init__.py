@@ -1,7 +1,7 @@
-"""What every domain must satisfy, as rules with names.
+"""The rules that every domain must keep, each with a name.
 
-``dyt-bench check NAME`` goes through them. In the tests of a plugin they are three lines, and
-every rule is a test of its own::
+``dyt-bench check NAME`` checks them. In the tests of a plug-in they take three lines, and every
+rule is a test of its own::
 
     from dyt_bench.testing import conformance
     from dyt_weather import domain
@@ -9,9 +9,12 @@ every rule is a test of its own::
     test_conformance = conformance(domain)
 """
 
+from dyt_bench.plugin.version1 import old_name
 from dyt_bench.testing.plugin import conformance as conformance
 from dyt_bench.testing.rule import Rule as Rule
-from dyt_bench.testing.rule import Verdict as Verdict
+from dyt_bench.testing.rule import RuleResult as RuleResult
 from dyt_bench.testing.rules import RULES as RULES
 
-__all__ = ["RULES", "Rule", "Verdict", "conformance"]
+__all__ = ["RULES", "Rule", "RuleResult", "conformance"]
+
+__getattr__ = old_name(__name__, "Verdict", "RuleResult")

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from dyt_bench.training.trainer import as_bytes, tensors
+from dyt_bench.plugin.batches import as_bytes, tensors
 
 
 def digest(batch: Any) -> str:
@@ -17,7 +17,7 @@ def digest(batch: Any) -> str:
 
 
 def samples(batch: Any) -> Iterator[str]:
-    """A hash for each sample: its row of every tensor that has one for each."""
+    """A hash for each sample: of its row in every tensor that has a row a sample."""
     found = [tensor for tensor in tensors(batch) if tensor.dim()]
     if not found:
         return

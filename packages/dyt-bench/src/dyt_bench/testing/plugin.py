@@ -1,4 +1,4 @@
-"""The rules as tests of pytest."""
+"""The rules as pytest tests: `conformance`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from dyt_bench.discovery.domains import unknown
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.domain import Domain
+from dyt_bench.testing.checked import CheckedDomain, checked_domains
 from dyt_bench.testing.rule import Rule
 from dyt_bench.testing.rules import RULES
-from dyt_bench.testing.subject import Subject, subjects
 
 
 def conformance(
@@ -25,8 +25,8 @@ def conformance(
     """A test function for pytest, to be called ``test_...``: each rule is a test with its name.
 
     Args:
-        models: which of the domain's to examine; by default the first.
-        dataset: which of the domain's they train on; by default the first.
+        models: the domain's models to check; by default the first.
+        dataset: the domain's data set to train on; by default the first.
         path: of the data set, where it takes one.
         slow: names of rules whose tests get the mark ``slow``.
 
@@ -43,26 +43,26 @@ def conformance(
     for name in slow:
         if name not in known:
             raise UserError(unknown("rule", name, known))
-    chosen = subjects(domain, models=models, dataset=dataset, path=path)
+    chosen = checked_domains(domain, models=models, dataset=dataset, path=path)
     cases = [
         pytest.param(
-            subject,
+            checked,
             rule,
-            id=rule.name if len(chosen) == 1 else f"{subject.model}-{rule.name}",
+            id=rule.name if len(chosen) == 1 else f"{checked.model}-{rule.name}",
             marks=[pytest.mark.slow] if rule.name in slow else [],
         )
-        for subject in chosen
+        for checked in chosen
         for rule in RULES
     ]
 
-    @pytest.mark.parametrize(("subject", "rule"), cases)
-    def keeps(subject: Subject, rule: Rule) -> None:
-        verdict = subject.verdict(rule)
-        if verdict.state == "broken":
-            if verdict.cause is not None:
-                traceback.print_exception(verdict.cause)
-            pytest.fail(str(verdict), pytrace=False)
-        if verdict.state != "kept":
-            pytest.skip(str(verdict))
+    @pytest.mark.parametrize(("checked", "rule"), cases)
+    def keeps(checked: CheckedDomain, rule: Rule) -> None:
+        result = checked.result(rule)
+        if result.state == "broken":
+            if result.cause is not None:
+                traceback.print_exception(result.cause)
+            pytest.fail(str(result), pytrace=False)
+        if result.state != "kept":
+            pytest.skip(str(result))
 
     return keeps

@@ -1,24 +1,19 @@
-"""What a rule is, and what is said when a domain breaks it."""
-
-from __future__ import annotations
+"""A rule, and the result of checking a domain by it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from dyt_bench.testing.subject import Subject
+from typing import Any, Literal
 
 State = Literal["kept", "note", "broken", "skipped"]
-Examine = Callable[["Subject"], None]
+Check = Callable[[Any], None]  # of a `CheckedDomain`, which knows rules and so comes after them
 
 
 class Broken(Exception):
-    """A rule does not hold. Raised by what examines it, and by the parts of a `Subject`.
+    """A rule does not hold. Raised by its check, and by the methods of `CheckedDomain`.
 
     Args:
         seen: one sentence, what the domain did.
-        change: one sentence, what its author is to change.
+        change: one sentence, what its author should change.
     """
 
     def __init__(self, seen: str, change: str) -> None:
@@ -27,39 +22,39 @@ class Broken(Exception):
 
 
 class Remark(Exception):
-    """Whether a rule holds cannot be told of this domain; one sentence says why."""
+    """Whether a rule holds cannot be decided for this domain; one sentence gives the reason."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that every domain must satisfy."""
+    """A property that every domain must have."""
 
     name: str  # "loader-workers"
     says: str  # one sentence: what must hold
     why: str  # one sentence: what goes wrong where it does not
-    examine: Examine  # raises Broken, or Remark
-    needs: tuple[str, ...] = ()  # rules without which this one cannot be examined
+    check: Check  # raises Broken, or Remark
+    needs: tuple["Rule", ...] = ()  # rules that must hold before this one can be checked
 
-    def verdict(self, subject: Subject) -> Verdict:
-        """Whether ``subject`` keeps the rule. What is no fault of the domain is raised."""
+    def apply(self, checked: Any) -> "RuleResult":
+        """Check the domain. An exception that is not the domain's fault is raised."""
         try:
-            self.examine(subject)
+            self.check(checked)
         except Broken as broken:
-            return Verdict(self, "broken", broken.seen, broken.change, broken.__cause__)
+            return RuleResult(self, "broken", broken.seen, broken.change, broken.__cause__)
         except Remark as remark:
-            return Verdict(self, "note", str(remark))
-        return Verdict(self, "kept")
+            return RuleResult(self, "note", str(remark))
+        return RuleResult(self, "kept")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RuleResult:
     """Whether a domain keeps a rule."""
 
     rule: Rule
     state: State
-    seen: str = ""  # of a rule not kept: one sentence
-    change: str = ""  # of a broken one: one sentence
-    cause: BaseException | None = None  # what the domain raised, if that broke it
+    seen: str = ""  # one sentence, unless the rule is kept
+    change: str = ""  # one sentence, if the rule is broken
+    cause: BaseException | None = None  # the domain's exception, if one broke the rule
 
     def __str__(self) -> str:
         if self.state == "broken":
@@ -70,10 +65,10 @@ class Verdict:
         return self.seen
 
 
-def rule(*, says: str, why: str, needs: tuple[str, ...] = ()) -> Callable[[Examine], Rule]:
-    """A decorator: the function examines the rule that is called as it is."""
+def rule(*, says: str, why: str, needs: tuple[Rule, ...] = ()) -> Callable[[Check], Rule]:
+    """A decorator: the function becomes the check of a rule of the same name."""
 
-    def named(examine: Examine) -> Rule:
-        return Rule(examine.__name__.strip("_").replace("_", "-"), says, why, examine, needs)
+    def named(check: Check) -> Rule:
+        return Rule(check.__name__.strip("_").replace("_", "-"), says, why, check, needs)
 
     return named

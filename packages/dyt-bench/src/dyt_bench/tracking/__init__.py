@@ -1,7 +1,8 @@
-"""Records -> MLflow. `Tracker` follows a run as it goes, `sync` fills any store afterwards.
+"""Records -> MLflow: `Tracker` follows runs while they run, `sync` fills any store afterwards.
 
-The records are the truth and MLflow a copy of them: everything here may fail, be sent twice or
-be done again, and neither a run nor a point is lost or doubled by it.
+The records are the truth, and MLflow has a copy. Everything here may fail, be sent twice or be
+repeated: no run and no point is lost or duplicated by it. Nothing here draws figures: whoever
+calls passes a function for that.
 """
 
 from dyt_bench.tracking.mirror import IDENTITY_TAG as IDENTITY_TAG

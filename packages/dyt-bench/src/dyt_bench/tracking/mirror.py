@@ -1,4 +1,4 @@
-"""One cell's record and the run it fills."""
+"""Copies one run's record into its MLflow run."""
 
 import json
 import math
@@ -11,59 +11,61 @@ from dyt_bench.records.record import Record, Result
 from dyt_bench.tracking.store import (
     KIND_TAG,
     NOTE_TAG,
+    VARIANT_TAG,
     WORKSPACE_TAG,
     Known,
     Store,
-    mended,
+    metric_name,
     points,
 )
-from dyt_bench.tracking.view import GROUP_PARAM
+from dyt_bench.verdicts.words import Row, markdown_table
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-IDENTITY_TAG = "dyt_bench.cell"
-# Set once parameters and data set are there: what a run has from its start, it has whole.
+IDENTITY_TAG = "dyt_bench.run"
+# Set once parameters and data set are sent, which a run has from its start.
 _ENTERED_TAG = "dyt_bench.entered"
-_MODEL_TAG = "dyt_bench.model"  # set once the weights are there
-_NOT_IN_MODELS = re.compile(r"[/:.%\"']+")  # MLflow takes none of them in a model's name
+_MODEL_TAG = "dyt_bench.model"  # set once the weights are sent
+_NOT_IN_MODELS = re.compile(r"[/:.%\"']+")  # MLflow refuses these in a model's name
 _LOADING = (
-    "A state dict, for `dyt_bench.records.weights.load_weights(FOLDER)` where the cell's folder "
-    "is, or "
+    "A state dict, for `dyt_bench.records.weights.load_weights(FOLDER)` if you have the run's "
+    "folder, or "
     'for `torch.load("weights.pt", weights_only=True)`.'
 )
 _STATUS = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}
 
 
 class Mirror:
-    """Sends what a record has and its run has not."""
+    """Sends what the record has and its MLflow run lacks."""
 
     def __init__(self, record: Record, workspace_id: str) -> None:
         self.record = record
         self.workspace_id = workspace_id
         self._known: Known | None = None
         self._offset = 0  # bytes of rows read
-        self._logged: set[tuple[str, int]] = set()  # metric and step of every point sent
+        self._logged: set[tuple[str, int]] = set()  # metric and step of each point sent
 
     def send(self, store: Store, *, last: bool) -> bool:
         """Send what is new; True once nothing more will come.
 
         Args:
-            last: nobody writes the record any more; without a result it was cut off then.
+            last: whether no process writes the record any more. If it has no result then, the
+                run is marked as killed.
 
         Raises:
-            Exception: the store did not take it all. Load the store and call again: what it
-                has by then is not sent twice.
+            Exception: the store did not accept everything. Load the store and call again: what
+                it has is not sent twice.
         """
         try:
             return self._send(store, last=last)
         except Exception:
-            # What arrived is uncertain now: the next call asks the store and starts over.
+            # What arrived is unknown: the next call asks the store and starts over.
             self._known, self._offset = None, 0
             raise
 
     def _send(self, store: Store, *, last: bool) -> bool:
-        result = self.record.result()  # read first: rows written until now are all there
+        result = self.record.result()  # read first: with a result, all rows are written
         if self._known is None:
             about = self.record.about()
             if not about:
@@ -71,7 +73,9 @@ class Mirror:
             key = run_key(about)
             known = store.runs.get(key)
             if known is not None and result is not None and _is_whole(known, result):
-                store.set_tags(known, {KIND_TAG: "cell"})
+                store.set_tags(
+                    known, {KIND_TAG: "run", VARIANT_TAG: about["parameters"]["variant"]}
+                )
                 return True
             self._known = self._enter(store, key, about)
         known = self._known
@@ -91,11 +95,11 @@ class Mirror:
     def _enter(self, store: Store, key: str, about: dict[str, Any]) -> Known:
         parameters, environment = about["parameters"], about["environment"]
         tags = {
-            KIND_TAG: "cell",
+            KIND_TAG: "run",
             IDENTITY_TAG: about["identity"],
             WORKSPACE_TAG: self.workspace_id,
             "dyt_bench.task": about["task_identity"],
-            "arm": arm(parameters),
+            VARIANT_TAG: parameters["variant"],
             "mlflow.source.name": "dyt-bench",
             "mlflow.source.type": "LOCAL",
             "mlflow.source.git.commit": environment["commit"],
@@ -109,17 +113,19 @@ class Mirror:
         if _ENTERED_TAG not in known.tags:
             log_start(store, known.run_id, parameters, about["digests"]["data"])
             store.set_tags(known, {_ENTERED_TAG: "yes"})
-        store.set_tags(known, {KIND_TAG: "cell", WORKSPACE_TAG: self.workspace_id})
+        store.set_tags(known, {KIND_TAG: "run", WORKSPACE_TAG: self.workspace_id})
         return known
 
     def _log(self, store: Store, known: Known, new: "list[Metric]") -> None:
-        once = {(point.key, point.step): point for point in reversed(new)}  # the first one counts
+        once = {
+            (point.key, point.step): point for point in reversed(new)
+        }  # the first of each counts
         new = [point for key, point in reversed(once.items()) if key not in self._logged]
         store.log_points(known.run_id, new)
         self._logged |= once.keys()
 
     def _new_rows(self) -> tuple[list[dict[str, float]], int]:
-        """Rows not read yet, and how far the file is read with them; a half line waits."""
+        """The rows not read yet, and the offset after them; an incomplete last line is left."""
         try:
             with self.record.rows_path.open("rb") as file:
                 file.seek(self._offset)
@@ -138,7 +144,7 @@ class Mirror:
             **{f"saturation/{_key(layer)}": value for layer, value in result.saturation.items()},
         }
         self._log(store, known, points({**metrics, "step": step, "time": result.ended}))
-        # Once more with the layer's number for a step: as one curve over depth.
+        # Again with the layer's number as the step, which makes one curve over depth.
         for name, values in (
             ("diagnostics/alpha by layer", by_layer([result.alpha])),
             ("diagnostics/saturated share by layer", by_layer([result.saturation])),
@@ -161,13 +167,13 @@ class Mirror:
         store.terminate(known, _STATUS[result.status], result.ended)
 
     def _log_model(self, store: Store, known: Known, result: Result) -> None:
-        """The weights at the end as a logged model, with the metrics they were validated to."""
+        """Log the weights at the end as a model, with the metrics of the last validation."""
         from mlflow.entities import LoggedModelOutput, Metric
 
         if _MODEL_TAG in known.tags:
             return
         about = self.record.about()
-        # One is there already where it was begun and not finished, or its answer was lost.
+        # A model is there already if sending it was interrupted, or its answer was lost.
         left = store.client.search_logged_models(
             [store.experiment_id], f"source_run_id = '{known.run_id}'"
         )
@@ -186,7 +192,7 @@ class Mirror:
         store.client.log_model_artifact(model.model_id, str(self.record.weights_path))
         when, step = round(result.ended * 1e3), int(result.last.get("step", 0))
         metrics = [
-            Metric(mended(f"last/{name}"), value, when, step, model_id=model.model_id)
+            Metric(metric_name(f"last/{name}"), value, when, step, model_id=model.model_id)
             for name, value in result.last.items()
             if name != "step"
         ]
@@ -197,21 +203,15 @@ class Mirror:
 
 
 def run_key(about: Mapping[str, Any]) -> str:
-    """What tells a run from all others: a cell begun anew, with --fresh, is another run."""
+    """The key of a run in MLflow; a run that is started again with --fresh has another."""
     return f"{about['identity']}@{about['started']}"
 
 
-def arm(parameters: Mapping[str, Any]) -> str:
-    """What seeds are grouped by: ``vision/vit dyt``."""
-    return f"{parameters['domain']}/{parameters['model']} {parameters['norm']}"
-
-
 def log_start(store: Store, run_id: str, parameters: Mapping[str, Any], data_digest: str) -> None:
-    """Parameters and the data set, which a run has from its start."""
+    """Log parameters and data set, which a run has from its start; the variant is a tag."""
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-    grouped = {**parameters, GROUP_PARAM: parameters["norm"]}
-    params = [Param(key, str(value)) for key, value in grouped.items()]
+    params = [Param(key, str(value)) for key, value in parameters.items() if key != "variant"]
     store.client.log_batch(run_id, params=params)
     dataset = Dataset(
         name=f"{parameters['domain']}/{parameters['dataset']}",
@@ -224,7 +224,7 @@ def log_start(store: Store, run_id: str, parameters: Mapping[str, Any], data_dig
 
 
 def by_layer(seeds: Sequence[Mapping[str, float]]) -> dict[int, float]:
-    """Layer, counted from the input -> mean over seeds."""
+    """Layer's number, counted from the input -> mean over seeds."""
     return {
         number: fmean(seed[layer] for seed in seeds if layer in seed)
         for number, layer in enumerate(seeds[0])
@@ -232,7 +232,7 @@ def by_layer(seeds: Sequence[Mapping[str, float]]) -> dict[int, float]:
 
 
 def _is_whole(known: Known, result: Result) -> bool:
-    """Whether the run has all of a record that has ended: its end is what is sent last."""
+    """Whether MLflow has everything of a run that has ended: its end is sent last."""
     return known.status == _STATUS[result.status] and known.end_time == max(
         round(result.ended * 1e3), known.start_time
     )
@@ -244,19 +244,23 @@ def _note(label: str, result: Result) -> str:
     lines = [f"{about}, {result.reason}." if result.reason else f"{about}."]
     names = [name for name in result.last if name != "step" and not name.startswith("time/")]
     if names:
-        lines += ["", "| validation | first | best | last |", "|---|---|---|---|"]
-    for name in ["step", *names] if names else []:
-        values = [column.get(name, math.nan) for column in (result.first, result.best, result.last)]
-        lines.append(f"| {name} | " + " | ".join(f"{value:.4g}" for value in values) + " |")
+        columns = {"first": result.first, "best": result.best, "last": result.last}
+        rows: list[Row] = [
+            {"validation": name}
+            | {title: f"{values.get(name, math.nan):.4g}" for title, values in columns.items()}
+            for name in ["step", *names]
+        ]
+        lines += ["", markdown_table(rows)]
     if "weights" in result.facts:
         lines += [
             "",
-            f"Started from weights `{result.facts['weights']}` (norms apart) and saw batches "
-            f"`{result.facts.get('batches', '')}`: runs that share both are compared fairly.",
+            f"Started from weights `{result.facts['weights']}` (except those of norm layers and "
+            f"their replacements) and saw batches `{result.facts.get('batches', '')}`: runs in "
+            "which both are equal are compared fairly.",
         ]
     return "\n".join(lines)
 
 
 def _key(layer: str) -> str:
-    """A module's qualified name as MLflow takes it; the root's is empty."""
+    """A module's qualified name; the root's is empty, which MLflow refuses."""
     return layer or "root"

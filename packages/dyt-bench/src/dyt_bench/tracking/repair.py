@@ -1,13 +1,13 @@
-"""Runs that an earlier process left running: it was killed, and nobody told the store."""
+"""Runs that are marked as running in the store although their process was killed."""
 
 from dyt_bench.tracking.store import KIND_TAG, WORKSPACE_TAG, Store
 
 
 def repair(store: Store, workspace_id: str) -> int:
-    """Mark every running cell of the workspace as killed, at its last point; how many there were.
+    """Mark every running run of the workspace as killed at its last point; returns how many.
 
-    Only for a caller who knows that nothing of the workspace runs. A cell that then goes on
-    runs again in the same run.
+    The caller must know that nothing in the workspace runs. A run that is resumed later is marked
+    as running again.
     """
     left = [
         known

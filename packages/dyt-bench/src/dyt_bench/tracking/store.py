@@ -1,7 +1,7 @@
-"""An MLflow tracking store: whether it answers, one experiment in it, and the runs that are there.
+"""An MLflow tracking store: whether it answers, one experiment in it, and that experiment's runs.
 
-Every run of ours carries a key, and is looked for by its key before it is made: what was sent
-before a cut, or without the answer ever coming back, is found again.
+Each of our runs has a key as a tag, and is looked up by it before it is created. So a run is found
+again if its creation was interrupted, or succeeded without an answer.
 """
 
 import logging
@@ -25,25 +25,29 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 KEY_TAG = "dyt_bench.key"
-KIND_TAG = "kind"  # "cell", "earlier cell" (no longer of its suite), "summary", "measurement"
+KIND_TAG = "kind"  # "run", "earlier run" (no longer of its suite), "summary", "measurement"
+GROUP_TAG = "group"  # name of the task group: "vision/vit"
+# The variant's label. A tag and not a parameter, as views group by it, and MLflow colours groups by
+# a hash of kind, name and value: as a parameter, native and dyt would have one colour.
+VARIANT_TAG = "variant"
 WORKSPACE_TAG = "dyt_bench.workspace"
 NOTE_TAG = "mlflow.note.content"  # Markdown that MLflow shows as the description
 
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _BATCH = 1000  # metrics in one request, MLflow's limit
 _PAGE = 1000  # runs in one answer
-PROBE_S = 2.0  # a server that takes longer to say that it is there counts as absent
+PROBE_S = 2.0  # a server that takes longer to answer a health check counts as absent
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]", re.ASCII)
 _DONE = ("FINISHED", "FAILED", "KILLED")
 
 
 def prepare() -> None:
-    """Import MLflow, quiet, and with patience for a busy server but not for a dead one."""
+    """Import MLflow with few log messages, and with time-outs that suit a busy server."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    # Addresses of runs on stdout would spoil --json.
+    # MLflow prints addresses of runs to stdout, which --json needs for itself.
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
-    # A request repeated blindly would make a second run; the tracker looks before it repeats.
+    # A retry inside MLflow could create a run twice; the tracker looks it up before it retries.
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     for noisy in ("alembic", "urllib3"):
@@ -52,15 +56,15 @@ def prepare() -> None:
 
 
 def is_remote(uri: str) -> bool:
-    """Whether the store is a server, which may come and go while a suite runs."""
+    """Whether the store is a server, which may stop and start while a suite runs."""
     return _scheme(uri) in _PORTS
 
 
 def outage(uri: str) -> str | None:
-    """Why the server at ``uri`` does not answer now; None if it does, or is no server.
+    """Why the server at ``uri`` does not answer; None if it answers, or is no server.
 
     Raises:
-        UserError: something answers that is not MLflow, or the address is none.
+        UserError: ``uri`` is not an address, or what answers is not MLflow.
     """
     if not is_remote(uri):
         return None
@@ -68,7 +72,7 @@ def outage(uri: str) -> str | None:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port or _PORTS[_scheme(uri)]
     except ValueError as error:
-        raise UserError(f"{uri} is not an address ({error}): mend --tracking-uri") from None
+        raise UserError(f"{uri} is not an address ({error}): fix --tracking-uri") from None
     if host is None:  # a database behind a local socket
         return None
     try:
@@ -82,7 +86,7 @@ def outage(uri: str) -> str | None:
     except urllib.error.HTTPError as error:
         if error.code == 404:
             raise UserError(
-                f"what answers at {uri} is not MLflow (it has no /health): mend --tracking-uri"
+                f"what answers at {uri} is not MLflow (it has no /health): fix --tracking-uri"
             ) from None
         return f"status {error.code}" if error.code >= 500 else None
     except urllib.error.URLError as error:
@@ -93,7 +97,7 @@ def outage(uri: str) -> str | None:
 
 @dataclass
 class Known:
-    """A run that the store has."""
+    """A run that is in the store."""
 
     run_id: str
     status: str
@@ -104,7 +108,7 @@ class Known:
 
 @dataclass
 class Store:
-    """One experiment in the store at ``uri``; `open` it before anything else."""
+    """One experiment in the store at ``uri``; call `open` first."""
 
     uri: str
     experiment: str
@@ -113,7 +117,7 @@ class Store:
     runs: dict[str, Known] = field(default_factory=dict)  # by key, as of the last `load`
 
     def open(self) -> None:
-        """Create the store and the experiment where needed, and learn what runs there are.
+        """Connect, create the experiment unless it is there, and `load` its runs.
 
         Raises:
             UserError: the store cannot be used.
@@ -122,14 +126,14 @@ class Store:
         try:
             self._open()
             self.load()
-        except Exception as error:  # MLflow raises whatever its many stores raise
+        except Exception as error:  # MLflow passes on what its many kinds of stores raise
             raise UserError(
-                f"no MLflow store answers at {self.uri} ({_reason(error)}): start the server, mend "
+                f"no MLflow store answers at {self.uri} ({_reason(error)}): start the server, fix "
                 "--tracking-uri, or leave it out for a local SQLite store"
             ) from None
 
     def load(self) -> None:
-        """Learn what runs of ours the experiment has; of runs with one key, only one stays."""
+        """Read which of our runs the experiment has; of several with one key, one is kept."""
         self.runs = {}
         token: str | None = None
         while token != "":
@@ -162,7 +166,7 @@ class Store:
         return True
 
     def log_points(self, run_id: str, points: Sequence["Metric"]) -> None:
-        """Send metric points, as many as there are."""
+        """Send metric points, in as many requests as MLflow's limit asks for."""
         for start in range(0, len(points), _BATCH):
             self.client.log_batch(run_id, metrics=points[start : start + _BATCH])
 
@@ -175,7 +179,7 @@ class Store:
         }
 
     def set_tags(self, known: Known, tags: Mapping[str, str]) -> None:
-        """Set those tags that are not so already, in one request."""
+        """Set the tags that differ from what is known, in one request."""
         from mlflow.entities import RunTag
 
         new = {key: value for key, value in tags.items() if known.tags.get(key) != value}
@@ -184,25 +188,25 @@ class Store:
             known.tags.update(new)
 
     def last_time(self, known: Known) -> float:
-        """When the run logged its last point, seconds since the epoch; else, when it started."""
+        """Seconds since the epoch when the run logged its last point; its start if it has none."""
         names = list(self.client.get_run(known.run_id).data.metrics)
         history = self.client.get_metric_history(known.run_id, names[0]) if names else []
         return max([point.timestamp for point in history], default=known.start_time) / 1e3
 
     def reopen(self, known: Known) -> None:
-        """Say that the run is running, if it is not said."""
+        """Mark the run as running, unless it is."""
         if known.status != "RUNNING":
             self.client.update_run(known.run_id, status="RUNNING")
             known.status = "RUNNING"
 
     def terminate(self, known: Known, status: str, ended: float) -> None:
-        """Say that the run has ended; ``ended`` is in seconds since the epoch."""
+        """Mark the run as ended; ``ended`` is in seconds since the epoch."""
         end_time = max(round(ended * 1e3), known.start_time)
         self.client.set_terminated(known.run_id, status, end_time=end_time)
         known.status, known.end_time = status, end_time
 
     def delete(self, key: str) -> None:
-        """Remove the run of this key, as MLflow does: it can be restored."""
+        """Delete the run with this key; MLflow can restore it."""
         self.client.delete_run(self.runs.pop(key).run_id)
 
     @property
@@ -212,7 +216,7 @@ class Store:
     def _open(self) -> None:
         from mlflow import MlflowClient
 
-        # A server has a place for artifacts; a database would put them into the current folder.
+        # A server stores artifacts itself; with a database, MLflow would use the current folder.
         served = _scheme(self.uri) in ("http", "https")
         artifacts = None if served else self.artifacts.as_uri()
         path = _sqlite_path(self.uri)
@@ -225,7 +229,7 @@ class Store:
         with FileLock(f"{path}.lock"):
             self._client = MlflowClient(tracking_uri=self.uri)
             self.experiment_id = self._find_or_create(artifacts)
-            # Readers (the UI) and the writer then do not wait for each other.
+            # With a write-ahead log, readers (the UI) and the writer do not wait for each other.
             connection = sqlite3.connect(path)
             connection.execute("PRAGMA journal_mode=wal")
             connection.close()
@@ -249,7 +253,7 @@ class Store:
         info, tags = run.info, dict(run.data.tags)
         known = Known(info.run_id, info.status, info.start_time, info.end_time, tags)
         twin = self.runs.get(tags[KEY_TAG])
-        if twin is not None:  # made by a request whose answer was lost
+        if twin is not None:  # created by a request whose answer was lost
             whole = known.status in _DONE and twin.status not in _DONE
             known, twin = (known, twin) if whole else (twin, known)
             self.client.delete_run(twin.run_id)
@@ -257,19 +261,19 @@ class Store:
 
 
 def points(row: Mapping[str, Any]) -> list["Metric"]:
-    """A row of a record as MLflow takes it; ``time`` is in seconds, ``step`` in steps."""
+    """A record's row as MLflow's points; its ``time`` is in seconds since the epoch."""
     from mlflow.entities import Metric
 
     timestamp, step = round(row["time"] * 1e3), int(row["step"])
     return [
-        Metric(mended(key), value, timestamp, step)
+        Metric(metric_name(key), value, timestamp, step)
         for key, value in row.items()
         if key not in ("step", "time")
     ]
 
 
-def mended(name: str) -> str:
-    """A metric's name as MLflow takes it; a domain may log "acc@1"."""
+def metric_name(name: str) -> str:
+    """The name with characters that MLflow refuses, such as the @ of "acc@1", replaced by _."""
     return _NOT_IN_NAMES.sub("_", name)
 
 

@@ -1,36 +1,45 @@
-"""Summary runs: one for each domain, model and norm, with what its seeds come to together.
+"""Summary runs in MLflow: one for each task group and variant, with the mean over its seeds.
 
-What is logged is named ``section/subject metric``, and a subject's metrics are its own: charts
-of all summaries, grouped by norm, then never average one model with another.
+Metrics are named ``section/group metric``, and each group has its own. Charts over all summaries,
+grouped by variant, therefore never average one model with another.
 """
 
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dyt_bench.discovery.domains import Discovery
 from dyt_bench.plugin.atomic import read_json
-from dyt_bench.plugin.task import NATIVE, Cell, digest
+from dyt_bench.plugin.domain import Metric
+from dyt_bench.plugin.task import Run, digest
 from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
-from dyt_bench.tracking.mirror import arm, by_layer, log_start, run_key
-from dyt_bench.tracking.store import KIND_TAG, NOTE_TAG, WORKSPACE_TAG, Store, points
-from dyt_bench.tracking.view import SUBJECT_TAG, Subject, publish
+from dyt_bench.tracking.mirror import by_layer, log_start, run_key
+from dyt_bench.tracking.store import (
+    GROUP_TAG,
+    KIND_TAG,
+    NOTE_TAG,
+    VARIANT_TAG,
+    WORKSPACE_TAG,
+    Store,
+    points,
+)
+from dyt_bench.tracking.view import GroupCharts, publish
+from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, group_names, load_runs
+from dyt_bench.verdicts.standings import BASELINE, MetricOf, Standing, leaderboard
+from dyt_bench.verdicts.words import markdown_table
 
-if TYPE_CHECKING:
-    from dyt_bench.verdicts import results as report
-    from dyt_bench.verdicts.results import Run
-    from dyt_bench.verdicts.standings import Standing
+# Draws a group's figures into a folder: (name, metric, judged runs, standings, folder).
+DrawGroup = Callable[[str, Metric, Sequence[EndedRun], Sequence[Standing], Path], None]
 
 RESULT, CURVES, COST, DIAGNOSTICS = "result", "curves", "cost", "diagnostics"
-_GROUP_TAG = "dyt_bench.summary_of"  # subject and norm: what there is one summary of
-_DRAWN_TAG = "dyt_bench.figures"  # set once they are there
-_PATIENCE = 50  # a preview waits so many times longer than it took: 2 % of a core at most
-# In a cell's summary, and as a chart names it.
+_SUMMARY_TAG = "dyt_bench.summary_of"
+_DRAWN_TAG = "dyt_bench.figures"  # set once the figures are sent
+_PATIENCE = 50  # a preview waits this many times as long as it took: 2 % of a core at most
+# Name in a run's summary -> name in a chart.
 _COSTS = {
     "time/step_ms_median": "step time ms",
     "memory/peak_mib": "peak memory MiB",
@@ -40,11 +49,11 @@ _COSTS = {
 
 @dataclass(frozen=True)
 class Summary:
-    """What one summary run is made of."""
+    """What one summary run consists of."""
 
     key: str
-    subject: "report.Subject"
-    group: str
+    group: TaskGroup
+    of: str  # group and variant: at most one summary is kept of each
     name: str
     params: dict[str, Any]
     tags: dict[str, str]
@@ -52,55 +61,32 @@ class Summary:
     ended: float  # seconds since the epoch
 
 
-class Summaries:
-    """All summary runs of a suite that is through, and the views that show them."""
+class _SuiteItem:
+    """The summaries and views of one suite, to be sent."""
 
     def __init__(
-        self, title: str, records: Sequence[Record], found: Discovery, workspace: Workspace
+        self, title: str, records: Sequence[Record], workspace: Workspace, metric_of: MetricOf
     ) -> None:
-        self.title, self.records, self.found = title, records, found
+        self.title, self.records = title, records
         self.workspace, self.workspace_id = workspace, workspace.identity
+        self.metric_of = metric_of
 
-    def send(self, store: Store, *, last: bool) -> bool:
-        """Make the runs that are missing, remove those they replace, publish the views."""
-        runs, standings = self._judge()
-        self._fill(store, runs, standings)
-        with tempfile.TemporaryDirectory() as folder:
-            drawn: dict[report.Subject, Path] = {}  # subject -> its figures
-            for summary in summarize(runs, standings, self.found):
-                known = store.runs[summary.key]
-                if _DRAWN_TAG not in known.tags:
-                    if summary.subject not in drawn:
-                        drawn[summary.subject] = Path(folder) / str(len(drawn))
-                        _draw(summary.subject, runs, standings, self.found, drawn[summary.subject])
-                    figures = str(drawn[summary.subject])
-                    store.client.log_artifacts(known.run_id, figures, "figures")
-                    store.set_tags(known, {_DRAWN_TAG: "yes"})
-        judged = subjects((run.subject for run in runs if run.is_judged), self.found)
-        self._sort(store, judged)
-        if judged:
-            publish(store, self.title, list(judged.values()), standings)
-        return True
-
-    def _judge(self) -> "tuple[list[Run], list[Standing]]":
-        from dyt_bench.verdicts.results import Evidence, load_runs
-        from dyt_bench.verdicts.standings import leaderboard
-
+    def _judge(self) -> tuple[list[EndedRun], list[Standing]]:
         runs = load_runs(self.records)
         timings = self.workspace.timings(self.records)
-        return runs, leaderboard(Evidence(self.title, runs, timings), self.found)
+        return runs, leaderboard(Evidence(self.title, runs, timings), self.metric_of)
 
-    def _fill(self, store: Store, runs: "Sequence[Run]", standings: "Sequence[Standing]") -> None:
-        """Every summary, its figures apart, in the place of what was one of fewer seeds."""
-        for summary in summarize(runs, standings, self.found):
+    def _fill(self, store: Store, summaries: Sequence[Summary]) -> None:
+        """Send every summary, without figures; delete earlier ones, which had fewer seeds."""
+        for summary in summaries:
             known = store.runs.get(summary.key)
             if known is None or known.status != "FINISHED":
-                self._make(store, summary)
+                self._create(store, summary)
             for key, other in list(store.runs.items()):
-                if other.tags.get(_GROUP_TAG) == summary.group and key != summary.key:
+                if other.tags.get(_SUMMARY_TAG) == summary.of and key != summary.key:
                     store.delete(key)
 
-    def _make(self, store: Store, summary: Summary) -> None:
+    def _create(self, store: Store, summary: Summary) -> None:
         tags = {**summary.tags, WORKSPACE_TAG: self.workspace_id}
         store.enter(summary.key, name=summary.name, started=summary.ended, tags=tags)
         known = store.runs[summary.key]
@@ -108,105 +94,159 @@ class Summaries:
         store.log_points(known.run_id, [point for row in summary.rows for point in points(row)])
         store.terminate(known, "FINISHED", summary.ended)
 
-    def _sort(self, store: Store, named: "Mapping[report.Subject, Subject]") -> None:
-        """Say of which subject a cell is; one that the suite no longer has leaves its charts."""
-        from dyt_bench.verdicts import results as report
-
+    def _assign(self, store: Store, charts: Mapping[TaskGroup, GroupCharts]) -> None:
+        """Tag each run with its group; runs that left the suite leave its charts as well."""
         begun = {run_key(about): about for record in self.records if (about := record.about())}
         for key, known in store.runs.items():
             ours = known.tags.get(WORKSPACE_TAG) == self.workspace_id
-            if ours and known.tags.get(KIND_TAG) == "cell" and key not in begun:
-                store.set_tags(known, {KIND_TAG: "earlier cell"})
+            if ours and known.tags.get(KIND_TAG) == "run" and key not in begun:
+                store.set_tags(known, {KIND_TAG: "earlier run"})
             elif key in begun:
-                subject = named.get(report.Subject.of(begun[key]["parameters"]))
-                if subject is not None:
-                    store.set_tags(known, {SUBJECT_TAG: subject.name})
+                own = charts.get(TaskGroup.of(begun[key]["parameters"]))
+                if own is not None:
+                    store.set_tags(known, {GROUP_TAG: own.name})
 
 
-class Preview(Summaries):
-    """Views and summaries while a suite runs: there from its start, and filled as cells end.
+class Summaries(_SuiteItem):
+    """All summaries of a suite whose runs have ended, with figures, and the views that show them.
 
     Args:
-        cells: what the suite starts with; more seeds of the same do not change its views.
+        draw: draws the figures of a group.
     """
 
     def __init__(
-        self, name: str, title: str, cells: Sequence[Cell], found: Discovery, workspace: Workspace
+        self,
+        title: str,
+        records: Sequence[Record],
+        workspace: Workspace,
+        metric_of: MetricOf,
+        draw: DrawGroup,
     ) -> None:
-        from dyt_bench.verdicts.results import Subject as Key
+        super().__init__(title, records, workspace, metric_of)
+        self.draw = draw
 
-        super().__init__(title, [], found, workspace)
+    def send(self, store: Store, *, last: bool) -> bool:
+        """Create the missing summaries, delete those they replace, publish the views."""
+        runs, standings = self._judge()
+        summaries = summarize(runs, standings, self.metric_of)
+        self._fill(store, summaries)
+        with tempfile.TemporaryDirectory() as folder:
+            drawn: dict[TaskGroup, Path] = {}  # group -> folder with its figures
+            for summary in summaries:
+                known = store.runs[summary.key]
+                if _DRAWN_TAG not in known.tags:
+                    if summary.group not in drawn:
+                        drawn[summary.group] = Path(folder) / str(len(drawn))
+                        self._draw(summary.group, runs, standings, drawn[summary.group])
+                    figures = str(drawn[summary.group])
+                    store.client.log_artifacts(known.run_id, figures, "figures")
+                    store.set_tags(known, {_DRAWN_TAG: "yes"})
+        judged = group_charts((run.group for run in runs if run.is_judged), self.metric_of)
+        self._assign(store, judged)
+        if judged:
+            publish(store, self.title, list(judged.values()), standings)
+        return True
+
+    def _draw(
+        self,
+        group: TaskGroup,
+        runs: Sequence[EndedRun],
+        standings: Sequence[Standing],
+        folder: Path,
+    ) -> None:
+        folder.mkdir()
+        name = group_names(run.group for run in runs)[group]
+        judged = [run for run in runs if run.group == group and run.is_judged]
+        compared = [standing for standing in standings if standing.group == group]
+        self.draw(name, self.metric_of(group.domain), judged, compared, folder)
+
+
+class Preview(_SuiteItem):
+    """Views and summaries while a suite runs: published at its start, filled as its runs end.
+
+    Args:
+        runs: what the suite starts with; seeds that are added later do not change its views.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        runs: Sequence[Run],
+        workspace: Workspace,
+        metric_of: MetricOf,
+    ) -> None:
+        super().__init__(title, [], workspace, metric_of)
         self.path = workspace.suite_path(name)
-        self.named = subjects((Key.of(cell.parameters()) for cell in cells), found)
-        self._ended = -1  # cells, when the store was last told
+        self.charts = group_charts((TaskGroup.of(run.parameters()) for run in runs), metric_of)
+        self._ended = -1  # runs that had ended at the last call
         self._due = 0.0
 
     def send(self, store: Store, *, last: bool) -> bool:
-        """Bring views and summaries up to the cells that have ended."""
-        if last:  # what there is to say at the end, `Summaries` says
+        """Bring views and summaries up to the runs that have ended."""
+        if last:  # `Summaries` does it at the end
             return True
         start = time.monotonic()
         if start < self._due:
             return False
-        about = read_json(self.path) or {"cells": []}
-        self.records = [Record(self.workspace.cells / folder) for folder in about["cells"]]
+        about = read_json(self.path) or {"runs": []}
+        self.records = [Record(self.workspace.runs / folder) for folder in about["runs"]]
         ended = sum(record.result_path.exists() for record in self.records)
-        self._sort(store, self.named)
+        self._assign(store, self.charts)
         if ended != self._ended:
             runs, standings = self._judge()
-            self._fill(store, runs, standings)
-            publish(store, self.title, list(self.named.values()), standings)
+            self._fill(store, summarize(runs, standings, self.metric_of))
+            publish(store, self.title, list(self.charts.values()), standings)
         self._ended = ended
         self._due = time.monotonic() + _PATIENCE * (time.monotonic() - start)
         return False
 
 
-def subjects(keys: "Iterable[report.Subject]", found: Discovery) -> "dict[report.Subject, Subject]":
-    """What is compared, each with the names of its own metrics."""
-    from dyt_bench.verdicts.results import subject_names
-
-    names = subject_names(keys)
-    models = [key.model for key in names]
+def group_charts(groups: Iterable[TaskGroup], metric_of: MetricOf) -> dict[TaskGroup, GroupCharts]:
+    """Group -> the names of its charts."""
+    names = group_names(groups)
+    models = [group.model for group in names]
     return {
-        key: Subject(
+        group: GroupCharts(
             name=name,
-            short=key.model if models.count(key.model) == 1 else name,
-            metric=found.domain(key.domain).metric,
+            short=group.model if models.count(group.model) == 1 else name,
+            metric=metric_of(group.domain),
         )
-        for key, name in names.items()
+        for group, name in names.items()
     }
 
 
 def summarize(
-    runs: "Sequence[Run]", standings: "Sequence[Standing]", found: Discovery
+    runs: Sequence[EndedRun], standings: Sequence[Standing], metric_of: MetricOf
 ) -> list[Summary]:
-    """One summary for each subject and norm that has a finished run, in the order of the runs."""
+    """One summary for each group and variant that has a judged run, in the order of the runs."""
     summaries = []
-    for key, subject in subjects((run.subject for run in runs if run.is_judged), found).items():
-        own = [run for run in runs if run.subject == key and run.is_judged]
-        timed = any(s.subject == key and s.speed is not None for s in standings)
-        for norm in dict.fromkeys(run.norm for run in own):
-            standing = [s for s in standings if (s.subject, s.norm) == (key, norm)]
-            seeds = [run for run in own if run.norm == norm]
-            judged = standing[0] if standing else None
-            summaries.append(_summarize(subject, norm, seeds, judged, timed=timed))
+    judged = group_charts((run.group for run in runs if run.is_judged), metric_of)
+    for group, charts in judged.items():
+        own = [run for run in runs if run.group == group and run.is_judged]
+        timed = any(s.group == group and s.speed is not None for s in standings)
+        for variant in dict.fromkeys(run.variant for run in own):
+            standing = [s for s in standings if (s.group, s.variant) == (group, variant)]
+            seeds = [run for run in own if run.variant == variant]
+            judgement = standing[0] if standing else None
+            summaries.append(_summarize(charts, variant, seeds, judgement, timed=timed))
     return summaries
 
 
 def _summarize(
-    subject: Subject,
-    norm: str,
-    runs: "Sequence[Run]",
-    standing: "Standing | None",
+    charts: GroupCharts,
+    variant: str,
+    runs: Sequence[EndedRun],
+    standing: Standing | None,
     *,
     timed: bool,
 ) -> Summary:
-    metric = subject.metric.name
+    metric = charts.metric.name
     ended = max(run.result.ended for run in runs)
     values = [run.result.last[metric] for run in runs]
     ends = {
-        subject.key(RESULT, metric): fmean(values),
-        subject.key(RESULT, f"{metric} at best"): fmean(r.result.best[metric] for r in runs),
+        charts.key(RESULT, metric): fmean(values),
+        charts.key(RESULT, f"{metric} at best"): fmean(r.result.best[metric] for r in runs),
         "summary/mean": fmean(values),
         "summary/least": min(values),
         "summary/most": max(values),
@@ -215,23 +255,23 @@ def _summarize(
     for name, title in _COSTS.items():
         measured = [r.result.summary[name] for r in runs if name in r.result.summary]
         if measured:
-            ends[subject.key(COST, title)] = fmean(measured)
-    verdict = "the reference"
+            ends[charts.key(COST, title)] = fmean(measured)
+    verdict = "baseline" if variant == BASELINE else "not compared"
     if standing is not None:
         verdict = standing.comparison.verdict
         ends["summary/gain"] = standing.comparison.gain
         if standing.comparison.interval is not None:
             ends["summary/gain_low"], ends["summary/gain_high"] = standing.comparison.interval
-    # The native norm, which has no standing, is what the others are measured by: 1.
+    # The baseline has no standing; its ratio to itself is 1.
     speed = standing.speed if standing is not None else None
-    if speed is not None or (timed and norm == NATIVE):
+    if speed is not None or (timed and variant == BASELINE):
         ratio = 1.0 if speed is None else speed.ratio.middle
-        ends[subject.key(COST, "step time ratio")] = ends["summary/step_ratio"] = ratio
+        ends[charts.key(COST, "step time ratio")] = ends["summary/step_ratio"] = ratio
     curves = {
-        subject.key(CURVES, metric): _mean_curve(runs, metric),
-        subject.key(CURVES, "train/loss"): _mean_curve(runs, "train/loss"),
-        subject.key(DIAGNOSTICS, "alpha by layer"): by_layer([r.result.alpha for r in runs]),
-        subject.key(DIAGNOSTICS, "saturated share by layer"): by_layer(
+        charts.key(CURVES, metric): _mean_curve(runs, metric),
+        charts.key(CURVES, "train/loss"): _mean_curve(runs, "train/loss"),
+        charts.key(DIAGNOSTICS, "alpha by layer"): by_layer([r.result.alpha for r in runs]),
+        charts.key(DIAGNOSTICS, "saturated share by layer"): by_layer(
             [r.result.saturation for r in runs]
         ),
     }
@@ -242,25 +282,26 @@ def _summarize(
         for step, value in curve.items()
     ]
     parameters = runs[0].parameters
-    shared = ("norm", "domain", "model", "dataset", "steps", "batch_size", "learning_rate")
+    shared = ("domain", "model", "dataset", "steps", "batch_size", "learning_rate")
     numbers = sorted(int(run.parameters["seed"]) for run in runs)
     about = [(run.about["identity"], run.about["started"], run.result.ended) for run in runs]
-    group = f"{subject.name} {norm}"
+    of = f"{charts.name} {variant}"
     tags = {
         KIND_TAG: "summary",
-        _GROUP_TAG: group,
-        "arm": arm(parameters),
+        _SUMMARY_TAG: of,
+        GROUP_TAG: charts.name,
+        VARIANT_TAG: variant,
         "verdict": verdict,
         "seeds": str(len(runs)),
         "digest.data": runs[0].about["digests"]["data"],
         "mlflow.source.name": "dyt-bench",
-        NOTE_TAG: _note(subject, norm, runs, standing),
+        NOTE_TAG: _note(charts, variant, runs, standing),
     }
     return Summary(
-        key=f"summary {digest(group, about, ends)}",
-        subject=runs[0].subject,
-        group=group,
-        name=f"{subject.name} {norm}",
+        key=f"summary {digest(of, about, ends)}",
+        group=runs[0].group,
+        of=of,
+        name=of,
         params={
             **{name: parameters[name] for name in shared},
             "seeds": ", ".join(map(str, numbers)),
@@ -271,8 +312,8 @@ def _summarize(
     )
 
 
-def _mean_curve(runs: "Sequence[Run]", metric: str) -> dict[int, float]:
-    """Step -> mean over those runs that logged the metric at it."""
+def _mean_curve(runs: Sequence[EndedRun], metric: str) -> dict[int, float]:
+    """Step -> mean over the runs that logged the metric there."""
     values: dict[int, list[float]] = {}
     for run in runs:
         for row in run.rows:
@@ -281,48 +322,29 @@ def _mean_curve(runs: "Sequence[Run]", metric: str) -> dict[int, float]:
     return {step: fmean(found) for step, found in sorted(values.items())}
 
 
-def _note(subject: Subject, norm: str, runs: "Sequence[Run]", standing: "Standing | None") -> str:
-    """The description, in Markdown: the verdict, and the seeds it comes from."""
-    metric = subject.metric
+def _note(
+    charts: GroupCharts, variant: str, runs: Sequence[EndedRun], standing: Standing | None
+) -> str:
+    """The summary's description, in Markdown: the verdict, and the seeds behind it."""
+    metric = charts.metric
     mean = fmean(run.result.last[metric.name] for run in runs)
-    lines = [f"**{subject.name}, {norm}**: {metric.title} {mean:.4g}, mean of {len(runs)} seeds."]
+    parts = [f"**{charts.name}, {variant}**: {metric.title} {mean:.4g}, mean of {len(runs)} seeds."]
     if standing is not None:
         comparison = standing.comparison
         bounds = ""
         if comparison.interval is not None:
             low, high = comparison.interval
             bounds = f" (95 % interval {low:+.4g} to {high:+.4g})"
-        lines += [
-            "",
-            f"Against the native norm, paired by seed: **{comparison.verdict}**, "
-            f"gain {comparison.gain:+.4g}{bounds}; positive is better.",
-        ]
-    lines += ["", "| seed | last | best |", "|---|---|---|"]
-    lines += [
-        f"| {run.parameters['seed']} | {run.result.last[metric.name]:.4g} "
-        f"| {run.result.best[metric.name]:.4g} |"
+        parts.append(
+            f"Against the baseline, paired by seed: **{comparison.verdict}**, "
+            f"gain {comparison.gain:+.4g}{bounds}; positive is better."
+        )
+    rows = [
+        {
+            "seed": str(run.seed),
+            "last": f"{run.result.last[metric.name]:.4g}",
+            "best": f"{run.result.best[metric.name]:.4g}",
+        }
         for run in runs
     ]
-    return "\n".join(lines)
-
-
-def _draw(
-    subject: "report.Subject",
-    runs: "Sequence[Run]",
-    standings: "Sequence[Standing]",
-    found: Discovery,
-    folder: Path,
-) -> None:
-    """The report's figures, of one subject alone."""
-    from dyt_bench.report.figures import curves, effects
-    from dyt_bench.report.figures.style import LIGHT, drawn
-    from dyt_bench.verdicts.results import subject_names
-
-    folder.mkdir()
-    own = [run for run in runs if run.subject == subject and run.is_judged]
-    names = subject_names(run.subject for run in runs)
-    metrics = {subject.domain: found.domain(subject.domain).metric}
-    with drawn(LIGHT):
-        curves.sheet(own, names, metrics, LIGHT).savefig(folder / "curves.png")
-        if compared := [standing for standing in standings if standing.subject == subject]:
-            effects.summary(compared, LIGHT).savefig(folder / "summary.png")
+    return "\n\n".join([*parts, markdown_table(rows)])

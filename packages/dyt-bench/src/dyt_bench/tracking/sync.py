@@ -1,9 +1,8 @@
-"""Fill any MLflow store from the records, once; again, and nothing is there twice."""
+"""Fill any MLflow store from the records; repeating it adds nothing twice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dyt_bench.discovery.domains import Discovery
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.atomic import read_json
 from dyt_bench.records.record import Record
@@ -11,27 +10,35 @@ from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.mirror import Mirror, run_key
 from dyt_bench.tracking.repair import repair
 from dyt_bench.tracking.store import Store, outage
-from dyt_bench.tracking.summary import Summaries
+from dyt_bench.tracking.summary import DrawGroup, Summaries
+from dyt_bench.verdicts.standings import MetricOf
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What came of one suite."""
+    """What one suite has in the store after a sync."""
 
     suite: str
     experiment_id: str
-    cells: int  # begun, whether they ended or not
-    new: int  # of them, runs that the store did not have
-    repaired: int  # runs that were left running
+    runs: int  # that have begun, whether they have ended or not
+    new: int  # of them, those that the store did not have
+    repaired: int  # runs that a killed process had left marked as running
 
 
 def sync_suites(
-    names: Sequence[str], workspace: Workspace, uri: str, found: Discovery
+    names: Sequence[str],
+    workspace: Workspace,
+    uri: str,
+    metric_of: MetricOf,
+    draw: DrawGroup,
 ) -> list[Synced]:
-    """Bring the store at ``uri`` up to what the suites last ran; all suites if none is named.
+    """Send to the store at ``uri`` what the suites last ran; all suites if none is named.
 
-    What has no result was cut off, and is marked as killed, unless a run is going on in the
-    workspace: then it may still get one.
+    Runs without a result were cut off, and are marked as killed, unless `dyt-bench run` is at
+    work in the workspace.
+
+    Args:
+        draw: draws the figures of a group.
 
     Raises:
         UserError: no such suite has run here, or the store does not answer.
@@ -47,16 +54,24 @@ def sync_suites(
         )
     if (away := outage(uri)) is not None:
         raise UserError(
-            f"no MLflow store answers at {uri} ({away}): start the server, or mend --tracking-uri"
+            f"no MLflow store answers at {uri} ({away}): start the server, or fix --tracking-uri"
         )
     live = workspace.is_running
-    return [_sync(name, workspace, uri, found, live=live) for name in names or there]
+    return [_sync(name, workspace, uri, metric_of, draw, live=live) for name in names or there]
 
 
-def _sync(name: str, workspace: Workspace, uri: str, found: Discovery, *, live: bool) -> Synced:
+def _sync(
+    name: str,
+    workspace: Workspace,
+    uri: str,
+    metric_of: MetricOf,
+    draw: DrawGroup,
+    *,
+    live: bool,
+) -> Synced:
     about = read_json(workspace.suite_path(name))
-    assert about is not None  # it was listed
-    records = [Record(workspace.cells / folder) for folder in about["cells"]]
+    assert about is not None  # it is listed
+    records = [Record(workspace.runs / folder) for folder in about["runs"]]
     records = [record for record in records if record.about()]
     store = Store(uri, f"dyt-bench/{name}", workspace.artifacts)
     store.open()
@@ -64,5 +79,5 @@ def _sync(name: str, workspace: Workspace, uri: str, found: Discovery, *, live: 
     repaired = 0 if live else repair(store, workspace.identity)
     for record in records:
         Mirror(record, workspace.identity).send(store, last=not live)
-    Summaries(about["title"], records, found, workspace).send(store, last=True)
+    Summaries(about["title"], records, workspace, metric_of, draw).send(store, last=True)
     return Synced(name, store.experiment_id, len(records), new, repaired)

@@ -1,7 +1,7 @@
-"""Fill MLflow while a suite runs, without ever making training wait.
+"""Fills MLflow while a suite runs; training never waits for it.
 
-One thread reads the records and sends what is new. A server that is away is asked again, ever
-more rarely; what it missed is in the records, and goes out when it is back.
+One thread reads the records and sends what is new. A server that does not answer is retried at
+growing intervals; what it missed is in the records, and is sent once it answers.
 """
 
 import queue
@@ -10,22 +10,22 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from dyt_bench.discovery.domains import Discovery
-from dyt_bench.plugin.task import Cell
+from dyt_bench.plugin.task import Run
 from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.mirror import Mirror
 from dyt_bench.tracking.repair import repair
 from dyt_bench.tracking.store import KIND_TAG, Store, is_remote, outage, points, prepare
-from dyt_bench.tracking.summary import Preview, Summaries
+from dyt_bench.tracking.summary import DrawGroup, Preview, Summaries
+from dyt_bench.verdicts.standings import MetricOf
 
 SEND_EVERY_S = 2.0
-ASK_AGAIN_S = 30.0  # the longest pause while a server is away
-CLOSE_S = 60.0  # how long to wait at the end for a store that takes what it is sent
+ASK_AGAIN_S = 30.0  # the longest pause while a server does not answer
+CLOSE_S = 60.0  # how long to wait at the end for a store that accepts data
 
 
 class _Item(Protocol):
-    """Something to be sent; True once nothing more will come."""
+    """Something to send; ``send`` returns True once nothing more will come."""
 
     def send(self, store: Store, *, last: bool) -> bool: ...
 
@@ -36,9 +36,9 @@ class Tracker:
     def __init__(self, uri: str, experiment: str, workspace: Workspace) -> None:
         self.uri = uri
         self.workspace = workspace
-        self.problem: str | None = None  # why some run is not all there, if so
+        self.problem: str | None = None  # why MLflow lacks something; None if it does not
         self._store = Store(uri, experiment, workspace.artifacts)
-        self._current = False  # whether the store is open and what it has is known
+        self._current = False  # whether the store is open and its content known
         self._repaired = False
         self._followed: list[_Item] = []
         self._new: queue.SimpleQueue[_Item] = queue.SimpleQueue()
@@ -51,12 +51,12 @@ class Tracker:
         return self._store.experiment_id
 
     def connect(self) -> None:
-        """Open the store and start sending; a server that is away is waited for elsewhere.
+        """Open the store and start the thread that sends; it retries a server that is down.
 
-        `problem` tells afterwards whether a server answered.
+        Afterwards `problem` says whether a server answered.
 
         Raises:
-            UserError: the store can never be used: no such kind, no MLflow, not writable.
+            UserError: the store can never be used: unknown kind, not MLflow, not writable.
         """
         prepare()
         if is_remote(self.uri):
@@ -76,23 +76,29 @@ class Tracker:
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
     ) -> None:
-        """A finished run of something measured at once, which has no record."""
+        """Add a finished run of a measurement, which has no record."""
         self._new.put(_Measurement(name, params, metrics, tags))
 
-    def preview(self, suite: str, title: str, cells: Sequence[Cell], found: Discovery) -> None:
-        """Views and summary runs of a suite from now on, filled as its cells end."""
-        self._new.put(Preview(suite, title, cells, found, self.workspace))
+    def preview(self, suite: str, title: str, runs: Sequence[Run], metric_of: MetricOf) -> None:
+        """Publish views and summaries of a suite, and keep them current as its runs end."""
+        self._new.put(Preview(suite, title, runs, self.workspace, metric_of))
 
-    def summarize(self, title: str, records: Sequence[Record], found: Discovery) -> None:
-        """Summary runs and views of a suite, once its cells are through."""
-        self._new.put(Summaries(title, records, found, self.workspace))
-
-    def close(self, patience_s: float = CLOSE_S) -> None:
-        """Send what is left; runs without a result are marked as killed.
+    def summarize(
+        self, title: str, records: Sequence[Record], metric_of: MetricOf, draw: DrawGroup
+    ) -> None:
+        """Publish views and summaries of a suite whose runs have ended, with figures.
 
         Args:
-            patience_s: how long to wait for that. A server that does not answer is not waited
-                for.
+            draw: draws the figures of a group; called in the thread that sends.
+        """
+        self._new.put(Summaries(title, records, self.workspace, metric_of, draw))
+
+    def close(self, patience_s: float = CLOSE_S) -> None:
+        """Send what remains and stop; runs without a result are marked as killed.
+
+        Args:
+            patience_s: the longest to wait for that. A server that does not answer is not
+                waited for.
         """
         self._closing.set()
         self._thread.join(patience_s)
@@ -110,7 +116,7 @@ class Tracker:
                 return
 
     def _send(self, *, last: bool) -> bool:
-        """One round over everything; False if not all of it could be sent."""
+        """Send once what is new of everything; False if the store did not accept it all."""
         failure: str | None = None
         followed = list(self._followed)
         for item in followed:
@@ -129,7 +135,7 @@ class Tracker:
         return failure is None
 
     def _open(self) -> None:
-        """Know what the store has; anew after every failure, since then that is uncertain."""
+        """Open or reload the store, unless its content is known; after a failure it is not."""
         if self._current:
             return
         if (away := self._outage()) is not None:
@@ -138,7 +144,7 @@ class Tracker:
             self._store.load()
         else:
             self._store.open()
-        if not self._repaired:  # nothing of this workspace runs yet but what this run follows
+        if not self._repaired:  # no run of this workspace has started yet
             repair(self._store, self.workspace.identity)
             self._repaired = True
         self._current = True
@@ -146,12 +152,12 @@ class Tracker:
     def _outage(self) -> str | None:
         try:
             return outage(self.uri)
-        except ValueError as error:  # something else has taken the server's place
+        except ValueError as error:  # what answers is no longer MLflow
             return str(error)
 
 
 class _Measurement:
-    """A run that is complete when it is made."""
+    """A run that is complete when it is created."""
 
     def __init__(
         self,

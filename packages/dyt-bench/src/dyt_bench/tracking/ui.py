@@ -1,4 +1,4 @@
-"""MLflow's own UI, served on this machine only, opened where the runs are compared."""
+"""Serves MLflow's UI on this machine and opens the comparison of a suite in it."""
 
 import os
 import signal
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 HOST = "127.0.0.1"
-PORT = 5000  # MLflow's own; when it is taken, and none was asked for, any other
-PREFIX = "dyt-bench/"  # of our experiments
+PORT = 5000  # MLflow's default; if it is taken, and the user named none, any free one
+PREFIX = "dyt-bench/"  # of our experiments' names
 _START_S = 180.0  # MLflow takes ten to twenty seconds on two idle cores
 
 
 def serve(
     workspace: Workspace, tracking_uri: str, suite: str | None, *, port: int | None, browser: bool
 ) -> None:
-    """Start the server, open the suite's comparison, stay until Ctrl-C.
+    """Start the server, open the comparison of the suite, and wait for Ctrl-C.
 
     Args:
         suite: its name; None for the last that ran.
-        port: None for 5000, or one that is free.
-        browser: whether to open a browser; without a display none is opened.
+        port: None for 5000, or a free one if that is taken.
+        browser: whether to open a browser; never opened without a display.
 
     Raises:
-        UserError: the port is taken, the server does not come up, or has no such suite.
+        UserError: the port is taken, the server does not start, or it has no such suite.
     """
     prepare()
     if tracking_uri.startswith(("http://", "https://")):
@@ -51,7 +51,7 @@ def serve(
     server = _start(tracking_uri, port, workspace)
     try:
         click.echo("starting MLflow, this takes some seconds ...")
-        # Looked up while the server starts: both take seconds.
+        # Found while the server starts: both take seconds.
         page = _find(url, tracking_uri, workspace, suite)
         _wait_until_healthy(server, url)
         _open(page, browser=browser)
@@ -65,15 +65,15 @@ def serve(
 
 def _start(tracking_uri: str, port: int, workspace: Workspace) -> "subprocess.Popen[bytes]":
     environment = os.environ | {
-        # Runs are only looked at here; the job workers would cost 2 GB and ten processes.
+        # The UI only shows runs; job workers would cost 2 GB and ten processes.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
-    # One worker serves one reader soonest. Without the artifacts folder MLflow would put one
-    # into the current folder.
+    # One worker starts fastest. Without a folder for artifacts MLflow would create one in the
+    # current folder.
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--artifacts-destination", workspace.artifacts.as_uri()]
-    # A group of its own, so that its workers end with it.
+    # In a process group of its own, so that its workers can be ended with it.
     return subprocess.Popen(
         command,
         env=environment,
@@ -84,10 +84,10 @@ def _start(tracking_uri: str, port: int, workspace: Workspace) -> "subprocess.Po
 
 
 def _free_port(port: int | None) -> int:
-    """The port asked for, or one to be had.
+    """``port`` if the user named one, else 5000 or a free one.
 
     Raises:
-        UserError: the port that was asked for is taken.
+        UserError: the named port is taken.
     """
     for candidate in (port or PORT, 0):
         with socket.socket() as probe:
@@ -133,7 +133,7 @@ def _find(base: str, tracking_uri: str, workspace: Workspace, suite: str | None)
 
 
 def _newest(ours: "dict[str, Experiment]", workspace: Workspace) -> "Experiment":
-    """Of the suite that this workspace ran last, or else the newest there is."""
+    """The experiment of the suite that this workspace ran last, else the latest changed one."""
     for name in reversed(workspace.suites_by_age()):
         if PREFIX + name in ours:
             return ours[PREFIX + name]
@@ -142,7 +142,7 @@ def _newest(ours: "dict[str, Experiment]", workspace: Workspace) -> "Experiment"
 
 def _open(page: str, *, browser: bool) -> None:
     click.echo(f"MLflow: {page}")
-    # Without a display the standard library would start a text browser in this terminal.
+    # Without a display, webbrowser would start a text browser in this terminal.
     display = sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )

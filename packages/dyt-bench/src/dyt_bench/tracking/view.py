@@ -1,7 +1,7 @@
-"""What MLflow's page shows of a suite: views, and the links to them.
+"""Views of a suite in MLflow's UI, and the experiment's description with links to them.
 
-A view is an experiment tag that MLflow's page reads its state from. The tag's format is not
-documented: the tests open the page in a browser and look whether the charts are there.
+A view is an experiment tag from which MLflow's page reads its state. The tag's format is not
+documented: the tests open the page in a browser and check that the charts are there.
 """
 
 import base64
@@ -11,46 +11,48 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.tracking.store import KIND_TAG, NOTE_TAG, Store, mended
-
-if TYPE_CHECKING:
-    from dyt_bench.verdicts.standings import Standing
+from dyt_bench.tracking.store import (
+    GROUP_TAG,
+    KIND_TAG,
+    NOTE_TAG,
+    VARIANT_TAG,
+    Store,
+    metric_name,
+)
+from dyt_bench.verdicts.standings import Standing
+from dyt_bench.verdicts.words import compact_row, markdown_table
 
 OVERVIEW = "overview"
-SUBJECT_TAG = "subject"  # of a cell: what its norms are compared on
-# What the views group by: the norm. MLflow colours a group by a hash of the parameter's name and
-# value, and under the name "norm" it makes native and dyt two greys.
-GROUP_PARAM = "normalization"
 _TAG = "mlflow.sharedViewState."
 _SECTIONS = ("result", "learning curves", "cost", "diagnostics")
 _TAG_LIMIT = 20_000  # characters, MLflow's
-_SMOOTH = {"lineSmoothness": 40}  # a batch's loss jumps
+_SMOOTH = {"lineSmoothness": 40}  # the loss of single batches is noisy
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model on a data set, under whatever norm."""
+class GroupCharts:
+    """The charts of one task group: how they and its metrics are named."""
 
-    name: str  # "vision/vit", with what tells it from the suite's others
-    short: str  # "vit", where that is enough: charts have narrow titles
-    metric: Metric
+    name: str  # the group's: "vision/vit"
+    short: str  # "vit" if that is unique in the suite, as titles of charts are narrow
+    metric: Metric  # of the domain
 
     def key(self, section: str, metric: str) -> str:
-        """A metric's name in a summary: what stands before its only slash is the section."""
+        """A metric's name in a summary; the section is what precedes its only slash."""
         name = f"{self.short} {metric}".replace("/", " ")
-        return f"{section}/{mended(name)}"
+        return f"{section}/{metric_name(name)}"
 
     @property
     def view(self) -> str:
-        """The name of the view of its cells."""
+        """The name of the view that shows the group's runs."""
         return re.sub(r"[^a-z0-9.]+", "-", self.name.lower())
 
 
 def address(base: str, experiment_id: str, view: str | None) -> str:
-    """Where a browser finds the view of a server at ``base``; without a view, all charts."""
+    """The address of a view on the server at ``base``; of all charts if ``view`` is None."""
     query = "workflowType=machine_learning&compareRunsMode=CHART"
     if view is not None:
         query += f"&viewStateShareKey={view}"
@@ -60,15 +62,15 @@ def address(base: str, experiment_id: str, view: str | None) -> str:
 def publish(
     store: Store,
     title: str,
-    subjects: Sequence[Subject],
-    standings: "Sequence[Standing]",
+    groups: Sequence[GroupCharts],
+    standings: Sequence[Standing],
 ) -> None:
-    """Write the views of a suite, and the experiment's description that leads to them."""
-    views = {OVERVIEW: _overview(subjects)}
-    views |= {subject.view: _cells(subject) for subject in subjects}
+    """Write the views of a suite, and the experiment's description with links to them."""
+    views = {OVERVIEW: _overview(groups)}
+    views |= {group.view: _runs(group) for group in groups}
     tags = {f"{_TAG}{name}": _pack(name, state) for name, state in views.items()}
-    tags[NOTE_TAG] = _note(title, store.experiment_id, subjects, standings)
-    # Without it MLflow opens the page that it made for language model applications.
+    tags[NOTE_TAG] = _note(title, store.experiment_id, groups, standings)
+    # Without this tag MLflow opens its page for language model applications.
     tags["mlflow.experimentKind"] = "custom_model_development"
     for key, value in tags.items():
         if len(value) <= _TAG_LIMIT:
@@ -80,18 +82,18 @@ def has_overview(tags: Mapping[str, str]) -> bool:
     return f"{_TAG}{OVERVIEW}" in tags
 
 
-def _overview(subjects: Sequence[Subject]) -> dict[str, Any]:
-    """Summaries grouped by norm: a chart a subject in every section."""
-    # One kind of chart for every subject, then the next kind.
-    charts = [_of(s, _bar, "result", s.metric.name) for s in subjects]
-    charts += [_of(s, _line, "curves", s.metric.name) for s in subjects]
-    charts += [{**_of(s, _line, "curves", "train/loss"), **_SMOOTH} for s in subjects]
-    charts += [_of(s, _bar, "cost", "step time ratio") for s in subjects]
-    charts += [_of(s, _bar, "cost", "peak memory MiB") for s in subjects]
-    charts += [_of(s, _line, "diagnostics", "alpha by layer") for s in subjects]
-    charts += [_of(s, _line, "diagnostics", "saturated share by layer") for s in subjects]
+def _overview(groups: Sequence[GroupCharts]) -> dict[str, Any]:
+    """Summaries grouped by variant: one chart for each group in every section."""
+    # One kind of chart for every group, then the next kind.
+    charts = [_of(s, _bar, "result", s.metric.name) for s in groups]
+    charts += [_of(s, _line, "curves", s.metric.name) for s in groups]
+    charts += [{**_of(s, _line, "curves", "train/loss"), **_SMOOTH} for s in groups]
+    charts += [_of(s, _bar, "cost", "step time ratio") for s in groups]
+    charts += [_of(s, _bar, "cost", "peak memory MiB") for s in groups]
+    charts += [_of(s, _line, "diagnostics", "alpha by layer") for s in groups]
+    charts += [_of(s, _line, "diagnostics", "saturated share by layer") for s in groups]
     hidden = [f"summary/{name}" for name in _PROGRAMS]
-    for s in subjects:
+    for s in groups:
         hidden += [s.key("result", f"{s.metric.name} at best")]
         hidden += [s.key("cost", name) for name in ("step time ms", "throughput units per s")]
     charts += [{**_bar(name, "result"), "deleted": True} for name in hidden]
@@ -99,20 +101,20 @@ def _overview(subjects: Sequence[Subject]) -> dict[str, Any]:
 
 
 def _of(
-    subject: Subject, chart: Callable[[str, str], dict[str, Any]], section: str, metric: str
+    group: GroupCharts, chart: Callable[[str, str], dict[str, Any]], section: str, metric: str
 ) -> dict[str, Any]:
-    """A chart of a subject's own metric."""
+    """A chart of a group's own metric."""
     shown_in = {"curves": "learning curves"}.get(section, section)
-    return chart(subject.key(section, metric), shown_in)
+    return chart(group.key(section, metric), shown_in)
 
 
-# Of every summary under one name, for programs and for the table.
+# Metrics with the same name in every summary, for programs and for MLflow's table.
 _PROGRAMS = ("mean", "least", "most", "seeds", "gain", "gain_low", "gain_high", "step_ratio")
 
 
-def _cells(subject: Subject) -> dict[str, Any]:
-    """One subject's cells grouped by norm: lines are means over seeds."""
-    metric = subject.metric.name
+def _runs(group: GroupCharts) -> dict[str, Any]:
+    """The runs of one group, grouped by variant: lines are means over seeds."""
+    metric = group.metric.name
     charts = [
         _bar(metric, "result"),
         _bar(f"best/{metric}", "result"),
@@ -125,12 +127,12 @@ def _cells(subject: Subject) -> dict[str, Any]:
         _line("diagnostics/saturated share by layer", "diagnostics"),
         _line("system/cpu_utilization_percentage", "diagnostics"),
     ]
-    search = f"tags.{KIND_TAG} = 'cell' and tags.{SUBJECT_TAG} = '{subject.name}'"
+    search = f"tags.{KIND_TAG} = 'run' and tags.{GROUP_TAG} = '{group.name}'"
     return _state(search, charts)
 
 
 def _state(search: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The page's whole state; what it is not told it takes from the reader's last visit."""
+    """The page's whole state; it would take what is missing from the reader's last visit."""
     return {
         "searchFilter": search,
         "orderByKey": "attributes.start_time",
@@ -139,7 +141,7 @@ def _state(search: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": ["params.`normalization`", "tags.`verdict`", "attributes.`Dataset`"],
+        "selectedColumns": [f"tags.`{VARIANT_TAG}`", "tags.`verdict`", "attributes.`Dataset`"],
         "runsHiddenMode": "SHOW_ALL",
         "runsVisibilityMap": {},
         "runsPinned": [],
@@ -148,7 +150,7 @@ def _state(search: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
         "groupsExpanded": {},
         "groupBy": {
             "aggregateFunction": "average",
-            "groupByKeys": [{"mode": "param", "groupByData": GROUP_PARAM}],
+            "groupByKeys": [{"mode": "tag", "groupByData": VARIANT_TAG}],
         },
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
@@ -210,17 +212,14 @@ def _pack(name: str, state: Mapping[str, Any]) -> str:
 
 
 def _note(
-    title: str, experiment_id: str, subjects: Iterable[Subject], standings: "Sequence[Standing]"
+    title: str, experiment_id: str, groups: Iterable[GroupCharts], standings: Sequence[Standing]
 ) -> str:
-    """The experiment's description, in Markdown: the leaderboard and the way to every view."""
-    from dyt_bench.report.page import markdown_table
-    from dyt_bench.report.words import compact_row
-
-    links = [f"[{s.name}]({address('', experiment_id, s.view)[1:]})" for s in subjects]
+    """The experiment's description, in Markdown: links to every view, and the leaderboard."""
+    links = [f"[{s.name}]({address('', experiment_id, s.view)[1:]})" for s in groups]
     overview = address("", experiment_id, OVERVIEW)[1:]
     parts = [
         f"**{title}**",
-        f"[Overview: norms compared, means over seeds]({overview})",
+        f"[Overview: variants compared, means over seeds]({overview})",
         f"Seed by seed: {', '.join(links)}",
     ]
     if standings:

@@ -1,10 +1,11 @@
-"""Training that was cut off goes on to the bit: where its batches come from, and what is kept.
+"""Checkpoints, and the stream of batches: training that was cut off resumes bit by bit.
 
-Between two batches all of a step is done: the weights and the schedule have moved, the row is
-written, a validation that was due is over. So the stream of batches is the place where a
-checkpoint is taken, where training stops when it is told to, and where it goes on.
+Between two batches a step is complete: weights and schedule have moved, the row is written, and a
+validation that was due is over. So the stream of batches is where checkpoints are taken, where
+training stops on request, and where it resumes.
 """
 
+import faulthandler
 import random
 import signal
 import time
@@ -21,13 +22,11 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dyt_bench.errors import CannotWrite
-from dyt_bench.executors.contract import JobStopped
-from dyt_bench.executors.running import trace_crashes
 from dyt_bench.plugin.atomic import replacing
 from dyt_bench.plugin.data import ShuffledBatches
-from dyt_bench.records.record import CHECKPOINT_EVERY_S, Record
+from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Recorder, Stopped
 
-# The next checkpoint waits so many times longer than the last one took: they cost 2 % at most.
+# The next checkpoint waits this many times as long as the last one took: at most 2 % of time.
 _PATIENCE = 50
 
 
@@ -49,50 +48,50 @@ class Stop:
 
 
 class Checkpoints(Callback):
-    """Keeps the last checkpoint of a cell, and its place in the stream of batches.
+    """Keeps the last checkpoint of a run, and its place in the stream of batches.
 
     Args:
-        record: whose checkpoint it is; the number of its rows is a part of it.
-        every_s: seconds between two checkpoints, or more where they take long; 0 takes one
-            after each step, whatever it costs.
+        recorder: where rows and the checkpoint are written; the checkpoint holds the row count.
+        every_s: seconds between two checkpoints, or more where they take long; 0: one after
+            each step.
     """
 
-    def __init__(self, record: Record, stop: Stop, every_s: float = CHECKPOINT_EVERY_S) -> None:
-        self.record, self.stop, self.every_s = record, stop, every_s
+    def __init__(self, recorder: Recorder, stop: Stop, every_s: float = CHECKPOINT_EVERY_S) -> None:
+        self.recorder, self.stop, self.every_s = recorder, stop, every_s
         self.done = 0  # optimiser steps
-        self.resumed: list[int] = []  # the steps after which training was gone on with
+        self.resumed: list[int] = []  # the steps after which training was resumed
         self._random: dict[str, Any] | None = None  # states to set before the next batch
         self._cost_s = 0.0
         self._last = time.monotonic()
 
     def find(self) -> int | None:
-        """The step after which the record's checkpoint goes on; None if it has none to use.
+        """The step after which the recorder's checkpoint resumes; None if there is no usable one.
 
-        Either way the record expects the rows that will follow.
+        The recorder is set to expect the rows that follow.
         """
         try:
-            # Mapped, as most of it is not looked at here.
+            # Memory-mapped: most of it is not read here.
             saved = torch.load(
-                self.record.checkpoint_path, map_location="cpu", weights_only=True, mmap=True
+                self.recorder.checkpoint_path, map_location="cpu", weights_only=True, mmap=True
             )
             own = saved["callbacks"][self.state_key]
         except FileNotFoundError:
             own = None
         except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
-            print(f"the checkpoint cannot be read, so training starts anew: {error}")
+            print(f"the checkpoint cannot be read, so training starts again from step 0: {error}")
             own = None
-        if own is not None and self.record.resume(own["rows"]):
+        if own is not None and self.recorder.resume(own["rows"]):
             return int(own["done"])
-        self.record.resume(0)
+        self.recorder.resume(0)
         return None
 
     @contextmanager
     def streaming(
         self, data: LightningDataModule, steps: int, waited: list[float]
     ) -> Iterator[None]:
-        """Let ``data`` serve ``steps`` batches as one epoch, from where training stands.
+        """Make ``data`` serve ``steps`` batches as one epoch, starting where training stands.
 
-        How many seconds each batch took to make is added to ``waited``.
+        The seconds that each batch took to load are appended to ``waited``.
         """
         serve = data.train_dataloader
 
@@ -106,10 +105,10 @@ class Checkpoints(Callback):
             del data.train_dataloader
 
     def between(self) -> None:
-        """Called when a step is done and the next batch not yet made.
+        """Called after a step and before the next batch is loaded.
 
         Raises:
-            JobStopped: it was asked for; a checkpoint is there.
+            Stopped: on request; a checkpoint is there.
         """
         if self._random is not None:
             _set_random_states(self._random)
@@ -125,10 +124,10 @@ class Checkpoints(Callback):
     def _save(self) -> None:
         start = time.monotonic()
         try:
-            self.record.flush()
-            self.trainer.save_checkpoint(self.record.checkpoint_path, weights_only=False)
+            self.recorder.flush()
+            self.trainer.save_checkpoint(self.recorder.checkpoint_path, weights_only=False)
         except CannotWrite as error:
-            # Training may well end without one. The log may have no room either.
+            # Training can finish without one. The log may have no room either.
             with suppress(OSError):
                 print(f"no checkpoint: {error}")
         self._last = time.monotonic()
@@ -136,13 +135,13 @@ class Checkpoints(Callback):
 
     def _refuse(self) -> None:
         if self.stop.asked:
-            raise JobStopped(
+            raise Stopped(
                 f"it was told to stop, and did after step {self.done}; "
-                "the same command goes on from there"
+                "the same command resumes there"
             )
 
     def _replace_handlers(self) -> None:
-        # Lightning's own would end training between a step and its checkpoint.
+        # Lightning's handler would end training between a step and its checkpoint.
         signal.signal(signal.SIGTERM, self.stop.ask)
         trace_crashes()
 
@@ -172,13 +171,13 @@ class Checkpoints(Callback):
         index: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if not self.done:  # nothing is trained yet that a checkpoint could keep
+        if not self.done:  # there is nothing yet that a checkpoint could hold
             self._refuse()
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "done": self.done,
-            "rows": self.record.appended,
+            "rows": self.recorder.appended,
             "resumed": self.resumed,
             "random": _random_states(),
         }
@@ -191,7 +190,7 @@ class Checkpoints(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        # What a module was built with may be objects of any class; it is built anew, not loaded.
+        # A module's hyperparameters may be objects of any class; it is built again, not loaded.
         checkpoint.pop(module.CHECKPOINT_HYPER_PARAMS_KEY, None)
 
 
@@ -215,7 +214,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class _Stream:
-    """What Lightning takes for one epoch: all batches of a cell's budget."""
+    """All batches of a run's budget, as one epoch for Lightning."""
 
     def __init__(
         self, checkpoints: Checkpoints, loader: Iterable[Any], steps: int, waited: list[float]
@@ -225,7 +224,7 @@ class _Stream:
     def __len__(self) -> int:
         return self.steps
 
-    # Lightning wants these of what can go on in the middle; the place itself is the callback's.
+    # Lightning asks for these where a loader can resume; the position is the callback's state.
 
     def state_dict(self) -> dict[str, Any]:
         return {"done": self.checkpoints.done}
@@ -245,12 +244,12 @@ class _Stream:
 
 
 def _without(first: int, loader: Iterable[Any]) -> Iterator[Any]:
-    """Batches of ``loader``, epoch after epoch, but for the ``first``."""
+    """Batches of ``loader``, epoch after epoch, without the ``first`` ones."""
     sampler = getattr(loader, "batch_sampler", None)
     batches = _epochs(loader)
     if isinstance(sampler, ShuffledBatches):
         sampler.seek(*divmod(first, len(sampler)))
-    else:  # whatever its order is, by the contract the seed alone decides it: make them again
+    else:  # a loader of the plug-in's own: by contract the seed alone decides its order
         for _ in range(first):
             next(batches)
     return batches
@@ -287,3 +286,14 @@ def _set_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def trace_crashes() -> None:
+    """Enable faulthandler again if it was enabled.
+
+    After fitting, a Trainer resets every signal to the handler that Python knows, which
+    disables faulthandler's.
+    """
+    if faulthandler.is_enabled():
+        faulthandler.disable()
+        faulthandler.enable(2)

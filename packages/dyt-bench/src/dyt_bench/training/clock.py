@@ -11,7 +11,7 @@ import torch
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all it was given; nothing to wait for on a CPU."""
+    """Wait until the device has finished its work; returns at once on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -25,7 +25,7 @@ def now(device: torch.device) -> float:
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """The most memory held so far, MiB: the allocator's on a GPU, the process's elsewhere."""
+    """Peak memory so far, MiB: the allocator's on a GPU, the process's elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -38,20 +38,20 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return float(low), float(middle), float(high)
 
 
-def interleave(arms: Mapping[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
-    """Time every arm once a round, each round in another order (the same in every call).
+def interleave(timed: Mapping[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
+    """Time every call once a round, in an order that changes from round to round (fixed seed).
 
-    What slows the machine for a while then slows all arms alike; and as every arm comes after
-    every other, what one leaves behind in caches and in the allocator it leaves to all.
+    A slow phase of the machine then slows all calls alike, and what one call leaves in caches and
+    in the allocator affects all others equally.
 
     Args:
-        arms: name -> a call that runs the arm once and returns its seconds.
+        timed: name -> a call that runs once and returns its seconds.
         rounds: measurements of each.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    order, names = random.Random(0), list(arms)
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    order, names = random.Random(0), list(timed)
     for _ in range(rounds):
         order.shuffle(names)
         for name in names:
-            seconds[name].append(arms[name]())
+            seconds[name].append(timed[name]())
     return seconds

@@ -1,4 +1,4 @@
-"""What the machine does while a cell trains, under the names that MLflow's page knows."""
+"""Use of processor and memory while a run trains, under MLflow's names for them."""
 
 import time
 
@@ -9,18 +9,18 @@ EVERY_S = 10.0
 
 
 class SystemMetrics:
-    """Samples of this process's machine, not more often than every ``every_s`` seconds."""
+    """Samples of the machine, at most one every ``every_s`` seconds."""
 
     def __init__(self, every_s: float = EVERY_S) -> None:
         self.every_s = every_s
         self._process = psutil.Process()
-        # Use of a processor is counted since the last call: this one starts the count.
+        # psutil measures use since the last call: these calls start the measurement.
         psutil.cpu_percent()
         self._process.cpu_percent()
         self._due = time.monotonic() + every_s
 
     def due(self) -> dict[str, float]:
-        """A sample if it is time for one, else nothing; a fraction of a millisecond either way.
+        """A sample if one is due, else nothing; takes a fraction of a millisecond.
 
         ``system/process_cpu_percentage`` counts a whole processor as 100, MiB are 2**20 bytes.
         """

@@ -1,8 +1,8 @@
-"""Lightning's Trainer for one cell, and what listens while it trains."""
+"""Lightning's Trainer for one run, and the callbacks that record it."""
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -11,21 +11,19 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import Logger
-from torch import Tensor
 
 import dyt
+from dyt_bench.plugin.batches import as_bytes, tensors
 from dyt_bench.plugin.domain import Metric, TrainingPreset
 from dyt_bench.plugin.task import Task
-from dyt_bench.records.record import Record
 from dyt_bench.training.checkpoint import WholeCheckpointIO
 from dyt_bench.training.clock import now, quartiles
+from dyt_bench.training.outcome import Emit, Recorder
 from dyt_bench.training.system import SystemMetrics
 
-# The first steps pay for allocation and caches: they train, but do not count as time.
+# The first steps include allocation and cold caches: they are left out of step times.
 WARMUP_STEPS = 5
-ROWS = 200  # about so many of training; every validation has one besides
-
-Emit = Callable[[dict[str, Any]], None]
+ROWS = 200  # about this many of training; validations have rows of their own
 
 
 class Diverged(Exception):
@@ -37,30 +35,30 @@ class Diverged(Exception):
 
 def make_trainer(
     task: Task,
-    training: TrainingPreset,
+    preset: TrainingPreset,
     logger: Logger | Literal[False],
     listeners: Sequence[Callback],
     changes: Mapping[str, Any] = {},
 ) -> Trainer:
-    """A Trainer that trains ``task`` by its recipe, on one device; ``listeners`` only watch.
+    """A Trainer for ``task`` and its preset, on one device; ``listeners`` are callbacks.
 
     ``changes`` are arguments of Lightning's Trainer.
     """
     callbacks = list(listeners)
-    if training.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=training.ema_decay, use_buffers=False))
+    if preset.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=preset.ema_decay, use_buffers=False))
     return Trainer(
-        precision=training.precision,
-        gradient_clip_val=training.clip_norm,
+        precision=preset.precision,
+        gradient_clip_val=preset.clip_norm,
         max_steps=task.steps,
         val_check_interval=task.val_every,
         check_val_every_n_epoch=None,  # steps are the budget; epochs mean nothing here
         num_sanity_val_steps=0,
-        log_every_n_steps=1,  # the trace chooses
+        log_every_n_steps=1,  # `Trace` chooses which
         logger=logger,
         callbacks=callbacks,
         devices=1,
-        # One process, whatever scheduler's job it is a part of.
+        # One process, also inside a scheduler's job.
         plugins=[LightningEnvironment(), WholeCheckpointIO()],
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -73,13 +71,13 @@ def make_trainer(
 
 
 class Trace(Logger):
-    """What the module logs: into the record, and as news; remembers the validations."""
+    """A logger that writes rows to the recorder, emits events and remembers validations."""
 
     def __init__(
-        self, task: Task, module: LightningModule, metric: Metric, record: Record, emit: Emit
+        self, task: Task, module: LightningModule, metric: Metric, recorder: Recorder, emit: Emit
     ) -> None:
         super().__init__()
-        self.module, self.metric, self.record, self.emit = module, metric, record, emit
+        self.module, self.metric, self.recorder, self.emit = module, metric, recorder, emit
         self.system = SystemMetrics()
         self.every = max(1, task.steps // ROWS)  # steps between two rows of training
         self.first: dict[str, float] = {}
@@ -92,20 +90,20 @@ class Trace(Logger):
 
     @property
     def version(self) -> str:
-        return self.record.folder.name
+        return ""
 
     def log_hyperparams(self, *_: object, **__: object) -> None:
-        """The cell's parameters are in the record already."""
+        """The run's parameters are in the record already."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        # Lightning numbers a validation by the batch before it; here steps are those done.
+        # Lightning numbers a validation by the batch before it; rows count steps done.
         done = self.module.global_step
         if self.module.trainer.training and done % self.every:
             return
         metrics = {
             key: value for key, value in metrics.items() if key != "epoch" and math.isfinite(value)
         }
-        self.record.append(done, metrics | self.system.due())
+        self.recorder.append(done, metrics | self.system.due())
         self.emit({"event": "row", "step": done, "metrics": metrics})
         judged = self.metric.name
         if judged in metrics:
@@ -121,10 +119,10 @@ class Watch(Callback):
 
     def __init__(self, task: Task, trace: Trace) -> None:
         self.task, self.trace = task, trace
-        self.batches = b""  # a hash of all batches so far: of the one before, and of the last
-        self.seconds: list[float] = []  # of each step, loading left out
+        self.batches = b""  # hash of all batches so far, chained
+        self.seconds: list[float] = []  # of each step, without loading
         self.saturation: dict[str, float] = {}  # layer -> share of its inputs
-        self.waited: list[float] = []  # seconds until each batch was there
+        self.waited: list[float] = []  # seconds that each batch took to load
         self._start = 0.0
         self._units = 0
         self._last_validation = ExitStack()
@@ -190,20 +188,3 @@ class Watch(Callback):
             "time/load_ms_median": quartiles(self.waited or [0.0])[1] * 1e3,
             "time/load_share": sum(self.waited) / (sum(self.waited) + sum(self.seconds)),
         }
-
-
-def as_bytes(tensor: Tensor) -> Any:
-    """The tensor's bytes in order, without a copy where it lies on the CPU."""
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-
-
-def tensors(batch: Any) -> Iterator[Tensor]:
-    """Every tensor of a nested batch, in order."""
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, dict):
-        for value in batch.values():
-            yield from tensors(value)
-    elif isinstance(batch, list | tuple):
-        for value in batch:
-            yield from tensors(value)

@@ -1,1 +1,1 @@
-"""Records -> numbers -> words: statistics, comparisons, standings."""
+"""Runs that have ended -> comparisons and standings: the statistics, and their words."""

@@ -1,14 +1,13 @@
-"""Runs -> standings: every norm against the native one, and all models together."""
+"""Runs -> standings: every variant against the baseline, per task group and over all groups."""
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dyt_bench.discovery.domains import Discovery
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import NATIVE
-from dyt_bench.verdicts.results import Evidence, Run, Subject, Timing, subject_names
+from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, Timing, group_names
 from dyt_bench.verdicts.statistics import (
     Comparison,
     Interval,
@@ -18,98 +17,112 @@ from dyt_bench.verdicts.statistics import (
     geometric_mean,
 )
 
+BASELINE = NATIVE  # the variant that all others are compared with
+MetricOf = Callable[[str], Metric]  # domain's name -> the metric it is judged by
+
 
 @dataclass(frozen=True)
 class Standing:
-    """One line of the leaderboard: a norm in place of the native one, for one subject."""
+    """One line of the leaderboard: a variant against the baseline, in one task group.
 
-    subject: Subject
-    name: str
-    norm: str
+    The validation metric is taken twice: at the end of the budget (``*_last``) and at each run's
+    own best validation (``*_best``). Both are means over ``seeds``.
+    """
+
+    group: TaskGroup
+    name: str  # of the group
+    variant: str
     metric: Metric
-    seeds: tuple[int, ...]
-    native: float  # mean over seeds at the end of the budget
-    arm: float
-    comparison: Comparison
-    native_best: float  # mean over seeds at each run's own best validation
-    arm_best: float
-    best: Comparison
-    native_steps: float  # median over seeds: steps to the value the native norm ends with
-    arm_steps: float  # inf where most seeds do not reach it
+    seeds: tuple[int, ...]  # those that baseline and variant both finished
+    baseline_last: float
+    variant_last: float
+    comparison: Comparison  # of the last values
+    baseline_best: float
+    variant_best: float
+    best: Comparison  # of the best values
+    # Median over seeds: steps until validation is as good as the baseline's last value.
+    baseline_steps: float
+    variant_steps: float  # inf if most seeds do not get there
     speed: SpeedComparison | None  # None if not timed
-    diverged: int = 0  # seeds at which the native norm finished and this one did not
-    expected: Mapping[str, float] | None = None  # norm -> what its source reports
-    expected_metric: str = ""  # what `expected` is of; empty: the domain's metric
+    diverged: int = 0  # seeds at which the variant diverged and the baseline did not
+    expected: Mapping[str, float] | None = None  # variant -> what a paper reports
+    expected_metric: str = ""  # which metric `expected` is about; empty: the domain's
     source: str = ""  # of `expected`
     reference: float | None = None  # what a simple method reaches
 
     @property
     def time_to_quality(self) -> float | None:
-        """Time to the native norm's final value over its own: steps counted in training, the
-        time of one taken in turn. inf if not reached; None if not timed, or if the native norm
-        itself ends no better than it starts."""
-        if self.speed is None or not self.native_steps:
+        """Time until the variant is as good as the baseline's last value, as a ratio to the
+        baseline's own: the ratio of the steps times the ratio of the step times.
+
+        inf if the variant does not get there; None if it was not timed, or if the baseline ends
+        no better than it starts.
+        """
+        if self.speed is None or not self.baseline_steps:
             return None
-        return self.arm_steps / self.native_steps * self.speed.ratio.middle
+        return self.variant_steps / self.baseline_steps * self.speed.ratio.middle
 
 
 @dataclass(frozen=True)
 class Overall:
-    """A norm over all subjects."""
+    """A variant over all task groups."""
 
-    norm: str
+    variant: str
     step_time: Interval  # geometric mean of the step-time ratios
-    subjects: int
-    reached: int  # subjects where it comes to the native norm's quality within the budget
-    verdicts: Mapping[str, int]  # word -> subjects
+    groups: int
+    reached: int  # groups in which it reaches the baseline's quality within the budget
+    verdicts: Mapping[str, int]  # word -> groups
 
 
-def leaderboard(evidence: Evidence, found: Discovery) -> list[Standing]:
-    """Every norm against the native one, paired by seed; runs that are not judged are left out."""
-    names = subject_names(run.subject for run in evidence.runs)
+def leaderboard(evidence: Evidence, metric_of: MetricOf) -> list[Standing]:
+    """Every variant against the baseline, paired by seed, over the runs that are judged."""
+    names = group_names(run.group for run in evidence.runs)
     standings = []
-    for subject, runs in by_subject(evidence.runs).items():
-        by_norm: dict[str, dict[int, Run]] = {}
+    for group, runs in by_group(evidence.runs).items():
+        by_variant: dict[str, dict[int, EndedRun]] = {}
         for run in runs:
             if run.is_judged:
-                by_norm.setdefault(run.norm, {})[run.seed] = run
-        native = by_norm.pop(NATIVE, {})
-        metric = found.domain(subject.domain).metric
-        for norm, arm in by_norm.items():
-            seeds = sorted(native.keys() & arm.keys())
+                by_variant.setdefault(run.variant, {})[run.seed] = run
+        baseline = by_variant.pop(BASELINE, {})
+        metric = metric_of(group.domain)
+        for variant, own in by_variant.items():
+            seeds = sorted(baseline.keys() & own.keys())
             if seeds:
-                pairs = [(native[seed], arm[seed]) for seed in seeds]
-                lost = sum(
-                    run.result.status == "diverged" and run.norm == norm and run.seed in native
+                pairs = [(baseline[seed], own[seed]) for seed in seeds]
+                diverged = sum(
+                    run.result.status == "diverged"
+                    and run.variant == variant
+                    and run.seed in baseline
                     for run in runs
                 )
-                standing = _standing(subject, names[subject], norm, metric, pairs, evidence)
-                standings.append(_with_diverged(standing, lost))
+                standing = _standing(group, names[group], variant, metric, pairs, evidence)
+                standings.append(_with_diverged(standing, diverged))
     return standings
 
 
-def by_subject(runs: Sequence[Run]) -> dict[Subject, list[Run]]:
-    grouped: dict[Subject, list[Run]] = {}
+def by_group(runs: Sequence[EndedRun]) -> dict[TaskGroup, list[EndedRun]]:
+    """Group -> its runs, both in the order of ``runs``."""
+    grouped: dict[TaskGroup, list[EndedRun]] = {}
     for run in runs:
-        grouped.setdefault(run.subject, []).append(run)
+        grouped.setdefault(run.group, []).append(run)
     return grouped
 
 
 def overall(standings: Sequence[Standing]) -> list[Overall]:
-    """Each norm over the subjects it was timed on; nothing is said from a single subject."""
+    """Each variant over all groups; left out if it was timed in fewer than two of them."""
     found = []
-    for norm in dict.fromkeys(standing.norm for standing in standings):
-        own = [standing for standing in standings if standing.norm == norm]
+    for variant in dict.fromkeys(standing.variant for standing in standings):
+        own = [standing for standing in standings if standing.variant == variant]
         timed = [standing.speed.ratio.middle for standing in own if standing.speed is not None]
         if len(timed) < 2:
             continue
         words = [standing.comparison.verdict for standing in own]
         found.append(
             Overall(
-                norm=norm,
+                variant=variant,
                 step_time=geometric_mean(timed),
-                subjects=len(own),
-                reached=sum(math.isfinite(standing.arm_steps) for standing in own),
+                groups=len(own),
+                reached=sum(math.isfinite(standing.variant_steps) for standing in own),
                 verdicts={word: words.count(word) for word in dict.fromkeys(words)},
             )
         )
@@ -117,29 +130,31 @@ def overall(standings: Sequence[Standing]) -> list[Overall]:
 
 
 def performance_profile(standings: Sequence[Standing]) -> dict[str, list[float]]:
-    """Norm -> for each subject, its time to the native quality over the fastest norm's, sorted.
+    """Variant -> for each group, its time to the baseline's quality over the shortest, sorted.
 
-    The share of a list that is at most tau is the norm's performance profile at tau (Dolan and
-    Moré 2002, arXiv cs/0102001); inf where the quality is not reached. Only subjects on which
-    every norm was timed count.
+    The share of a list that is at most tau is the variant's performance profile at tau (Dolan and
+    Moré 2002, arXiv cs/0102001); inf where the quality is not reached. Only groups in which
+    every variant was timed count.
     """
-    norms = list(dict.fromkeys(standing.norm for standing in standings))
-    profile: dict[str, list[float]] = {norm: [] for norm in [NATIVE, *norms]}
+    variants = list(dict.fromkeys(standing.variant for standing in standings))
+    profile: dict[str, list[float]] = {variant: [] for variant in [BASELINE, *variants]}
     for name in dict.fromkeys(standing.name for standing in standings):
-        times = {NATIVE: 1.0}
+        times = {BASELINE: 1.0}
         for standing in standings:
             if standing.name == name and standing.time_to_quality is not None:
-                times[standing.norm] = standing.time_to_quality
+                times[standing.variant] = standing.time_to_quality
         if times.keys() == profile.keys():
-            fastest = min(times.values())
-            for norm, time in times.items():
-                profile[norm].append(time / fastest)
-    return {norm: sorted(ratios) for norm, ratios in profile.items()}
+            shortest = min(times.values())
+            for variant, time in times.items():
+                profile[variant].append(time / shortest)
+    return {variant: sorted(ratios) for variant, ratios in profile.items()}
 
 
-def steps_to(run: Run, metric: Metric, target: float) -> float:
-    """Steps until a validation is as good as ``target``, read off the line between the two
-    validations around it; inf if none is."""
+def steps_to(run: EndedRun, metric: Metric, target: float) -> float:
+    """Steps until validation is as good as ``target``; inf if it never is.
+
+    Interpolated on the line between the last validation that is worse and the first that is not.
+    """
     before: tuple[float, float] | None = None
     sign = 1 if metric.mode == "max" else -1
     goal = sign * target
@@ -153,45 +168,48 @@ def steps_to(run: Run, metric: Metric, target: float) -> float:
     return math.inf
 
 
-def task_timings(runs: Sequence[Run], timings: Mapping[str, Timing], norm: str) -> list[Timing]:
-    """The timings of these runs' tasks that hold the norm beside the native one, one a seed."""
+def task_timings(
+    runs: Sequence[EndedRun], timings: Mapping[str, Timing], variant: str
+) -> list[Timing]:
+    """The timings of these runs' tasks that hold both the baseline and the variant, one a seed."""
     tasks = dict.fromkeys(str(run.about["task_identity"]) for run in runs)
     found = [timings[task] for task in tasks if task in timings]
-    return [timing for timing in found if norm in timing and next(iter(timing)) == NATIVE]
+    return [timing for timing in found if variant in timing and next(iter(timing)) == BASELINE]
 
 
 def _standing(
-    subject: Subject,
+    group: TaskGroup,
     name: str,
-    norm: str,
+    variant: str,
     metric: Metric,
-    pairs: list[tuple[Run, Run]],
+    pairs: list[tuple[EndedRun, EndedRun]],
     evidence: Evidence,
 ) -> Standing:
+    """The standing from pairs of runs of one seed: the baseline's and the variant's."""
     key = metric.name
-    native, arm = ([pair[side].result.last[key] for pair in pairs] for side in (0, 1))
-    native_best, arm_best = ([pair[side].result.best[key] for pair in pairs] for side in (0, 1))
+    baseline_last, variant_last = ([p[side].result.last[key] for p in pairs] for side in (0, 1))
+    baseline_best, variant_best = ([p[side].result.best[key] for p in pairs] for side in (0, 1))
     steps = [
-        (steps_to(own, metric, target), steps_to(other, metric, target))
-        for (own, other), target in zip(pairs, native, strict=True)
+        (steps_to(baseline, metric, target), steps_to(own, metric, target))
+        for (baseline, own), target in zip(pairs, baseline_last, strict=True)
     ]
-    timings = task_timings([run for _, run in pairs], evidence.timings, norm)
-    expected = evidence.expected.get(subject.question, {})
+    timings = task_timings([own for _, own in pairs], evidence.timings, variant)
+    expected = evidence.expected.get(group.label, {})
     return Standing(
-        subject=subject,
+        group=group,
         name=name,
-        norm=norm,
+        variant=variant,
         metric=metric,
-        seeds=tuple(run.seed for _, run in pairs),
-        native=statistics.fmean(native),
-        arm=statistics.fmean(arm),
-        comparison=compare(native, arm, metric),
-        native_best=statistics.fmean(native_best),
-        arm_best=statistics.fmean(arm_best),
-        best=compare(native_best, arm_best, metric),
-        native_steps=statistics.median(own for own, _ in steps),
-        arm_steps=statistics.median(own for _, own in steps),
-        speed=compare_speed(timings, norm) if timings else None,
+        seeds=tuple(own.seed for _, own in pairs),
+        baseline_last=statistics.fmean(baseline_last),
+        variant_last=statistics.fmean(variant_last),
+        comparison=compare(baseline_last, variant_last, metric),
+        baseline_best=statistics.fmean(baseline_best),
+        variant_best=statistics.fmean(variant_best),
+        best=compare(baseline_best, variant_best, metric),
+        baseline_steps=statistics.median(baseline for baseline, _ in steps),
+        variant_steps=statistics.median(own for _, own in steps),
+        speed=compare_speed(timings, variant) if timings else None,
         expected=expected.get("values"),
         expected_metric=str(expected.get("metric", "")),
         source=str(expected.get("source", "")),
@@ -200,7 +218,7 @@ def _standing(
 
 
 def _with_diverged(standing: Standing, diverged: int) -> Standing:
-    """Seeds that diverged have no value to average: what is left must not look better for it."""
+    """Note the diverged seeds; the remaining ones alone must not earn a good verdict."""
     if not diverged:
         return standing
 

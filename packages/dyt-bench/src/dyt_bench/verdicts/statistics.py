@@ -1,7 +1,7 @@
-"""What a difference is worth: paired effects, intervals, and one word for the verdict.
+"""Statistics of a comparison: paired effects, intervals, tests, and one word for the verdict.
 
 Quality is paired by seed, step time by round. The choices below were made by simulation;
-``tests/dyt_bench/test_statistics.py`` repeats it.
+``tests/dyt_bench/verdicts/test_statistics.py`` repeats it.
 """
 
 import math
@@ -13,6 +13,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dyt_bench.plugin.domain import Metric
+from dyt_bench.plugin.task import AA
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,31 +21,30 @@ if TYPE_CHECKING:
 
 Verdict = Literal["better", "worse", "equivalent", "undetermined"]
 Speed = Literal["faster", "slower", "no difference"]
-AA = "A/A"  # the arm that is the first norm once more
 
 CONFIDENCE = 0.95
 # Of five signs there are 32 patterns: the exact test cannot go below p = 1/16.
 SIGN_FLIPS_FROM = 6  # seeds
 _EXACT_BELOW = 14  # seeds; from there, as many patterns are drawn as 13 have
-# A bootstrap of three seeds covers in 73 of 100 cases what it should in 95, of five in 84, of
-# eight in 88 (normal differences; the t-interval: 95). It is shown where it is of use.
+# A 95 % bootstrap interval covers the truth in 73 of 100 cases with three seeds, 84 with five and
+# 88 with eight (normal differences; the t-interval: 95). It is reported from where it is useful.
 BOOTSTRAP_FROM = 12  # seeds
-POWER = 0.8  # chance of a verdict that `Comparison.seeds_needed` is for
+POWER = 0.8  # chance of a verdict with `Comparison.seeds_needed` seeds
 _SEEDS_SEARCHED = 200
 
-# Copies of one model, each built anew, differ in where their memory lies, and so in time: a
-# ratio closer to 1 than this is not claimed however narrow its interval.
+# Copies of one model differ in where their memory lies, and so in time: a ratio closer to 1 than
+# this is never called a difference, however narrow its interval.
 SMALLEST_CLAIM = 0.02
-# Of five rounds no rank test reaches 95 %.
+# With five rounds no rank test reaches 95 %.
 ROUNDS_FROM = 6
-# More rounds than those of so many seeds narrow no interval that the smallest claim would not
-# widen again, and pairs of rounds grow with their square.
+# The rounds of more seeds make the interval narrower than the smallest claim, which gains nothing,
+# and the cost grows with the square of the rounds.
 TIMED_SEEDS = 10
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against the native norm, paired by seed; gains are positive where it is better."""
+    """A variant against the baseline, paired by seed; gains are positive where it is better."""
 
     seeds: int
     gain: float  # mean over seeds, in the metric's unit
@@ -52,32 +52,34 @@ class Comparison:
     verdict: Verdict
     p: float | None = None  # exact two-sided sign-flip test; None below SIGN_FLIPS_FROM seeds
     bootstrap: tuple[float, float] | None = None  # BCa, 95 %; None below BOOTSTRAP_FROM seeds
-    # How many seeds in all would decide; None where it is decided, and where that cannot be
-    # told: from one seed, or because more than 200 would be needed.
+    # How many seeds in total would decide. None: it is decided, or the number is not known, from
+    # one seed or because more than 200 would be needed.
     seeds_needed: int | None = None
 
 
 def compare(
-    native: Sequence[float],
-    arm: Sequence[float],
+    baseline: Sequence[float],
+    variant: Sequence[float],
     metric: Metric,
     *,
     confidence: float = CONFIDENCE,
 ) -> Comparison:
-    """Judge an arm by the metric's values, ``native[i]`` and ``arm[i]`` from one seed.
+    """Judge a variant by the metric's values, ``baseline[i]`` and ``variant[i]`` of one seed.
 
-    The interval is the paired t-interval: with the few seeds that people train it is the one
-    that covers. *equivalent*: all of it lies within the metric's margin; *better*, *worse*: it
-    lies on one side of zero, and from six seeds on the sign-flip test, which asks for symmetry
-    where the interval asks for normality, agrees; *undetermined*: none of these, or one seed.
+    The interval is the paired t-interval: with few seeds it is the one that has its nominal
+    coverage. *equivalent*: all of it lies within the metric's margin; *better*, *worse*: it
+    lies on one side of zero, and from six seeds on the sign-flip test, which assumes symmetry
+    where the interval assumes normality, agrees; *undetermined*: none of these, or one seed.
 
     Raises:
         ValueError: the sequences are empty or of different lengths.
     """
-    if not native or len(native) != len(arm):
-        raise ValueError(f"native and arm must pair up, got {len(native)} and {len(arm)} values")
+    if not baseline or len(baseline) != len(variant):
+        raise ValueError(
+            f"baseline and variant must pair up, got {len(baseline)} and {len(variant)} values"
+        )
     sign = 1.0 if metric.mode == "max" else -1.0
-    gains = [sign * (b - a) for a, b in zip(native, arm, strict=True)]
+    gains = [sign * (b - a) for a, b in zip(baseline, variant, strict=True)]
     seeds, gain = len(gains), statistics.fmean(gains)
     if seeds == 1:
         return Comparison(1, gain, None, "undetermined")
@@ -107,20 +109,20 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class SpeedComparison:
-    """A norm's step time over the native norm's, by round."""
+    """A variant's step time over the baseline's, by round."""
 
     ratio: Interval
-    aa: Interval  # the native norm to itself
+    aa: Interval  # the baseline to its own second copy
     rounds: int
 
     @property
     def floor(self) -> float:
-        """The smallest ratio above 1 that is told from no difference."""
+        """The ratio above 1 from which on a difference is claimed."""
         return math.exp(max(abs(math.log(self.aa.middle)), math.log1p(SMALLEST_CLAIM)))
 
     @property
     def word(self) -> Speed:
-        """What may be said: the whole interval has to lie beyond the floor."""
+        """What may be claimed: the whole interval has to lie beyond the floor."""
         if self.rounds < ROUNDS_FROM:
             return "no difference"
         if self.ratio.high < 1 / self.floor:
@@ -128,36 +130,39 @@ class SpeedComparison:
         return "slower" if self.ratio.low > self.floor else "no difference"
 
 
-def compare_speed(timings: Sequence[Mapping[str, Sequence[float]]], norm: str) -> SpeedComparison:
-    """Judge a norm's step time by interleaved rounds, those of several seeds taken together.
+def compare_speed(
+    timings: Sequence[Mapping[str, Sequence[float]]], variant: str
+) -> SpeedComparison:
+    """Judge a variant's step time by interleaved rounds, those of several seeds taken together.
 
-    By round, the logarithm of the norm's seconds over the geometric mean of the two native
-    copies' (the first norm and "A/A"); over rounds, the Hodges-Lehmann median with the interval
-    of Wilcoxon's signed ranks, exact whatever the noise's distribution, if it is symmetric. A
-    few steps that something else held up move neither.
+    By round: the logarithm of the variant's seconds over the geometric mean of those of the
+    baseline's two copies (the first variant and "A/A"). Over rounds: the Hodges-Lehmann median with
+    the interval of Wilcoxon's signed ranks, which is exact for any symmetric noise. A few steps
+    that other processes delayed change neither.
 
     Args:
-        timings: for each seed, norm label -> seconds of a step, by round; the first
-            `TIMED_SEEDS` are read.
+        timings: for each seed, variant label -> seconds of a step, by round. Seeds after the
+            first `TIMED_SEEDS` are ignored.
     """
     ratios: list[float] = []
     floor: list[float] = []
     for seconds in timings[:TIMED_SEEDS]:
         first = seconds[next(label for label in seconds if label != AA)]
-        for own, a, b in zip(seconds[norm], first, seconds[AA], strict=True):
+        for own, a, b in zip(seconds[variant], first, seconds[AA], strict=True):
             ratios.append(math.log(own) - math.log(a * b) / 2)
             floor.append(math.log(b / a))
     return SpeedComparison(_hodges_lehmann(ratios), _hodges_lehmann(floor), len(ratios))
 
 
-def step_time_ratios(seconds: Mapping[str, Sequence[float]], norm: str) -> dict[str, float]:
-    """`compare_speed` of one seed, flat for a result's summary.
+def step_time_ratios(seconds: Mapping[str, Sequence[float]], variant: str) -> dict[str, float]:
+    """`compare_speed` of one seed as flat names, for a result's summary.
 
-    ``time/step_ratio`` is the norm's own, ``time/aa_ratio`` that of the first norm to itself;
-    ``_low`` and ``_high`` are the ends of their 95 % intervals. The first norm's own ratio is 1.
+    ``time/step_ratio`` is the variant's ratio, ``time/aa_ratio`` that of the first variant to its
+    copy; ``_low`` and ``_high`` are the ends of their 95 % intervals. The first variant's own ratio
+    is 1.
     """
-    compared = compare_speed([seconds], norm)
-    is_first = norm == next(label for label in seconds if label != AA)
+    compared = compare_speed([seconds], variant)
+    is_first = variant == next(label for label in seconds if label != AA)
     ratio = Interval(1.0, 1.0, 1.0) if is_first else compared.ratio
     return {
         f"time/{name}{end}": value
@@ -167,10 +172,10 @@ def step_time_ratios(seconds: Mapping[str, Sequence[float]], norm: str) -> dict[
 
 
 def geometric_mean(ratios: Sequence[float]) -> Interval:
-    """Over models: exp of the mean logarithm, with its t-interval; one model has no interval.
+    """exp of the mean logarithm with its t-interval; NaN bounds if there is one ratio only.
 
     Raises:
-        ValueError: there are none.
+        ValueError: ``ratios`` is empty.
     """
     logs = [math.log(ratio) for ratio in ratios]
     middle = math.exp(statistics.fmean(logs))
@@ -190,7 +195,7 @@ def _t_interval(gains: Sequence[float], confidence: float) -> tuple[float, float
 
 
 def _sign_flip_p(gains: Sequence[float]) -> float:
-    """The share of sign patterns under which the mean is as far from zero as it is."""
+    """The share of sign patterns whose mean is at least as far from zero as the observed one."""
     import numpy as np
 
     sums = np.abs(_sign_patterns(len(gains)) @ np.asarray(gains))
@@ -200,7 +205,7 @@ def _sign_flip_p(gains: Sequence[float]) -> float:
 
 @lru_cache(maxsize=4)
 def _sign_patterns(n: int) -> "npt.NDArray[np.float64]":
-    """Patterns of n signs, a row each; first the one that was observed, so p is never zero."""
+    """Patterns of n signs, one a row; the observed one comes first, so p is never zero."""
     import numpy as np
 
     if n < _EXACT_BELOW:
@@ -218,7 +223,7 @@ def _bootstrap(gains: Sequence[float]) -> tuple[float, float] | None:
     from scipy.stats import bootstrap
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # gains that are all alike have no acceleration: NaN below
+        warnings.simplefilter("ignore")  # equal gains have no acceleration: NaN below
         found = bootstrap(
             (np.asarray(gains),),
             np.mean,
@@ -232,8 +237,8 @@ def _bootstrap(gains: Sequence[float]) -> tuple[float, float] | None:
 
 
 def _seeds_needed(gains: Sequence[float], margin: float) -> int | None:
-    """The least number of seeds that would decide with POWER, were the effect and the spread
-    over seeds what they are here; a rough guide, as they are known from few seeds."""
+    """The least number of seeds that would decide with POWER, if effect and spread over seeds are
+    those seen here. A rough guide: both are estimated from few seeds."""
     import numpy as np
     from scipy.special import stdtr, stdtrit
 
@@ -267,7 +272,7 @@ def _hodges_lehmann(values: Sequence[float]) -> Interval:
 
 @lru_cache
 def _signed_rank_cut(n: int) -> int:
-    """How many values of the signed-rank statistic's lower tail hold (1 - CONFIDENCE) / 2."""
+    """How many values of the signed-rank statistic make up a lower tail of (1 - CONFIDENCE) / 2."""
     import numpy as np
 
     chances = np.ones(1)

@@ -1,1 +1,1 @@
-"""One module for each fused backend: its launcher, beside its device code."""
+"""The fused backends: a folder each, with its device code and the launcher that calls it."""

@@ -1,1 +1,1 @@
-"""Looks into a model and changes it: audit, convert, revert, calibrate."""
+"""Looks into a model and changes it: finds its norms, swaps, reverts and calibrates them."""

@@ -1,8 +1,8 @@
-"""Find the norms of any model, and say what each computes and whether it can be replaced.
+"""Find the norms of any model: what each computes, and whether it can be replaced.
 
-Three looks, none of which runs or changes the model: at each module's structure and the
-behaviour of a small copy (`dyt.behaviour`), at the source of the forwards around it
-(`dyt.reading`), and at its name (`dyt.roles`).
+Three steps, none of which runs or changes the model: observe the behaviour of a small copy of each
+module (`behaviour`), read the source of the forwards around it (`reading`), and read its name
+(`roles`).
 """
 
 from collections.abc import Iterator
@@ -32,24 +32,25 @@ def register_norm(
     weight_offset: float = 0.0,
     reason: str | None = None,
 ) -> None:
-    """Say what a norm class computes, for the few that `audit` cannot observe.
+    """Declare what a norm class computes, for the few that `audit` cannot observe.
 
-    A class whose forward runs on the CPU need not be registered. One that calls a GPU kernel,
-    or takes more than its input, is declared::
+    A class whose forward runs on the CPU need not be declared. One that calls a GPU kernel, or
+    takes more than its input, is declared so::
 
         import dyt
         from my_package import FusedRMSNorm
         dyt.register_norm(FusedRMSNorm, "rms")
 
-    Classes derived from ``cls`` are declared with it. The features are those of
-    ``normalized_shape`` if the module has it, else of the weight.
+    This holds for subclasses too. The features are those of the module's ``normalized_shape``, or
+    without one those of the weight.
 
     Args:
         cls: the class.
         kind: "layer", "rms" or "std" (see `dyt.NormSite`), or any other kind with a reason.
         channels_last: whether features are the last axis; else they are axis 1.
-        weight_name: the parameter that is the factor; None or absent from a module: no factor.
-        bias_name: the parameter that is the term.
+        weight_name: the parameter that is the factor; there is none if it is None or a module
+            lacks it.
+        bias_name: the parameter that is the term, likewise.
         weight_offset: 1 if the weight is stored as its difference from one.
         reason: why it must not be replaced; None if it can be.
 
@@ -75,20 +76,26 @@ def register_norm(
 def audit(model: nn.Module) -> list[NormSite]:
     """Every norm of ``model`` in registration order, each once.
 
-    A norm is known by what it does, not by its name: see `dyt.behaviour`. A site that cannot
-    stand a swap carries its ``reason``: it averages over more than the features (batch, group
-    and instance norms; the authors found that replacing BatchNorm loses accuracy), it is gated,
-    its parent reads its weight or eps or asks for its class, or it is no module at all but a
-    call of ``F.layer_norm`` in the forward of one, which no swap of modules reaches.
+    A norm is recognized by what it computes, not by its name. A site that cannot be replaced has a
+    ``reason``: it averages over more than the features (batch, group and instance norms; the
+    authors found that replacing BatchNorm loses accuracy), it is gated, its parent reads its weight
+    or eps or checks its class, or it is no module but a call of ``F.layer_norm`` in a forward,
+    which no swap of modules reaches.
 
-    The model is neither run nor changed; meta tensors will do. Layers that `convert` put in are
-    no norms and are not listed.
+    The model is neither run nor changed; it may be on the meta device. Layers that `convert` put in
+    are not norms and are not listed.
+
+    Example:
+        >>> import torch, dyt
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.LayerNorm(8))
+        >>> [(site.name, site.kind, site.features) for site in dyt.audit(model)]
+        [('1', 'layer', 8)]
     """
     return _Audit(model).sites()
 
 
 class _Audit:
-    """One look at one model; each class and configuration is looked at once."""
+    """The audit of one model; each class and configuration is observed once."""
 
     def __init__(self, model: nn.Module) -> None:
         self.names: dict[nn.Module, list[str]] = {}
@@ -119,7 +126,7 @@ class _Audit:
         return observe(module, self.behaviours)
 
     def is_container(self, module: nn.Module, behaviour: Behaviour) -> bool:
-        """Whether the norm is a part of the module, which does more with it."""
+        """Whether the module only contains a norm, and does more."""
         return behaviour.kind in ("other", "unknown") and any(
             self.behaviour(child) is not None for child in module.children()
         )
@@ -156,7 +163,7 @@ class _Audit:
         return self.readings[cls]
 
     def read_by_parent(self, module: nn.Module, names: tuple[str, ...]) -> str | None:
-        """Why a swap would be bypassed, or break the forward of a module above."""
+        """Why a swap would be bypassed, or break the forward of a module above it."""
         for name in names:
             parts = name.split(".") if name else []
             for depth in range(len(parts)):
@@ -169,12 +176,12 @@ class _Audit:
                 if read is not None:
                     return f"{type(above).__name__} reads its {read}"
                 if reading.checked(path, module):
-                    return f"{type(above).__name__} asks whether it is a {type(module).__name__}"
+                    return f"{type(above).__name__} checks whether it is a {type(module).__name__}"
         return None
 
 
 def _as_declared(module: nn.Module, declared: Behaviour) -> Behaviour:
-    """The declaration, filled in from the module."""
+    """The declaration, completed from the module."""
 
     def present(name: str | None) -> str | None:
         return name if name is not None and getattr(module, name, None) is not None else None

@@ -1,10 +1,10 @@
-"""What a module computes, by running a small copy of it: is it a norm, of which kind and axis?
+"""Observe what a module computes by running a small copy: is it a norm, of which kind and axis?
 
-Libraries have hundreds of norm classes that share no base class, and names mislead: a "LayerNorm"
-may be an RMS norm (T5), a weight may be stored as its difference from one (Gemma), an
+Libraries have hundreds of norm classes without a common base class, and names mislead: a
+"LayerNorm" may be an RMS norm (T5), a weight may be stored as its difference from one (Gemma), an
 "RMSNorm" may return the statistic alone. So a candidate is copied to the CPU with random
-parameters, run, and compared with each formula in turn. The module itself is never run and never
-changed, and no memory is taken but the copy's.
+parameters, run, and compared with each formula in turn. The module itself is never run or changed,
+and takes no memory but the copy's.
 """
 
 import inspect
@@ -20,10 +20,10 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from dyt._surgery.sites import Kind
 
-# A relative error of the whole output: a large eps, or a step in half precision, leaves a norm
-# what it is; LayerNorm and RMSNorm differ by a third on the inputs below.
+# Relative error of the whole output. A norm with a large eps, or with a step in half precision,
+# stays within it; LayerNorm and RMSNorm differ by a third on the inputs below.
 TOLERANCE = 0.05
-ANY_WIDTH = 12  # to probe a norm with that shows none of its own
+ANY_WIDTH = 12  # for a norm that has no width
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Behaviour:
 def observe(module: nn.Module, known: dict[object, Behaviour | None]) -> Behaviour | None:
     """What ``module`` computes, or None if it is no norm.
 
-    ``known`` keeps what has been run, so that modules of one class and configuration are run
-    once; pass the same for all modules of a model.
+    ``known`` caches the results, so that modules of one class and configuration are run once; pass
+    the same one for all modules of a model.
     """
     for base, kind in _OVER_MORE.items():
         if isinstance(module, base):
@@ -64,7 +64,7 @@ def observe(module: nn.Module, known: dict[object, Behaviour | None]) -> Behavio
 
 
 def _key(module: nn.Module) -> object:
-    """Equal for modules of one class and configuration: they behave the same."""
+    """Equal for modules of one class and configuration, which behave the same."""
     plain = (int, float, str, bool, type(None), torch.Size, torch.dtype)
 
     def hashable(value: object) -> bool:
@@ -111,19 +111,19 @@ def _native(module: nn.Module) -> Behaviour:
 
 
 def _called_norm(module: nn.Module) -> bool:
-    """Its class is called a norm; "normalize" and "normalized" mean other things."""
+    """Whether its class is called a norm; "normalize" and "normalized" mean other things."""
     name = type(module).__name__.lower()
     return "norm" in name.replace("normal", "")
 
 
 def _is_candidate(module: nn.Module) -> bool:
-    """Worth running: a leaf with the parameters, or the name, that a norm may have."""
-    # PyTorch's other layers are no norms, nor is what derives from one: a NormedEmbedding embeds.
+    """Whether it is worth running: a leaf with the parameters or the name that a norm may have."""
+    # PyTorch's other layers are no norms, nor are their subclasses: a NormedEmbedding embeds.
     derives = [c for c in type(module).__mro__ if c.__module__.startswith("torch.")]
     if any(c not in _MAY_DERIVE_FROM for c in derives):
         return False
     if not inspect.isfunction(type(module).forward):
-        return False  # a class without a forward of its own holds others
+        return False  # a class without a forward of its own only holds others
     parameters = [p for p in module._parameters.values() if p is not None]
     if _children(module) and not parameters and not hasattr(module, "normalized_shape"):
         return False  # a container: its norms are its children
@@ -140,7 +140,7 @@ def _children(module: nn.Module) -> list[nn.Module]:
 
 
 def _has_layers(module: nn.Module) -> bool:
-    """Whether there are children that mix features, where an activation would not."""
+    """Whether children mix features; an activation does not."""
     return any(p.dim() > 1 for child in _children(module) for p in child.parameters())
 
 
@@ -177,7 +177,7 @@ def _observe(module: nn.Module) -> Behaviour | None:
 
 
 def _inputs(module: nn.Module) -> tuple[list[str], list[str]]:
-    """Names of the arguments forward needs, and of those it can do without."""
+    """Names of the required arguments of forward, and of its optional ones."""
     arguments = list(inspect.signature(type(module).forward).parameters.values())[1:]
     arguments = [a for a in arguments if a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD)]
     needed = [a.name for a in arguments if a.default is a.empty]
@@ -192,7 +192,7 @@ class _Copy:
         self.module = self._copy(module)
         self.parameters = {k: p for k, p in self.module._parameters.items() if p is not None}
         self.children = {k: m for k, m in self.module._modules.items() if m is not None}
-        # Without parameters a buffer may still say how many features there are.
+        # Without parameters a buffer may still show the number of features.
         buffers = [b for b in module._buffers.values() if b is not None and b.numel() > 1]
         tensors: list[Tensor] = list(self.parameters.values())
         tensors = tensors or [b for b in buffers if b.dim() == 1]
@@ -202,9 +202,9 @@ class _Copy:
         self.ran: tuple[Tensor, Tensor] | None = None  # the last input it took, and its output
 
     def behaviour(self) -> Behaviour | None:
-        """The first formula, over all inputs it takes, that gives what the copy gives."""
+        """The first formula, over all inputs it takes, whose result is that of the copy."""
         for x, last in self._inputs(self.shape or (ANY_WIDTH,)):
-            # Its children stand aside at first: activation comes after the norm, if it does.
+            # First without its children: an activation comes after the norm.
             y = self._run(x, dict.fromkeys(self.children, nn.Identity()))
             if y is None or y.shape != x.shape:
                 continue
@@ -223,7 +223,7 @@ class _Copy:
         return False
 
     def what_else(self) -> str:
-        """What can be said of a result that no formula gives."""
+        """What to report of a result that no formula gives."""
         assert self.ran is not None
         x, y = self.ran
         if y.shape != x.shape:
@@ -260,7 +260,7 @@ class _Copy:
         self.module._modules = dict(children)
         try:
             y = self.module.forward(x.clone(), **more)
-        except Exception:  # a stranger's code, given an input it may not be made for
+        except Exception:  # third-party code with an input that it may not be made for
             return None
         if not isinstance(y, Tensor) or not y.is_floating_point():
             return None
@@ -271,27 +271,27 @@ class _Copy:
     def _inputs(self, shape: tuple[int, ...]) -> Iterator[tuple[Tensor, bool]]:
         """Inputs with features of ``shape``, each with whether these are the last axes.
 
-        The other axes have sizes of their own, so that no two can be mistaken.
+        All axes have different sizes, so that they cannot be confused.
         """
         a, b, c, d = [n for n in (2, 3, 5, 7, 11) if n not in shape][:4]
         sizes = [((a, b, *shape), True), ((a, b, c, *shape), True), ((a, *shape), True)]
         if len(shape) == 1:
             sizes[2:2] = [((a, *shape, *rest), False) for rest in ((b, c), (b,), (b, c, d))]
         for size, last in sizes:
-            # Off centre, so that removing the mean matters; and each position of a size of its
-            # own, so that a mean over positions too (a group norm's) is told from their own.
+            # Off centre, so that removing the mean matters; and each position with its own scale,
+            # so that a mean that includes positions (a group norm's) gives another result.
             x = 3 * torch.randn(size, generator=self.random) + 2
             innermost = len(size) - 1 if last else 1
             scales = [1 if axis == innermost else n for axis, n in enumerate(size)]
             yield x * self._draw(scales, 0.0, 3.0).exp(), last
 
     def _formulas(self, x: Tensor, last: bool) -> Iterator[tuple[Tensor, Behaviour]]:
-        """What each formula gives for ``x``, with what it would make of the module."""
+        """The result of each formula for ``x``, with the behaviour that it stands for."""
         shape = self.shape or x.shape[-1:]
         if not last:
             over: list[tuple[int, ...]] = [(1,)]
         else:
-            # All that the parameters cover; or the innermost, each head with its own weight.
+            # All axes that the parameters cover; or the innermost, each head with its own weight.
             over = [tuple(range(-len(shape), 0))] + ([(-1,)] if len(shape) > 1 else [])
         for axes in over:
             for kind, normalize in _NORMALIZE:
@@ -310,14 +310,14 @@ class _Copy:
                         )
 
     def _spread(self, name: str, x: Tensor, last: bool) -> Tensor:
-        """The parameter in a form that multiplies ``x``."""
+        """The parameter in a shape that multiplies ``x``."""
         parameter = self.parameters[name].detach()
         if parameter.numel() != prod(self.shape):
             return torch.full((), torch.nan)  # fits no formula
         return parameter.reshape(self.shape if last else (-1, *[1] * (x.dim() - 2)))
 
     def _with_activation(self, found: Behaviour, x: Tensor, y: Tensor) -> Behaviour:
-        """The behaviour with its children too, if they are applied in turn to the result."""
+        """The behaviour including its children, if they are applied to the result in order."""
         if not self.children:
             return found
         for child in self.children.values():
@@ -329,7 +329,7 @@ class _Copy:
 
 
 _MORE = "does more than normalize: it has submodules"
-_UNIT_LENGTH = "scales its input to unit length, whatever the width: not to unit variance"
+_UNIT_LENGTH = "scales its input to unit length, not to unit variance"
 
 
 def _rms(x: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -354,7 +354,7 @@ _NORMALIZE: tuple[tuple[Kind, Callable[[Tensor, tuple[int, ...]], Tensor]], ...]
 
 
 def _affine(names: list[str]) -> Iterator[tuple[str | None, str | None]]:
-    """(weight, bias): which parameter is the factor, which the term."""
+    """(weight, bias): which parameter is the factor and which is the term."""
     if not names:
         yield None, None
     elif len(names) == 1:

@@ -1,13 +1,14 @@
-"""Fit the layers that `convert` put in to the norms they replace, on a few batches.
+"""Fit the layers that `convert` put in to the norms that they replace, on a few batches.
 
 Two uses of one mechanism. Before training, goal "start": each layer gets the alpha, and one scalar
-each for weight and bias, with which it hands on what the norm would have, and a stream that an
-embedding starts too small or too large is brought to unit variance. On a trained model, goal
-"norm": each layer gets the alpha, weight and bias that come closest to its norm, channel by
-channel, so that the model survives the swap and can be fine-tuned.
+each for weight and bias, with which it returns what the norm would have; and the embedding is
+scaled so that the stream has unit variance. On a trained model, goal "norm": each layer gets the
+alpha, weight and bias that are closest to its norm, channel by channel, so that the model survives
+the swap and can be fine-tuned.
 
-Layers are fitted from the model's input to its output, each with all before it fitted already:
-one pass of the batches for each, which ends at that layer. What is kept is sums, not activations.
+Layers are fitted from the model's input to its output, each after all layers before it. Each takes
+one pass of the batches, which ends at that layer. Only sums are kept, no activations. A
+layer-by-layer start from data is the idea of LSUV (arXiv 1511.06422).
 """
 
 import contextlib
@@ -30,16 +31,16 @@ from dyt.layers import PointwiseNorm
 Goal = Literal["start", "norm"]
 Run = Callable[[nn.Module, Any], object]
 
-# alpha times the root mean square of a layer's input. A half is DyT's own start for the unit
-# variance that a norm hands on: the function bends, and hardly any value saturates.
+# alpha times the root mean square of a layer's input. One half is what DyT starts with where the
+# input has unit variance: the function is nonlinear there, and hardly any value saturates.
 START = 0.5
-# What a fit to a trained norm may choose from: from nearly linear to a step.
+# The choices of a fit to a trained norm, from nearly linear to a step.
 CHOICES = tuple(0.05 * 2 ** (k / 3) for k in range(21))
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How well one layer stands for its norm, on the batches it was fitted to."""
+    """How well one layer approximates its norm, on the batches that it was fitted to."""
 
     name: str
     alpha: float
@@ -49,13 +50,14 @@ class Fit:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `calibrate` did: the fits in the order in which the layers run."""
+    """The result of `calibrate`: the fits in the order in which the layers run."""
 
     fits: tuple[Fit, ...]
-    embedding_scale: float | None  # size of the factor that embeddings got; None if none did
+    embedding_scale: float | None  # magnitude of the factor of the embeddings; None: no factor
 
     @property
     def worst(self) -> Fit:
+        """The fit with the lowest R2."""
         return min(self.fits, key=lambda fit: fit.r2)
 
     def __str__(self) -> str:
@@ -72,25 +74,34 @@ def calibrate(
     goal: Goal = "norm",
     run: Run | None = None,
 ) -> Calibration:
-    """Fit every layer that `convert` put into ``model``, in place, and say how well it fits.
+    """Fit every layer that `convert` put into ``model``, in place; returns how well each fits.
 
     Args:
         model: a converted model, on a real device.
-        batches: a few batches; kept, as each layer needs them all. Goal "start" needs one.
+        batches: a few batches; all are kept, because each layer needs them. Goal "start" needs
+            one.
         goal: "start", before training: ``alpha = 0.5 / rms(x)``, and for ``weight`` and ``bias``
-            the one scalar each that best map f to the normalized input; embeddings that start
-            the stream get a factor that brings it to unit variance (see `ScaledEmbedding`).
-            "norm", for a trained model: the alpha of `CHOICES`, weight and bias with the least
-            squared error to the norm's output, channel by channel.
+            one scalar each, which best map f to the normalized input; embeddings get a factor
+            that scales the stream to unit variance (see `ScaledEmbedding`). "norm", for a trained
+            model: the alpha of 21 choices, and the weight and bias with the least squared error to
+            the norm's output, channel by channel.
         run: how to run the model on a batch. By default a tensor is its argument, a tuple or
             list its arguments, a mapping its keyword arguments.
 
-    The model is in eval mode meanwhile and makes no gradients; random numbers drawn by it are
-    given back. Sums are fp64. Equal batches give equal parameters.
+    Meanwhile the model is in eval mode and makes no gradients; the state of the random generator
+    is restored. Sums are fp64. Equal batches give equal parameters.
 
     Raises:
         ValueError: an unknown goal; no batch; a model without layers put in by `convert`, or on
             the meta device; a layer that no batch reaches; a batch that does not fit the model.
+
+    Example:
+        >>> import torch, dyt
+        >>> trained = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.LayerNorm(8))
+        >>> model = dyt.convert(trained, "dyt")
+        >>> fits = dyt.calibrate(model, [torch.randn(64, 8)])
+        >>> fits.worst.r2 > 0.5
+        True
     """
     if goal not in ("start", "norm"):
         raise ValueError(f'goal must be "start" or "norm", got {goal!r}')
@@ -116,7 +127,7 @@ def _layers(model: nn.Module) -> dict[PointwiseNorm, str]:
             "first"
         )
     if any(layer.alpha.is_meta for layer in layers):
-        raise ValueError("the model is on the meta device and has no values to calibrate by")
+        raise ValueError("the model is on the meta device and has no values to calibrate with")
     return layers
 
 
@@ -131,7 +142,7 @@ def _call(model: nn.Module, batch: Any) -> object:
 
 
 class _Reached(Exception):
-    """Stops a pass at the layer it was made for."""
+    """Stops a pass at the layer that is being fitted."""
 
 
 class _Calibrator:
@@ -151,7 +162,7 @@ class _Calibrator:
         return Calibration(tuple(fits), scale)
 
     def _order(self) -> dict[PointwiseNorm, int]:
-        """The layers as they run, and how often each runs for one batch."""
+        """The layers in the order in which they run, and how often each runs for one batch."""
         calls: dict[PointwiseNorm, int] = {}
 
         def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -174,7 +185,7 @@ class _Calibrator:
         return calls
 
     def _see(self, layer: PointwiseNorm, count: int, look: Callable[[Tensor], None]) -> None:
-        """Hand every input of ``layer`` to ``look``: one pass of the batches, up to the layer."""
+        """Call ``look`` with every input of ``layer``: one pass of the batches up to the layer."""
         seen = 0
 
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -203,7 +214,7 @@ class _Calibrator:
         return Fit(self.layers[layer], layer.alpha.item(), sums.rms, best)
 
     def _scale_embedding(self, first: PointwiseNorm) -> float | None:
-        """Bring the stream to unit variance at the first layer, where embeddings start it."""
+        """Scale the embeddings that start the stream so that it has unit variance at ``first``."""
         outputs: list[tuple[nn.Embedding, torch.Size]] = []
 
         def note(module: nn.Module, _: object, output: Tensor) -> None:
@@ -226,7 +237,7 @@ class _Calibrator:
         finally:
             for handle in handles:
                 handle.remove()
-        # Of the stream's own shape, or of positions: not the embedding of a condition.
+        # Of tokens or positions, by the shape of the stream: not the embedding of a condition.
         starts = dict.fromkeys(m for m, made in outputs if made[-2:] == shape[-2:])
         if not starts or not squares:
             return None
@@ -241,7 +252,7 @@ class _Calibrator:
         return scale
 
     def _tied(self, embedding: nn.Embedding) -> bool:
-        """Whether something else computes with the embedding's weight too: an output layer."""
+        """Whether something else, an output layer, computes with the embedding's weight too."""
         reads = _Reads(embedding.weight)
         with reads:
             self.run(self.model, self.batches[0])
@@ -249,7 +260,7 @@ class _Calibrator:
 
 
 class _Reads(TorchFunctionMode):
-    """Sees whether anything but a look-up computes a tensor from ``weight``."""
+    """Detects whether anything but a look-up computes a tensor from ``weight``."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -269,13 +280,13 @@ _LOOK_UPS = (nn.functional.embedding, torch.embedding)
 
 
 def _signs(embedding: nn.Embedding) -> Tensor:
-    """1, -1, 1, ...: one a channel.
+    """1, -1, 1, ...: one for each channel.
 
     An output layer tied to the embedding reads from the stream what the embedding wrote: before
-    training, that the next token is the present one. Where embeddings start small the branches
-    drown that; at unit variance it is what training has to undo first, by branches that outgrow
-    the stream and saturate every layer. With half of the signs turned the two are orthogonal, but
-    for chance.
+    training it predicts the present token. If embeddings start small, the branches dominate the
+    stream and hide this. At unit variance training must undo it first, with branches that outgrow
+    the stream and saturate every layer. With half of the signs negative the two are orthogonal, up
+    to chance.
     """
     signs = torch.ones_like(embedding.weight[0])
     signs[1::2] = -1
@@ -283,7 +294,7 @@ def _signs(embedding: nn.Embedding) -> Tensor:
 
 
 class _Sums:
-    """What least squares needs of a layer's inputs, for each choice of alpha."""
+    """The sums over a layer's inputs that least squares needs, for each choice of alpha."""
 
     def __init__(self, layer: PointwiseNorm, site: NormSite, choices: Sequence[float]) -> None:
         self.layer, self.site = layer, site
@@ -302,7 +313,7 @@ class _Sums:
         target = _normalized(self.site, wide)
         wide, target = (self._channels(v) for v in (wide, target))
         if self.alphas is None:
-            # The first batch sets the scale; the choices are close enough to do without the rest.
+            # The first batch alone sets the scale: the choices of alpha are close to each other.
             rms = wide.square().mean().sqrt()
             self.alphas = self.choices.to(wide.device) / (rms if rms > 0 else 1.0)
         f = lookup(self.layer.function).f
@@ -317,14 +328,14 @@ class _Sums:
         self.ft = self.ft.to(wide) + torch.stack([(v * target).sum(0) for v in values])
 
     def _channels(self, x: Tensor) -> Tensor:
-        """x as [values, channels], as weight and bias have them."""
+        """x as [values, channels], with the channels of weight and bias."""
         if not self.site.channels_last:
             return x.movedim(1, -1).flatten(0, -2)
         covered = max(1, len(self.site.normalized_shape))
         return x.flatten(-covered).flatten(0, -2) if x.dim() > 1 else x[None]
 
     def solve(self, goal: Goal) -> float:
-        """Set the layer's parameters; returns R2 against the norm without weight and bias."""
+        """Set the layer's parameters; returns R2 against the norm without its weight and bias."""
         layer = self.layer
         assert self.alphas is not None
         slope, offset = self._line(pooled=goal == "start")
@@ -348,7 +359,8 @@ class _Sums:
     def _line(self, pooled: bool) -> tuple[Tensor, Tensor]:
         """Slope and offset of least squares, [choices, channels]; pooled: one for all channels.
 
-        Only what the layer has parameters for: no offset without a bias, no slope without a weight.
+        Only those for which the layer has parameters: no offset without a bias, no slope without a
+        weight.
         """
         n, f, ff, ft, t = self.rows, self.f, self.ff, self.ft, self.t
         if pooled:
@@ -363,12 +375,12 @@ class _Sums:
 
 
 def _slope(products: Tensor, squares: Tensor, of: Tensor) -> Tensor:
-    """products / squares; 1 where squares is nothing beside ``of``: f did not vary."""
+    """products / squares; 1 where squares is negligible beside ``of``, that is, f did not vary."""
     return torch.where(squares > 1e-12 * of, products / squares, 1.0)
 
 
 def _normalized(site: NormSite, x: Tensor) -> Tensor:
-    """What the norm makes of x before weight and bias."""
+    """The norm of x, without weight and bias."""
     eps = site.eps or 0.0
     centred = x - x.mean(site.axes, keepdim=True)
     if site.kind == "rms":

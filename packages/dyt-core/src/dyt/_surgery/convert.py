@@ -1,7 +1,7 @@
 """Swap the norms of any model for element-wise layers, and back.
 
-What is a norm, and whether it can be replaced, `dyt.audit` says; which layer takes its place,
-`dyt.replacements`; here sites are chosen, layers put in place, and the originals kept.
+`audit` finds the norms and `build` makes the layers. Here sites are chosen, layers are put in
+place, and the originals are kept.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -11,13 +11,14 @@ from glob import escape
 from torch import nn
 
 from dyt._surgery.audit import audit
-from dyt._surgery.replacements import Replacement, build_all, target
+from dyt._surgery.build import build_all, target
 from dyt._surgery.sites import NormSite
 from dyt._surgery.wrappers import check_plain
 from dyt.recipes import Recipe, resolve
+from dyt.variants import Build
 
-_ORIGINAL = "_dyt_original"  # on a layer put in: a tuple, so that no state_dict shows what it holds
-_PACKED = "_dyt_packed"  # on a PyTorch encoder that packed padded batches before the swap
+_ORIGINAL = "_dyt_original"  # of a layer put in: a tuple, so that no state_dict shows its content
+_PACKED = "_dyt_packed"  # of a PyTorch encoder that packed padded batches before the swap
 
 
 def select(
@@ -26,18 +27,24 @@ def select(
     include: Collection[str] | None = None,
     exclude: Collection[str] | None = None,
 ) -> list[NormSite]:
-    """The replaceable norms of ``model`` that `convert` swaps for the same patterns.
+    """The norms of ``model`` that `convert` swaps with the same patterns.
 
     Raises:
         ValueError: a pattern that matches no norm of the model, or one in ``include`` that
-            matches none which can be replaced.
+            matches none that can be replaced.
+
+    Example:
+        >>> import torch, dyt
+        >>> model = torch.nn.Sequential(torch.nn.LayerNorm(4), torch.nn.LayerNorm(4))
+        >>> [site.name for site in dyt.select(model, exclude="1")]
+        ['0']
     """
     return _selected(audit(model), _patterns(include), _patterns(exclude) or ())
 
 
 def convert(
     model: nn.Module,
-    to: str | Replacement = "dyt",
+    to: str | Build = "dyt",
     *,
     include: Collection[str] | None = None,
     exclude: Collection[str] | None = None,
@@ -48,55 +55,61 @@ def convert(
     """Swap every replaceable norm of ``model``, in place, and return the model.
 
     Args:
-        model: any module, on any device, the meta device included. If it is itself a norm, the
-            layer that replaces it is returned.
-        to: "dyt", "derf", or another function of `dyt.FAMILY`; "identity", "rmsnorm" or
-            "layernorm"; or a class built as `DynamicTanh` is.
+        model: any module, on any device, the meta device included. If it is itself a norm, its
+            replacement is returned.
+        to: a name in `dyt.variants`, such as "dyt", "derf", "arctan" or "rmsnorm"; or a class
+            that is called as `DynamicTanh` is.
         include: glob patterns of qualified names; only these are swapped. None means all.
-        exclude: glob patterns of qualified names to leave alone.
-        alpha_init_value: alpha at the start, one for all or by site; None for the layer's own
-            default.
+        exclude: glob patterns of qualified names that are left as they are.
+        alpha_init_value: alpha at the start, one for all or a function of the site; None for the
+            layer's own default.
         recipe: a name in `dyt.recipes`, or a recipe: it chooses alpha and sites, and may change
             other modules with them.
-        strict: raise if a norm would stay behind unseen: one that nobody can tell the kind of,
-            or that cannot be rebuilt. Name it in ``exclude``, or pass False, to leave it.
+        strict: raise if a norm would be left behind, because its kind is unknown or its layer
+            cannot be built. Name it in ``exclude``, or pass False, to leave it.
 
     Each new layer has the old one's shape, layout, device, dtype, training mode and
-    ``requires_grad`` (a norm all of whose parameters are frozen gives a frozen layer), and a
-    weight and a bias only where the old one had them, with their values: where a weight is
-    stored as its difference from one, one is added. ``alpha`` takes the weight's dtype, or
-    without a weight that of the modules around. A module shared by several parents is replaced
-    by one shared layer, and parameters that norms share stay shared. A norm with an activation
-    (timm's ``LayerNormAct``) becomes an ``nn.Sequential`` of the layer, ``norm``, and its own
-    children. The keys of all else in ``state_dict`` stay.
+    ``requires_grad`` (if all parameters of a norm are frozen, so are those of the layer). It has a
+    weight and a bias only where the old one had them, with their values; if a weight is stored as
+    its difference from one, one is added. ``alpha`` has the weight's dtype, or without a weight
+    that of the modules around. A module shared by several parents is replaced by one shared layer,
+    and shared parameters stay shared. A norm with an activation (timm's ``LayerNormAct``) becomes
+    an ``nn.Sequential`` of the layer, named ``norm``, and its own children. All other keys of
+    ``state_dict`` stay.
 
-    Hooks belong to the module they were put on: they leave with the old norm and come back
-    with it when `revert` does.
+    Hooks belong to the module that they were registered on: they leave with the old norm and return
+    with it after `revert`.
 
     Raises:
         ValueError: unknown ``to`` or ``recipe``; a recipe for another architecture; a pattern
             that matches no norm; a model without replaceable norms, or compiled, quantized,
             with adapters or wrapped for parallel training; in strict mode a norm left behind.
             The model is then as it was.
+
+    Example:
+        >>> import torch, dyt
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.LayerNorm(8))
+        >>> type(dyt.convert(model, "derf", alpha_init_value=0.7)[1])
+        <class 'dyt.layers.DynamicErf'>
     """
     check_plain(model)
-    replacement = target(to, alpha_init_value, recipe)
+    build = target(to, alpha_init_value, recipe)
     sites = audit(model)
     chosen = _selected(sites, _patterns(include), _patterns(exclude) or ())
     _refuse_nothing(model, sites, chosen)
     changes: dict[nn.Module, nn.Module] = {}
-    untold = [site for site in sites if site.kind == "unknown"]
-    untold = _wanted(untold, _patterns(include), _patterns(exclude) or ())
+    unknown = [site for site in sites if site.kind == "unknown"]
+    unknown = _wanted(unknown, _patterns(include), _patterns(exclude) or ())
     if recipe is not None:
         rule = resolve(recipe, model, chosen)
-        chosen, untold = (list(filter(rule.takes, some)) for some in (chosen, untold))
+        chosen, unknown = (list(filter(rule.takes, some)) for some in (chosen, unknown))
         if not chosen:
             raise ValueError(f"recipe {rule.name!r} takes none of the norms left by the patterns")
         alpha_init_value = rule.alpha
         changes.update(rule.around(model))
-    built, failed = build_all(model, chosen, replacement, alpha_init_value)
+    built, failed = build_all(model, chosen, build, alpha_init_value)
     if strict or not built:
-        _refuse_left({**failed, **{site: site.reason or "" for site in untold}})
+        _refuse_left({**failed, **{site: site.reason or "" for site in unknown}})
     changes.update(built)
     model = put_in(model, changes)
     _pack(model, False)
@@ -104,22 +117,30 @@ def convert(
 
 
 def put_in(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """Put each value where its key stands, such that `revert` undoes it; the (new) root."""
+    """Replace each key by its value, so that `revert` can undo it; returns the (new) root."""
     for old, new in changes.items():
         new.__dict__[_ORIGINAL] = (old,)
     return _replace(model, changes)
 
 
 def revert(model: nn.Module) -> nn.Module:
-    """Undo `convert`, in place: the original modules come back, with their hooks and weights.
+    """Undo `convert`, in place: the original modules return, with their hooks and weights.
 
-    They follow the model to where it has been moved since, and into its training mode. What
-    training changed in other modules stays; what it changed in the layers put in is lost.
-    Returns the model, or the original of a layer that is itself the root.
+    They get the model's present device, dtype and training mode. What training changed in other
+    modules stays; what it changed in the layers put in is lost. Returns the model, or the original
+    if the layer is itself the root.
 
     Raises:
         ValueError: nothing in the model was put in by `convert`, or an original was on the meta
-            device and the model no longer is: it has no values to come back with.
+            device and the model no longer is, so that the original has no values.
+
+    Example:
+        >>> import torch, dyt
+        >>> model = dyt.convert(torch.nn.Sequential(torch.nn.LayerNorm(8)), "dyt")
+        >>> dyt.revert(model)
+        Sequential(
+          (0): LayerNorm((8,), eps=1e-05, elementwise_affine=True, bias=True)
+        )
     """
     changes = {}
     for name, module in model.named_modules():
@@ -128,7 +149,7 @@ def revert(model: nn.Module) -> nn.Module:
             if _on_meta(original) and not _on_meta(module):
                 raise ValueError(
                     f"the original of {name!r} was swapped on the meta device and has no values; "
-                    "build the model anew"
+                    "build the model again"
                 )
             changes[module] = original
     if not changes:
@@ -141,7 +162,7 @@ def revert(model: nn.Module) -> nn.Module:
 
 
 def original(layer: nn.Module) -> nn.Module | None:
-    """The module that `convert` put ``layer`` in for; None if it did not."""
+    """The module that `convert` replaced by ``layer``; None if there is none."""
     found: nn.Module | None = layer.__dict__.get(_ORIGINAL, (None,))[0]
     return found
 
@@ -149,7 +170,9 @@ def original(layer: nn.Module) -> nn.Module | None:
 def convert_ln_to_dyt(model: nn.Module) -> nn.Module:
     """Swap every `torch.nn.LayerNorm` for `DynamicTanh`, as the published function does.
 
-    Other norms (RMSNorm, whatever a library calls its own) stay; `convert` takes them all.
+    Other norms (RMSNorm, third-party classes) stay; `convert` swaps them too.
+
+    Source: arXiv 2503.10622.
     """
     chosen = [s for s in audit(model) if s.replaceable and isinstance(s.module, nn.LayerNorm)]
     if not chosen:
@@ -207,13 +230,13 @@ def _refuse_left(left: Mapping[NormSite, str]) -> None:
     if left:
         listed = "; ".join(f"{site.name} ({site.class_name}): {why}" for site, why in left.items())
         raise ValueError(
-            f"norms would stay behind: {listed}. Exclude them, pass strict=False, or declare "
+            f"norms would be left behind: {listed}. Exclude them, pass strict=False, or declare "
             "their class with dyt.register_norm"
         )
 
 
 def _replace(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """Put each value wherever its key stands; returns the (possibly new) root."""
+    """Replace each key by its value everywhere; returns the (possibly new) root."""
     places = [(name, m) for name, m in model.named_modules(remove_duplicate=False) if m in changes]
     root = changes.get(model, model)
     for name, old in places:
@@ -226,8 +249,9 @@ def _replace(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Mod
 def _pack(model: nn.Module, native: bool) -> None:
     """Let PyTorch's encoder pack padded batches for its fused kernel with native norms only.
 
-    In eval mode it does so on the word of its first layer's norms; the kernel then is not used
-    (see `_finish`), and packed batches meet layers that were not made for them.
+    In eval mode it packs them if the norms of its first layer allow it. With swapped layers the
+    kernel is not used (see `build._finish`), and the layers would get packed batches, for which
+    they are not made.
     """
     for module in model.modules():
         if not isinstance(module, nn.TransformerEncoder):
@@ -246,7 +270,7 @@ def _on_meta(module: nn.Module) -> bool:
 
 
 def _follow(original: nn.Module, module: nn.Module) -> None:
-    """Move ``original`` to where ``module``, which stood for it, is now."""
+    """Give ``original`` the device, dtype and mode of ``module``, which had replaced it."""
     now = next((p for p in module.parameters() if p.is_floating_point()), None)
     then = next((p for p in original.parameters() if p.is_floating_point()), None)
     if (

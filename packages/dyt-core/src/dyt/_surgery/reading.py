@@ -1,8 +1,8 @@
-"""What the forward of a class does with norms, read from its source without running it.
+"""Read from the source of a class what its forward does with norms, without running it.
 
-Two things cannot be seen from a norm itself: that its parent calls ``F.layer_norm`` on its own
-account, and that its parent reads the norm's weight or eps, as code does that hands them to a
-fused kernel. A layer swapped in there would be bypassed, or miss the attribute.
+A norm itself does not show that its parent calls ``F.layer_norm``, or that its parent reads the
+norm's weight or eps, for example to pass them to a fused kernel. A layer swapped in there would be
+bypassed, or would lack the attribute.
 """
 
 import ast
@@ -22,23 +22,23 @@ _FUNCTIONS: dict[Any, str] = {
     torch.layer_norm: "torch.layer_norm",
     torch.rms_norm: "torch.rms_norm",
 }
-# Asked of a parameter, these have the same answer before and after a swap.
+# These attributes of a parameter are the same before and after a swap.
 _SAME_OF_PARAMETER = {"dtype", "device", "shape", "ndim", "dim", "size", "numel"}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a class's forward does, and the methods it calls on itself."""
+    """What a class's forward, and the methods that it calls on itself, do with norms."""
 
-    functional: tuple[str, ...] = ()  # the norm functions it calls, as people write them
+    functional: tuple[str, ...] = ()  # the norm functions that it calls, as "F.layer_norm"
     chains: tuple[tuple[str, ...], ...] = ()  # ("self", "norm", "weight") for self.norm.weight
     # ("self", "norm") for isinstance(self.norm, C), with C
     checks: tuple[tuple[tuple[str, ...], type | tuple[type, ...]], ...] = ()
 
     def of_child(self, path: tuple[str, ...], module: nn.Module) -> Iterator[str]:
-        """What is read of ``module`` at ``path`` beyond calling it, as ``weight`` or ``eps``.
+        """The attributes of ``module`` at ``path`` that are read, such as ``weight`` or ``eps``.
 
-        What the module does not have is read of another one, on a branch for others.
+        Attributes that the module lacks are left out: they belong to a branch for other modules.
         """
         for chain in self.chains:
             rest = _after(path, chain)
@@ -46,7 +46,7 @@ class Reading:
                 yield ".".join(rest)
 
     def checked(self, path: tuple[str, ...], module: nn.Module) -> bool:
-        """Whether the child at ``path`` is asked for a class that it has."""
+        """Whether the class of the child at ``path`` is one that is checked for."""
         return any(
             _after(path, chain) == () and isinstance(module, types) for chain, types in self.checks
         )
@@ -62,7 +62,7 @@ def read_forward(cls: type[nn.Module]) -> Reading:
     for function, tree in _reachable(cls):
         names = getattr(function, "__globals__", {})
         nodes = list(ast.walk(tree))
-        # In self.norm.weight.dtype, self.norm.weight is no reading of its own.
+        # In self.norm.weight.dtype, self.norm.weight is not read by itself.
         inner = {_unsubscripted(n.value) for n in nodes if isinstance(n, ast.Attribute)}
         for node in nodes:
             if isinstance(node, ast.Attribute) and node not in inner:
@@ -80,7 +80,7 @@ def read_forward(cls: type[nn.Module]) -> Reading:
 
 
 def _reachable(cls: type[nn.Module]) -> Iterator[tuple[Callable[..., Any], ast.AST]]:
-    """forward, and every method, property and function of its file that it leads to."""
+    """forward, and every method, property and function of its file that it reaches."""
     waiting: list[Any] = [cls.forward]
     seen = set()
     while waiting:
@@ -90,7 +90,7 @@ def _reachable(cls: type[nn.Module]) -> Iterator[tuple[Callable[..., Any], ast.A
         seen.add(function)
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-        except (OSError, TypeError, SyntaxError):  # no source, or none that stands alone
+        except (OSError, TypeError, SyntaxError):  # no source, or not a complete statement
             continue
         yield function, tree
         for node in ast.walk(tree):
@@ -110,7 +110,7 @@ def _method(cls: type, name: str) -> Any:
 
 
 def _chain(node: ast.AST) -> tuple[str, ...]:
-    """("self", "norms", "weight") for ``self.norms[0].weight``; () if it is no such thing."""
+    """("self", "norms", "weight") for ``self.norms[0].weight``; () for other expressions."""
     if isinstance(node, ast.Subscript):
         return _chain(node.value)
     if isinstance(node, ast.Name):
@@ -126,7 +126,7 @@ def _unsubscripted(node: ast.AST) -> ast.AST:
 
 
 def _resolve(node: ast.AST, names: dict[str, Any]) -> Any:
-    """What a dotted name means in a function's globals; None if it cannot be told."""
+    """The object of a dotted name in a function's globals; None if it is not found."""
     root, *attributes = _chain(node) or ("",)
     if root == "isinstance":
         return isinstance
@@ -150,10 +150,10 @@ def _types(node: ast.AST, names: dict[str, Any]) -> type | tuple[type, ...] | No
 
 
 def _after(path: tuple[str, ...], chain: tuple[str, ...]) -> tuple[str, ...] | None:
-    """What a chain says after naming the child at ``path``; None if it names another.
+    """The rest of a chain after the child at ``path``; None if it leads to another child.
 
-    From ``self`` the whole path is named; from a variable, which may stand for anything on the
-    way, its end.
+    A chain from ``self`` has the whole path; one from a variable, which may be any module on the
+    way, has the end of it.
     """
     root, *attributes = chain or ("",)
     if root == "self":

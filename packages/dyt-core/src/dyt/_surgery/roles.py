@@ -1,4 +1,4 @@
-"""What a norm is there for, told from its qualified name as far as names tell."""
+"""Read the role of a norm from its qualified name, as far as names show it."""
 
 import re
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ def role_of(name: str, siblings: Sequence[str] = ()) -> Role:
     """The role of the norm called ``name``, beside norms called ``siblings`` in one parent.
 
     Within a block a name is read from its last part to its first: in BERT,
-    ``attention.output.LayerNorm`` stands after attention and ``output.LayerNorm`` after the
-    feed-forward part. A norm outside any block, after all of them, is final.
+    ``attention.output.LayerNorm`` comes after attention and ``output.LayerNorm`` after the
+    feed-forward part. A norm outside and after all blocks is final.
     """
     parts = name.lower().split(".")
     last = parts[-1]

@@ -1,4 +1,4 @@
-"""What is known of one norm of a model."""
+"""The record of one norm of a model."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,7 @@ Kind = Literal[
 ]
 OVER_FEATURES: tuple[Kind, ...] = ("layer", "rms", "std")
 
-# What a norm is there for, where the model's names tell.
+# What a norm is for, where the model's names show it.
 Role = Literal[
     "attention", "feed-forward", "final", "query/key", "embedding", "feature extractor", "unknown"
 ]
@@ -27,19 +27,19 @@ Role = Literal[
 
 @dataclass(frozen=True)
 class NormSite:
-    """One norm of a model, under every name it is reachable by.
+    """One norm of a model, with every name under which it is reachable.
 
-    The norm hands on ``(weight_offset + weight) * normalized + bias``, then applies
-    ``activation``; factor and term are left out where there is no such parameter.
+    The norm computes ``(weight_offset + weight) * normalized + bias`` and then applies
+    ``activation``; a factor or term without a parameter is left out.
     """
 
     names: tuple[str, ...]  # qualified names; more than one where parents share the module
     module: nn.Module
     kind: Kind
     normalized_shape: tuple[int, ...] = ()  # that weight and bias cover; empty if any will do
-    channels_last: bool = True  # features are the last axis (or axes); else axis 1
+    channels_last: bool = True  # whether features are the last axis (or axes); else axis 1
     axes: tuple[int, ...] = (-1,)  # of the input, that the norm averages over
-    reason: str | None = None  # why it is left as it is; None if it can be replaced
+    reason: str | None = None  # why it cannot be replaced; None if it can
     role: Role = "unknown"
     weight_name: str | None = None  # the module's parameter that is the factor, if any
     bias_name: str | None = None  # the module's parameter that is the term, if any
@@ -54,10 +54,12 @@ class NormSite:
 
     @property
     def replaceable(self) -> bool:
+        """Whether `convert` can replace it; otherwise `reason` says why not."""
         return self.reason is None
 
     @property
     def class_name(self) -> str:
+        """Name of the norm's class."""
         return type(self.module).__name__
 
     @property
@@ -72,11 +74,12 @@ class NormSite:
 
     @property
     def weight(self) -> Tensor | None:
-        """The factor as the module stores it; `gamma` is what it means."""
+        """The factor as the module stores it; see `gamma`."""
         return self._tensor(self.weight_name)
 
     @property
     def bias(self) -> Tensor | None:
+        """The term."""
         return self._tensor(self.bias_name)
 
     @property

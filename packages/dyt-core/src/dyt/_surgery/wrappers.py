@@ -1,4 +1,4 @@
-"""Models that something has been wrapped around, or packed into, and what to do first."""
+"""Refuse models that are compiled, wrapped, quantized or adapted, and say what to do first."""
 
 import sys
 
@@ -10,7 +10,7 @@ _QUANTIZERS = ("torch.ao.nn", "torch.nn.quantized", "bitsandbytes", "torchao", "
 
 
 def check_plain(model: nn.Module) -> None:
-    """Refuse a model in which a swap would be bypassed or leave a wrapper with stale parameters.
+    """Refuse a model in which a swap would be bypassed, or leave a wrapper with old parameters.
 
     Raises:
         ValueError: compiled, scripted, wrapped for data-parallel training, quantized or with
@@ -48,7 +48,7 @@ def _problem(module: nn.Module) -> str | None:
 
 
 def _is_compiled(module: nn.Module) -> bool:
-    # Importing torch._dynamo takes a second; whoever compiled has imported it.
+    # Importing torch._dynamo takes a second; for a compiled model it is imported already.
     frames = sys.modules.get("torch._dynamo.eval_frame")
     optimized = frames is not None and isinstance(module, frames.OptimizedModule)
     return optimized or getattr(module, "_compiled_call_impl", None) is not None

@@ -1,1 +1,1 @@
-"""The pictures of a report, each a function that draws into axes or makes a figure."""
+"""The figures of a report, each a function that draws into axes or returns a figure."""

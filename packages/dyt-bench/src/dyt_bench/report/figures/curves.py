@@ -1,12 +1,13 @@
-"""Learning curves: the mean over seeds with a band from the least to the most."""
+"""Learning curves: the mean over seeds with a band from the lowest to the highest."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.report.figures.style import Look, Theme, looks, new_figure
-from dyt_bench.verdicts.results import Run, Subject
-from dyt_bench.verdicts.standings import by_subject
+from dyt_bench.plugin.reporting import Look
+from dyt_bench.report.figures.style import Theme, looks, new_figure
+from dyt_bench.verdicts.runs import EndedRun, TaskGroup
+from dyt_bench.verdicts.standings import by_group
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,8 +17,8 @@ TRAIN_LOSS = "train/loss"
 _SMOOTHING = 0.9  # of the training loss, an exponential mean over the rows
 
 
-def training(runs: Sequence[Run], look: Mapping[str, Look], theme: Theme) -> "Figure":
-    """Training loss of one subject, smoothed."""
+def training(runs: Sequence[EndedRun], look: Mapping[str, Look], theme: Theme) -> "Figure":
+    """Training loss of one group, smoothed."""
     figure = new_figure(4.2, 2.4)
     axes = figure.subplots()
     draw(axes, runs, TRAIN_LOSS, look, smooth=True)
@@ -28,14 +29,14 @@ def training(runs: Sequence[Run], look: Mapping[str, Look], theme: Theme) -> "Fi
 
 
 def validation(
-    runs: Sequence[Run],
+    runs: Sequence[EndedRun],
     metric: Metric,
     look: Mapping[str, Look],
     theme: Theme,
     *,
     reference: float | None = None,
 ) -> "Figure":
-    """The domain's metric of one subject, with the reference score."""
+    """The domain's metric of one group, with the reference score."""
     figure = new_figure(4.2, 2.4)
     axes = figure.subplots()
     draw(axes, runs, metric.name, look, smooth=False)
@@ -57,23 +58,26 @@ def validation(
 
 
 def sheet(
-    runs: Sequence[Run], names: Mapping[Subject, str], metrics: Mapping[str, Metric], theme: Theme
+    runs: Sequence[EndedRun],
+    names: Mapping[TaskGroup, str],
+    metrics: Mapping[str, Metric],
+    theme: Theme,
 ) -> "Figure":
-    """Training and validation of every subject, a pair of panels each.
+    """Training loss and validation of every group, a row of two panels each.
 
     Args:
-        names: subject -> its name.
+        names: group -> its name.
         metrics: domain -> its validation metric.
     """
-    subjects = by_subject(runs)
-    look = looks([run.norm for run in runs], theme)
-    height = 0.85 + 1.9 * len(subjects)
+    groups = by_group(runs)
+    look = looks([run.variant for run in runs], theme)
+    height = 0.85 + 1.9 * len(groups)
     figure = new_figure(8.4, height, left=0.4, top=0.5, bottom=0.42)
-    grid = figure.subplots(len(subjects), 2, squeeze=False, gridspec_kw={"hspace": 0.42})
-    for (left, right), (subject, own) in zip(grid, subjects.items(), strict=True):
-        metric = metrics[subject.domain]
-        left.set_title(f"{names[subject]}: {TRAIN_LOSS}")
-        right.set_title(f"{names[subject]}: {metric.name}")
+    grid = figure.subplots(len(groups), 2, squeeze=False, gridspec_kw={"hspace": 0.42})
+    for (left, right), (group, own) in zip(grid, groups.items(), strict=True):
+        metric = metrics[group.domain]
+        left.set_title(f"{names[group]}: {TRAIN_LOSS}")
+        right.set_title(f"{names[group]}: {metric.name}")
         draw(left, own, TRAIN_LOSS, look, smooth=True)
         draw(right, own, metric.name, look, smooth=False)
     for axes in grid[-1]:
@@ -87,14 +91,14 @@ def sheet(
 
 
 def draw(
-    axes: "Axes", runs: Sequence[Run], metric: str, look: Mapping[str, Look], *, smooth: bool
+    axes: "Axes", runs: Sequence[EndedRun], metric: str, look: Mapping[str, Look], *, smooth: bool
 ) -> None:
-    """A line and a band for every norm among ``runs``, which are of one subject."""
+    """A line and a band for every variant among ``runs``, all of one group."""
     if not any(run.curve(metric) for run in runs):
         axes.text(0.5, 0.5, "nothing was logged", transform=axes.transAxes, ha="center")
     axes.locator_params(nbins=5)
-    for norm, own in look.items():
-        curves = [run.curve(metric) for run in runs if run.norm == norm]
+    for variant, own in look.items():
+        curves = [run.curve(metric) for run in runs if run.variant == variant]
         curves = [smoothed(curve) if smooth else curve for curve in curves if curve]
         if not curves:
             continue
@@ -108,7 +112,7 @@ def draw(
 def band(
     curves: Sequence[Sequence[tuple[float, float]]],
 ) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Steps, and over the curves that have a value there: mean, least, most."""
+    """Steps; and at each the mean, minimum and maximum of the curves that have a value there."""
     values: dict[float, list[float]] = {}
     for curve in curves:
         for step, value in curve:
@@ -124,6 +128,7 @@ def band(
 
 
 def smoothed(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The exponential mean of a curve, which must not be empty."""
     running, out = curve[0][1], []
     for step, value in curve:
         running = _SMOOTHING * running + (1 - _SMOOTHING) * value

@@ -1,4 +1,4 @@
-"""How the report's figures look: colours by norm, a theme for paper and one for a web page."""
+"""How figures look: colours and markers by variant, a theme for PNG and one for the web page."""
 
 import io
 import re
@@ -8,68 +8,61 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from dyt_bench.plugin.task import NATIVE
+from dyt_bench.plugin.reporting import Look
+from dyt_bench.verdicts.standings import BASELINE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MARKERS = ("o", "s", "D", "^", "v", "P")  # told apart without colour
+MARKERS = ("o", "s", "D", "^", "v", "P")  # distinguishable without colour
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours that depend on what is behind them."""
+    """Colours that depend on the background."""
 
-    ink: str  # text and the native norm, which is always the neutral one
+    ink: str  # text and the baseline
     faint: str  # axes, ticks, grid
     band: str  # floors and margins
     paper: str
-    arms: tuple[str, ...]  # the other norms, in turn
+    variants: tuple[str, ...]  # all other variants, in order of appearance
 
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 LIGHT = Theme(
     ink="#333333",
     faint="#8a8a8a",
     band="#e4e4e4",
     paper="#ffffff",
-    arms=("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
+    variants=("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
 )
-# On a web page the style sheet decides: these stand for its variables until `svg` puts them in.
+# On the web page the style sheet decides: `svg` replaces these colours by its variables.
 WEB = Theme(
     ink="#010203",
     faint="#040506",
     band="#070809",
     paper="#0a0b0c",
-    arms=tuple(f"#0d0e{i:02x}" for i in range(len(LIGHT.arms))),
+    variants=tuple(f"#0d0e{i:02x}" for i in range(len(LIGHT.variants))),
 )
 VARIABLES = {
     WEB.ink: "var(--ink)",
     WEB.faint: "var(--faint)",
     WEB.band: "var(--band)",
     WEB.paper: "var(--paper)",
-    **{colour: f"var(--arm-{i})" for i, colour in enumerate(WEB.arms)},
+    **{colour: f"var(--variant-{i})" for i, colour in enumerate(WEB.variants)},
 }
 
 
-@dataclass(frozen=True)
-class Look:
-    """A norm's colour and marker."""
-
-    colour: str
-    marker: str
-
-
-def looks(norms: Sequence[str], theme: Theme) -> dict[str, Look]:
-    """Norm label -> look, by order of appearance."""
-    others = [norm for norm in dict.fromkeys(norms) if norm != NATIVE]
-    picked = zip(others, cycle(theme.arms), cycle(MARKERS), strict=False)
-    return {NATIVE: Look(theme.ink, "o"), **{norm: Look(c, m) for norm, c, m in picked}}
+def looks(variants: Sequence[str], theme: Theme) -> dict[str, Look]:
+    """Variant label -> look, in order of appearance, the baseline first."""
+    others = [variant for variant in dict.fromkeys(variants) if variant != BASELINE]
+    picked = zip(others, cycle(theme.variants), cycle(MARKERS), strict=False)
+    return {BASELINE: Look(theme.ink, "o"), **{variant: Look(c, m) for variant, c, m in picked}}
 
 
 @contextmanager
 def drawn(theme: Theme) -> Iterator[None]:
-    """Figures made inside have the report's look."""
+    """A context in which matplotlib's figures take the theme's style."""
     import matplotlib
 
     style: dict[Any, Any] = {
@@ -90,8 +83,8 @@ def drawn(theme: Theme) -> Iterator[None]:
         "ytick.labelcolor": theme.ink,
         "figure.dpi": 130,
         "figure.facecolor": "none" if theme is WEB else theme.paper,
-        "svg.fonttype": "none",  # text stays text: it scales, is found and is read aloud
-        "svg.hashsalt": "dyt-bench",  # the same figure, the same file
+        "svg.fonttype": "none",  # text stays text: it scales, can be searched and read aloud
+        "svg.hashsalt": "dyt-bench",  # equal figures, equal files
     }
     with matplotlib.rc_context(style):
         yield
@@ -106,9 +99,9 @@ def new_figure(
     top: float = 0.1,
     bottom: float = 0.48,
 ) -> "Figure":
-    """A figure of ``width`` by ``height`` inches with these margins, off any screen.
+    """A figure of ``width`` by ``height`` inches with these margins, in inches; no window opens.
 
-    Fixed margins cost nothing; finding tight ones would draw every figure twice.
+    Fixed margins are free; tight ones would have to be found by drawing the figure twice.
     """
     from matplotlib.figure import Figure
 
@@ -124,14 +117,14 @@ def new_figure(
 
 
 def room_for(labels: Sequence[str]) -> float:
-    """Inches that tick labels at the left take."""
+    """Inches that these tick labels need at the left."""
     return 0.12 + 0.085 * max(len(label) for label in labels)
 
 
 def svg(figure: "Figure", label: str) -> str:
-    """The figure as an <svg> element for a page whose style sheet has the theme's variables.
+    """The figure as an <svg> element for a page whose style sheet defines `VARIABLES`.
 
-    ``label`` is what a screen reader says; it must be escaped already.
+    ``label`` is read by screen readers; it must be escaped already.
     """
     buffer = io.StringIO()
     nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -142,8 +135,8 @@ def svg(figure: "Figure", label: str) -> str:
         text = text.replace(colour, variable)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.S)
-    # Ids repeat from figure to figure; only those that something points at are of use, and
-    # equal ones of these are equal drawings.
+    # Ids repeat from figure to figure. Only those with references to them are needed, and of these
+    # equal ids belong to equal drawings.
     used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', text))
     text = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)

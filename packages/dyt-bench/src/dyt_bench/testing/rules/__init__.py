@@ -1,11 +1,11 @@
-"""Every rule, in the order in which they are examined: what others need comes first."""
+"""Every rule, in the order of checking: a rule comes after those that it needs."""
 
 from dyt_bench.testing.rules.batches import leak, loader_workers, pickles
 from dyt_bench.testing.rules.declared import contract, import_
 from dyt_bench.testing.rules.files import bad_data
 from dyt_bench.testing.rules.learning import improves, logs, reference, step
 from dyt_bench.testing.rules.parts import parts, seeds, units, validation
-from dyt_bench.testing.rules.training import norms, process, repeat, resume, same_start, trains
+from dyt_bench.testing.rules.training import process, repeat, resume, same_start, trains, variants
 
 RULES = (
     contract,
@@ -19,7 +19,7 @@ RULES = (
     process,
     repeat,
     resume,
-    norms,
+    variants,
     same_start,
     pickles,
     loader_workers,

@@ -1,4 +1,4 @@
-"""The batches that training and validation see."""
+"""Rules about the batches that training and validation see."""
 
 import pickle
 import time
@@ -6,22 +6,24 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from dyt_bench.testing.checked import STEPS, CheckedDomain
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.subject import STEPS, Subject
+from dyt_bench.testing.rules.parts import parts, seeds
+from dyt_bench.testing.rules.training import process
 
 WORKERS = 2
-_LOOK_S = 2.0  # of a processor, for each side: of a large data set a part is compared
-_EPOCHS = 2  # full batches leave some samples of an epoch out
+_LOOK_S = 2.0  # of processor time for each side: of a large data set, a part is compared
+_EPOCHS = 2  # batches are full, so an epoch leaves some samples out
 
 
 @rule(
     says="No sample is both trained and validated on.",
-    why="A model that has seen the answers says nothing about the norm it was trained with.",
-    needs=("parts",),
+    why="A model that has seen the answers says nothing about the variant it was trained with.",
+    needs=(parts,),
 )
-def leak(subject: Subject) -> None:
-    data, _, _ = subject.parts
-    with subject.calling("the data"):
+def leak(checked: CheckedDomain) -> None:
+    data, _, _ = checked.parts
+    with checked.calling("the data"):
         data.prepare_data()
         data.setup("fit")
         held_out = set(_samples(_validation(data)))
@@ -53,13 +55,13 @@ def _samples(loader: Iterable[Any], epochs: int = 1) -> Iterator[str]:
 
 
 @rule(
-    says="What a loader's worker processes are sent can be pickled: its data set, collate_fn and "
-    "worker_init_fn.",
-    why="Where processes do not start by a fork, as on macOS, a loader with workers sends them.",
-    needs=("parts",),
+    says="The parts of a loader that go to its worker processes can be pickled: data set, "
+    "collate_fn and worker_init_fn.",
+    why="Where processes do not start by a fork, as on macOS, they are pickled.",
+    needs=(parts,),
 )
-def pickles(subject: Subject) -> None:
-    loader = _loader(subject)
+def pickles(checked: CheckedDomain) -> None:
+    loader = _loader(checked)
     for part in ("dataset", "collate_fn", "worker_init_fn"):
         try:
             pickle.dumps(getattr(loader, part))
@@ -74,20 +76,20 @@ def pickles(subject: Subject) -> None:
 @rule(
     says=f"A loader gives the same batches with 0 and with {WORKERS} worker processes.",
     why="Loading faster on a larger machine must not make another experiment of it.",
-    # The processes come from the server that `process` starts with the libraries imported.
-    needs=("pickles", "seeds", "process"),
+    # The processes come from the fork server that the rule `process` starts.
+    needs=(pickles, seeds, process),
 )
-def loader_workers(subject: Subject) -> None:
+def loader_workers(checked: CheckedDomain) -> None:
     from dyt_bench.testing.hashes import digest
 
     taken: list[list[str]] = []
     for workers in (0, WORKERS):
-        loader = _loader(subject)
+        loader = _loader(checked)
         loader.num_workers = workers
         loader.prefetch_factor = 2 if workers else None
         loader.timeout = 60 if workers else 0
         loader.multiprocessing_context = "forkserver" if workers else None
-        with subject.calling(f"the training loader with {workers} workers"):
+        with checked.calling(f"the training loader with {workers} workers"):
             taken.append([digest(batch) for batch in islice(loader, STEPS)])
     differ = [number for number, pair in enumerate(zip(*taken, strict=True)) if len(set(pair)) > 1]
     if differ:
@@ -98,12 +100,12 @@ def loader_workers(subject: Subject) -> None:
         )
 
 
-def _loader(subject: Subject) -> Any:
+def _loader(checked: CheckedDomain) -> Any:
     """A new training loader."""
     from torch.utils.data import DataLoader
 
-    data, _, _ = subject.build()
-    with subject.calling("the training data"):
+    data, _, _ = checked.build()
+    with checked.calling("the training data"):
         data.prepare_data()
         data.setup("fit")
         loader = data.train_dataloader()

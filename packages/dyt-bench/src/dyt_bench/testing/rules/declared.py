@@ -1,4 +1,4 @@
-"""What a domain says of itself, and what it costs to hear it."""
+"""Rules about a domain's declaration, and about the cost of importing it."""
 
 import json
 import math
@@ -14,13 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from dyt_bench.discovery.domains import flaw
 from dyt_bench.plugin.domain import Domain, Metric, Model, TrainingPreset
+from dyt_bench.testing.checked import CheckedDomain
 from dyt_bench.testing.rule import Broken, rule
-from dyt_bench.testing.subject import Subject
 
 HEAVY = ("torch", "lightning", "mlflow", "numpy")
 IMPORT_S = 5.0  # generous: ours take a tenth of a second
 _HANGS_S = 60.0
-_KEY = re.compile(r"[a-z0-9][a-z0-9._-]*")  # becomes a folder's name, and a part of a label
+_KEY = re.compile(r"[a-z0-9][a-z0-9._-]*")  # it becomes a folder's name and a part of a label
 _SCRIPT = """
 import importlib, json, sys, time
 sys.path[:] = {path!r}
@@ -32,29 +32,30 @@ print(json.dumps([seconds, sorted(set({heavy!r}) & set(sys.modules))]))
 
 
 @rule(
-    says="The object is a Domain whose fields have the types and values of dyt_bench.domain.",
-    why="Suites, reports and MLflow read the fields long before, and long after, anything trains.",
+    says="The object is a Domain whose fields have the types and values of "
+    "dyt_bench.plugin.domain.",
+    why="Suites, reports and MLflow read the fields, before and after anything trains.",
 )
-def contract(subject: Subject) -> None:
-    problem = flaw(subject.domain)
+def contract(checked: CheckedDomain) -> None:
+    problem = flaw(checked.domain)
     if problem is not None:
         raise Broken(
             f"The object {problem}.",
             "Let it be an instance of a subclass of Domain with every field filled in.",
         )
-    problem = next(_problems(subject.domain), None)
+    problem = next(_problems(checked.domain), None)
     if problem is not None:
-        raise Broken(problem, "Give the field what its line in dyt_bench.domain asks for.")
+        raise Broken(problem, "Give the field what its line in dyt_bench.plugin.domain asks for.")
 
 
 @rule(
     says=f"Importing the domain takes under {IMPORT_S:g} s, imports none of {', '.join(HEAVY)} "
     "and leaves no file behind.",
-    why="`dyt-bench domains` and `plan` import every domain and are to answer at once.",
-    needs=("contract",),
+    why="`dyt-bench domains` and `plan` import every domain and must answer at once.",
+    needs=(contract,),
 )
-def import_(subject: Subject) -> None:
-    module = type(subject.domain).__module__
+def import_(checked: CheckedDomain) -> None:
+    module = type(checked.domain).__module__
     script = _SCRIPT.format(path=sys.path, module=module, heavy=HEAVY)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -66,9 +67,7 @@ def import_(subject: Subject) -> None:
                 timeout=_HANGS_S,
             )
         except subprocess.TimeoutExpired:
-            raise Broken(
-                f"After {_HANGS_S:g} s, import {module} had not come to an end.", _LATER
-            ) from None
+            raise Broken(f"After {_HANGS_S:g} s, import {module} had not ended.", _LATER) from None
         left = os.listdir(folder)
     if done.returncode:
         said = (done.stderr.strip() or "nothing").splitlines()[-1]
@@ -78,7 +77,7 @@ def import_(subject: Subject) -> None:
         )
     seconds, heavy = json.loads(done.stdout.splitlines()[-1])
     if heavy:
-        raise Broken(f"With {module} came {', '.join(heavy)}.", _LATER)
+        raise Broken(f"Importing {module} imported {', '.join(heavy)}.", _LATER)
     if seconds > IMPORT_S:
         raise Broken(f"It took {seconds:.1f} s to import {module}.", _LATER)
     if left:
@@ -92,13 +91,13 @@ _LATER = "Import and compute inside build_data and build_module, not at the top 
 
 
 def _problems(domain: Domain) -> Iterator[str]:
-    """Sentences, the most telling first; only the first is sure to be right."""
+    """Sentences about wrong fields; only the first is sure, as others may follow from it."""
     yield from _wrong_types(domain, Domain, "The domain")
     yield from _wrong_types(domain.metric, Metric, "Its metric")
     parts = {
         "model": domain.models,
         "data set": domain.datasets,
-        "training": domain.trainings,
+        "training preset": domain.trainings,
     }
     for kind, named in parts.items():
         for key, value in named.items():
@@ -124,7 +123,7 @@ def _wrong_values(who: str, model: Model, trainings: Mapping[str, TrainingPreset
             yield f"{who} has {field} {value!r}: a number above 0 is expected."
     if model.training not in trainings:
         known = ", ".join(trainings)
-        yield f"{who} names the training {model.training!r}: the domain has {known}."
+        yield f"{who} names the training preset {model.training!r}: the domain has {known}."
 
 
 def _wrong_types(owner: object, kind: type, who: str) -> Iterator[str]:

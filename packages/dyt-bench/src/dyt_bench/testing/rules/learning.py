@@ -1,26 +1,27 @@
-"""What training reaches, and what it takes."""
+"""Rules about what training reaches, and the time it takes."""
 
 import math
 from collections.abc import Iterable
 
 from dyt_bench.suite.expand import default_val_every
 from dyt_bench.suite.quantities import in_words
+from dyt_bench.testing.checked import NATIVE_VARIANT, CheckedDomain, TrainedRun
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.subject import NATIVE_NORM, Run, Subject
+from dyt_bench.testing.rules.training import trains
 
-SHORT = 20  # steps, in which every module improves
-_PATIENCE_S = 120.0  # for training until the reference score is beaten
-_ROUNDS = 1  # twice, and after two of warming up
+SHORT = 20  # steps in which every module must improve
+_PATIENCE_S = 120.0  # the longest training until the reference score is beaten
+_ROUNDS = 1  # timed twice, after two for warming up
 
 
 @rule(
     says="Every validation logs val/loss and the domain's metric, and both are finite.",
-    why="Curves, verdicts and reports are made of what is logged under these names.",
-    needs=("trains",),
+    why="Curves, verdicts and reports are made from the values with these names.",
+    needs=(trains,),
 )
-def logs(subject: Subject) -> None:
-    metric = subject.domain.metric.name
-    rows = _short(subject).rows
+def logs(checked: CheckedDomain) -> None:
+    metric = checked.domain.metric.name
+    rows = _short(checked).rows
     logged = {name for row in rows for name in row if name.startswith("val/")}
     for name in dict.fromkeys((metric, "val/loss")):
         validated = [row["step"] for row in rows if name in row]
@@ -34,9 +35,9 @@ def logs(subject: Subject) -> None:
             )
 
 
-def _short(subject: Subject) -> Run:
-    """The native norm trained for a while, validated before and after on all there is."""
-    return subject.run(steps=SHORT, val_every=SHORT)
+def _short(checked: CheckedDomain) -> TrainedRun:
+    """The native norm trained for a while, validated before and after on the whole split."""
+    return checked.run(steps=SHORT, val_every=SHORT)
 
 
 def _steps(steps: Iterable[float]) -> str:
@@ -46,38 +47,38 @@ def _steps(steps: Iterable[float]) -> str:
 
 @rule(
     says=f"In {SHORT} steps with the native norm the metric improves, in the direction declared.",
-    why="A metric that is read the wrong way round makes the worse norm the winner.",
-    needs=("logs",),
+    why="A metric that is read the wrong way round makes the worse variant the winner.",
+    needs=(logs,),
 )
-def improves(subject: Subject) -> None:
-    metric = subject.domain.metric
-    result = _short(subject).result
+def improves(checked: CheckedDomain) -> None:
+    metric = checked.domain.metric
+    result = _short(checked).result
     first, last = (validation[metric.name] for validation in (result.first, result.last))
     if not metric.better(last, first):
         raise Broken(
             f"{metric.name} went from {first:.6g} to {last:.6g}, and {metric.mode!r} says that "
             f"{'less' if metric.mode == 'min' else 'more'} is better.",
-            "Mend Metric.mode; or, if it is right, let configure_optimizers return an optimiser "
+            "Fix Metric.mode; or, if it is right, let configure_optimizers return an optimiser "
             "of the module's parameters and choose Model.learning_rate for so small a budget.",
         )
 
 
 @rule(
     says="With the native norm, the metric beats the reference score in Model.reference_steps.",
-    why="Norms that are compared in a model that has learned nothing are all alike.",
-    needs=("improves",),
+    why="In a model that has learned nothing, all variants are alike.",
+    needs=(improves,),
 )
-def reference(subject: Subject) -> None:
-    domain, task = subject.domain, subject.task()
-    data, _, _ = subject.parts
-    with subject.calling("reference_score"):
+def reference(checked: CheckedDomain) -> None:
+    domain, task = checked.domain, checked.task()
+    data, _, _ = checked.parts
+    with checked.calling("reference_score"):
         data.prepare_data()
         data.setup("fit")
         bar = domain.reference_score(task, data)
     if bar is None:
-        raise Remark("No reference score is stated: a model that learns nothing goes unseen.")
+        raise Remark("No reference score is stated: a model that learns nothing is not noticed.")
     metric, model = domain.metric, domain.models[task.model]
-    short = _short(subject).result
+    short = _short(checked).result
     if metric.better(short.last[metric.name], bar):
         return
     steps = min(model.reference_steps or model.steps, model.steps)
@@ -87,31 +88,31 @@ def reference(subject: Subject) -> None:
             f"The {steps:,} steps of the default budget would take {in_words(seconds)}: "
             "Model.reference_steps may name fewer that are enough."
         )
-    result = subject.run(steps=steps, val_every=default_val_every(steps)).result
+    result = checked.run(steps=steps, val_every=default_val_every(steps)).result
     best = result.best.get(metric.name, math.nan)
     if not metric.better(best, bar):
         ended = f" ({result.reason})" if result.reason else ""
         raise Broken(
-            f"In {steps} steps {metric.name} came to {best:.6g} at best{ended}, and "
+            f"In {steps} steps {metric.name} reached {best:.6g} at best{ended}, and "
             f"{metric.reference or 'the reference score'} reaches {bar:.6g}.",
-            "Give the model more steps, another rate or a larger batch until it learns; or mend "
-            "Domain.reference_score, if that simple method does not reach that.",
+            "Give the model more steps, another rate or a larger batch until it learns; or fix "
+            "Domain.reference_score, if the simple method does not reach that.",
         )
 
 
 @rule(
     says="A training step works without a Trainer, and takes no more than Model.step_s.",
-    why="Steps of the norms are timed in turn in one process, without a Trainer between them.",
-    needs=("trains",),
+    why="Steps of the variants are timed in turn in one process, without a Trainer.",
+    needs=(trains,),
 )
-def step(subject: Subject) -> None:
-    from dyt_bench.training.run import time_task
+def step(checked: CheckedDomain) -> None:
+    from dyt_bench.scheduling.jobs import time_task
 
-    with subject.calling("a training step without a Trainer"):
-        times = time_task(subject.task(), [NATIVE_NORM], rounds=_ROUNDS, domain=subject.domain)
-    # The fastest: whoever else computes here only adds to it.
-    seconds = min(value for arm in times.values() for value in arm)
-    most = subject.domain.models[subject.model].step_s
+    with checked.calling("a training step without a Trainer"):
+        times = time_task(checked.task(), [NATIVE_VARIANT], rounds=_ROUNDS, domain=checked.domain)
+    # The fastest: other processes on the machine only slow a step down.
+    seconds = min(value for variant in times.values() for value in variant)
+    most = checked.domain.models[checked.model].step_s
     if seconds > most:
         raise Broken(
             f"A step took {seconds:.3g} s, more than the {most:g} s of Model.step_s.",

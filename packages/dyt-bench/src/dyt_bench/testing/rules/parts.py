@@ -1,26 +1,27 @@
-"""What a domain builds, looked at before it is trained."""
+"""Rules about the data and modules that a domain builds, before training."""
 
 from itertools import islice
 from typing import Any
 
+from dyt_bench.testing.checked import BRIEFLY, STEPS, CheckedDomain
 from dyt_bench.testing.rule import Broken, Remark, rule
-from dyt_bench.testing.subject import BRIEFLY, STEPS, Subject
+from dyt_bench.testing.rules.declared import contract
 
 OTHER_SEED = 1
 
 
 @rule(
     says="build_data returns a LightningDataModule and build_module a LightningModule.",
-    why="The harness trains whatever it gets with Lightning's Trainer.",
-    needs=("contract",),
+    why="The harness trains them with Lightning's Trainer.",
+    needs=(contract,),
 )
-def parts(subject: Subject) -> None:
+def parts(checked: CheckedDomain) -> None:
     from lightning.pytorch import LightningDataModule, LightningModule
 
-    task, domain = subject.task(), subject.domain
-    with subject.calling("build_data"):
+    task, domain = checked.task(), checked.domain
+    with checked.calling("build_data"):
         data = domain.build_data(task)
-    with subject.calling("build_module"):
+    with checked.calling("build_module"):
         module = domain.build_module(task, data)
     for call, built, kind in (
         ("build_data", data, LightningDataModule),
@@ -35,11 +36,11 @@ def parts(subject: Subject) -> None:
 
 @rule(
     says="The module's units_per_sample is an integer above 0.",
-    why="Throughput is told in the domain's units a second.",
-    needs=("parts",),
+    why="Throughput is reported in the domain's units a second.",
+    needs=(parts,),
 )
-def units(subject: Subject) -> None:
-    _, module, _ = subject.parts
+def units(checked: CheckedDomain) -> None:
+    _, module, _ = checked.parts
     value: Any = getattr(module, "units_per_sample", "missing")
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise Broken(
@@ -51,12 +52,12 @@ def units(subject: Subject) -> None:
 
 @rule(
     says="The same seed gives the same first weights and batches, another seed gives others.",
-    why="A difference between two norms is told from luck by pairing runs of equal seeds.",
-    needs=("parts",),
+    why="Runs of equal seeds are paired to tell a difference between variants from luck.",
+    needs=(parts,),
 )
-def seeds(subject: Subject) -> None:
-    weights, batches = _start(subject)
-    again = _start(subject)
+def seeds(checked: CheckedDomain) -> None:
+    weights, batches = _start(checked)
+    again = _start(checked)
     for what, first, second in (
         ("weights", weights, again[0]),
         ("batches", batches, again[1]),
@@ -67,7 +68,7 @@ def seeds(subject: Subject) -> None:
                 "Draw from torch's, numpy's or Python's global generator, which are seeded before "
                 "each build, or from a generator of task.seed, and from nothing else.",
             )
-    other_weights, other_batches = _start(subject, seed=OTHER_SEED)
+    other_weights, other_batches = _start(checked, seed=OTHER_SEED)
     if other_batches == batches:
         raise Broken(
             f"The first {len(batches)} batches were the same for seed 0 and seed {OTHER_SEED}.",
@@ -76,17 +77,17 @@ def seeds(subject: Subject) -> None:
         )
     if other_weights == weights:
         raise Remark(
-            "Seeds share their first weights: right for a pretrained model, and else a mistake."
+            "All seeds have the same first weights: right for a pretrained model, else a mistake."
         )
 
 
-def _start(subject: Subject, **changes: Any) -> tuple[str, list[str]]:
+def _start(checked: CheckedDomain, **changes: Any) -> tuple[str, list[str]]:
     """Hashes of the first weights, and of each of the first batches."""
     from dyt_bench.testing.hashes import digest
-    from dyt_bench.training.run import weights_digest
+    from dyt_bench.training.build import weights_digest
 
-    data, module, norms = subject.build(**changes)
-    with subject.calling("the training data"):
+    data, module, norms = checked.build(**changes)
+    with checked.calling("the training data"):
         data.prepare_data()
         data.setup("fit")
         batches = [digest(batch) for batch in islice(data.train_dataloader(), STEPS)]
@@ -95,22 +96,22 @@ def _start(subject: Subject, **changes: Any) -> tuple[str, list[str]]:
 
 @rule(
     says="A validation pass repeated on the same weights logs the same numbers, bit by bit.",
-    why="Learning curves compare passes: noise in them would be taken for learning.",
-    needs=("units",),
+    why="Learning curves compare passes: noise between them would look like learning.",
+    needs=(units,),
 )
-def validation(subject: Subject) -> None:
+def validation(checked: CheckedDomain) -> None:
     from dyt_bench.training.trainer import make_trainer
 
-    data, module, _ = subject.build()
-    task = subject.task()
-    trainer = make_trainer(task, subject.domain.training(task), False, [], BRIEFLY)
+    data, module, _ = checked.build()
+    task = checked.task()
+    trainer = make_trainer(task, checked.domain.training(task), False, [], BRIEFLY)
     passes: list[dict[str, float]] = []
-    with subject.calling("a validation pass"):
+    with checked.calling("a validation pass"):
         for _ in range(2):
             trainer.validate(module, datamodule=data, verbose=False)
             passes.append({name: float(v) for name, v in trainer.callback_metrics.items()})
     first, second = passes
-    # As text, for there a number that is none equals itself.
+    # As text, in which NaN equals NaN.
     moved = [name for name in first if repr(first[name]) != repr(second.get(name))]
     if moved:
         name = moved[0]

@@ -1,34 +1,35 @@
-"""Cells that are trained for a few steps, as the harness trains them."""
+"""Rules about runs that are trained for a few steps, as the harness trains them."""
 
 import math
 import pickle
 
-from dyt_bench.discovery.extensions import norm_names
+from dyt_bench.discovery.extensions import variant_names
 from dyt_bench.executors.contract import JobFailed
-from dyt_bench.plugin.task import Norm
+from dyt_bench.plugin.task import Variant
+from dyt_bench.testing.checked import LOG, STEPS, CheckedDomain, TrainedRun
 from dyt_bench.testing.rule import Broken, rule
-from dyt_bench.testing.subject import LOG, STEPS, Run, Subject
+from dyt_bench.testing.rules.parts import seeds, units
 
-CUT_AFTER = STEPS // 2 + 1  # a step after a validation, so that its sums are restored as well
+CUT_AFTER = STEPS // 2 + 1  # one step after a validation, so that its sums are restored, too
 
 
 @rule(
-    says=f"With its native norm the model trains for {STEPS} steps, and every loss is finite.",
-    why="All other arms are compared with this one.",
-    needs=("units",),
+    says=f"With the native norm the model trains for {STEPS} steps, and every loss is finite.",
+    why="All other variants are compared with it.",
+    needs=(units,),
 )
-def trains(subject: Subject) -> None:
-    _check_finite(subject.run(), "its native norm")
+def trains(checked: CheckedDomain) -> None:
+    _check_finite(checked.run(), "the native norm")
 
 
 @rule(
     says="The domain and a task pickle, and train in a process of their own.",
-    why="A run gives every cell a process, so that none can harm another.",
-    needs=("trains",),
+    why="The harness gives every run a process, so that none can harm another.",
+    needs=(trains,),
 )
-def process(subject: Subject) -> None:
+def process(checked: CheckedDomain) -> None:
     try:
-        pickle.dumps(subject.domain)
+        pickle.dumps(checked.domain)
     except Exception as error:  # pickle raises whatever an object's own code does
         raise Broken(
             f"The domain does not pickle: {error}.",
@@ -36,9 +37,9 @@ def process(subject: Subject) -> None:
             "and build_module only.",
         ) from None
     try:
-        subject.run_elsewhere()
+        checked.run_elsewhere()
     except JobFailed as failure:
-        lines = (subject.folder / LOG).read_text().splitlines()
+        lines = (checked.folder / LOG).read_text().splitlines()
         raise Broken(
             f"In a process of its own the same training failed: {failure} "
             f"(last line of its log: {lines[-1] if lines else 'none'}).",
@@ -48,92 +49,92 @@ def process(subject: Subject) -> None:
 
 
 @rule(
-    says="A cell that is trained twice, in two processes, has the same weights, batches and "
+    says="A run that is trained twice, in two processes, has the same weights, batches and "
     "losses, bit by bit.",
-    why="What cannot be repeated cannot be compared, nor gone on with after an interruption.",
-    needs=("process", "seeds"),
+    why="Runs that cannot be repeated can neither be compared nor resumed.",
+    needs=(process, seeds),
 )
-def repeat(subject: Subject) -> None:
+def repeat(checked: CheckedDomain) -> None:
     change = (
         "Draw everything from the global generators or from task.seed; look for hash(), the "
         "clock, process numbers, orders of sets and of os.listdir, and operations without a fixed "
         "order of sums."
     )
-    _check_same(subject.run(), subject.run_elsewhere(), "in another process", change)
+    _check_same(checked.run(), checked.run_elsewhere(), "in another process", change)
 
 
 @rule(
-    says=f"Training that is cut off after step {CUT_AFTER} and gone on with has the curve of "
-    "training that was not, bit by bit.",
-    why="Long cells are interrupted, and their numbers must not show it.",
-    needs=("repeat",),
+    says=f"Training that is interrupted after step {CUT_AFTER} and resumed has the curve of "
+    "uninterrupted training, bit by bit.",
+    why="Long runs are interrupted, and their numbers must not show it.",
+    needs=(repeat,),
 )
-def resume(subject: Subject) -> None:
-    gone_on = subject.run_cut_off(CUT_AFTER)
+def resume(checked: CheckedDomain) -> None:
+    resumed = checked.run_cut_off(CUT_AFTER)
     change = (
         "Keep what training changes in parameters, buffers or the module's state_dict; neither in "
         "plain attributes nor in globals."
     )
-    if gone_on.result.facts.get("resumed") != str(CUT_AFTER):
+    if resumed.result.facts.get("resumed") != str(CUT_AFTER):
         raise Broken(
-            "Training began anew, for its checkpoint could not be read: "
-            f"{gone_on.said or 'no reason given'}.",
+            "Training started again, because its checkpoint could not be read: "
+            f"{resumed.said or 'no reason given'}.",
             "Let on_save_checkpoint and state dictionaries hold tensors, numbers, strings and "
             "containers of them only.",
         )
-    _check_same(subject.run(), gone_on, "after the interruption", change)
+    _check_same(checked.run(), resumed, "after the interruption", change)
 
 
 @rule(
-    says="Every registered norm can take the native norms' place and train with finite losses.",
-    why="A comparison needs its arms.",
-    needs=("trains",),
+    says="Every installed variant can replace the native norms and train with finite losses.",
+    why="A comparison needs its variants.",
+    needs=(trains,),
 )
-def norms(subject: Subject) -> None:
-    _, _, sites = subject.parts
+def variants(checked: CheckedDomain) -> None:
+    _, _, sites = checked.parts
     if not sites:
         raise Broken(
             "The model has no norm that can be replaced.",
             "Build it with norms that `dyt.audit` finds replaceable, LayerNorm or RMSNorm of a "
             "known width, and let Model.exclude leave one of them in.",
         )
-    for name in norm_names()[1:]:
-        _check_finite(subject.run(Norm(name=name)), name)
+    for name in variant_names()[1:]:
+        _check_finite(checked.run(Variant(name=name)), name)
 
 
 @rule(
-    says="All norms start from the same weights, norms apart, and see the same batches.",
-    why="Otherwise the difference between two norms is also one between two starts.",
-    needs=("norms", "seeds"),
+    says="All variants start from the same weights, norms excepted, and see the same batches.",
+    why="Otherwise a difference between variants may come from different starts.",
+    needs=(variants, seeds),
 )
-def same_start(subject: Subject) -> None:
-    native = subject.run().result.facts
-    for name in norm_names()[1:]:
-        facts = subject.run(Norm(name=name)).result.facts
+def same_start(checked: CheckedDomain) -> None:
+    native = checked.run().result.facts
+    for name in variant_names()[1:]:
+        facts = checked.run(Variant(name=name)).result.facts
         for fact in ("weights", "batches"):
             if facts[fact] != native[fact]:
                 raise Broken(
-                    f"The {fact} of {name} were others than the native norm's: hash "
+                    f"The {fact} of {name} differed from the native norm's: hash "
                     f"{facts[fact]}, expected {native[fact]}.",
-                    "Let weights and batches follow from the task and its seed, not from what "
-                    "was built or drawn before.",
+                    "Let weights and batches depend on the task and its seed, not on what was "
+                    "built or drawn before.",
                 )
 
 
-def _check_finite(run: Run, norm: str) -> None:
+def _check_finite(run: TrainedRun, variant: str) -> None:
     if run.result.status != "finished":
         raise Broken(
-            f"With {norm}, {run.result.reason}.",
-            "Lower Model.learning_rate, or clip gradients with Training.clip_norm, until the "
+            f"With {variant}, {run.result.reason}.",
+            "Lower Model.learning_rate, or clip gradients with TrainingPreset.clip_norm, until the "
             "first steps are finite.",
         )
 
 
-def _check_same(run: Run, other: Run, where: str, change: str) -> None:
+def _check_same(run: TrainedRun, other: TrainedRun, where: str, change: str) -> None:
     for fact in ("weights", "batches"):
         first, second = run.result.facts[fact], other.result.facts[fact]
         if first != second:
-            raise Broken(f"The {fact} were others {where}: hash {second}, not {first}.", change)
+            raise Broken(f"The {fact} differed {where}: hash {second}, not {first}.", change)
     for row, other_row in zip(run.numbers(), other.numbers(), strict=False):
         for name, value in row.items():
             if not _same(value, other_row.get(name, math.nan)):

@@ -1,1 +1,1 @@
-"""The CPU kernels: C++ and its launcher."""
+"""The CPU backend: C++ kernels and their launcher."""

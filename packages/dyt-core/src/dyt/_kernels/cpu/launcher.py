@@ -1,52 +1,41 @@
-"""Launcher of the CPU kernels in native.cpp: types and shapes in, pointers out.
+"""Launcher of the CPU kernels in kernels.cpp: tensors in, pointers and sizes out.
 
-The library is a plain C one, called through ctypes, so that it fits every Python and every
-PyTorch. It runs on the threads of the OpenMP runtime that PyTorch itself has loaded: one pool,
-as many threads as `torch.get_num_threads()` says.
+The library has a plain C interface and is called through ctypes, so that it fits every Python and
+every PyTorch. It runs on the threads of the OpenMP runtime that PyTorch itself has loaded: one
+pool, with as many threads as `torch.get_num_threads()` says.
 """
 
 import ctypes
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from struct import Struct
 
 import torch
 from torch import Tensor
 
-LIBRARY = Path(__file__).with_name("libdyt_native.so")
+from dyt._kernels.call import Call, Gradients, Tensors
+from dyt.functions import FAMILY
 
-# In the order of the tables in native.cpp.
-FUNCTIONS = ("tanh", "erf", "isru", "hardtanh", "arctan", "satursin", "softsign")
-CODES = {function: code for code, function in enumerate(FUNCTIONS)}
+LIBRARY = Path(__file__).with_name("libdyt_cpu.so")
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1}
-# (function, dtype of x, dtype of the parameters) -> the code the library knows them by
-_CONFIGS = {
-    (function, x, parameter): code | x_code << 4 | parameter_code << 5
-    for function, code in CODES.items()
-    for x, x_code in _DTYPES.items()
-    for parameter, parameter_code in _DTYPES.items()
-}
-# A call's arguments, 64 bits each, as ForwardCall and BackwardCall in native_calls.h: handing them
-# over in one piece takes a quarter of the time that ctypes takes for twelve.
-_pack_forward = Struct("12q").pack
-_pack_backward = Struct("17q").pack
-# Levels of instructions, narrowest first; the library takes the widest there is.
-LEVELS = ("portable", "avx2", "avx512", "avx512_bf16")
-
-Gradients = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 
 class _Library:
     """The functions of the shared library, or the reason why there is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         self.missing: str | None = None
+        self.functions: tuple[str, ...] = ()  # in the order of their codes
+        self.levels: tuple[str, ...] = ()  # instruction sets, narrowest first
         self.level = ""
+        # (function, dtype of x, dtype of the parameters) -> the field `config` of a call
+        self.configs: dict[tuple[str, torch.dtype, torch.dtype], int] = {}
         try:
-            library = ctypes.CDLL(str(LIBRARY))
+            library = ctypes.CDLL(str(path))
         except OSError as error:
             self.missing = (
-                f"the native kernels are not compiled ({error}); "
+                f"the CPU kernels are not compiled ({error}); "
                 "reinstall dyt-core where there is a C++ compiler"
             )
             return
@@ -55,17 +44,38 @@ class _Library:
         self.forward: Callable[[bytes], int] = library.dyt_forward
         self.backward: Callable[[bytes], int] = library.dyt_backward
         library.dyt_forward.argtypes = library.dyt_backward.argtypes = [ctypes.c_char_p]
-        self.limit(LEVELS[-1])
+        # Packed by hand: ctypes takes four times as long to pass the fields one by one.
+        self.pack_forward = Struct(f"{library.dyt_forward_fields()}q").pack
+        self.pack_backward = Struct(f"{library.dyt_backward_fields()}q").pack
+        self.functions, self.levels = _names(library.dyt_functions), _names(library.dyt_levels)
+        unknown = set(self.functions) - set(FAMILY)
+        if unknown:
+            self.missing = (
+                f"the CPU kernels compute {', '.join(sorted(unknown))}, which dyt.FAMILY does not "
+                "have: reinstall dyt-core, they were compiled from other sources"
+            )
+            return
+        library.dyt_config.restype = ctypes.c_int64
+        for (code, function), x, parameter in product(enumerate(self.functions), _DTYPES, _DTYPES):
+            config = library.dyt_config(code, _DTYPES[x], _DTYPES[parameter])
+            self.configs[function, x, parameter] = config
+        self.limit(self.levels[-1])
 
     def limit(self, level: str) -> None:
-        self.level = LEVELS[self.init(*_openmp(), LEVELS.index(level))]
+        self.level = self.levels[self.init(*_openmp(), self.levels.index(level))]
+
+
+def _names(function: Callable[[], bytes]) -> tuple[str, ...]:
+    """The names that a function of the library returns in one string."""
+    function.restype = ctypes.c_char_p  # type: ignore[attr-defined]  # it is one of ctypes
+    return tuple(function().decode().split())
 
 
 def _openmp() -> tuple[int | None, ...]:
-    """Three functions of the OpenMP runtime that PyTorch is linked to; None where it has none.
+    """Three functions of the OpenMP runtime that PyTorch is linked to; None if it has none.
 
-    Looked up through PyTorch's own library, which finds that runtime under whatever name the
-    wheel carries it: linking to libgomp here could load a second one, with a second pool.
+    Looked up through PyTorch's own library, which finds the runtime under the name that its wheel
+    gives it. Linking to libgomp here could load a second runtime, with a second pool.
     """
     folder = Path(torch.__file__).parent / "lib"
     for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
@@ -79,22 +89,31 @@ def _openmp() -> tuple[int | None, ...]:
     return None, None, None
 
 
-_library = _Library()
+_library = _Library(LIBRARY)
 _threads = torch.get_num_threads
+FUNCTIONS = _library.functions
+CODES = {function: code for code, function in enumerate(FUNCTIONS)}
+LEVELS = _library.levels
 
 
 def missing() -> str | None:
-    """Why there is no library to call; None if there is one."""
+    """Why there are no kernels on this machine; None if there are."""
     return _library.missing
 
 
 def level() -> str:
-    """The instructions in use, of `LEVELS`; empty without the library."""
+    """The instruction set in use, one of `LEVELS`; empty without the library."""
+    return _library.level
+
+
+def limit(widest: str) -> str:
+    """Use no wider instructions than these of `LEVELS`; returns the level now in use."""
+    _library.limit(widest)
     return _library.level
 
 
 def addresses() -> tuple[int, int]:
-    """Where the library's forward and backward are, for callers that are not Python."""
+    """Addresses of the library's forward and backward, for callers in C++."""
     forward, backward = (
         ctypes.cast(function, ctypes.c_void_p).value  # type: ignore[arg-type]
         for function in (_library.forward, _library.backward)
@@ -104,86 +123,62 @@ def addresses() -> tuple[int, int]:
     return forward, backward
 
 
-def limit(widest: str) -> str:
-    """Use no wider instructions than these of `LEVELS`; returns the level now in use."""
-    _library.limit(widest)
-    return _library.level
-
-
-def unsupported(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-) -> str | None:
-    """Why these kernels cannot compute this; None if they can."""
+def unsupported(call: Call) -> str | None:
+    """Why these kernels cannot compute ``call``; None if they can."""
     if _library.missing is not None:
         return _library.missing
+    x, alpha, shift, weight, bias, function, _ = call
     if not x.is_cpu:
-        return f"the native kernels run on the CPU, x is on {x.device}"
+        return f"the CPU kernels cannot compute on {x.device}, where x is"
     dtype = alpha.dtype
-    if (function, x.dtype, dtype) not in _CONFIGS:
+    if (function, x.dtype, dtype) not in _library.configs:
         if function not in FUNCTIONS:
-            return f"the native kernels know {', '.join(FUNCTIONS)}; not {function}"
-        return f"the native kernels know float32 and bfloat16, got {x.dtype} and {dtype}"
+            return f"the CPU kernels compute {', '.join(FUNCTIONS)}; not {function}"
+        return f"the CPU kernels take float32 and bfloat16, got {x.dtype} and {dtype}"
     for parameter in (shift, weight, bias):
         if parameter is not None and not (parameter.dtype is dtype and parameter.is_contiguous()):
-            return "the native kernels want contiguous parameters of one type"
+            return "the CPU kernels take contiguous parameters of one dtype"
     if weight is not None and bias is not None and weight.shape != bias.shape:
-        return "the native kernels want weight and bias of one shape"
+        return "the CPU kernels take weight and bias of one shape"
     return None
 
 
-def prepare(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-) -> "Prepared":
-    """What calls with tensors of these types, shapes and strides have in common."""
-    return Prepared(x, alpha, weight if weight is not None else bias, function, channels_last)
+def prepare(call: Call) -> "Prepared":
+    """The kernels for calls with tensors of these dtypes, shapes and strides."""
+    return Prepared(call)
 
 
 class Prepared:
-    """The kernels, for tensors of the types, shapes and strides of those it was made with.
+    """The kernels, for tensors of the dtypes, shapes and strides of those it was made with.
 
     Within a model each line of Python finds the caches cold and takes several times as long as
-    in a loop of its own. So whatever depends on these facts alone is worked out once.
+    in a loop of its own. So whatever depends on these facts alone is computed once, here.
     """
 
     __slots__ = (
         "_as_it_lies", "_config", "_lead", "_made", "_options", "_period", "_sizes", "_stride"
     )  # fmt: skip
 
-    def __init__(
-        self, x: Tensor, alpha: Tensor, affine: Tensor | None, function: str, channels_last: bool
-    ) -> None:
-        source, self._lead, outer, n, inner, pitch = _arrange(x, affine, channels_last)
-        self._options = function, channels_last
+    def __init__(self, call: Call) -> None:
+        x = call.x
+        source, self._lead, outer, n, inner, pitch = _arrange(x, call.affine, call.channels_last)
+        self._options = call.function, call.channels_last
         self._as_it_lies, self._stride = source is x, x.stride()
         self._made = torch.empty_like(source).stride()  # of y and dx
         self._sizes = outer, n, inner, pitch
         self._period = n * inner
-        self._config = _CONFIGS[function, x.dtype, alpha.dtype]
+        self._config = _library.configs[call.function, x.dtype, call.alpha.dtype]
 
-    def forward(
-        self,
-        x: Tensor,
-        alpha: Tensor,
-        shift: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-    ) -> Tensor:
-        """y of x's shape and dtype; the arithmetic is fp32."""
+    def forward(self, tensors: Tensors) -> Tensor:
+        """y, with x's shape, dtype and strides; the arithmetic is fp32.
+
+        Raises:
+            MemoryError: there is no memory for the parameters in fp32.
+        """
+        x, alpha, shift, weight, bias = tensors
         source = x if self._as_it_lies else x.contiguous()
         y = torch.empty_like(source)
-        call = _pack_forward(
+        call = _library.pack_forward(
             source.data_ptr(),
             alpha.data_ptr(),
             0 if shift is None else shift.data_ptr(),
@@ -195,23 +190,19 @@ class Prepared:
             _threads(),
         )
         if _library.forward(call):
-            raise MemoryError("no memory for the native kernels' parameters")
-        # Strides as every other layer's: a compiler plans with them.
+            raise MemoryError("no memory for the CPU kernels' parameters")
+        # With the strides that every other layer returns: a compiler plans with them.
         return y if source is x else torch.empty_like(x).copy_(y)
 
-    def backward(
-        self,
-        dy: Tensor,
-        x: Tensor,
-        alpha: Tensor,
-        shift: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-    ) -> Gradients:
-        """dx with x's dtype, the others with the parameter's; sums in fp32, then fp64."""
-        if x.stride() != self._stride:  # a hook on saved tensors gave it back in another order
-            again = prepare(x, alpha, shift, weight, bias, *self._options)
-            return again.backward(dy, x, alpha, shift, weight, bias)
+    def backward(self, dy: Tensor, tensors: Tensors) -> Gradients:
+        """dx with x's dtype, the others with the parameters'; sums in fp32, then in fp64.
+
+        Raises:
+            MemoryError: there is no memory for the partial sums.
+        """
+        x, alpha, shift, weight, bias = tensors
+        if x.stride() != self._stride:  # a hook on saved tensors returned it in another order
+            return prepare(Call(*tensors, *self._options)).backward(dy, tensors)
         source = x if self._as_it_lies else x.contiguous()
         dx = torch.empty_like(source)
         dy_pitch = self._period
@@ -221,7 +212,7 @@ class Prepared:
         dshift = None if shift is None else torch.empty_like(shift)
         dweight = None if weight is None else torch.empty_like(weight)
         dbias = None if bias is None else torch.empty_like(bias)
-        call = _pack_backward(
+        call = _library.pack_backward(
             dy.data_ptr(),
             source.data_ptr(),
             alpha.data_ptr(),
@@ -238,7 +229,7 @@ class Prepared:
             _threads(),
         )
         if _library.backward(call):
-            raise MemoryError("no memory for the native kernels' partial sums")
+            raise MemoryError("no memory for the CPU kernels' partial sums")
         if source is not x:
             dx = torch.empty_like(x).copy_(dx)
         return dx, dalpha, dshift, dweight, dbias
@@ -247,11 +238,11 @@ class Prepared:
 def _arrange(
     x: Tensor, affine: Tensor | None, channels_last: bool
 ) -> tuple[Tensor, int, int, int, int, int]:
-    """x, its leading dimensions, and (outer, n, inner, pitch) as native.cpp has them.
+    """x, its leading dimensions, and (outer, n, inner, pitch) as kernels.cpp defines them.
 
-    The order of the leading dimensions does not matter to an element-wise layer, so a permuted
-    but dense x is taken in the order it lies in memory (channels-last NCHW among them), and rows
-    may be further apart than they are long. Only what is left is copied.
+    The order of the leading dimensions does not matter to an element-wise layer. So a permuted but
+    dense x is taken in the order it has in memory (channels-last NCHW among them), and rows may be
+    further apart than they are long. Any other x is copied.
     """
     size = x.numel()
     n = 1 if affine is None else affine.numel()
@@ -275,7 +266,7 @@ def _arrange(
 
 
 def _arrange_like(dx: Tensor, dy: Tensor, lead: int, period: int) -> tuple[Tensor, int]:
-    """dy, copied if it does not lie as dx does, and how far apart its rows are."""
+    """dy, copied if its layout is not that of dx, and the distance between its rows."""
     if dx.is_contiguous():
         if dy.is_contiguous():
             return dy, period
@@ -286,10 +277,10 @@ def _arrange_like(dx: Tensor, dy: Tensor, lead: int, period: int) -> tuple[Tenso
 
 
 def _pitch(x: Tensor, lead: int, period: int, *, any_order: bool) -> int:
-    """Elements from one row to the next; 0 where rows are broken or unevenly spaced.
+    """Elements from one row to the next; 0 if rows are not dense or not evenly spaced.
 
-    Rows are what follows the ``lead`` leading dimensions. In any order: dense rows count, however
-    the leading dimensions are permuted.
+    A row is all that follows the ``lead`` leading dimensions. With ``any_order``, these may be
+    permuted if the rows together are dense.
     """
     sizes, strides = x.shape, x.stride()
     if not _nested(strides[lead:], sizes[lead:], 1):
@@ -308,7 +299,7 @@ def _pitch(x: Tensor, lead: int, period: int, *, any_order: bool) -> int:
 
 
 def _nested(strides: Sequence[int], sizes: Sequence[int], innermost: int) -> bool:
-    """Whether dimensions lie one inside the other, the last with the given stride."""
+    """Whether each dimension contains the next, and the last has the stride ``innermost``."""
     expected = innermost
     for stride, size in zip(reversed(strides), reversed(sizes), strict=True):
         if size != 1:

@@ -1,1 +1,1 @@
-"""A node of autograd's graph in C++, compiled on first use, for layers on a CPU."""
+"""An autograd node in C++ for layers on a CPU, compiled on first use."""

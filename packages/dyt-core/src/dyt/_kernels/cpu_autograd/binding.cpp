@@ -1,10 +1,10 @@
-// The way from Python to the kernels of native.cpp, and autograd's way back, in one call each.
+// From Python to the kernels of kernels.cpp, and back through autograd, in one call each.
 //
-// The same as ops.py and native.py do, for the common cases. Within a model each line of Python
-// finds the caches cold and takes microseconds, of which a small layer's arithmetic needs few.
-// Compiled on the user's machine by binding.py, because a node of autograd's graph has no interface
-// that outlives a release of PyTorch. What it does not know it leaves to Python by returning None:
-// wrong arguments, other layouts and types, tensors that are more than their memory.
+// Does the same as dyt/_ops.py and cpu/launcher.py, for the common cases. Within a model each line
+// of Python finds the caches cold and takes microseconds, more than a small layer's arithmetic.
+// binding.py compiles this file on the user's machine, because the interface of autograd's nodes
+// changes with every release of PyTorch. It returns None for all that it leaves to Python: wrong
+// arguments, other layouts and dtypes, tensors that are more than their memory.
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -20,7 +20,7 @@
 #include <torch/csrc/jit/frontend/tracer.h>
 #include <torch/csrc/utils/object_ptr.h>
 
-#include "../cpu/native_calls.h"
+#include "../cpu/calls.h"
 
 namespace {
 
@@ -30,9 +30,9 @@ using torch::autograd::variable_list;
 
 int (*library_forward)(const ForwardCall*) = nullptr;
 int (*library_backward)(const BackwardCall*) = nullptr;
-PyObject* differentiable = nullptr;  // the gradients by operators, in Python
+PyObject* differentiable = nullptr;  // computes the gradients by operators, in Python
 
-// What a layer is called with. No tensor: there is no such parameter.
+// The tensors of a call. An undefined tensor: the layer has no such parameter.
 struct Inputs {
   Tensor x, alpha, shift, weight, bias;
 };
@@ -44,7 +44,7 @@ struct Options {
 
 bool has_code(at::ScalarType type) { return type == at::kFloat || type == at::kBFloat16; }
 
-// Nothing but its memory: no functorch wrapper, no subclass's behaviour.
+// Whether it is nothing but its memory: no functorch wrapper, no subclass with its own behaviour.
 bool is_plain(const Tensor& t) {
   constexpr c10::DispatchKeySet others({c10::DispatchKey::Python, c10::DispatchKey::Conjugate,
                                         c10::DispatchKey::Negative, c10::DispatchKey::ZeroTensor,
@@ -63,7 +63,7 @@ bool is_parameter(const Tensor& t, at::ScalarType type) {
   return is_plain(t) && t.scalar_type() == type && t.is_contiguous();
 }
 
-// x as native.cpp has it, and whether it lies so. Rows begin after the `lead` leading dimensions.
+// x as kernels.cpp defines it, and whether x fits. Rows begin after the `lead` leading dimensions.
 struct Layout {
   int64_t outer, n, inner, lead;
   bool fits;
@@ -88,7 +88,7 @@ struct Layout {
   }
 };
 
-// Elements from one dense row of t to the next; 0 where they lie otherwise. As native.py's _pitch.
+// Elements from one dense row of t to the next; 0 for other layouts. As _pitch of cpu/launcher.py.
 int64_t pitch_of(const Tensor& t, int64_t lead, int64_t period) {
   int64_t expected = 1, pitch = 0;
   for (int64_t d = t.dim() - 1; d >= 0; d--) {
@@ -130,8 +130,8 @@ void* room(const Tensor& t) { return t.defined() ? t.mutable_data_ptr() : nullpt
 Tensor like(const Tensor& t) { return t.defined() ? at::empty_like(t) : Tensor(); }
 
 int64_t config(const Inputs& in, int64_t function) {
-  const auto code = [](const Tensor& t) { return int64_t(t.scalar_type() == at::kBFloat16); };
-  return function | code(in.x) << 4 | code(in.alpha) << 5;
+  const auto type = [](const Tensor& t) { return int(t.scalar_type() == at::kBFloat16); };
+  return Config{int(function), type(in.x), type(in.alpha)}.packed();
 }
 
 Tensor forward(const Inputs& in, const Options& options, const Layout& layout) {
@@ -141,7 +141,7 @@ Tensor forward(const Inputs& in, const Options& options, const Layout& layout) {
       address(in.x), address(in.alpha), address(in.shift), address(in.weight), address(in.bias),
       room(y), layout.outer, layout.n, layout.inner, layout.n * layout.inner,
       config(in, options.function), at::get_num_threads()};
-  PyThreadState* const state = PyEval_SaveThread();  // other threads of Python may run
+  PyThreadState* const state = PyEval_SaveThread();  // other Python threads may run
   const int failed = library_forward(&call);
   PyEval_RestoreThread(state);
   if (failed) throw std::bad_alloc();
@@ -150,7 +150,7 @@ Tensor forward(const Inputs& in, const Options& options, const Layout& layout) {
 
 variable_list backward(Inputs in, Tensor dy, const Options& options) {
   Layout layout(in, options.channels_last);
-  if (!layout.fits) {  // a hook on saved tensors gave it back in another order
+  if (!layout.fits) {  // a hook on saved tensors returned it in another order
     in.x = in.x.contiguous();
     layout = Layout(in, options.channels_last);
   }
@@ -238,7 +238,7 @@ bool has_forward_gradient(const Inputs& in) {
   return false;
 }
 
-// pointwise_norm(x, alpha, shift, weight, bias, function, channels_last) -> y, or None: not this way
+// pointwise_norm(x, alpha, shift, weight, bias, function, channels_last) -> y, or None: use Python
 PyObject* pointwise_norm(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   Tensor tensors[5];
@@ -269,7 +269,7 @@ PyObject* pointwise_norm(PyObject*, PyObject* const* arguments, Py_ssize_t count
   END_HANDLE_TH_ERRORS
 }
 
-// start(forward, backward, gradients): the library's functions, by address, and the Python one.
+// start(forward, backward, gradients): addresses of the library's functions, and the Python one.
 PyObject* start(PyObject*, PyObject* arguments) {
   unsigned long long forward, backward;
   PyObject* gradients;

@@ -1,14 +1,13 @@
-"""Compile and load binding.cpp: calls of the CPU kernels without Python in between.
+"""Compile and load binding.cpp, which calls the CPU kernels without Python in between.
 
-Kept in the user's cache by the PyTorch and the Python it is for; a machine compiles it once.
+The compiled file is kept in the user's cache, by the PyTorch and the Python that it is for, so
+that a machine compiles it once.
 """
 
 import hashlib
 import importlib.util
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -18,34 +17,34 @@ from typing import Any
 
 import torch
 
-from dyt._kernels.cpu import launcher as native
+from dyt._kernels.compiler import CannotCompile, compile_library
+from dyt._kernels.cpu import launcher as cpu
 
 _HERE = Path(__file__).parent
-_SOURCES = (_HERE / "binding.cpp", _HERE.parent / "cpu" / "native_calls.h")
-_MODULE = "_dyt_binding"  # its PyInit function's name says so too
-_COMPILERS = ("c++", "g++", "clang++")
+_SOURCES = (_HERE / "binding.cpp", _HERE.parent / "cpu" / "calls.h")
+_MODULE = "_dyt_binding"  # its PyInit function must have the same name
 _FLAGS = ("-std=c++20", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 _LIBRARIES = ("-lc10", "-ltorch_cpu", "-ltorch_python")
-_TIMEOUT_S = 600
 
-# (x, alpha, shift, weight, bias, place in native.FUNCTIONS, channels_last) -> y, or None
-Call = Callable[..., torch.Tensor | None]
+# (x, alpha, shift, weight, bias, code of the function, channels_last) -> y, or None where the
+# call must go through Python
+Bound = Callable[..., torch.Tensor | None]
 
 
 class Unavailable(Exception):
-    """Why there is no binding here, in one sentence."""
+    """There is no binding; in one sentence, why."""
 
 
-def load(gradients: Callable[..., Any]) -> Call:
-    """The binding's one function, compiled first if it has to be: half a minute.
+def load(gradients: Callable[..., Any]) -> Bound:
+    """The binding's one function; compiles it first where needed, which takes half a minute.
 
     Args:
-        gradients: computes them by operators, which are differentiable in turn.
+        gradients: computes the gradients by operators, which are differentiable in turn.
 
     Raises:
         Unavailable: it cannot be compiled here.
     """
-    if (reason := native.missing()) is not None:
+    if (reason := cpu.missing()) is not None:
         raise Unavailable(reason)
     path = _path()
     if not path.exists():
@@ -58,13 +57,13 @@ def load(gradients: Callable[..., Any]) -> Call:
         spec.loader.exec_module(module)
     except ImportError as error:
         raise Unavailable(f"{path} cannot be loaded ({error}): delete it") from error
-    module.start(*native.addresses(), gradients)
-    call: Call = module.pointwise_norm
-    return call
+    module.start(*cpu.addresses(), gradients)
+    bound: Bound = module.pointwise_norm
+    return bound
 
 
 def _path() -> Path:
-    """Where the binding for these sources, this PyTorch and this Python is kept."""
+    """The file for these sources, this PyTorch and this Python."""
     facts = [
         torch.__version__,
         str(torch.version.git_version),
@@ -80,14 +79,14 @@ def _path() -> Path:
 
 
 def _compile(path: Path) -> None:
-    """Write the library, all of it or nothing; processes that want it at once wait for one.
+    """Write the extension to ``path``; of processes that need it at once, one compiles.
 
     Raises:
         Unavailable: a compiler, a header or the right to write is missing.
     """
-    import fcntl  # not on Windows, for which there are no native kernels either
+    import fcntl  # not on Windows, where there are no CPU kernels either
 
-    command = [*_command(), str(_SOURCES[0])]
+    flags = _flags()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -98,34 +97,31 @@ def _compile(path: Path) -> None:
             if path.exists():
                 return
             fresh = Path(folder) / path.name
-            command += ["-o", str(fresh), f"-L{_torch() / 'lib'}", *_LIBRARIES]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
-            if done.returncode != 0:
-                errors = [line for line in done.stderr.splitlines() if "error" in line]
-                why = "; ".join(errors[:2]) or done.stderr[-500:]
-                raise Unavailable(f"{command[0]} failed: {why}")
+            compile_library(_SOURCES[0], fresh, flags, (f"-L{_torch() / 'lib'}", *_LIBRARIES))
             fresh.replace(path)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise Unavailable(f"it cannot be compiled into {path.parent}: {error}") from error
+    except CannotCompile as reason:
+        raise Unavailable(str(reason)) from reason
 
 
-def _command() -> list[str]:
-    """The compiler with its flags and folders of headers."""
-    names = (os.environ["CXX"],) if os.environ.get("CXX") else _COMPILERS
-    compiler = next((found for name in names if (found := shutil.which(name))), None)
-    if compiler is None:
-        raise Unavailable(f"no C++ compiler, looked for {', '.join(names)}")
+def _flags() -> list[str]:
+    """The compiler's flags, with the folders of headers.
+
+    Raises:
+        Unavailable: Python's headers are missing, or PyTorch's are of an unknown release.
+    """
     python, pytorch = Path(sysconfig.get_path("include")), _torch() / "include"
     if not (python / "Python.h").exists():
         raise Unavailable(f"no Python.h in {python}: install Python's headers (python3-dev)")
     edge = pytorch / "torch/csrc/autograd/edge.h"
     if not edge.exists() or "intrusive_ptr<Node>" not in edge.read_text():
         raise Unavailable(
-            f"PyTorch {torch.__version__} is not what this was written for: take 2.14"
+            f"the binding needs the C++ interface of PyTorch 2.14, found {torch.__version__}"
         )
     headers = (python, pytorch, pytorch / "torch/csrc/api/include")
     abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
-    return [compiler, *_FLAGS, abi, *(f"-I{folder}" for folder in headers)]
+    return [*_FLAGS, abi, *(f"-I{folder}" for folder in headers)]
 
 
 def _torch() -> Path:

@@ -1,1 +1,1 @@
-"""The Triton kernels: device code and its launcher."""
+"""The Triton backend: functions, device code and launcher."""

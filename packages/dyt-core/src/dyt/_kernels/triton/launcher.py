@@ -1,23 +1,26 @@
-"""Launching the Triton kernels: which tensors they take, in what tiles, on how many programs.
+"""Launcher of the Triton kernels: which tensors they take, in which tiles, on how many programs.
 
-Triton itself is imported at the first launch, so that this module imports without it.
+Triton itself is imported when it is needed, so that this module imports without it.
 """
 
 import contextlib
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from dyt._kernels.cpu.launcher import Gradients
+from dyt._kernels.call import Call, Gradients, Tensors
+from dyt.functions import FAMILY
 
-FUNCTIONS = ("tanh", "erf", "isru", "hardtanh", "arctan", "satursin", "softsign")
+if TYPE_CHECKING:
+    from dyt._kernels.triton.functions import Function
+
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDEST = 2**31 - 2**16  # columns that the kernels count in 32 bits; rows may be more
 
@@ -52,11 +55,9 @@ class Pass:
 
 FORWARD = Pass(unroll=2, registers=40, resident=12)
 BACKWARD = Pass(unroll=2, registers=72, resident=6)  # with ragged or channels-first rows, 80
-# On sm_100, which multiplies in pairs, each coefficient of these takes two registers more.
-RESIDENT = {"erf": 4, "satursin": 3}  # of the backward pass; 104 and 136 registers
-# Unasked, ptxas gives the backward kernel 80 registers for sm_80 and 68 to 71 for later ones; told
-# to stay within 72 it does so for sm_80, but then spills 8 bytes for sm_90.
-LIMITED = 90  # architectures below this one are told
+# Without a limit, ptxas gives the backward kernel 80 registers for sm_80 and 68 to 71 for later
+# architectures. With a limit of 72 it keeps to it for sm_80, but spills 8 bytes for sm_90.
+LIMITED = 90  # architectures below this one get the limit
 STEPS = 4  # of a forward program: its 8 bytes of parameters a column are then 3 % of its loads
 
 
@@ -70,103 +71,88 @@ class Machine:
     backward_options: dict[str, int]
 
 
-def unsupported(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-) -> str | None:
-    """Why these arguments cannot be computed here; None when they can."""
+def missing() -> str | None:
+    """Why the kernels cannot run on this machine; None if they can."""
     if not _installed():
         return "triton is not installed"
-    if function not in FUNCTIONS:
-        return f"triton has no kernel for function {function!r}"
-    device = x.device
+    if not torch.cuda.is_available() and not interpreting():
+        return "triton needs a CUDA or ROCm device, and PyTorch finds none"
+    return None
+
+
+def unsupported(call: Call) -> str | None:
+    """Why these kernels cannot compute ``call``; None if they can."""
+    if not _installed():
+        return "triton is not installed"
+    device = call.x.device
     if device.type != "cuda" and not (device.type == "cpu" and interpreting()):
         return f"triton needs a CUDA or ROCm device, got {device}"
-    if x.dtype not in DTYPES:
-        return f"triton computes in fp32, got x of {x.dtype}"
-    named = (("alpha", alpha), ("shift", shift), ("weight", weight), ("bias", bias))
-    for name, tensor in named:
+    if call.function not in functions():
+        return f"triton has no kernel for function {call.function!r}"
+    if call.x.dtype not in DTYPES:
+        return f"triton computes in fp32, got x of {call.x.dtype}"
+    for name, tensor in zip(Call._fields[1:5], call.tensors[1:], strict=True):
         if tensor is None:
             continue
         if tensor.dtype not in DTYPES:
             return f"triton computes in fp32, got {name} of {tensor.dtype}"
         if tensor.device != device:
             return f"{name} is on {tensor.device}, x on {device}"
-    if x.numel() > WIDEST:
-        covered = _covered(x, weight, bias, channels_last)
-        if covered and math.prod(x.shape[covered.start :]) > WIDEST:
-            return f"triton takes samples of at most {WIDEST} elements, got shape {tuple(x.shape)}"
+    if call.x.numel() > WIDEST:
+        covered = _covered(call)
+        shape = tuple(call.x.shape)
+        if covered and math.prod(shape[covered.start :]) > WIDEST:
+            return f"triton takes samples of at most {WIDEST} elements, got shape {shape}"
     return None
 
 
-def forward(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-) -> Tensor:
+def forward(call: Call) -> Tensor:
     """``weight * f(alpha * x + shift) + bias`` in one launch; y has x's shape, dtype and order.
 
-    Shapes and dtypes as `dyt.pointwise_norm`. A layout that is not rows of adjacent columns
-    in memory (see `Layout`) is copied first.
+    A layout that is not rows of adjacent columns in memory (see `Layout`) is copied first.
     """
+    x, alpha, shift, weight, bias, function, _ = call
     y = torch.empty_like(x)
     if x.numel() == 0:
         return y
     device = machine(x.device)
-    covered = _covered(x, weight, bias, channels_last)
     strides = (x.stride(), y.stride())
-    plan = plan_launch(FORWARD, function, covered, x.shape, strides, x.element_size(), device)
+    plan = plan_launch(
+        FORWARD, function, _covered(call), x.shape, strides, x.element_size(), device
+    )
     if plan is None:
-        x = x.contiguous()  # and so will be what comes back
-        return y.copy_(forward(x, alpha, shift, weight, bias, function, channels_last))
-    tile = plan.tile
+        # In x's order, not in that of the copy.
+        return y.copy_(forward(call._replace(x=x.contiguous())))
+    tile, f = plan.tile, functions()[function].formula(x.dtype == torch.float32)
     with _on(x.device):
         _kernels().forward_kernel[plan.grid](
             x, y, alpha, shift, _dense(weight), _dense(bias), *plan.layout,
-            function, x.dtype == torch.float32, device.ptx, tile.block_m, tile.block_n, tile.unroll,
+            f.u, f.scale, f.a, f.b, device.ptx, tile.block_m, tile.block_n, tile.unroll,
             num_warps=tile.warps,
         )  # fmt: skip
     return y
 
 
-def backward(
-    dy: Tensor,
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-) -> Gradients:
+def backward(dy: Tensor, call: Call) -> Gradients:
     """Gradients of x, alpha, shift, weight and bias, each in its tensor's dtype, in two launches.
 
     Sums are fp32, without atomics: the same arguments give the same bits on the same device.
     """
+    x, alpha, shift, weight, _, function, _ = call
     dx = torch.empty_like(x)
-    parameters = (alpha, shift, weight, bias)
+    parameters = call.tensors[1:]
     if x.numel() == 0:
         dalpha, *zeros = (None if p is None else torch.zeros_like(p) for p in parameters)
         assert dalpha is not None  # as alpha is not
         return dx, dalpha, zeros[0], zeros[1], zeros[2]
     device = machine(x.device)
-    covered = _covered(x, weight, bias, channels_last)
+    covered = _covered(call)
     strides = (dy.stride(), x.stride(), dx.stride())
     plan = plan_launch(BACKWARD, function, covered, x.shape, strides, x.element_size(), device)
     if plan is None:
         if find_layout(covered, x.shape, (x.stride(), dx.stride())):
-            dy = torch.empty_like(x).copy_(dy)
-            return backward(dy, x, *parameters, function, channels_last)
-        made = backward(dy.contiguous(), x.contiguous(), *parameters, function, channels_last)
+            return backward(torch.empty_like(x).copy_(dy), call)
+        made = backward(dy.contiguous(), call._replace(x=x.contiguous()))
         return dx.copy_(made[0]), *made[1:]
     dalpha, dshift, dweight, dbias = gradients = [
         None if p is None else torch.empty_like(p, memory_format=torch.contiguous_format)
@@ -178,14 +164,15 @@ def backward(
         for p, size in zip(parameters, plan.partials, strict=True)
     ]
     kernels, tile = _kernels(), plan.tile
+    f = functions()[function].formula(x.dtype == torch.float32)
     with _on(x.device):
         kernels.backward_kernel[plan.grid](
             dy, x, dx, alpha, shift, _dense(weight), *partials, *plan.layout, plan.slots,
-            function, x.dtype == torch.float32, device.ptx, tile.block_m, tile.block_n, tile.unroll,
+            f.u, f.v, f.scale, f.a, f.b, f.d, device.ptx, tile.block_m, tile.block_n, tile.unroll,
             num_warps=tile.warps, **device.backward_options,
         )  # fmt: skip
         # Each program of the second launch adds up one line of memory of every partial sum.
-        affine = weight is not None or bias is not None
+        affine = call.affine is not None
         kernels.reduce_kernel[(1 + (-(-plan.parameters // device.lanes) if affine else 0),)](
             *partials, *gradients, plan.grid[1], plan.grid[0],
             plan.parameters, plan.per_parameter, plan.slots, tile.block_n, 32, device.lanes,
@@ -195,49 +182,26 @@ def backward(
 
 @dataclass(frozen=True)
 class Prepared:
-    """The kernels for a function and an order; launches are remembered by `plan_launch`."""
+    """The kernels for one function and layout; `plan_launch` remembers launches."""
 
     function: str
     channels_last: bool
 
-    def forward(
-        self,
-        x: Tensor,
-        alpha: Tensor,
-        shift: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-    ) -> Tensor:
-        return forward(x, alpha, shift, weight, bias, self.function, self.channels_last)
+    def forward(self, tensors: Tensors) -> Tensor:
+        return forward(Call(*tensors, self.function, self.channels_last))
 
-    def backward(
-        self,
-        dy: Tensor,
-        x: Tensor,
-        alpha: Tensor,
-        shift: Tensor | None,
-        weight: Tensor | None,
-        bias: Tensor | None,
-    ) -> Gradients:
-        return backward(dy, x, alpha, shift, weight, bias, self.function, self.channels_last)
+    def backward(self, dy: Tensor, tensors: Tensors) -> Gradients:
+        return backward(dy, Call(*tensors, self.function, self.channels_last))
 
 
-def prepare(
-    x: Tensor,
-    alpha: Tensor,
-    shift: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    function: str,
-    channels_last: bool,
-) -> Prepared:
-    """What calls with tensors of these types, shapes and strides have in common."""
-    return Prepared(function, channels_last)
+def prepare(call: Call) -> Prepared:
+    """The kernels for calls with tensors of these dtypes, shapes and strides."""
+    return Prepared(call.function, call.channels_last)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A launch worked out: all but the tensors."""
+    """All of a launch but the tensors."""
 
     grid: tuple[int, int]  # column blocks, programs for each of them
     tile: Tile
@@ -260,7 +224,7 @@ def plan_launch(
 ) -> Plan | None:
     """How to launch a pass over tensors of one shape; None where they share no layout.
 
-    Remembered, because working it out takes longer than the launch.
+    Cached, because computing it takes longer than the launch.
     """
     layout = find_layout(covered, shape, strides)
     if layout is None:
@@ -271,7 +235,8 @@ def plan_launch(
         together = launch.resident * device.multiprocessors
         programs = forward_programs(layout.rows, blocks, tile, together)
     else:
-        together = RESIDENT.get(function, launch.resident) * device.multiprocessors
+        resident = functions()[function].resident or launch.resident
+        together = resident * device.multiprocessors
         programs = backward_programs(layout.rows, blocks, tile, itemsize, together)
     slots = tile.block_n
     if layout.per_parameter > 1:
@@ -422,7 +387,7 @@ def backward_programs(rows: int, blocks: int, tile: Tile, itemsize: int, residen
 
 
 def compiler_options(architecture: int) -> dict[str, int]:
-    """What NVIDIA's compiler is told of the backward kernel; 80 stands for sm_80."""
+    """Options of NVIDIA's compiler for the backward kernel; 80 stands for sm_80."""
     return {} if architecture >= LIMITED else {"maxnreg": BACKWARD.registers}
 
 
@@ -447,12 +412,12 @@ def machine(device: torch.device) -> Machine:
     return Machine(count, lanes=32, ptx=True, backward_options=options)
 
 
-def _covered(x: Tensor, weight: Tensor | None, bias: Tensor | None, channels_last: bool) -> range:
+def _covered(call: Call) -> range:
     """The dimensions of x that the parameters have; none without weight and bias."""
-    parameter = weight if weight is not None else bias
-    if parameter is None:
+    if call.affine is None:
         return range(0)
-    return range(x.dim() - parameter.dim(), x.dim()) if channels_last else range(1, 2)
+    dims = call.x.dim()
+    return range(dims - call.affine.dim(), dims) if call.channels_last else range(1, 2)
 
 
 def _dense(parameter: Tensor | None) -> Tensor | None:
@@ -472,7 +437,18 @@ def _installed() -> bool:
 
 
 @cache
-def _kernels() -> Any:
-    from dyt._kernels.triton import device as triton_device
+def functions() -> Mapping[str, "Function"]:
+    """The functions that have a kernel, by name; all are of `dyt.FAMILY`."""
+    from dyt._kernels.triton.functions import FUNCTIONS
 
-    return triton_device
+    unknown = set(FUNCTIONS) - set(FAMILY)
+    if unknown:
+        raise ImportError(f"dyt.FAMILY lacks {', '.join(sorted(unknown))}, which Triton computes")
+    return FUNCTIONS
+
+
+@cache
+def _kernels() -> Any:
+    from dyt._kernels.triton import device
+
+    return device

@@ -1,0 +1,31 @@
+"""A run's names -> the objects they stand for, imported. Called where the run is trained."""
+
+from dyt_bench.discovery.datasets import as_read
+from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.extensions import METRICS, RECIPES, VARIANTS
+from dyt_bench.plugin.domain import Domain
+from dyt_bench.plugin.parts import Parts
+from dyt_bench.plugin.task import Run
+
+__all__ = ["resolve"]
+
+
+def resolve(run: Run, domain: Domain | None = None) -> Parts:
+    """What ``run`` is made of.
+
+    Args:
+        domain: by default the installed one of the task's name.
+
+    Raises:
+        UserError: a name that nothing installed has, or what has it is broken.
+    """
+    task, variant = run.task, run.variant
+    domain = domain or discover().domain(task.domain)
+    return Parts(
+        domain=domain,
+        task=as_read(task, domain),
+        layer=None if variant.is_native else VARIANTS.load(variant.name),
+        alpha_init_value=variant.alpha_init_value,
+        recipe=RECIPES.load(variant.recipe) if variant.recipe else None,
+        metrics={name: METRICS.load(name) for name, _ in task.metrics},
+    )

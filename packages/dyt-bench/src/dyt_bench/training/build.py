@@ -1,0 +1,81 @@
+"""Build a run's data and module, with the variant's layers where the norms stood."""
+
+import hashlib
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import seed_everything as seed_all
+from torch import nn
+
+import dyt
+from dyt import ScaledEmbedding
+from dyt_bench.plugin.batches import as_bytes
+from dyt_bench.plugin.parts import Parts
+
+
+def build(parts: Parts) -> tuple[LightningDataModule, LightningModule, list[str]]:
+    """Data, module with the variant's layers in place, and the names of the norms' sites.
+
+    Seeding before the module is built, and swapping afterwards, gives every variant of a task
+    the same other weights, except where a recipe starts them differently.
+    """
+    task, domain = parts.task, parts.domain
+    seed_all(task.seed, workers=True, verbose=False)
+    data = domain.build_data(task)
+    seed_all(task.seed, verbose=False)
+    module = domain.build_module(task, data)
+    exclude = domain.models[task.model].exclude
+    sites = dyt.select(module, exclude=exclude)
+    if parts.layer is not None:
+        dyt.convert(
+            module,
+            parts.layer,
+            exclude=exclude,
+            alpha_init_value=parts.alpha_init_value,
+            recipe=parts.recipe,
+        )
+        if getattr(parts.recipe, "calibrated", False):
+            _calibrate(module, data)
+    return data, module, [site.name for site in sites]
+
+
+def _calibrate(module: LightningModule, data: LightningDataModule) -> None:
+    """Start the layers by the first training batch, which training then sees as well."""
+    data.prepare_data()
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+
+    def step(model: nn.Module, batch: Any) -> object:
+        return module.training_step(batch, 0)
+
+    with_logging_off(module)
+    try:
+        dyt.calibrate(module, [batch], goal="start", run=step)
+    finally:
+        del module.log, module.log_dict
+
+
+def with_logging_off(module: LightningModule) -> None:
+    """Make the module's ``log`` do nothing, so that its steps run without a Trainer."""
+    module.log = _discard  # type: ignore[method-assign]
+    module.log_dict = _discard  # type: ignore[method-assign]
+
+
+def _discard(*_: object, **__: object) -> None:
+    pass
+
+
+def weights_digest(module: nn.Module, norms: list[str]) -> str:
+    """A hash of all weights but the norms' and a recipe's: equal for every variant of a task.
+
+    A recipe that starts other weights differently has another hash.
+    """
+    added = {
+        f"{name}.scale" for name, m in module.named_modules() if isinstance(m, ScaledEmbedding)
+    }
+    total = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        if name not in added and name.rpartition(".")[0] not in norms:
+            total.update(name.encode())
+            total.update(as_bytes(value))
+    return total.hexdigest()[:12]

@@ -1,0 +1,91 @@
+"""One training step without a Trainer, and the time that it takes in several variants."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from itertools import cycle, islice
+from typing import Any
+
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.parts import Parts
+from dyt_bench.plugin.task import AA
+from dyt_bench.training.build import build, with_logging_off
+from dyt_bench.training.clock import interleave, now
+from dyt_bench.training.device import autocast, bind, device_to_use
+
+TIMED_BATCHES = 4  # kept in memory and used in turn, so that loading is not timed
+
+
+def step(
+    module: LightningModule,
+    batch: Any,
+    optimizer: Optimizer,
+    preset: TrainingPreset,
+    in_precision: Callable[[], AbstractContextManager[object]],
+) -> None:
+    """What a Trainer does with a batch: forward, backward, clip, optimiser step.
+
+    Every timing of a step calls this function, so all shares and ratios are of the step that the
+    preset trains with. ``in_precision`` is `autocast` of the preset. Gradients are cleared.
+    """
+    with in_precision():
+        loss = module.training_step(batch, 0)
+    assert isinstance(loss, Tensor)  # the contract
+    loss.backward()  # type: ignore[no-untyped-call]
+    if preset.clip_norm is not None:
+        nn.utils.clip_grad_norm_(module.parameters(), preset.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def optimizer_of(module: LightningModule) -> Optimizer:
+    """The optimiser that the module configures, in either form of the contract."""
+    configured: Any = module.configure_optimizers()
+    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
+    assert isinstance(optimizer, Optimizer)
+    return optimizer
+
+
+def time_variants(variants: Mapping[str, Parts], *, rounds: int) -> dict[str, list[float]]:
+    """Training steps of a task's variants in turn: label -> seconds of a step, by round.
+
+    A second copy of the first variant is timed under the label "A/A": how far the two differ is
+    the noise floor of this machine.
+
+    Args:
+        variants: label -> what the run is made of; all of one task.
+    """
+    bind()
+    steps: dict[str, Callable[[], float]] = {}
+    for label, parts in variants.items():
+        for name in (label,) if steps else (label, AA):
+            # A/A is a second model: copies of one model differ in where they lie in memory.
+            steps[name] = _timed(parts)
+    interleave(steps, rounds=2)  # warm up
+    return interleave(steps, rounds=rounds)
+
+
+def _timed(parts: Parts) -> Callable[[], float]:
+    """A call that trains a model for one step and returns its seconds."""
+    data, module, _ = build(parts)
+    device, preset = device_to_use(), parts.domain.training(parts.task)
+    module.to(device).train()
+    with_logging_off(module)
+    in_precision = autocast(preset, device)
+    optimizer = optimizer_of(module)
+    data.prepare_data()
+    data.setup("fit")
+    batches = islice(data.train_dataloader(), TIMED_BATCHES)
+    turn = cycle([move_data_to_device(batch, device) for batch in batches])
+
+    def timed() -> float:
+        batch = next(turn)
+        start = now(device)
+        step(module, batch, optimizer, preset, in_precision)
+        return now(device) - start
+
+    return timed

@@ -1,0 +1,188 @@
+"""Runs that have ended, the task groups they belong to, and which of them are comparable."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dyt_bench.records.record import Record, Result
+
+# A task's interleaved steps: variant label -> seconds of a step, by round.
+Timing = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class TaskGroup:
+    """A task without its seed: the runs of one group are compared, seed by seed."""
+
+    domain: str
+    model: str
+    dataset: str
+    path: str
+    steps: int
+    batch_size: int
+    learning_rate: float
+    training: str
+    train_samples: int | None
+    val_every: int
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> "TaskGroup":
+        """The group of a run with these `dyt_bench.plugin.task.Run.parameters`."""
+        p = parameters
+        return cls(
+            domain=str(p["domain"]),
+            model=str(p["model"]),
+            dataset=str(p["dataset"]),
+            path=str(p.get("path", "")),
+            steps=int(p["steps"]),
+            batch_size=int(p["batch_size"]),
+            learning_rate=float(p["learning_rate"]),
+            training=str(p.get("training", "default")),
+            train_samples=p.get("train_samples"),
+            val_every=int(p["val_every"]),
+        )
+
+    @property
+    def label(self) -> str:
+        """The group's name under `Evidence.expected`: ``vision/vit/digits``."""
+        return f"{self.domain}/{self.model}/{self.dataset}"
+
+
+@dataclass(frozen=True)
+class EndedRun:
+    """A run that has ended, as its record tells: finished, diverged or failed."""
+
+    about: dict[str, Any]
+    result: Result
+    rows: list[dict[str, float]]
+    artifacts: tuple[Path, ...] = ()  # pictures that the run saved
+    not_comparable: str = ""  # why verdicts leave it out; empty if they do not
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = self.about["parameters"]
+        return parameters
+
+    @property
+    def identity(self) -> str:
+        return str(self.about["identity"])
+
+    @property
+    def variant(self) -> str:
+        return str(self.parameters["variant"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.parameters["seed"])
+
+    @cached_property
+    def group(self) -> TaskGroup:
+        return TaskGroup.of(self.parameters)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether verdicts take the run into account."""
+        return self.result.status == "finished" and not self.not_comparable
+
+    def curve(self, metric: str) -> list[tuple[float, float]]:
+        """The metric's points, (step, value), in the order in which they were logged."""
+        return self.curves.get(metric, [])
+
+    @cached_property
+    def curves(self) -> dict[str, list[tuple[float, float]]]:
+        """Metric -> its `curve`; metrics in the order of their first point."""
+        curves: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        for row in self.rows:
+            step = row["step"]
+            for metric, value in row.items():
+                curves[metric].append((step, value))
+        return {metric: curves[metric] for metric in curves if metric not in ("step", "time")}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the verdicts on a suite are drawn from."""
+
+    title: str
+    runs: list[EndedRun]
+    timings: Mapping[str, Timing] = field(default_factory=dict)  # task identity -> seconds
+    # domain/model/dataset -> what a paper reports there, with the keys
+    # "values" (variant -> value), "metric" (its name) and "source" (the paper)
+    expected: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_runs(records: Sequence[Record]) -> list[EndedRun]:
+    """The runs among ``records`` that have ended, in the same order, comparable or not."""
+    runs = []
+    for record in records:
+        result = record.result()
+        if result is not None:
+            pictures = tuple(sorted(record.artifacts.glob("*.png")))
+            runs.append(EndedRun(record.about(), result, record.rows(), pictures))
+    return _mark_incomparable(runs)
+
+
+def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
+    """Group -> ``domain/model``; equal names get what differs: ``llm/llama, 300 steps``."""
+    groups = list(dict.fromkeys(groups))
+    names = {}
+    for group in groups:
+        same = [s for s in groups if (s.domain, s.model) == (group.domain, group.model)]
+        details = {
+            "dataset": group.dataset,
+            "path": group.path,
+            "steps": f"{group.steps} steps",
+            "batch_size": f"batch {group.batch_size}",
+            "learning_rate": f"lr {group.learning_rate:g}",
+            "training": group.training,
+            "train_samples": f"{group.train_samples or 'all'} samples",
+            "val_every": f"validated every {group.val_every}",
+        }
+        extra = [
+            text
+            for key, text in details.items()
+            if text and len({getattr(s, key) for s in same}) > 1
+        ]
+        names[group] = ", ".join([f"{group.domain}/{group.model}", *extra])
+    return names
+
+
+def _mark_incomparable(runs: list[EndedRun]) -> list[EndedRun]:
+    """Set ``not_comparable`` where it applies.
+
+    The newest run of a group sets the workload version; runs of another version are marked. So
+    are runs that saw other batches than the first run of their task: they cannot be paired.
+    """
+    newest: dict[TaskGroup, EndedRun] = {}
+    for run in runs:
+        last = newest.get(run.group)
+        if last is None or run.result.ended >= last.result.ended:
+            newest[run.group] = run
+    batches: dict[str, str] = {}
+    marked = []
+    for run in runs:
+        why = _difference(run, newest[run.group])
+        own = run.result.facts.get("batches", "")
+        if not why and run.result.status == "finished":
+            first = batches.setdefault(str(run.about["task_identity"]), own)
+            why = "" if own == first else "saw other batches than its task's other runs"
+        marked.append(EndedRun(run.about, run.result, run.rows, run.artifacts, why))
+    return marked
+
+
+def _difference(run: EndedRun, reference: EndedRun) -> str:
+    for key, what in (
+        ("code", "another workload version"),
+        ("data", "other data"),
+        ("preset", "another training preset"),
+    ):
+        own, other = run.about["digests"].get(key), reference.about["digests"].get(key)
+        if own != other:
+            return f"made by {what} ({own}, not {other})"
+    own, other = (each.result.facts.get("device", "") for each in (run, reference))
+    if own and other and own != other:  # a failed run has none
+        return f"made on another device ({own}, not {other})"
+    return ""

@@ -1,0 +1,175 @@
+"""Standings in words: the columns of a leaderboard, their meaning, and tables in Markdown."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from tabulate import tabulate
+
+from dyt_bench.verdicts.standings import BASELINE, Overall, Standing
+from dyt_bench.verdicts.statistics import Comparison, Interval
+
+Row = dict[str, str]  # column -> text
+
+# Column of `standing_row` or `compact_row` -> its meaning.
+READING = (
+    (
+        "baseline, value",
+        "means over seeds of the validation metric at the end of the budget, of the model with its "
+        f"own norms (the variant {BASELINE}) and with the variant.",
+    ),
+    (
+        "gain",
+        "mean over seeds of the difference paired by seed, positive where the variant is better, "
+        "with its 95 % t-interval. In the figures: filled at the end of the budget, hollow at each "
+        "run's own best validation.",
+    ),
+    (
+        "verdict",
+        "better or worse where the interval clears zero, and from six seeds on an exact sign-flip "
+        "test agrees; equivalent where the interval stays within the domain's margin (shaded in "
+        "figures); undetermined otherwise, and always with one seed. How many seeds would decide "
+        "is a rough guide from the spread seen so far. At 95 %, one verdict of better or worse in "
+        "twenty is to be expected where nothing differs.",
+    ),
+    ("at best", "gain and verdict by each run's own best validation instead of its last."),
+    (
+        "to baseline quality",
+        "median steps until validation is as good as the baseline's last value, interpolated "
+        "between validations, out of the baseline's own; and time: the ratio of these steps times "
+        "the step-time ratio.",
+    ),
+    (
+        "step time, A/A",
+        "ratio to the baseline of training steps taken in turn in one process, over the rounds of "
+        "all seeds, with its 95 % interval; A/A is the baseline against itself. The floor is the "
+        "distance of A/A from 1, at least 2 %: faster or slower is claimed only where the whole "
+        "interval lies beyond it.",
+    ),
+)
+
+
+def standing_row(standing: Standing) -> Row:
+    """One line of the leaderboard."""
+    speed = standing.speed
+    return {
+        "model": standing.name,
+        "metric": f"{standing.metric.title} {'↑' if standing.metric.mode == 'max' else '↓'}",
+        "baseline": f"{standing.baseline_last:.4f}",
+        "variant": standing.variant,
+        "value": f"{standing.variant_last:.4f}",
+        "gain": gain(standing.comparison),
+        "verdict": verdict(standing.comparison, standing.diverged),
+        "at best": f"{standing.best.gain:+.4f} {standing.best.verdict}",
+        "to baseline quality": quality(standing),
+        "step time": f"{ratio(speed.ratio)} {speed.word}" if speed else "not timed",
+        "A/A": f"{speed.aa.middle:.2f}" if speed else "",
+        "reported": expected(standing),
+        "reference": number(standing.reference, ".4f"),
+    }
+
+
+def compact_row(standing: Standing) -> Row:
+    """The same in fewer columns, with the verdict early."""
+    row = standing_row(standing)
+    return {
+        "model": standing.name,
+        "variant": standing.variant,
+        "verdict": row["verdict"],
+        "baseline → value": f"{row['baseline']} → {row['value']}",
+        **{
+            column: row[column]
+            for column in (
+                "gain",
+                "at best",
+                "to baseline quality",
+                "step time",
+                "A/A",
+                "reported",
+                "reference",
+            )
+        },
+    }
+
+
+def overall_row(one: Overall) -> Row:
+    """A variant over all task groups."""
+    return {
+        "variant": one.variant,
+        "models": str(one.groups),
+        "step time, geometric mean": ratio(one.step_time),
+        "reaches baseline quality": f"{one.reached} of {one.groups}",
+        "verdicts": ", ".join(f"{count} {word}" for word, count in one.verdicts.items()),
+    }
+
+
+def gain(judged: Comparison) -> str:
+    """``+0.0120 [-0.01, +0.034]``."""
+    if judged.interval is None:
+        return f"{judged.gain:+.4f}"
+    low, high = judged.interval
+    return f"{judged.gain:+.4f} [{low:+.3g}, {high:+.3g}]"
+
+
+def verdict(judged: Comparison, diverged: int = 0) -> str:
+    """``undetermined (n=3; about 9 seeds would decide)``."""
+    notes = [f"n={judged.seeds}"]
+    if judged.p is not None:
+        notes.append(f"p={judged.p:.2g}")
+    if judged.verdict == "undetermined" and judged.seeds_needed is not None:
+        notes.append(f"about {judged.seeds_needed} seeds would decide")
+    elif judged.verdict == "undetermined" and judged.seeds > 1 and not diverged:
+        notes.append("more than 200 seeds would be needed")
+    if diverged:
+        notes.append(f"diverged at {diverged} more")
+    return f"{judged.verdict} ({'; '.join(notes)})"
+
+
+def quality(standing: Standing) -> str:
+    """``90 of 100 steps, time ×0.93``: when the variant is as good as the baseline ends."""
+    if not standing.baseline_steps:
+        return f"{BASELINE} learned nothing"
+    if not math.isfinite(standing.variant_steps):
+        return "not reached"
+    time = standing.time_to_quality
+    steps = f"{standing.variant_steps:.0f} of {standing.baseline_steps:.0f} steps"
+    return steps if time is None else f"{steps}, time ×{time:.2f}"
+
+
+def expected(standing: Standing) -> str:
+    """What a paper reports of the baseline and the variant: ``82.3 → 82.5 (its name)``."""
+    pair = (BASELINE, standing.variant)
+    if not standing.expected or not standing.expected.keys() & set(pair):
+        return ""
+    name = standing.expected_metric
+    metric = f"{name} " if name not in ("", standing.metric.name) else ""
+    source = f" ({standing.source})" if standing.source else ""
+    values = (number(standing.expected.get(variant), "g") or "?" for variant in pair)
+    return metric + " → ".join(values) + source
+
+
+def ratio(interval: Interval) -> str:
+    """``1.03 [0.99, 1.07]``."""
+    middle, low, high = interval
+    return f"{middle:.2f}" if math.isnan(low) else f"{middle:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def number(value: float | None, form: str) -> str:
+    """The value in a format such as ``.4f``; empty if there is none."""
+    return "" if value is None else format(value, form)
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """The rows as a GitHub table with the first row's columns; the text in it is escaped."""
+    cells = [[_cell(text) for text in row.values()] for row in rows]
+    head = [_cell(name) for name in rows[0]]
+    # Unaligned: padding would multiply the length, and MLflow limits that of a description.
+    return tabulate(cells, head, "github", stralign=None, disable_numparse=True)
+
+
+def escaped(text: str) -> str:
+    """The text without HTML in it; Markdown stays."""
+    return text.replace("<", "&lt;")
+
+
+def _cell(text: str) -> str:
+    return escaped(" ".join(text.split())).replace("|", "\\|")

@@ -1,0 +1,143 @@
+"""Build the layers of a variant: with which options, and with the values of the old norms."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dyt._surgery.sites import NormSite
+from dyt.variants import VARIANTS, WITHOUT_ALPHA, Build, LayerNorm, RMSNorm
+
+
+def target(to: str | Build, alpha: object, recipe: object) -> Build:
+    """How to build the layers that ``to`` means.
+
+    Raises:
+        ValueError: an unknown name, or alpha chosen twice or for a variant that has none.
+    """
+    if alpha is not None and recipe is not None:
+        raise ValueError("give alpha_init_value or recipe: both choose alpha")
+    if isinstance(to, str) and to not in VARIANTS:
+        known = ", ".join(map(repr, VARIANTS))
+        raise ValueError(f"to must be one of {known}, or a class; got {to!r}")
+    build = VARIANTS[to] if isinstance(to, str) else to
+    if build in WITHOUT_ALPHA and (alpha is not None or recipe is not None):
+        name = to if isinstance(to, str) else getattr(to, "__name__", to)
+        raise ValueError(f"{name!r} has no alpha: leave out alpha_init_value and recipe")
+    return build
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Device and dtype of a new parameter."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+def _place(model: nn.Module, site: NormSite) -> _Place:
+    """Those of the norm's own parameter, else of the nearest module around that has any."""
+    names = site.name.split(".")
+    around = [model.get_submodule(".".join(names[:depth])) for depth in range(len(names), -1, -1)]
+    for module in around if site.name else [model]:
+        for parameter in module.parameters():
+            if parameter.is_floating_point():
+                return _Place(parameter.device, parameter.dtype)
+    return _Place(torch.get_default_device(), torch.get_default_dtype())
+
+
+def build_all(
+    model: nn.Module,
+    sites: list[NormSite],
+    build: Build,
+    alpha_init_value: float | Callable[[NormSite], float] | None,
+) -> tuple[dict[nn.Module, nn.Module], dict[NormSite, str]]:
+    """The layer of each site, and for sites where building it failed, the reason."""
+    built: dict[nn.Module, nn.Module] = {}
+    failed: dict[NormSite, str] = {}
+    shared: dict[Tensor, nn.Parameter] = {}  # old parameter -> new
+    for site in sites:
+        options = _options(site, build, _place(model, site))
+        alpha = alpha_init_value(site) if callable(alpha_init_value) else alpha_init_value
+        if alpha is not None:
+            options["alpha_init_value"] = _checked_alpha(alpha, site)
+        try:
+            new = build(site.normalized_shape, **options)
+            _copy_values(site, new, shared)
+        except Exception as error:  # third-party code: whatever it raises is reported by site
+            failed[site] = f"{type(error).__name__}: {error}"
+            continue
+        built[site.module] = _finish(model, site, new)
+    return built, failed
+
+
+def _options(site: NormSite, build: Build, place: _Place) -> dict[str, object]:
+    if build is nn.Identity:
+        return {}
+    options: dict[str, object] = {
+        "elementwise_affine": site.affine,
+        "bias": site.bias is not None,
+        "channels_last": site.channels_last,
+        "device": place.device,
+        "dtype": place.dtype,
+    }
+    if build in (LayerNorm, RMSNorm):
+        options["eps"] = site.eps
+    return options
+
+
+def _checked_alpha(alpha: float, site: NormSite) -> float:
+    if not math.isfinite(alpha):
+        raise ValueError(f"alpha_init_value must be finite, got {alpha} for {site.name!r}")
+    return float(alpha)
+
+
+def _copy_values(site: NormSite, new: nn.Module, shared: dict[Tensor, nn.Parameter]) -> None:
+    """Give ``new`` the old norm's values, its shared parameters and its ``requires_grad``."""
+    if isinstance(new, nn.Identity):
+        return
+    if isinstance(new, LayerNorm | RMSNorm) and site.channels_last:
+        averaged = len(site.normalized_shape) or 1
+        if site.axes != tuple(range(-averaged, 0)):
+            raise ValueError(f"weights of shape {site.normalized_shape}, averaged over {site.axes}")
+    for name, old, value in (
+        ("weight", site.weight, site.gamma),
+        ("bias", site.bias, site.bias),
+    ):
+        fresh = getattr(new, name, None)
+        if not isinstance(fresh, nn.Parameter):
+            continue  # an RMSNorm has no bias, a third-party class may have no weight
+        if old is None:
+            setattr(new, name, None)  # a norm with a bias only
+            continue
+        if old in shared:
+            setattr(new, name, shared[old])
+            continue
+        assert value is not None
+        with torch.no_grad():
+            fresh.copy_(value.reshape(fresh.shape))
+        fresh.requires_grad_(old.requires_grad)
+        shared[old] = fresh
+    frozen = site.affine and not any(p.requires_grad for p in site.module.parameters(recurse=False))
+    if frozen:
+        new.requires_grad_(False)
+
+
+def _finish(model: nn.Module, site: NormSite, new: nn.Module) -> nn.Module:
+    """The layer in the norm's mode, with its activation, and ready for its parents."""
+    new.train(site.module.training)
+    parents = [model.get_submodule(name.rpartition(".")[0]) for name in site.names if name]
+    if any(isinstance(parent, nn.TransformerEncoderLayer) for parent in parents):
+        # In eval mode it passes its norms' weights to a fused kernel if both norms have the same
+        # eps. NaN equals nothing, so it calls the layers instead.
+        new.__dict__.setdefault("eps", math.nan)
+    if site.activation:
+        kept = [(name, site.module.get_submodule(name)) for name in site.activation]
+        sequence = nn.Sequential()
+        for name, part in [("norm", new), *kept]:
+            sequence.add_module(name, part)
+        sequence.training = new.training
+        return sequence
+    return new

@@ -1,0 +1,1 @@
+"""Image sets for any domain: where they come from, which files they have, how they are read."""

@@ -1,0 +1,46 @@
+"""A suite file as YAML: its lines, and what is wrong with a text that is no suite."""
+
+from pathlib import Path
+
+import pytest
+
+from dyt_bench.errors import UserError
+from dyt_bench.suite.document import Document
+
+
+def read(text):
+    return Document(Path("suite.yaml"), text)
+
+
+def test_every_place_has_its_line():
+    document = read("a: 1\nb:\n- x\n- {c: 2,\n   d: 3}\n")
+    places = [["a"], ["b"], ["b", 0], ["b", 1, "c"], ["b", 1, "d"], ["b", 1, "missing"]]
+    assert [document.line(place) for place in places] == [1, 2, 3, 4, 5, 4]
+
+
+def test_it_is_yaml_1_2():
+    assert read("a: yes\nb: 010\nc: 1e3").content == {"a": "yes", "b": 10, "c": 1000.0}
+
+
+def test_a_document_does_not_change_how_the_next_is_read():
+    assert read("%YAML 1.1\n---\na: yes").content == {"a": True}
+    assert read("a: yes").content == {"a": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: {c: 1, c: 2}", "suite.yaml:2: key 'c' is given twice"),
+        ("a: 1\nb: 2001-99-99", "suite.yaml:2: not valid YAML: '2001-99-99' is not a value of"),
+        ("a: 1\nb: !!int x", "suite.yaml:2: not valid YAML: 'x' is not a value of the type int"),
+        ("a: 1\nb: !!bool x", "suite.yaml:2: not valid YAML: 'x' is not a value of the type bool"),
+        ("a: 1\nb: !mine x", "suite.yaml:2: not valid YAML: could not determine a constructor"),
+        ("a: 1\nb: \x07", r"suite.yaml:2: not valid YAML: the character '\\x07' is not allowed"),
+        ("a: 1\n---\nb: 1", "suite.yaml:2: not valid YAML: but found another document"),
+        ("a: *b", "suite.yaml:1: not valid YAML: found undefined alias 'b'"),
+    ],
+)
+def test_what_is_no_yaml_is_one_sentence_with_its_line(text, message):
+    with pytest.raises(UserError, match=message) as caught:
+        read(text)
+    assert "\n" not in str(caught.value)
