@@ -9,7 +9,7 @@ import random
 import re
 
 import pytest
-import yaml
+import yaml  # PyYAML, which comes with Lightning: another emitter than the parser under test
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
