@@ -10,10 +10,6 @@ import re
 from pathlib import Path
 
 import pytest
-<<<<<<< HEAD
-import yaml  # PyYAML, which comes with Lightning: another emitter than the parser under test
-=======
->>>>>>> suite
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError

@@ -2,16 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
-from ruamel.yaml import YAML
-
-=======
 from dyt_bench.suite.document import to_yaml
->>>>>>> suite
 from dyt_bench.verdicts.runs import EndedRun, TaskGroup
 from dyt_bench.verdicts.standings import by_group
 
@@ -51,17 +45,7 @@ def suite_text(name: str, group: TaskGroup, runs: Sequence[EndedRun]) -> str:
     if metrics:
         suite["metrics"] = metrics.split(", ")
     suite["tasks"] = [task]
-<<<<<<< HEAD
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None  # lists of plain values on one line
-    # The library annotates its default, None, alone.
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    text = StringIO()
-    yaml.dump(suite, text)
-    return text.getvalue()
-=======
     return to_yaml(suite)
->>>>>>> suite
 
 
 def slug(name: str) -> str:
