@@ -202,7 +202,11 @@ def _drop_tables(tree: ast.Module) -> None:
     """Remove a catalogue's tables, and private definitions that nothing else uses any more."""
     tree.body = [node for node in tree.body if not _defined(node) & _TABLES]
     while True:
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        used = {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
         kept = [
             node
             for node in tree.body
