@@ -99,16 +99,16 @@ def kernels(session: nox.Session) -> None:
 
 @nox.session
 def calibration(session: nox.Session) -> None:
-    """Compare ways to start a model with DyT; after --: --variants all, --seeds 5, --jobs 2."""
+    """Compare ways to start a model with DyT; after --: --starts all, --seeds 5, --jobs 2."""
     install_packages(session)
-    session.run("python", "benchmarks/calibration/bench_calibration.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.calibration", *session.posargs)
 
 
 @nox.session
 def pretrained(session: nox.Session) -> None:
     """Swap the norms of trained models and fine-tune them; after --: --seeds 3, --out FILE."""
     install_packages(session)
-    session.run("python", "benchmarks/pretrained/bench_pretrained.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.pretrained", *session.posargs)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""Train one model with one variant and one seed, as `dyt-bench run` would, and watch it."""
+"""Trains one model with one start and one seed, as `dyt-bench run` would, and records it."""
 
 import logging
 import math
@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.calibration.starts import STARTS
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch import nn
-from variants import VARIANTS
 
 import dyt
 from dyt_bench.discovery.domains import discover
-from dyt_bench.plugin.task import Cell, Task
+from dyt_bench.discovery.resolve import resolve
+from dyt_bench.plugin.task import Run, Task
 from dyt_bench.suite.expand import Selection, load_suite
-from dyt_bench.training.run import build
+from dyt_bench.training.build import build
 from dyt_bench.training.trainer import Diverged, make_trainer
 
 SUITE = Path(__file__).parents[1] / "default.yaml"
@@ -26,40 +27,40 @@ SUITE = Path(__file__).parents[1] / "default.yaml"
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one model, variant and seed."""
+    """The result of one model, start and seed."""
 
     model: str  # domain/model
-    variant: str
+    start: str
     seed: int
     steps: int
     learning_rate: float
-    value: float | None  # of the domain's metric at the end; None where the loss was not finite
-    metrics: dict[str, float]  # everything validated at the end
+    value: float | None  # the domain's metric at the end; None if the loss became infinite or NaN
+    metrics: dict[str, float]  # the last validation
     loss: list[float]  # of training: means over twentieths of the budget
     gradient: list[float]  # largest norm of the gradient in each of them
     saturation: float | None  # mean over layers of the share of saturated inputs, at the end
-    seconds: float  # of the processor
+    seconds: float  # of processor time
     code: str  # digest of the domain's code and dyt's
 
 
 def tasks(seeds: int, steps: int | None) -> list[Task]:
-    """The tasks of the default suite, seed by seed, validated once."""
+    """The tasks of the default suite, seed by seed, with one validation at the end."""
     suite = load_suite(SUITE, discover(), Selection((), seeds, steps))
     at_the_end = [replace(task, val_every=task.steps) for task in suite.tasks]
     return sorted(at_the_end, key=lambda task: task.seed)
 
 
 def run(task: Task, name: str, threads: int) -> Row:
-    """Train ``task`` with the variant called ``name``, on so many threads."""
+    """Train ``task`` with the start called ``name``, on so many threads."""
     _hush()
     torch.set_num_threads(threads)
     started = time.process_time()
-    domain, variant = discover().domain(task.domain), VARIANTS[name]
-    data, module, _ = build(Cell(task=task, norm=variant.norm), domain)
-    if variant.start is not None:
+    domain, start = discover().domain(task.domain), STARTS[name]
+    data, module, _ = build(resolve(Run(task=task, variant=start.variant), domain))
+    if start.calibrate is not None:
         dyt.convert(module, "dyt", exclude=domain.models[task.model].exclude)
-        variant.start(module, data)
-    watch = Watch(task.steps, variant.alpha_rate)
+        start.calibrate(module, data)
+    watch = TrainingWatch(start.alpha_rate)
     trainer = make_trainer(task, domain.training(task), False, [watch])
     seed_everything(task.seed, verbose=False)
     value: float | None = None
@@ -72,7 +73,7 @@ def run(task: Task, name: str, threads: int) -> Row:
         pass
     return Row(
         model=f"{task.domain}/{task.model}",
-        variant=name,
+        start=name,
         seed=task.seed,
         steps=task.steps,
         learning_rate=task.learning_rate,
@@ -86,11 +87,11 @@ def run(task: Task, name: str, threads: int) -> Row:
     )
 
 
-class Watch(Callback):
-    """Notes loss, gradient norm and saturation; can give alpha a learning rate of its own."""
+class TrainingWatch(Callback):
+    """Records loss, gradient norm and saturation; can give alpha a learning rate of its own."""
 
-    def __init__(self, steps: int, alpha_rate: float) -> None:
-        self.steps, self.alpha_rate = steps, alpha_rate
+    def __init__(self, alpha_rate: float) -> None:
+        self.alpha_rate = alpha_rate
         self.losses: list[float] = []
         self.gradients: list[float] = []
         self.saturation: float | None = None
@@ -109,8 +110,8 @@ class Watch(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        # Adam's step is proportional to the learning rate, and alpha does not decay: so this is
-        # another learning rate for it.
+        # Adam's step is proportional to the learning rate and alpha has no weight decay, so scaling
+        # the step is the same as another learning rate.
         with torch.no_grad():
             for alpha, before in self._before:
                 alpha.copy_(before + self.alpha_rate * (alpha - before))
@@ -141,7 +142,7 @@ def _rounded(value: float) -> float:
 
 
 def _hush() -> None:
-    """Lightning's hints are for those who write training scripts."""
+    """Silence Lightning's hints, which are for authors of training scripts."""
     warnings.filterwarnings("ignore")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

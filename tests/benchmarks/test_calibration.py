@@ -1,27 +1,21 @@
-"""`nox -s calibration`: the benchmark of how to start."""
+"""`nox -s calibration`: the benchmark of ways to start a model."""
 
+import importlib
 import json
-import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 import torch
+from benchmarks.calibration.report import write
+from benchmarks.calibration.starts import PartialCalibration, step
+from benchmarks.calibration.train import Row, TrainingWatch
 from click.testing import CliRunner
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import nn
 
 import dyt
 
-FOLDER = Path(__file__).parents[2] / "benchmarks/calibration"
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    """Makes the scripts importable, as they are to one another; forgets them afterwards."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    for path in FOLDER.glob("*.py"):
-        monkeypatch.delitem(sys.modules, path.stem, raising=False)
+command = importlib.import_module("benchmarks.calibration.__main__")
 
 
 class Data(LightningDataModule):
@@ -52,21 +46,17 @@ class Tiny(LightningModule):
         return loss
 
 
-def row(model="dna/hyena", variant="native", seed=0, value=1.3):
-    from train import Row
-
+def row(model="dna/hyena", start="native", seed=0, value=1.3):
     return Row(
-        model=model, variant=variant, seed=seed, steps=160, learning_rate=2e-3, value=value,
+        model=model, start=start, seed=seed, steps=160, learning_rate=2e-3, value=value,
         metrics={}, loss=[1.5, 1.3], gradient=[2.0, 0.5],
-        saturation=None if variant == "native" else 0.25, seconds=1.0, code="c",
+        saturation=None if start == "native" else 0.25, seconds=1.0, code="c",
     )  # fmt: skip
 
 
-def test_the_benchmarks_start_is_that_of_calibrate():
-    from variants import Start, step
-
+def test_by_default_the_partial_calibration_is_that_of_calibrate():
     ours, theirs = (dyt.convert(Tiny(), "dyt").train() for _ in range(2))
-    Start()(ours, Data())
+    PartialCalibration()(ours, Data())
     dyt.calibrate(theirs, Data().train_dataloader(), goal="start", run=step)
     for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
@@ -87,21 +77,17 @@ def test_the_benchmarks_start_is_that_of_calibrate():
     ],
 )
 def test_an_option_leaves_out_what_it_says(option, seen):
-    from variants import Start
-
     usual, other = (dyt.convert(Tiny(), "dyt") for _ in range(2))
-    Start()(usual, Data())
-    Start(**option)(other, Data())
+    PartialCalibration()(usual, Data())
+    PartialCalibration(**option)(other, Data())
     assert seen(other)
     assert not seen(usual)
 
 
 def test_alpha_can_have_a_rate_of_its_own():
-    from train import Watch
-
     module = dyt.convert(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), "dyt")
     module(torch.randn(2, 4)).sum().backward()
-    watch = Watch(steps=1, alpha_rate=0.1)
+    watch = TrainingWatch(alpha_rate=0.1)
     watch.on_before_optimizer_step(None, module, None)
     with torch.no_grad():  # the optimiser
         for parameter in module.parameters():
@@ -114,11 +100,9 @@ def test_alpha_can_have_a_rate_of_its_own():
 
 
 def test_a_run_is_kept_and_not_repeated(tmp_path, monkeypatch):
-    import bench_calibration
-
     def invoke():
-        options = ["--models", "convnext", "--variants", "calibrated", "--steps", "2", "--json"]
-        done = CliRunner().invoke(bench_calibration.main, options, catch_exceptions=False)
+        options = ["--models", "convnext", "--starts", "calibrated", "--steps", "2", "--json"]
+        done = CliRunner().invoke(command.main, options, catch_exceptions=False)
         return json.loads(done.stdout)
 
     monkeypatch.chdir(tmp_path)
@@ -127,29 +111,25 @@ def test_a_run_is_kept_and_not_repeated(tmp_path, monkeypatch):
     assert 0 <= made["value"] <= 1
     assert len(made["loss"]) == len(made["gradient"]) == 2
     assert not (tmp_path / "results").exists()
-    monkeypatch.setattr(bench_calibration, "run", None)
+    monkeypatch.setattr(command, "run", None)
     assert invoke() == [made]
 
 
-def test_a_line_cut_off_is_run_again(tmp_path):
-    from bench_calibration import key, read
-
+def test_a_run_whose_line_was_cut_off_is_run_again(tmp_path):
     whole = json.dumps(asdict(row()))
     (tmp_path / "rows.jsonl").write_text(f"{whole}\n{whole[:40]}")
-    assert read(tmp_path / "rows.jsonl") == {key(row()): row()}
-    assert read(tmp_path / "none.jsonl") == {}
+    assert command.read(tmp_path / "rows.jsonl") == {command.key(row()): row()}
+    assert command.read(tmp_path / "none.jsonl") == {}
 
 
 def test_the_page_says_what_was_found(tmp_path):
-    from report import write
-
     means = {"native": 1.3, "plain": 1.5, "calibrated": 1.3, "no-offset": 1}
     rows = [
-        row(variant=variant, seed=seed, value=mean + seed / 1000)
-        for variant, mean in means.items()
+        row(start=start, seed=seed, value=mean + seed / 1000)
+        for start, mean in means.items()
         for seed in range(3)
     ]
-    rows.append(row(variant="target-1", value=None))
+    rows.append(row(start="target-1", value=None))
     trained = [
         {"model": "llm/llama", "seed": str(s), "swap": "none", "val/loss": 2.0 + s, "after": 1.0}
         for s in (0, 1)
@@ -164,19 +144,17 @@ def test_the_page_says_what_was_found(tmp_path):
     assert "| llm/llama | none | 2.5000 ± 0.7071 (2) |" in page
     assert json.loads((tmp_path / "calibration.json").read_text())[0]["loss"] == [1.5, 1.3]
     assert (tmp_path / "calibration.png").stat().st_size > 10_000
-    write([replace(one, variant="native") for one in rows[:1]], tmp_path)
+    write([replace(one, start="native") for one in rows[:1]], tmp_path)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--models", "hyeno"], "'hyeno' is none of vit, convnext, dit"),
-        (["--variants", "native,best"], "'best' is none of native, plain, calibrated"),
+        (["--starts", "native,best"], "'best' is none of native, plain, calibrated"),
     ],
 )
 def test_bad_input_is_named(options, message):
-    from bench_calibration import main
-
-    done = CliRunner().invoke(main, options)
+    done = CliRunner().invoke(command.main, options)
     assert done.exit_code == 2
     assert message in done.output

@@ -66,7 +66,7 @@ def test_the_version_is_the_packages():
     assert dyt.__version__ == version("dyt-core")
 
 
-@pytest.mark.parametrize("name", ["_ops", "_probe", "_surgery", *sorted(PUBLIC_MODULES)])
+@pytest.mark.parametrize("name", ["_audit", "_ops", "_probe", "_surgery", *sorted(PUBLIC_MODULES)])
 def test_examples_run(name, monkeypatch):
     monkeypatch.setattr(functions, "_family", dict(functions.FAMILY))
     monkeypatch.setattr(functions, "FAMILY", functions._family)

@@ -7,8 +7,7 @@ import torch
 
 from dyt_bench.plugin.domain import DataError
 from dyt_dna import domain
-from dyt_dna.catalog import LABELLED
-from dyt_dna.data.files import SPECIES
+from dyt_dna.data.files import LABELLED, SPECIES
 from dyt_dna.models import build
 from dyt_dna.shapes import SHAPES
 

@@ -1,8 +1,15 @@
-"""The READMEs, and what is set as code in them."""
+"""The READMEs, and the blocks of code in them.
+
+Read by markdown-it, as the report's pages are. Not by sybil or mktestdocs: they know fenced blocks
+alone, and here indented commands, commands in the text and quotations of files are tested, too.
+"""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -11,11 +18,6 @@ PAGES = [
     *sorted((ROOT / "tests/plugins").glob("*/README.md")),
     *sorted((ROOT / "results").rglob("README.md")),
 ]
-_BLOCK = re.compile(
-    r"(?:^<!-- (?P<source>\S+) -->\n)?^```(?P<language>.*)\n(?P<code>(?:.*\n)*?)```$"
-    r"|(?:(?<=\n\n)|\A)(?P<indented>(?: {4}.*\n)+)",
-    re.MULTILINE,
-)
 
 
 @dataclass(frozen=True)
@@ -24,24 +26,31 @@ class Block:
 
     language: str
     code: str
-    source: str = ""  # the file that a comment above says it is from
+    source: str = ""  # the file that it quotes, which a comment above it names
 
 
 def named(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+def _tokens(page: Path) -> list[Token]:
+    return MarkdownIt("commonmark").parse(page.read_text())
+
+
 def blocks(page: Path) -> list[Block]:
     """Every block of a page, in order."""
-    found = []
-    for match in _BLOCK.finditer(page.read_text()):
-        if match["indented"] is not None:
-            found.append(Block("sh", re.sub("^ {4}", "", match["indented"], flags=re.MULTILINE)))
-        else:
-            found.append(Block(match["language"], match["code"], match["source"] or ""))
+    found, before = [], None
+    for token in _tokens(page):
+        if token.type == "code_block":
+            found.append(Block("sh", token.content))
+        elif token.type == "fence":
+            comment = before.content if before is not None and before.type == "html_block" else ""
+            source = re.fullmatch(r"<!-- (\S+) -->\n", comment)
+            found.append(Block(token.info.strip(), token.content, source[1] if source else ""))
+        before = token
     return found
 
 
 def prose(page: Path) -> str:
-    """The page without its blocks."""
-    return _BLOCK.sub("", page.read_text())
+    """The text of a page, without its blocks."""
+    return "\n".join(token.content for token in _tokens(page) if token.type == "inline")

@@ -17,11 +17,11 @@ from dyt_bench.suite.expand import load_suite
 
 GUIDE = (ROOT / "packages/dyt-bench/README.md").read_text()
 CONTRACT = "The contract on one screen"
-STRANGERS = ["dyt-majority", "dyt-molecules"]
+PLUGINS = ["dyt-majority", "dyt-molecules"]
 SOURCES = [
     file
     for folder in (
-        *(ROOT / "tests/plugins" / name for name in STRANGERS),
+        *(ROOT / "tests/plugins" / name for name in PLUGINS),
         *(path for path in (ROOT / "packages").glob("*/src/*") if path.name != "dyt_bench"),
     )
     for file in sorted(folder.rglob("*.py"))
@@ -29,16 +29,16 @@ SOURCES = [
 
 
 def rows(heading):
-    """Runs of the table below a heading, its two first lines left out."""
+    """Cells of the table below a heading, without its two first lines."""
     section = GUIDE.split(f"### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
-    return [[run.strip() for run in line.strip("|").split(" | ")] for line in lines[2:]]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
 PUBLIC = {
     module.strip("`"): set(re.findall(r"`(\w+)`", names)) for module, names in rows("Public names")
 }
-MESSAGES = {runs[0].strip("` ") for runs in rows("When something goes wrong")}
+MESSAGES = {cells[0].strip("` ") for cells in rows("When something goes wrong")}
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -60,12 +60,12 @@ def test_domains_import_public_names_only(file):
 
 
 def test_the_contract_fits_the_table():
-    told = set(re.findall(r"`(\w+)", "".join(row[0] + "\n" for row in rows(CONTRACT))))
+    listed = set(re.findall(r"`(\w+)", "".join(row[0] + "\n" for row in rows(CONTRACT))))
     members = {name for name in vars(Domain) if not name.startswith("_")} | {
         name for name in Domain.__annotations__ if not name.startswith("_")
     }
     arguments = {"task", "data", "module", "folder"}
-    assert told - arguments == members
+    assert listed - arguments == members
 
 
 def test_an_existing_model_and_data_set_take_at_most_sixty_lines():
@@ -75,7 +75,7 @@ def test_an_existing_model_and_data_set_take_at_most_sixty_lines():
 
 @pytest.fixture
 def says(monkeypatch, tmp_path):
-    """What a domain with these fields is reported to be wrong with."""
+    """What is reported of a domain with these fields."""
 
     def said(value="dyt_weather:domain", **fields):
         if fields:
@@ -120,7 +120,7 @@ def incomplete(says, _):
 
 
 def too_new(says, _):
-    return broken(says, **WHOLE, api_version=2)
+    return broken(says, **WHOLE, api_version=3)
 
 
 def unknown_domain(says, monkeypatch):
@@ -185,13 +185,13 @@ def no_norm(says, _):
     return str(error.value)
 
 
-def untold_norm(says, _):
+def unknown_norm(says, _):
     import torch
     from torch import nn
 
     import dyt
 
-    class Variant(nn.Module):
+    class Norm(nn.Module):
         def __init__(self):
             super().__init__()
             self.weight = nn.Parameter(torch.ones(2))
@@ -200,7 +200,7 @@ def untold_norm(says, _):
             raise NotImplementedError
 
     with pytest.raises(ValueError, match="left behind") as error:
-        dyt.convert(nn.Sequential(Variant(), nn.LayerNorm(2)), "dyt")
+        dyt.convert(nn.Sequential(Norm(), nn.LayerNorm(2)), "dyt")
     return str(error.value)
 
 
@@ -235,7 +235,7 @@ PROVOKED = [
     too_few,
     no_batch,
     no_norm,
-    untold_norm,
+    unknown_norm,
     no_units,
     diverged,
 ]

@@ -1,4 +1,4 @@
-"""What the READMEs say can be typed, and what they show is there."""
+"""Links in the READMEs lead somewhere, and the top level is as the README has it."""
 
 import re
 import subprocess
@@ -65,19 +65,19 @@ def test_committed_results_are_small_and_cover_five_domains():
 def test_the_readme_quotes_the_committed_results():
     """Its table is the verdicts', figure for figure."""
     page = (ROOT / "results" / "README.md").read_text()
-    lines = [[run.strip() for run in line.strip("|").split("|")] for line in README.splitlines()]
-    (head,) = (runs for runs in lines if runs[:3] == ["model", "metric", "native norm"])
-    quoted = [runs for runs in lines if re.fullmatch(r"\w+/\w+", runs[0])]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in README.splitlines()]
+    (head,) = (cells for cells in lines if cells[:3] == ["model", "metric", "native norm"])
+    quoted = [cells for cells in lines if re.fullmatch(r"\w+/\w+", cells[0])]
     assert len(quoted) >= 6
-    variants = {"DyT": "dyt", "paper's recipe": "dyt paper", "calibrated": "dyt calibrated"}
-    for name, metric, native, *variants in quoted:
-        for title, variant in zip(head[3:], variants, strict=True):
-            variant = variants.get(title, title.lower())
+    labels = {"DyT": "dyt", "paper's recipe": "dyt paper", "calibrated": "dyt calibrated"}
+    for name, metric, native, *values in quoted:
+        for title, text in zip(head[3:], values, strict=True):
+            variant = labels.get(title, title.lower())
             published = re.findall(rf"^\| {name} \|.*\| {variant} \|.*$", page, re.M)
-            if not variant:
+            if not text:
                 assert not published, (name, variant)
                 continue
             (row,) = published
-            value, verdict = variant.split()
-            assert {metric, native, value} <= {run.strip() for run in row.split("|")}, row
+            value, verdict = text.split()
+            assert {metric, native, value} <= {cell.strip() for cell in row.split("|")}, row
             assert f"| {verdict} (n=" in row, row

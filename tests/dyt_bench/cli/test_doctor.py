@@ -94,6 +94,6 @@ def test_the_command_prints_and_tells_by_its_status(monkeypatch):
     monkeypatch.setattr(doctor, "examine", lambda *_: ill)
     result = CliRunner().invoke(main, ["doctor", "--json"])
     assert result.exit_code == 1
-    told = json.loads(result.stdout)
-    assert told["findings"]["kernels"][0]["text"] == "not compiled"
-    assert told["healthy"] is False
+    described = json.loads(result.stdout)
+    assert described["findings"]["kernels"][0]["text"] == "not compiled"
+    assert described["healthy"] is False

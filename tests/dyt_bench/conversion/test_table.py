@@ -1,4 +1,4 @@
-"""What `dyt-bench convert` shows of a model's norms."""
+"""`dyt-bench convert` shows a model's norms and what takes their place."""
 
 import json
 
@@ -8,6 +8,7 @@ from torch import nn
 
 from dyt_bench.cli import main
 from dyt_bench.conversion.table import convert_spec
+from dyt_bench.discovery.extensions import RECIPES, variant_names
 from dyt_bench.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
@@ -39,13 +40,38 @@ def test_a_recipe_is_named_with_its_source():
     assert "recipe llama: arXiv 2503.10622" in page
 
 
+@pytest.mark.parametrize("name", variant_names())
+def test_every_variant_of_a_suite_can_be_shown(name):
+    conversion = convert_spec(f"module:{__name__}:mixed", name, None, full=False)
+    assert [row.becomes is not None for row in conversion.rows] == [name != "native", False]
+
+
+GENERAL = ("calibrated", "paper", "swap-only")
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_a_general_recipe_fits_any_model(name):
+    assert convert_spec(f"module:{__name__}:mixed", "dyt", name, full=False).recipe
+
+
+@pytest.mark.parametrize("name", sorted({*RECIPES.names()} - {*GENERAL}))
+def test_every_other_recipe_of_a_suite_is_for_one_architecture(name):
+    with pytest.raises(UserError, match="is for another architecture"):
+        convert_spec(f"module:{__name__}:mixed", "dyt", name, full=False)
+
+
+def test_an_unknown_recipe_is_named_with_the_nearest():
+    with pytest.raises(UserError, match=r"unknown recipe 'lama'.*did you mean 'llama'"):
+        convert_spec(f"module:{__name__}:mixed", "dyt", "lama", full=False)
+
+
 def test_what_stays_says_why():
     page = shown(f"module:{__name__}:mixed")
     assert "stays: BatchNorm1d averages over" in " ".join(page.split())
     assert "1 of 2 norms replaced" in page
 
 
-def test_a_model_without_norms_is_told():
+def test_a_model_without_norms_is_reported():
     assert "0 of 0 norms replaced" in shown(f"module:{__name__}:without")
 
 
@@ -62,6 +88,6 @@ def test_the_librarys_own_size_is_on_the_meta_device():
     assert len(conversion.rows) == 65
 
 
-def test_a_configuration_without_a_model_is_told():
+def test_a_configuration_without_a_model_is_reported():
     with pytest.raises(UserError, match="transformers has no model for Emu3VQVAEConfig"):
         convert_spec("transformers:Emu3VQVAEConfig", "dyt", None, full=False)

@@ -55,7 +55,8 @@ NO_OTHER = {
     "the record's format": ("dyt_bench/records/record.py", "rows.jsonl", "lines.jsonl"),
     "scheduling": ("dyt_bench/scheduling/runner.py", "TIMING_ROUNDS = 11", "TIMING_ROUNDS = 12"),
     "statistics": ("dyt_bench/verdicts/statistics.py", "CONFIDENCE = 0.95", "CONFIDENCE = 0.9"),
-    "another model's budget": ("dyt_vision/catalog.py", "twice the width", "double width"),
+    "another model's budget": ("dyt_vision/catalog.py", "300 * (1_281_167", "200 * (1_281_167"),
+    "a model's summary": ("dyt_vision/catalog.py", "twice the width", "double width"),
     "a type-checking import": (
         "dyt_bench/plugin/domain.py",
         "if TYPE_CHECKING:",

@@ -41,7 +41,7 @@ def test_it_stands_among_the_domains_own(vision, add, tmp_path):
     assert dataset_of(vision, "digits") is vision.datasets["digits"]
 
 
-def test_the_domain_is_told_of_its_own_layout_and_a_path(vision, add, tmp_path):
+def test_the_domain_is_given_its_own_layout_and_a_path(vision, add, tmp_path):
     add(path=lambda: tmp_path)
     task = Task(
         domain="vision",
@@ -52,8 +52,8 @@ def test_the_domain_is_told_of_its_own_layout_and_a_path(vision, add, tmp_path):
         learning_rate=1.0,
         val_every=1,
     )
-    told = as_read(task, vision)
-    assert (told.dataset, told.path) == ("folder", tmp_path)
+    read = as_read(task, vision)
+    assert (read.dataset, read.path) == ("folder", tmp_path)
 
 
 def test_what_is_fetched_lies_where_fetch_puts_it(vision, add, tmp_path, monkeypatch):

@@ -124,8 +124,8 @@ def test_each_broken_one_is_named_with_its_distribution_and_the_rest_works(site,
     assert "metric    whole                addon 1: addon:metric" in said.stdout
     assert said.stderr.count("\n") == len(BROKEN)
     assert "dyt-bench: variant 'narrow' of addon 1 is broken: " in said.stderr
-    told = json.loads(CliRunner().invoke(main, ["plugins", "--json"]).stdout)
-    assert {plugin["name"] for plugin in told if plugin["problem"]} == {key[1] for key in BROKEN}
+    listed = json.loads(CliRunner().invoke(main, ["plugins", "--json"]).stdout)
+    assert {plugin["name"] for plugin in listed if plugin["problem"]} == {key[1] for key in BROKEN}
 
 
 def test_a_name_that_two_packages_declare_is_neither_s(site):

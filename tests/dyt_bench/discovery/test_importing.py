@@ -1,4 +1,4 @@
-"""Whatever a plugin's import does is said in a sentence, and ends nothing."""
+"""Whatever the import of a plug-in does is reported in a sentence, and ends nothing."""
 
 import threading
 from importlib.metadata import EntryPoint
@@ -11,7 +11,7 @@ from dyt_bench.discovery.importing import import_point
 
 @pytest.fixture
 def imported(plant, tmp_path, monkeypatch):
-    """What comes of importing a module of this source, in an empty working directory."""
+    """Import a module of this source, in an empty working directory."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -23,7 +23,7 @@ def imported(plant, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "problem"),
     [
         ("raise ValueError('two\\nlines')", "raised ValueError: two lines ("),
         ("import sys\nsys.exit('bye')", "raised SystemExit: bye ("),
@@ -32,31 +32,31 @@ def imported(plant, tmp_path, monkeypatch):
         ("raise TimeoutError", "raised TimeoutError ("),
     ],
 )
-def test_an_exception_is_told_with_its_place(imported, source, told):
+def test_an_exception_is_reported_with_its_place(imported, source, problem):
     outcome = imported(source)
-    assert f"importing dyt_odd:domain {told}" in outcome.problem
+    assert f"importing dyt_odd:domain {problem}" in outcome.problem
     line = len(source.splitlines())
     assert f"dyt_odd.py, line {line})" in outcome.problem
     assert outcome.problem.endswith(": fix dyt-odd 1.0, or uninstall it")
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "problem"),
     [
         ("def f(:", "raised SyntaxError: invalid syntax (dyt_odd.py, line 1)"),
         ("", "raised AttributeError: module 'dyt_odd' has no attribute 'domain'"),
     ],
 )
-def test_a_module_that_is_none_or_lacks_the_object(imported, source, told):
-    assert told in imported(source).problem
+def test_a_module_that_is_none_or_lacks_the_object(imported, source, problem):
+    assert problem in imported(source).problem
 
 
-def test_an_entry_point_to_nowhere_is_told():
+def test_an_entry_point_to_nowhere_is_reported():
     point = EntryPoint("odd", "no_such_module:domain", "dyt_bench.domains")
     assert "No module named 'no_such_module'" in import_point(point).problem
 
 
-def test_ctrl_c_is_nobodys_fault(imported):
+def test_ctrl_c_ends_the_import(imported):
     with pytest.raises(KeyboardInterrupt):
         imported("raise KeyboardInterrupt")
 

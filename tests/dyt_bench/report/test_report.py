@@ -395,8 +395,7 @@ def test_markdown_cells_are_escaped():
 def test_a_report_takes_time_by_the_run(tmp_path, found):
     """Four groups of 500 runs each, and a fifth of them: no part grows faster than the runs.
 
-    A ratio, as seconds say more of what else a machine does; benchmarks/harness/bench_report.py
-    has them.
+    A ratio, as seconds depend on the machine; `python -m benchmarks.harness report` measures them.
     """
     records, timings = [], {}
     seconds = [1.0, 1.1, 1.05] * 4

@@ -11,7 +11,7 @@ from scipy import stats
 
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run, Task, Variant
-from dyt_bench.scheduling.stopping import FIRST_SEEDS, MOST_SEEDS, STANDS, Outcome, next_runs
+from dyt_bench.scheduling.stopping import FIRST_SEEDS, MOST_SEEDS, STANDS, RunScore, next_runs
 
 METRICS = {"d": Metric(name="val/acc", mode="max", title="accuracy", margin=0.01)}
 DYT, DERF = Variant(name="dyt"), Variant(name="derf")
@@ -34,7 +34,7 @@ def runs(values, model="m"):
         for variant, own in values.items():
             if seed < len(own):
                 made.append(Run(task=task, variant=variant))
-                outcomes[made[-1].identity] = Outcome(own[seed], 10.0)
+                outcomes[made[-1].identity] = RunScore(own[seed], 10.0)
     return made, outcomes
 
 

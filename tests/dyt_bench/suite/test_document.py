@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dyt_bench.errors import UserError
-from dyt_bench.suite.document import Document
+from dyt_bench.suite.document import Document, to_yaml
 
 
 def read(text):
@@ -44,3 +44,17 @@ def test_what_is_no_yaml_is_one_sentence_with_its_line(text, message):
     with pytest.raises(UserError, match=message) as caught:
         read(text)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["yes", "1e3", "010", "0o7", "~", "a: b", "2024-01-01", 1e-5, 1e22, None, True, ["é"]]
+)
+def test_what_is_written_is_read_again(value):
+    assert read(to_yaml({"a": value, "b": {"c": [value]}})).content == {
+        "a": value,
+        "b": {"c": [value]},
+    }
+
+
+def test_it_is_written_in_the_order_given_and_flat_where_possible():
+    assert to_yaml({"b": [1, 2], "a": [{"c": 1}]}) == "b: [1, 2]\na:\n- {c: 1}\n"

@@ -7,12 +7,13 @@ everything.
 import copy
 import random
 import re
+from pathlib import Path
 
 import pytest
-import yaml
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
+from dyt_bench.suite.document import Document, to_yaml
 from dyt_bench.suite.expand import Selection, load_suite
 
 WHOLE = """\
@@ -101,10 +102,10 @@ def edit_structure(content, draw):
 def mutated(number):
     draw = random.Random(number)
     if number % 2:
-        content = yaml.safe_load(WHOLE)
+        content = Document(Path("whole.yaml"), WHOLE).content
         for _ in range(draw.randint(1, 3)):
             content = edit_structure(content, draw)
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
+        return to_yaml(content).encode()
     text = WHOLE
     for _ in range(draw.randint(1, 3)):
         start = draw.randrange(len(text))

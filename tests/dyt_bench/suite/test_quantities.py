@@ -1,4 +1,4 @@
-"""Durations and sizes: what people write, and what they are told when it is something else."""
+"""Durations and sizes as people write them, and the message about anything else."""
 
 import pytest
 

@@ -39,7 +39,7 @@ def test_what_a_rule_needs_is_checked_before_it():
     names = [rule.name for rule in RULES]
     assert len(set(names)) == len(names)
     for number, rule in enumerate(RULES):
-        assert set(rule.needs) <= set(names[:number])
+        assert set(rule.needs) <= set(RULES[:number])
 
 
 def test_a_healthy_domain_keeps_every_rule():

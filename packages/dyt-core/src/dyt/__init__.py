@@ -7,16 +7,15 @@ as functions and the choice of a backend.
 """
 
 from dyt import functional, functions, layers, recipes, variants
+from dyt._audit.audit import audit, register_norm
+from dyt._audit.sites import NormSite
 from dyt._ops import bind
 from dyt._probe import Probe, SiteStatistics, alphas, probe
-from dyt._surgery.audit import audit, register_norm
 from dyt._surgery.calibrate import Calibration, calibrate
 from dyt._surgery.convert import convert, convert_ln_to_dyt, revert, select
-from dyt._surgery.embedding import ScaledEmbedding
-from dyt._surgery.sites import NormSite
 from dyt.functional import backends, dynamic_erf, dynamic_tanh, pointwise_norm, use_backend
 from dyt.functions import FAMILY, PointwiseFunction, register_function
-from dyt.layers import DynamicErf, DynamicTanh, PointwiseNorm
+from dyt.layers import DynamicErf, DynamicTanh, PointwiseNorm, ScaledEmbedding
 from dyt.recipes import Recipe
 
 __version__ = "0.1.0"  # the package's metadata takes it from here

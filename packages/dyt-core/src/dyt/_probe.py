@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from dyt._surgery.audit import audit
+from dyt._audit.audit import audit
 from dyt._surgery.convert import original
 from dyt.functions import lookup
 from dyt.layers import PointwiseNorm

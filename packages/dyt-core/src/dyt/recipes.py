@@ -15,9 +15,9 @@ from types import MappingProxyType
 
 from torch import nn
 
-from dyt._surgery.audit import audit
-from dyt._surgery.embedding import ScaledEmbedding
-from dyt._surgery.sites import NormSite
+from dyt._audit.audit import audit
+from dyt._audit.sites import NormSite
+from dyt.layers import ScaledEmbedding
 
 __all__ = [
     "CALIBRATED",

@@ -183,4 +183,3 @@ DATASETS: Mapping[str, Dataset] = {
         takes_path=True,
     ),
 }
-LABELLED = {"species", "genomic-benchmarks"}  # whose sequences have classes

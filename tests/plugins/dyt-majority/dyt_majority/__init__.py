@@ -4,6 +4,7 @@ from dyt_bench.plugin.domain import Dataset, Domain, Metric, Model
 
 
 class Majority(Domain):
+    api_version = 2
     name = "majority"
     summary = "which letter of a sequence occurs most often"
     unit = "sequence"

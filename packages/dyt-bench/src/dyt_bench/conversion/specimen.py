@@ -1,12 +1,14 @@
 """One architecture, built, with inputs that may suit it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from dyt_bench.plugin.batches import tensors
 
 SMALL = 30_000_000  # parameters: larger models stay on the meta device
 
@@ -30,24 +32,10 @@ def total(output: object) -> Tensor:
     Raises:
         ValueError: no part of the output depends on a parameter.
     """
-    parts = [t.float().square().mean() for t in _tensors(output) if t.requires_grad]
+    parts = [t.float().square().mean() for t in tensors(output) if t.requires_grad and t.numel()]
     if not parts:
         raise ValueError("no part of the output requires a gradient")
     return torch.stack([part.reshape(()) for part in parts]).sum()
-
-
-def _tensors(output: object) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        if output.is_floating_point() and output.numel():
-            yield output
-    elif isinstance(output, dict):
-        for value in output.values():
-            yield from _tensors(value)
-    elif isinstance(output, list | tuple):
-        for value in output:
-            yield from _tensors(value)
-    elif hasattr(output, "__dict__"):
-        yield from _tensors(vars(output))
 
 
 def count(model: nn.Module) -> int:

@@ -13,10 +13,11 @@ from dyt.recipes import resolve
 from dyt_bench.conversion import zoo
 from dyt_bench.discovery.extensions import RECIPES, VARIANTS
 from dyt_bench.errors import UserError
+from dyt_bench.plugin.task import NATIVE
 
 
 @dataclass(frozen=True)
-class Row:
+class NormRow:
     """One norm, before and after."""
 
     name: str
@@ -42,7 +43,7 @@ class Conversion:
     class_name: str
     parameters: int
     recipe: str | None  # its name and source
-    rows: tuple[Row, ...]
+    rows: tuple[NormRow, ...]
 
     def plain(self) -> dict[str, Any]:
         """The conversion as a JSON-able dictionary."""
@@ -65,14 +66,14 @@ def convert_spec(spec: str, to: str, recipe: str | None, *, full: bool) -> Conve
         UserError: there is no such variant or recipe, the model cannot be built, or the recipe
             does not fit it.
     """
-    layer = VARIANTS.load(to)
+    layer = None if to == NATIVE else VARIANTS.load(to)
     start = None if recipe is None else RECIPES.load(recipe)
     model = zoo.load(spec, full=full).model
     parameters = sum(p.numel() for p in model.parameters())
     class_name = type(model).__name__
     sites = dyt.audit(model)
     source = None
-    if any(site.replaceable for site in sites):
+    if layer is not None and any(site.replaceable for site in sites):
         try:
             if start is not None:
                 chosen = resolve(start, model, [s for s in sites if s.replaceable])
@@ -84,9 +85,10 @@ def convert_spec(spec: str, to: str, recipe: str | None, *, full: bool) -> Conve
     for site in sites:
         now = model.get_submodule(site.name)
         becomes = None if now is site.module else _describe(now)
-        reason = site.reason or (None if becomes else "the recipe leaves it")
+        kept = "native leaves it" if layer is None else "the recipe leaves it"
+        reason = site.reason or (None if becomes else kept)
         rows.append(
-            Row(
+            NormRow(
                 site.name,
                 site.class_name,
                 site.kind,
@@ -109,7 +111,7 @@ def _describe(module: Any) -> str:
 
 def print_conversion(conversion: Conversion) -> None:
     """Print a table; norms that differ in nothing but their layer's number share a line."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
+    groups: dict[tuple[object, ...], list[NormRow]] = {}
     for row in conversion.rows:
         groups.setdefault(row.grouped(), []).append(row)
     console = Console()

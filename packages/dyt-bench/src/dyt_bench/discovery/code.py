@@ -26,6 +26,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from dyt_bench.plugin.version1 import successor
+
 __all__ = ["code_digest", "covered"]
 
 TRAINING = "dyt_bench.training"
@@ -77,7 +79,7 @@ def covered(module: str) -> list[str]:
             if name not in found and _is_followed(name, tops):
                 found.add(name)
                 file = _file(name)
-                waiting += _imports(name, file, file.stat().st_mtime_ns)
+                waiting += map(successor, _imports(name, file, file.stat().st_mtime_ns))
     return sorted(found)
 
 
@@ -200,7 +202,11 @@ def _drop_tables(tree: ast.Module) -> None:
     """Remove a catalogue's tables, and private definitions that nothing else uses any more."""
     tree.body = [node for node in tree.body if not _defined(node) & _TABLES]
     while True:
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        used = {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
         kept = [
             node
             for node in tree.body

@@ -1,4 +1,4 @@
-"""Tensors of a nested batch, one after the other, and their bytes."""
+"""The tensors in a nested batch or output, in order, and their bytes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["as_bytes", "tensors"]
 
 
 def tensors(batch: Any) -> Iterator[Tensor]:
-    """Every tensor in nested mappings, lists and tuples, in order."""
+    """Every tensor in nested mappings, lists, tuples and objects' attributes, in order."""
     if isinstance(batch, Tensor):
         yield batch
     elif isinstance(batch, Mapping):
@@ -19,6 +19,8 @@ def tensors(batch: Any) -> Iterator[Tensor]:
     elif isinstance(batch, list | tuple):
         for value in batch:
             yield from tensors(value)
+    elif hasattr(batch, "__dict__"):
+        yield from tensors(vars(batch))
 
 
 def as_bytes(tensor: Tensor) -> Any:

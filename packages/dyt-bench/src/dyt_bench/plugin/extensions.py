@@ -31,13 +31,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dyt_bench.plugin.fetch import Fetch
-from dyt_bench.plugin.reporting import CollectedRun, CollectedStanding, Look
 from dyt_bench.plugin.task import Task
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule
     from matplotlib.axes import Axes
     from torch import nn
+
+    from dyt_bench.plugin.reporting import CollectedRun, CollectedStanding, Look
 
 __all__ = [
     "AddedDataset",

@@ -85,8 +85,9 @@ Class = TypeVar("Class", bound=type)
 
 
 def _warn(old: str, new: str, stacklevel: int = 3) -> None:
+    """Warn at the line that uses the old name: by default two frames up from here."""
     text = f"{old} is {new} since contract version 2 of dyt-bench"
-    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel + 1)
+    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
 
 
 def _renamed(owner: str, fields: dict[str, Any], old: str, new: str) -> dict[str, Any]:
@@ -125,7 +126,8 @@ class Domain(contract.Domain):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "baseline" in vars(cls):
-            _warn("Domain.baseline()", "Domain.reference_score()")
+            # Between the class statement and here is a frame of ABCMeta.
+            _warn("Domain.baseline()", "Domain.reference_score()", stacklevel=4)
 
     def baseline(self, task: Task, data: Any) -> float | None:
         return None
@@ -151,7 +153,7 @@ class _OldModules(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__
         successor, names = MODULES[name]
-        _warn(name, successor, stacklevel=2)
+        _warn(name, successor)
         keep_attributes(Task)
         module.__doc__ = f"`{successor}`, as contract version 1 called it."
         vars(module).update(__all__=list(names), __getattr__=partial(_attribute, name))
@@ -165,6 +167,11 @@ def _attribute(module: str, name: str) -> Any:
         _warn(f"{module}.{name}", f"{successor}.{RENAMED[name]}")
     adapted = ADAPTED.get(module, {}).get(name)
     return adapted or getattr(import_module(successor), RENAMED.get(name, name))
+
+
+def successor(module: str) -> str:
+    """The module that an import of ``module`` executes: itself, unless it is an old one."""
+    return MODULES[module][0] if module in MODULES else module
 
 
 def install() -> None:

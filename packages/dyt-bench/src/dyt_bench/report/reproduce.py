@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from dyt_bench.suite.document import to_yaml
 from dyt_bench.verdicts.runs import EndedRun, TaskGroup
 from dyt_bench.verdicts.standings import by_group
 
@@ -46,7 +45,7 @@ def suite_text(name: str, group: TaskGroup, runs: Sequence[EndedRun]) -> str:
     if metrics:
         suite["metrics"] = metrics.split(", ")
     suite["tasks"] = [task]
-    return yaml.safe_dump(suite, sort_keys=False, default_flow_style=None, allow_unicode=True)
+    return to_yaml(suite)
 
 
 def slug(name: str) -> str:

@@ -22,7 +22,7 @@ from dyt_bench.report import write_report
 from dyt_bench.report.figures.group import draw_group
 from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.runner import Runner
-from dyt_bench.scheduling.stopping import Outcome, next_runs
+from dyt_bench.scheduling.stopping import RunScore, next_runs
 from dyt_bench.suite.expand import Suite
 from dyt_bench.tracking import Tracker
 from dyt_bench.training.outcome import CHECKPOINT_EVERY_S
@@ -197,12 +197,12 @@ def _list_runs(suite: Suite, workspace: Workspace) -> None:
 
 def _outcomes(
     suite: Suite, results: Sequence[Result], metrics: Mapping[str, Metric]
-) -> dict[str, Outcome]:
+) -> dict[str, RunScore]:
     outcomes = {}
     for run, result in zip(suite.runs, results, strict=True):
         finished = result.status == "finished"
         value = result.last[metrics[run.task.domain].name] if finished else None
-        outcomes[run.identity] = Outcome(value, result.ended - result.started)
+        outcomes[run.identity] = RunScore(value, result.ended - result.started)
     return outcomes
 
 

@@ -18,8 +18,8 @@ MOST_SEEDS = 20
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a run ended: its value and its cost."""
+class RunScore:
+    """A finished run, as far as stopping goes: its value and its cost."""
 
     value: float | None  # the domain's metric at the end of the budget; None if not finished
     seconds: float
@@ -35,7 +35,7 @@ class Decision:
 
 def next_runs(
     runs: Sequence[Run],
-    outcomes: Mapping[str, Outcome],
+    outcomes: Mapping[str, RunScore],
     metrics: Mapping[str, Metric],
     seconds_left: float | None,
 ) -> Decision:
@@ -101,7 +101,7 @@ def _variants(group: Sequence[Run]) -> list[Variant]:
 
 
 def _is_open(
-    group: Sequence[Run], variant: Variant, outcomes: Mapping[str, Outcome], metric: Metric
+    group: Sequence[Run], variant: Variant, outcomes: Mapping[str, RunScore], metric: Metric
 ) -> bool:
     values: dict[Variant, dict[int, float]] = {Variant(): {}, variant: {}}
     for run in group:
@@ -118,7 +118,7 @@ def _is_open(
     return compare(*pairs, metric, confidence=STANDS).verdict == "undetermined"
 
 
-def _cost(group: Sequence[Run], added: Sequence[Run], outcomes: Mapping[str, Outcome]) -> float:
+def _cost(group: Sequence[Run], added: Sequence[Run], outcomes: Mapping[str, RunScore]) -> float:
     """Mean seconds over seeds that runs like these took."""
     return sum(
         statistics.fmean(

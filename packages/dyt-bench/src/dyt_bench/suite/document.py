@@ -1,6 +1,7 @@
-"""A suite file as YAML 1.2: its content, and the line of every place in it."""
+"""Suite files as YAML 1.2: read, with the line of every place, and written."""
 
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,17 @@ class Document:
         return UserError(f"{self.path}{line}: {message}")
 
 
+def to_yaml(content: object) -> str:
+    """The text of a document that holds ``content``: dictionaries, lists and scalars."""
+    yaml = _yaml()
+    yaml.default_flow_style = None  # collections of scalars on one line, the others on several
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.allow_unicode = True
+    text = StringIO()
+    yaml.dump(content, text)
+    return text.getvalue()
+
+
 class _Constructor(SafeConstructor):
     """ruamel.yaml's, with a line for the errors that it raises without one."""
 
@@ -89,7 +101,7 @@ class _Constructor(SafeConstructor):
 
 
 def _yaml() -> Any:
-    """A parser for one document: it remembers the %YAML version of the document before."""
+    """A new parser: one that has read a document keeps its %YAML version for the next."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Constructor = _Constructor
     return yaml

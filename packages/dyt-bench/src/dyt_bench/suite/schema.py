@@ -21,7 +21,7 @@ from dyt_bench.suite.quantities import seconds, size
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 Positive = Annotated[int, Field(ge=1)]
-# Keys of earlier versions: a suite that has one is told the new name.
+# Keys of earlier versions -> keys of this one, for the message about an old key.
 RENAMED = {"norms": "variants", "cell_timeout": "run_timeout", "cell_memory": "run_memory"}
 
 

@@ -85,10 +85,8 @@ class CheckedDomain:
 
     def result(self, rule: Rule) -> RuleResult:
         """Whether the domain keeps the rule; skipped if a rule that it needs is broken. Kept."""
-        from dyt_bench.testing.rules import RULES
-
         if rule.name not in self._results:
-            needed = [self.result(other) for other in RULES if other.name in rule.needs]
+            needed = [self.result(other) for other in rule.needs]
             missing = [other for other in needed if other.state in ("broken", "skipped")]
             if missing:
                 seen = f"Not checked: {missing[0].rule.name} does not hold."

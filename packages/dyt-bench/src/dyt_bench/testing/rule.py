@@ -1,16 +1,11 @@
 """A rule, and the result of checking a domain by it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from dyt_bench.testing.checked import CheckedDomain
+from typing import Any, Literal
 
 State = Literal["kept", "note", "broken", "skipped"]
-Check = Callable[["CheckedDomain"], None]
+Check = Callable[[Any], None]  # of a `CheckedDomain`, which knows rules and so comes after them
 
 
 class Broken(Exception):
@@ -38,9 +33,9 @@ class Rule:
     says: str  # one sentence: what must hold
     why: str  # one sentence: what goes wrong where it does not
     check: Check  # raises Broken, or Remark
-    needs: tuple[str, ...] = ()  # rules that must hold before this one can be checked
+    needs: tuple["Rule", ...] = ()  # rules that must hold before this one can be checked
 
-    def apply(self, checked: CheckedDomain) -> RuleResult:
+    def apply(self, checked: Any) -> "RuleResult":
         """Check the domain. An exception that is not the domain's fault is raised."""
         try:
             self.check(checked)
@@ -70,7 +65,7 @@ class RuleResult:
         return self.seen
 
 
-def rule(*, says: str, why: str, needs: tuple[str, ...] = ()) -> Callable[[Check], Rule]:
+def rule(*, says: str, why: str, needs: tuple[Rule, ...] = ()) -> Callable[[Check], Rule]:
     """A decorator: the function becomes the check of a rule of the same name."""
 
     def named(check: Check) -> Rule:

@@ -1,1 +1,1 @@
-"""Looks into a model and changes it: finds its norms, swaps, reverts and calibrates them."""
+"""Changes a model: swaps its norms, reverts the swap, and calibrates the start."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dyt._surgery.sites import NormSite
+from dyt._audit.sites import NormSite
 from dyt.variants import VARIANTS, WITHOUT_ALPHA, Build, LayerNorm, RMSNorm
 
 

@@ -21,12 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from dyt._surgery.audit import audit
+from dyt._audit.audit import audit
+from dyt._audit.sites import NormSite
 from dyt._surgery.convert import original, put_in
-from dyt._surgery.embedding import ScaledEmbedding
-from dyt._surgery.sites import NormSite
 from dyt.functions import lookup
-from dyt.layers import PointwiseNorm
+from dyt.layers import PointwiseNorm, ScaledEmbedding
 
 Goal = Literal["start", "norm"]
 Run = Callable[[nn.Module, Any], object]

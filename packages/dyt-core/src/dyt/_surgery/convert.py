@@ -10,9 +10,9 @@ from glob import escape
 
 from torch import nn
 
-from dyt._surgery.audit import audit
+from dyt._audit.audit import audit
+from dyt._audit.sites import NormSite
 from dyt._surgery.build import build_all, target
-from dyt._surgery.sites import NormSite
 from dyt._surgery.wrappers import check_plain
 from dyt.recipes import Recipe, resolve
 from dyt.variants import Build

@@ -13,7 +13,7 @@ from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, at_most
 from dyt_bench.plugin.domain import DataError, TrainingPreset
 from dyt_bench.plugin.task import Task
 from dyt_dna.bases import UNKNOWN
-from dyt_dna.catalog import LABELLED
+from dyt_dna.data.files import LABELLED
 from dyt_dna.data.labelled import Labelled, Sequences, read_folder, read_species
 from dyt_dna.data.sequences import Stretch, read_sequences
 from dyt_dna.data.splits import Split, by_bed, held_out_ends, held_out_places

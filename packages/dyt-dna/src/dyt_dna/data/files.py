@@ -8,6 +8,8 @@ from dyt_bench.plugin.files import files_below, package_file
 GENOMES = {".fa", ".fasta", ".fna", ".gb", ".gbk", ".gz"}
 RAGOUT = "usr/share/doc/ragout/examples"  # the folder of genomes in Debian's package
 
+LABELLED = {"species", "genomic-benchmarks"}  # data sets whose sequences have classes
+
 # Species -> one genome of it. Strains of a species share most of their sequence, so a second genome
 # would contain what is held out of the first.
 SPECIES = {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Properties(Domain):
-    api_version = 1
+    api_version = 2
     name = "molecules"
     summary = "a property of small molecules, predicted from their SMILES"
     unit = "molecule"
@@ -58,7 +58,7 @@ class Properties(Domain):
 
 
 class Smiles(Domain):
-    api_version = 1
+    api_version = 2
     name = "smiles"
     summary = "the next token of a molecule's SMILES"
     unit = "molecule"

@@ -1,7 +1,5 @@
 """The models by name: one transformer, pooled for a property or causal for the next token."""
 
-from collections.abc import Callable, Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -77,9 +75,6 @@ class Decoder(nn.Module):
         return logits
 
 
-MODELS: Mapping[str, Callable[[int], nn.Module]] = {"encoder": Regressor, "decoder": Decoder}
-
-
 def build(name: str, vocabulary: int) -> nn.Module:
-    """The model called ``name``, for a vocabulary of this size."""
-    return MODELS[name](vocabulary)
+    """The model called ``name`` in the catalog, for a vocabulary of this size."""
+    return Regressor(vocabulary) if name == "encoder" else Decoder(vocabulary)

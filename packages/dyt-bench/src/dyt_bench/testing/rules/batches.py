@@ -8,6 +8,8 @@ from typing import Any
 
 from dyt_bench.testing.checked import STEPS, CheckedDomain
 from dyt_bench.testing.rule import Broken, Remark, rule
+from dyt_bench.testing.rules.parts import parts, seeds
+from dyt_bench.testing.rules.training import process
 
 WORKERS = 2
 _LOOK_S = 2.0  # of processor time for each side: of a large data set, a part is compared
@@ -17,7 +19,7 @@ _EPOCHS = 2  # batches are full, so an epoch leaves some samples out
 @rule(
     says="No sample is both trained and validated on.",
     why="A model that has seen the answers says nothing about the variant it was trained with.",
-    needs=("parts",),
+    needs=(parts,),
 )
 def leak(checked: CheckedDomain) -> None:
     data, _, _ = checked.parts
@@ -56,7 +58,7 @@ def _samples(loader: Iterable[Any], epochs: int = 1) -> Iterator[str]:
     says="The parts of a loader that go to its worker processes can be pickled: data set, "
     "collate_fn and worker_init_fn.",
     why="Where processes do not start by a fork, as on macOS, they are pickled.",
-    needs=("parts",),
+    needs=(parts,),
 )
 def pickles(checked: CheckedDomain) -> None:
     loader = _loader(checked)
@@ -75,7 +77,7 @@ def pickles(checked: CheckedDomain) -> None:
     says=f"A loader gives the same batches with 0 and with {WORKERS} worker processes.",
     why="Loading faster on a larger machine must not make another experiment of it.",
     # The processes come from the fork server that the rule `process` starts.
-    needs=("pickles", "seeds", "process"),
+    needs=(pickles, seeds, process),
 )
 def loader_workers(checked: CheckedDomain) -> None:
     from dyt_bench.testing.hashes import digest

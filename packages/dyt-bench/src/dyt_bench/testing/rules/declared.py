@@ -52,7 +52,7 @@ def contract(checked: CheckedDomain) -> None:
     says=f"Importing the domain takes under {IMPORT_S:g} s, imports none of {', '.join(HEAVY)} "
     "and leaves no file behind.",
     why="`dyt-bench domains` and `plan` import every domain and must answer at once.",
-    needs=("contract",),
+    needs=(contract,),
 )
 def import_(checked: CheckedDomain) -> None:
     module = type(checked.domain).__module__

@@ -8,6 +8,7 @@ from pathlib import Path
 from dyt_bench.errors import UserError
 from dyt_bench.testing.checked import CheckedDomain
 from dyt_bench.testing.rule import Broken, Remark, rule
+from dyt_bench.testing.rules.parts import parts
 
 # Suffixes that data sets look for: a file with another suffix would not be read.
 _SUFFIXES = ["", ".bin", ".csv", ".fa", ".flac", ".gz", ".h5", ".jpg", ".json", ".npy", ".npz"]
@@ -18,7 +19,7 @@ _SUFFIXES += [".parquet", ".pdb", ".pt", ".png", ".smi", ".tsv", ".txt", ".wav",
     says="A path that is not there, an empty folder or a file of junk raises a DataError that "
     "names the path.",
     why="A wrong path is the most common mistake with one's own data, and easy to fix if named.",
-    needs=("parts",),
+    needs=(parts,),
 )
 def bad_data(checked: CheckedDomain) -> None:
     datasets = checked.domain.datasets

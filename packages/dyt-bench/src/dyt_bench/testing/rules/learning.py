@@ -7,6 +7,7 @@ from dyt_bench.suite.expand import default_val_every
 from dyt_bench.suite.quantities import in_words
 from dyt_bench.testing.checked import NATIVE_VARIANT, CheckedDomain, TrainedRun
 from dyt_bench.testing.rule import Broken, Remark, rule
+from dyt_bench.testing.rules.training import trains
 
 SHORT = 20  # steps in which every module must improve
 _PATIENCE_S = 120.0  # the longest training until the reference score is beaten
@@ -16,7 +17,7 @@ _ROUNDS = 1  # timed twice, after two for warming up
 @rule(
     says="Every validation logs val/loss and the domain's metric, and both are finite.",
     why="Curves, verdicts and reports are made from the values with these names.",
-    needs=("trains",),
+    needs=(trains,),
 )
 def logs(checked: CheckedDomain) -> None:
     metric = checked.domain.metric.name
@@ -47,7 +48,7 @@ def _steps(steps: Iterable[float]) -> str:
 @rule(
     says=f"In {SHORT} steps with the native norm the metric improves, in the direction declared.",
     why="A metric that is read the wrong way round makes the worse variant the winner.",
-    needs=("logs",),
+    needs=(logs,),
 )
 def improves(checked: CheckedDomain) -> None:
     metric = checked.domain.metric
@@ -65,7 +66,7 @@ def improves(checked: CheckedDomain) -> None:
 @rule(
     says="With the native norm, the metric beats the reference score in Model.reference_steps.",
     why="In a model that has learned nothing, all variants are alike.",
-    needs=("improves",),
+    needs=(improves,),
 )
 def reference(checked: CheckedDomain) -> None:
     domain, task = checked.domain, checked.task()
@@ -102,7 +103,7 @@ def reference(checked: CheckedDomain) -> None:
 @rule(
     says="A training step works without a Trainer, and takes no more than Model.step_s.",
     why="Steps of the variants are timed in turn in one process, without a Trainer.",
-    needs=("trains",),
+    needs=(trains,),
 )
 def step(checked: CheckedDomain) -> None:
     from dyt_bench.scheduling.jobs import time_task

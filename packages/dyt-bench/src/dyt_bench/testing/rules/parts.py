@@ -5,6 +5,7 @@ from typing import Any
 
 from dyt_bench.testing.checked import BRIEFLY, STEPS, CheckedDomain
 from dyt_bench.testing.rule import Broken, Remark, rule
+from dyt_bench.testing.rules.declared import contract
 
 OTHER_SEED = 1
 
@@ -12,7 +13,7 @@ OTHER_SEED = 1
 @rule(
     says="build_data returns a LightningDataModule and build_module a LightningModule.",
     why="The harness trains them with Lightning's Trainer.",
-    needs=("contract",),
+    needs=(contract,),
 )
 def parts(checked: CheckedDomain) -> None:
     from lightning.pytorch import LightningDataModule, LightningModule
@@ -36,7 +37,7 @@ def parts(checked: CheckedDomain) -> None:
 @rule(
     says="The module's units_per_sample is an integer above 0.",
     why="Throughput is reported in the domain's units a second.",
-    needs=("parts",),
+    needs=(parts,),
 )
 def units(checked: CheckedDomain) -> None:
     _, module, _ = checked.parts
@@ -52,7 +53,7 @@ def units(checked: CheckedDomain) -> None:
 @rule(
     says="The same seed gives the same first weights and batches, another seed gives others.",
     why="Runs of equal seeds are paired to tell a difference between variants from luck.",
-    needs=("parts",),
+    needs=(parts,),
 )
 def seeds(checked: CheckedDomain) -> None:
     weights, batches = _start(checked)
@@ -96,7 +97,7 @@ def _start(checked: CheckedDomain, **changes: Any) -> tuple[str, list[str]]:
 @rule(
     says="A validation pass repeated on the same weights logs the same numbers, bit by bit.",
     why="Learning curves compare passes: noise between them would look like learning.",
-    needs=("units",),
+    needs=(units,),
 )
 def validation(checked: CheckedDomain) -> None:
     from dyt_bench.training.trainer import make_trainer

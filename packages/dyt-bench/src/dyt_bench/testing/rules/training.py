@@ -8,6 +8,7 @@ from dyt_bench.executors.contract import JobFailed
 from dyt_bench.plugin.task import Variant
 from dyt_bench.testing.checked import LOG, STEPS, CheckedDomain, TrainedRun
 from dyt_bench.testing.rule import Broken, rule
+from dyt_bench.testing.rules.parts import seeds, units
 
 CUT_AFTER = STEPS // 2 + 1  # one step after a validation, so that its sums are restored, too
 
@@ -15,7 +16,7 @@ CUT_AFTER = STEPS // 2 + 1  # one step after a validation, so that its sums are 
 @rule(
     says=f"With the native norm the model trains for {STEPS} steps, and every loss is finite.",
     why="All other variants are compared with it.",
-    needs=("units",),
+    needs=(units,),
 )
 def trains(checked: CheckedDomain) -> None:
     _check_finite(checked.run(), "the native norm")
@@ -24,7 +25,7 @@ def trains(checked: CheckedDomain) -> None:
 @rule(
     says="The domain and a task pickle, and train in a process of their own.",
     why="The harness gives every run a process, so that none can harm another.",
-    needs=("trains",),
+    needs=(trains,),
 )
 def process(checked: CheckedDomain) -> None:
     try:
@@ -51,7 +52,7 @@ def process(checked: CheckedDomain) -> None:
     says="A run that is trained twice, in two processes, has the same weights, batches and "
     "losses, bit by bit.",
     why="Runs that cannot be repeated can neither be compared nor resumed.",
-    needs=("process", "seeds"),
+    needs=(process, seeds),
 )
 def repeat(checked: CheckedDomain) -> None:
     change = (
@@ -66,7 +67,7 @@ def repeat(checked: CheckedDomain) -> None:
     says=f"Training that is interrupted after step {CUT_AFTER} and resumed has the curve of "
     "uninterrupted training, bit by bit.",
     why="Long runs are interrupted, and their numbers must not show it.",
-    needs=("repeat",),
+    needs=(repeat,),
 )
 def resume(checked: CheckedDomain) -> None:
     resumed = checked.run_cut_off(CUT_AFTER)
@@ -87,7 +88,7 @@ def resume(checked: CheckedDomain) -> None:
 @rule(
     says="Every installed variant can replace the native norms and train with finite losses.",
     why="A comparison needs its variants.",
-    needs=("trains",),
+    needs=(trains,),
 )
 def variants(checked: CheckedDomain) -> None:
     _, _, sites = checked.parts
@@ -104,7 +105,7 @@ def variants(checked: CheckedDomain) -> None:
 @rule(
     says="All variants start from the same weights, norms excepted, and see the same batches.",
     why="Otherwise a difference between variants may come from different starts.",
-    needs=("variants", "seeds"),
+    needs=(variants, seeds),
 )
 def same_start(checked: CheckedDomain) -> None:
     native = checked.run().result.facts

@@ -1,13 +1,13 @@
-"""How should a model with DyT start? Native norms, the plain swap, `dyt.calibrate`, its parts.
+"""Compares ways to start a model with DyT: native norms, plain swap, `dyt.calibrate`, parts of it.
 
-    nox -s calibration                                    three arms, one seed, about 10 minutes
-    nox -s calibration -- --variants all --seeds 2        and every part of the start left out
+    nox -s calibration                                    three starts, one seed, about 10 minutes
+    nox -s calibration -- --starts all --seeds 2          also every part of the start left out
     nox -s calibration -- --models hyena,llama --jobs 2   two models, two processes
 
 Trains the six models of benchmarks/default.yaml at their default budgets. Rows are kept in
-.dyt-bench/calibration/rows.jsonl, by model, variant, seed and steps: the same command goes on where
-it stopped, and --fresh starts over. The report in results/calibration is of all rows at the default
-budget; with --steps nothing is written but the rows.
+.dyt-bench/calibration/rows.jsonl, by model, start, seed and steps: the same command resumes where
+it stopped, and --fresh starts over. The report in results/calibration covers all rows at the
+default budget; with --steps, only the rows are written.
 """
 
 import json
@@ -20,22 +20,21 @@ from typing import Any
 
 import click
 import torch
-from report import table, write
+from benchmarks.calibration.report import MAIN, table, write
+from benchmarks.calibration.starts import STARTS
+from benchmarks.calibration.train import Row, run, tasks
 from rich.console import Console
-from train import Row, run, tasks
-from variants import VARIANTS
 
 from dyt_bench.plugin.task import Task
 from dyt_bench.records.workspace import DEFAULT as WORKSPACE
 
 ROWS = WORKSPACE / "calibration" / "rows.jsonl"
 OUT = Path("results/calibration")
-ARMS = ("native", "plain", "calibrated")
 Key = tuple[str, str, int, int]
 
 
-class Names(click.ParamType):
-    """Some of ``known``, with commas between; "all" for all."""
+class Names(click.ParamType[tuple[str, ...]]):
+    """Some of ``known``, separated by commas; "all" for all."""
 
     name = "names"
 
@@ -53,7 +52,7 @@ class Names(click.ParamType):
 
 
 def read(path: Path) -> dict[Key, Row]:
-    """Rows of earlier runs, the latest of each kind; a line that was cut off is left out."""
+    """Rows of earlier runs, the latest for each key; lines that are no rows are left out."""
     rows: dict[Key, Row] = {}
     for line in path.read_text().splitlines() if path.exists() else ():
         try:
@@ -65,24 +64,25 @@ def read(path: Path) -> dict[Key, Row]:
 
 
 def key(row: Row) -> Key:
-    return row.model, row.variant, row.seed, row.steps
+    return row.model, row.start, row.seed, row.steps
 
 
-def compute(cells: Sequence[tuple[Task, str]], jobs: int) -> Iterator[Row]:
-    """Train the cells, in processes if ``jobs`` is more than one; rows as they come."""
+def compute(wanted: Sequence[tuple[Task, str]], jobs: int) -> Iterator[Row]:
+    """Train tasks with starts, in processes if ``jobs`` is more than one; yields finished rows."""
     threads = max(1, torch.get_num_threads() // jobs)
     if jobs == 1:
-        yield from (run(task, name, threads) for task, name in cells)
+        yield from (run(task, name, threads) for task, name in wanted)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(run, task, name, threads) for task, name in cells]
+        waiting = [pool.submit(run, task, name, threads) for task, name in wanted]
         try:
             yield from (done.result() for done in as_completed(waiting))
-        finally:  # at an error or Ctrl-C: what runs ends, what waits does not begin
+        finally:  # at an error or Ctrl-C: what runs finishes, what waits is cancelled
             pool.shutdown(cancel_futures=True)
 
 
 def keep(row: Row, path: Path) -> None:
+    """Append the row to the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(json.dumps(asdict(row)) + "\n")
@@ -96,20 +96,20 @@ DEFAULT = tasks(1, None)
     "--models", type=Names([task.model for task in DEFAULT]), default="all", show_default=True
 )
 @click.option(
-    "--variants",
-    type=Names(list(VARIANTS)),
-    default=",".join(ARMS),
+    "--starts",
+    type=Names(list(STARTS)),
+    default=",".join(MAIN),
     show_default=True,
-    help=f"all, or some of {', '.join(VARIANTS)}.",
+    help=f"all, or some of {', '.join(STARTS)}.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="0, 1, ...")
 @click.option("--steps", type=click.IntRange(1), help="In place of each model's budget.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
-@click.option("--fresh", is_flag=True, help="Train again what is there already.")
+@click.option("--fresh", is_flag=True, help="Train everything again.")
 @click.option("--json", "as_json", is_flag=True, help="Print rows, for programs.")
 def main(
     models: tuple[str, ...],
-    variants: tuple[str, ...],
+    starts: tuple[str, ...],
     seeds: int,
     steps: int | None,
     jobs: int,
@@ -120,18 +120,18 @@ def main(
     wanted = {
         (f"{task.domain}/{task.model}", name, task.seed, task.steps): (task, name)
         for task in chosen
-        for name in variants
-        if task.model in (VARIANTS[name].models or models)
+        for name in starts
+        if task.model in (STARTS[name].models or models)
     }
     rows = read(ROWS)
-    cells = [cell for k, cell in wanted.items() if fresh or k not in rows]
+    missing = [each for k, each in wanted.items() if fresh or k not in rows]
     console = Console(stderr=True)
-    for count, row in enumerate(compute(cells, jobs), 1):
+    for count, row in enumerate(compute(missing, jobs), 1):
         keep(row, ROWS)
         rows[key(row)] = row
         value = "diverged" if row.value is None else f"{row.value:.4f}"
         console.print(
-            f"{count}/{len(cells)} {row.model} {row.variant} s{row.seed}: {value}", highlight=False
+            f"{count}/{len(missing)} {row.model} {row.start} s{row.seed}: {value}", highlight=False
         )
     if as_json:
         print(json.dumps([asdict(rows[k]) for k in wanted], indent=1))

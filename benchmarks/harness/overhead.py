@@ -1,10 +1,10 @@
-"""What the harness adds to a training step: the same model and batches in a plain PyTorch loop.
+"""Measures what the harness adds to a training step, against a plain PyTorch loop.
 
-Both train vision/vit in this process, on one thread, in turn, round after round. A step lasts
-from its row to the next; the first ones and the validations are left out. Figures are medians and
-quartiles, over rounds, of the ratio of the median steps, by the wall clock and by the process's
-time on the CPU: on a machine that others use, the second is the one to believe. The limit, 3 %,
-holds at 100 ms a step: choose the batch size for that.
+Both train vision/vit on the same batches in this process, on one thread, in turn. A step lasts from
+its row to the next; the first steps and the validations are left out. Reported are median and
+quartiles, over rounds, of the ratio of the median steps, by the wall clock and by processor time:
+on a shared machine, only the second is reliable. The limit, 3 %, is for steps of 100 ms: choose the
+batch size accordingly.
 """
 
 import json
@@ -20,40 +20,42 @@ from typing import Any
 import click
 import torch
 
-from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.resolve import resolve
 from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.record import Record
+from dyt_bench.scheduling.jobs import train_run
+from dyt_bench.training.build import build, with_logging_off
 from dyt_bench.training.clock import quartiles
-from dyt_bench.training.run import build, train_run
 
 LIMIT = 0.03  # of a step
-FIRST = 3  # steps that pay for allocation
+FIRST = 3  # steps that are left out: they allocate memory
 
-Clock = tuple[float, float]  # seconds by the wall, and of the processor
+Clock = tuple[float, float]  # seconds by the wall clock, and of processor time
 
 
 def clock() -> Clock:
+    """Both clocks now."""
     return time.perf_counter(), time.process_time()
 
 
 def harness(run: Run, folder: Path) -> Iterator[Clock]:
-    """The clock after each step, as the harness trains."""
+    """The clock after each step of a run that the harness trains."""
     ticks: list[Clock] = []
 
-    def tell(event: dict[str, Any]) -> None:
+    def emit(event: dict[str, Any]) -> None:
         if "train/loss" in event.get("metrics", {}):
             ticks.append(clock())
 
     record = Record(folder)
     record.begin(run, {})
-    train_run(run, record, tell)
+    train_run(run, record, emit)
     yield from ticks
 
 
 def plain(run: Run, folder: Path) -> Iterator[Clock]:
     """The clock after each step of a loop that does nothing else."""
-    data, module, _ = build(run, discover().domain(run.task.domain))
-    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    data, module, _ = build(resolve(run))
+    with_logging_off(module)
     configured: Any = module.configure_optimizers()
     optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     module.train()
@@ -67,11 +69,11 @@ def plain(run: Run, folder: Path) -> Iterator[Clock]:
         yield clock()
 
 
-@click.command()
+@click.command(name="overhead")
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--steps", default=16, show_default=True, help="Of each loop in each round.")
 @click.option("--batch-size", default=24, show_default=True)
-def main(rounds: int, steps: int, batch_size: int) -> None:
+def overhead(rounds: int, steps: int, batch_size: int) -> None:
     """Print milliseconds a step and the overhead; exit status 1 if it is over the limit."""
     torch.set_num_threads(1)
     task = Task(
@@ -101,7 +103,3 @@ def main(rounds: int, steps: int, batch_size: int) -> None:
         report[f"{name}_overhead"] = [round(ratio, 4) for ratio in quartiles(ratios)]
     print(json.dumps(report, indent=1))
     sys.exit(report["cpu_overhead"][1] > LIMIT)
-
-
-if __name__ == "__main__":
-    main()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from dyt._surgery.sites import Kind
+from dyt._audit.sites import Kind
 
 # Relative error of the whole output. A norm with a large eps, or with a step in half precision,
 # stays within it; LayerNorm and RMSNorm differ by a third on the inputs below.

@@ -1,8 +1,8 @@
-"""Swap the norms of trained models: what it costs, and what calibration and tuning bring back.
+"""Swaps the norms of trained models and measures the loss before and after fine-tuning.
 
-For a small ViT and a small LLaMA trained here with their native norms: the validation loss before
-the swap, after a plain one and after a calibrated one, and each again after some steps of
-fine-tuning at a tenth of the learning rate.
+A small ViT and a small LLaMA are trained with their native norms. Measured is the validation loss
+without a swap, after a plain swap and after a calibrated one; each again after fine-tuning at a
+tenth of the learning rate.
 """
 
 import copy
@@ -17,22 +17,24 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 import dyt
 from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.resolve import resolve
 from dyt_bench.plugin.atomic import write_json
+from dyt_bench.plugin.domain import TrainingPreset
 from dyt_bench.plugin.optim import adamw
 from dyt_bench.plugin.task import Run
 from dyt_bench.suite.expand import Selection, load_suite
-from dyt_bench.training.run import build
+from dyt_bench.training.build import build, with_logging_off
 
 SUITE = Path(__file__).with_name("suite.yaml")
 BATCHES = 4  # to calibrate on
 
 
 class Losses:
-    """What a module logs, and the mean of its validation loss."""
+    """Takes the place of a module's ``log``, and collects the validation loss."""
 
     def __init__(self) -> None:
         self.seen: list[float] = []
@@ -43,22 +45,23 @@ class Losses:
 
 
 def bench(run: Run, steps: int, tune: int) -> Iterator[dict[str, Any]]:
-    """Rows of one model: by kind of swap, the loss after it and after fine-tuning."""
+    """Rows of one model: for each swap, the loss after it and after fine-tuning."""
     domain = discover().domain(run.task.domain)
-    data, native, _ = build(run, domain)
-    native.log = Losses().log  # type: ignore[method-assign]  # there is no trainer to log to
+    preset = domain.training(run.task)
+    data, native, _ = build(resolve(run, domain))
+    with_logging_off(native)
     data.prepare_data()
     data.setup("fit")
-    train(native, data, steps, run.task.learning_rate)
+    train(native, data, preset, steps, run.task.learning_rate)
     batches = list(islice(data.train_dataloader(), BATCHES))
     for swap in ("none", "plain", "calibrated"):
         module = copy.deepcopy(native)
         if swap != "none":
             dyt.convert(module, "dyt", exclude=domain.models[run.task.model].exclude)
         if swap == "calibrated":
-            dyt.calibrate(module, batches, run=lambda m, batch: m.training_step(batch, 0))
+            dyt.calibrate(module, batches, run=step)
         before = validate(module, data)
-        train(module, data, tune, run.task.learning_rate / 10)
+        train(module, data, preset, tune, run.task.learning_rate / 10)
         yield {
             "model": f"{run.task.domain}/{run.task.model}",
             "seed": str(run.task.seed),
@@ -68,22 +71,36 @@ def bench(run: Run, steps: int, tune: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def train(module: LightningModule, data: LightningDataModule, steps: int, rate: float) -> None:
-    made: Any = adamw(module, module.recipe, learning_rate=rate, steps=steps)
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+def step(module: nn.Module, batch: Any) -> object:
+    """A training step's forward pass, for `dyt.calibrate`."""
+    assert isinstance(module, LightningModule)
+    return module.training_step(batch, 0)
+
+
+def train(
+    module: LightningModule,
+    data: LightningDataModule,
+    preset: TrainingPreset,
+    steps: int,
+    rate: float,
+) -> None:
+    """Train for ``steps`` with the preset's optimiser, schedule included, at peak rate ``rate``."""
+    configured: Any = adamw(module, preset, learning_rate=rate, steps=steps)
+    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     module.train()
     for batch in islice(cycle(data.train_dataloader()), steps):
         loss = module.training_step(batch, 0)
         assert isinstance(loss, Tensor)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
         scheduler.step()
 
 
 def validate(module: LightningModule, data: LightningDataModule) -> float:
+    """The mean validation loss."""
     losses = Losses()
-    module.log = losses.log  # type: ignore[method-assign]
+    module.log = losses.log  # type: ignore[assignment]  # takes what modules pass here
     module.eval()
     with torch.no_grad():
         module.on_validation_epoch_start()
@@ -101,7 +118,7 @@ def validate(module: LightningModule, data: LightningDataModule) -> float:
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File for the rows; results/calibration/pretrained.json is for that page.",
+    help="JSON file for the rows; results/calibration/pretrained.json is read by that page.",
 )
 def main(steps: int, tune: int, seeds: int, as_json: bool, out: Path | None) -> None:
     runs = load_suite(SUITE, discover(), Selection((), seeds, steps)).runs

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from dyt._surgery.sites import Role
+from dyt._audit.sites import Role
 
 # Of the parts of a name, lower case.
 _QUERY_KEY = re.compile(

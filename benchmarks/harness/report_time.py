@@ -1,8 +1,8 @@
-"""How long `dyt-bench report` takes over thousands of runs: processor time of the whole command.
+"""Measures the processor time of `dyt-bench report` on thousands of made-up runs.
 
-Makes runs up, of four models with five variants each and two curves of a hundred points, in a
-workspace of its own, and reports on them in a new process. Processor time counts, imports
-included: on a machine that others use, the wall clock says nothing.
+The runs are of four models with five variants each, with two curves of a hundred points, in a
+workspace of their own. The report is written by a new process; its imports count. Processor time is
+used because the wall clock says nothing on a shared machine.
 """
 
 import resource
@@ -33,7 +33,7 @@ STEPS = 100
 
 
 def make_runs(workspace: Workspace, seeds: int) -> list[str]:
-    """Records of every model, variant and seed; the names of their folders."""
+    """Write records of every model, variant and seed; returns the names of their folders."""
     found = discover()
     folders = []
     for name in DOMAINS:
@@ -71,7 +71,7 @@ def _record(workspace: Workspace, found: Discovery, run: Run, worse: float) -> s
     ]
     record.rows_path.write_text("".join(rows))
     ends = [{"step": float(s), metric.name: sign / (1 + s) + worse} for s in (0, STEPS)]
-    layers = {} if run.variant.is_native else {"variant": 0.4}
+    layers = {} if run.variant.is_native else {"norm": 0.4}
     record.finish(
         Result(
             status="finished",
@@ -89,28 +89,24 @@ def _record(workspace: Workspace, found: Discovery, run: Run, worse: float) -> s
     return record.folder.name
 
 
-@click.command()
+@click.command(name="report")
 @click.option("--runs", default=2000, show_default=True, help="How many, about.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Folder to leave all of it in.")
 @click.option("--gate", is_flag=True, help=f"Exit with 1 above {LIMIT_S:.0f} s.")
-def main(runs: int, keep: Path | None, gate: bool) -> None:
-    """Report on made-up runs, once."""
+def report_time(runs: int, keep: Path | None, gate: bool) -> None:
+    """Print the processor time of one report on made-up runs."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = keep or Path(temporary)
         workspace = Workspace(folder / "work")
         workspace.create()
-        runs = make_runs(workspace, max(1, runs // (len(DOMAINS) * len(VARIANTS))))
-        about = {"title": "Made up", "runs": runs, "expected": {}}
+        folders = make_runs(workspace, max(1, runs // (len(DOMAINS) * len(VARIANTS))))
+        about = {"title": "Made up", "runs": folders, "expected": {}}
         write_json(workspace.suite_path("made-up"), about)
         command = [sys.executable, "-m", "dyt_bench", "report", "made-up"]
         command += ["--workspace", str(workspace.folder), "--out", str(folder / "results")]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = used.ru_utime + used.ru_stime
-    click.echo(f"{len(runs)} runs: {seconds:.1f} s of processor time, imports included")
+    click.echo(f"{len(folders)} runs: {seconds:.1f} s of processor time, imports included")
     if gate and seconds > LIMIT_S:
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -11,10 +11,10 @@ from typing import get_args
 
 from torch import nn
 
-from dyt._surgery.behaviour import Behaviour, observe
-from dyt._surgery.reading import Reading, read_forward
-from dyt._surgery.roles import role_of
-from dyt._surgery.sites import OVER_FEATURES, Kind, NormSite
+from dyt._audit.behaviour import Behaviour, observe
+from dyt._audit.reading import Reading, read_forward
+from dyt._audit.roles import role_of
+from dyt._audit.sites import OVER_FEATURES, Kind, NormSite
 from dyt.layers import PointwiseNorm
 
 _EPS = ("eps", "variance_epsilon", "epsilon", "variance_eps", "norm_eps", "layer_norm_eps")
