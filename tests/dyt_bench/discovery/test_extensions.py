@@ -141,5 +141,7 @@ def test_code_counts_where_the_tasks_digest_does_not_cover_it(site):
     declare(site, "addon", {"dyt_bench.variants": {"narrow": "addon:Variant"}})
     assert VARIANTS.code_digest("dyt") == VARIANTS.code_digest("identity") == ""
     before = VARIANTS.code_digest("narrow")
-    (site / "addon.py").write_text(MODULE + "# another line")
+    (site / "addon.py").write_text(MODULE + "# a comment\n")
+    assert before == VARIANTS.code_digest("narrow")
+    (site / "addon.py").write_text(MODULE + "another = 1\n")
     assert before != VARIANTS.code_digest("narrow") != ""
