@@ -64,7 +64,7 @@ def test_no_verdict_stands_before_three_seeds():
 
 
 def test_the_budget_takes_the_cheapest_first_and_then_stops():
-    made, outcomes = runs({Variant(): NATIVE, DYT: OPEN}, "dear")
+    made, outcomes = runs({Variant(): NATIVE, DYT: OPEN}, "expensive")
     more, others = runs({Variant(): NATIVE, DYT: OPEN}, "cheap")
     others = {identity: replace(outcome, seconds=1.0) for identity, outcome in others.items()}
     made, outcomes = made + more, outcomes | others

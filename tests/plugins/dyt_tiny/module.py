@@ -32,7 +32,7 @@ class Noise(SeededDataModule):
 
 
 class Foreign(LightningDataModule):
-    """A data module that knows nothing of the harness, as a stranger would write it."""
+    """A data module that knows nothing of the harness, as a third-party plug-in has it."""
 
     def __init__(self, task):
         super().__init__()
