@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 class Diffusion(Domain):
+    api_version = 2  # of the contract that this is written for
     name = "diffusion"
     summary = "class-conditional image generation"
     unit = "image"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 class DNA(Domain):
+    api_version = 2  # of the contract that this is written for
     name = "dna"
     summary = "next or masked nucleotides, and classes of sequences"
     unit = "base"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 class LanguageModelling(Domain):
+    api_version = 2  # of the contract that this is written for
     name = "llm"
     summary = "language modelling"
     unit = "token"

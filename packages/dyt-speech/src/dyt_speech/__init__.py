@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 class Speech(Domain):
+    api_version = 2  # of the contract that this is written for
     name = "speech"
     summary = "self-supervised speech representation"
     unit = "second"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 class Vision(Domain):
+    api_version = 2  # of the contract that this is written for
     name = "vision"
     summary = "image classification"
     unit = "image"
