@@ -236,6 +236,20 @@ def test_pytorchs_encoder_layer_does_not_bypass_the_swap(training):
 
 
 @pytest.mark.parametrize("to", VARIANTS)
+def test_pytorchs_encoder_computes_every_variant_alike_in_eval_mode(to):
+    """The fused kernel is for LayerNorm: with gradients, which it has none of, it is not used."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    model = dyt.convert(nn.TransformerEncoder(layer, 2), to).eval()
+    x = torch.randn(2, 3, 8)
+    expected = model(x).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), expected)
+    again = dyt.convert(dyt.revert(model), "rmsnorm")
+    assert "eps=1e-05" in repr(again.layers[0].norm1)
+    assert dyt.audit(again)[0].eps == 1e-5
+
+
+@pytest.mark.parametrize("to", VARIANTS)
 def test_every_variant_runs_forward_and_backward_in_both_layouts(to):
     torch.manual_seed(0)  # cubsign's gradient is NaN closest to 0, which a draw may hit
     model = nn.Sequential(nn.Conv2d(3, 4, 1), LayerNorm2d(4), nn.Flatten(2), nn.LayerNorm(25))

@@ -5,6 +5,7 @@ module (`behaviour`), read the source of the forwards around it (`reading`), and
 (`roles`).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import get_args
@@ -132,7 +133,8 @@ class _Audit:
         )
 
     def norm(self, module: nn.Module, names: tuple[str, ...], behaviour: Behaviour) -> NormSite:
-        eps = next((e for n in _EPS if isinstance(e := getattr(module, n, None), float)), None)
+        known = (getattr(module, name, None) for name in _EPS)
+        eps = next((e for e in known if isinstance(e, float) and not math.isnan(e)), None)
         parent, _, _ = names[0].rpartition(".")
         return NormSite(
             names,

@@ -129,10 +129,11 @@ def _finish(model: nn.Module, site: NormSite, new: nn.Module) -> nn.Module:
     """The layer in the norm's mode, with its activation, and ready for its parents."""
     new.train(site.module.training)
     parents = [model.get_submodule(name.rpartition(".")[0]) for name in site.names if name]
-    if any(isinstance(parent, nn.TransformerEncoderLayer) for parent in parents):
-        # In eval mode it passes its norms' weights to a fused kernel if both norms have the same
+    encoder = any(isinstance(parent, nn.TransformerEncoderLayer) for parent in parents)
+    if encoder and not isinstance(new, LayerNorm):
+        # In eval mode it passes its norms' weights to a fused LayerNorm if both norms have the same
         # eps. NaN equals nothing, so it calls the layers instead.
-        new.__dict__.setdefault("eps", math.nan)
+        new.__dict__["eps"] = math.nan
     if site.activation:
         kept = [(name, site.module.get_submodule(name)) for name in site.activation]
         sequence = nn.Sequential()
