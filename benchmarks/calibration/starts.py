@@ -12,8 +12,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
 import dyt
-from dyt import ScaledEmbedding
-from dyt._surgery.convert import original
+from dyt import ScaledEmbedding, original
 from dyt_bench.plugin.task import Variant
 
 Offset = Literal["none", "one", "channel"]

@@ -12,7 +12,7 @@ from dyt._audit.sites import NormSite
 from dyt._ops import bind
 from dyt._probe import Probe, SiteStatistics, alphas, probe
 from dyt._surgery.calibrate import Calibration, calibrate
-from dyt._surgery.convert import convert, convert_ln_to_dyt, revert, select
+from dyt._surgery.convert import convert, convert_ln_to_dyt, original, revert, select
 from dyt.functional import backends, dynamic_erf, dynamic_tanh, pointwise_norm, use_backend
 from dyt.functions import FAMILY, PointwiseFunction, register_function
 from dyt.layers import DynamicErf, DynamicTanh, PointwiseNorm, ScaledEmbedding
@@ -45,6 +45,7 @@ __all__ = [
     "functional",
     "functions",
     "layers",
+    "original",
     "pointwise_norm",
     "probe",
     "recipes",
