@@ -52,3 +52,13 @@ def test_a_registered_function_makes_a_layer(monkeypatch):
     torch.testing.assert_close(PointwiseNorm(8, "half", 0.5)(x), x / 4)
     with pytest.raises(ValueError, match="has a function 'half' already"):
         register_function(PointwiseFunction("half", torch.tanh, torch.tanh, 1.0, "there"))
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILY if name != "exproot"])
+def test_autograd_of_the_formula_is_finite_at_the_edges(name):
+    """0, the smallest numbers, where a clipped function turns, and as large as a square allows."""
+    tiny = torch.finfo(torch.float32).tiny
+    z = torch.tensor([0.0, tiny, -tiny, 1e-13, 1.0, -1.0, 1e18, -1e18], requires_grad=True)
+    (slope,) = torch.autograd.grad(FAMILY[name].f(z).sum(), z)
+    assert slope.isfinite().all()
+    assert (slope >= 0).all()

@@ -251,7 +251,6 @@ def test_pytorchs_encoder_computes_every_variant_alike_in_eval_mode(to):
 
 @pytest.mark.parametrize("to", VARIANTS)
 def test_every_variant_runs_forward_and_backward_in_both_layouts(to):
-    torch.manual_seed(0)  # cubsign's gradient is NaN closest to 0, which a draw may hit
     model = nn.Sequential(nn.Conv2d(3, 4, 1), LayerNorm2d(4), nn.Flatten(2), nn.LayerNorm(25))
     dyt.convert(model, to)
     y = model(torch.randn(2, 3, 5, 5))

@@ -96,7 +96,7 @@ def test_a_run_over_its_limits_is_ended(tiny, tmp_path):
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_rows(tiny, tmp_path):
-    with pytest.raises(CannotWrite, match=r"rows.jsonl: .*the same command again"):
+    with pytest.raises(CannotWrite, match=r"rows.jsonl: .*repeat the command, which resumes"):
         run(suite_of("fill", "line", variants=["dyt"]), tmp_path)
     workspace = Workspace(tmp_path)
     full, other = (workspace.record(run) for run in suite_of("fill", "line", variants=["dyt"]).runs)
@@ -130,7 +130,7 @@ class Killer(threading.Thread):
 DRIVER = """
 import sys
 from pathlib import Path
-from tests.dyt_bench.test_runner import run, suite_of
+from tests.dyt_bench.scheduling.test_runner import run, suite_of
 run(suite_of("slow"), Path(sys.argv[1]))
 """
 

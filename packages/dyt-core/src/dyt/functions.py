@@ -77,7 +77,12 @@ def _d_exproot(z: Tensor) -> Tensor:
 
 
 def _cubsign(z: Tensor) -> Tensor:
-    return z / (z.abs().pow(-2) + z.abs())  # z^3 / (1 + |z|^3) without overflow
+    # z^3 / (1 + |z|^3), on either side of 1 in a form that neither overflows nor divides by 0: with
+    # one form for all z, autograd's gradient was NaN at 0.
+    a = z.abs()
+    is_small = a <= 1
+    small, large = torch.where(is_small, a, 0), torch.where(is_small, 1, a)
+    return torch.where(is_small, z * small.square() / (1 + small**3), z.sign() / (1 + large**-3))
 
 
 def _d_cubsign(z: Tensor) -> Tensor:
