@@ -54,7 +54,7 @@ def test_a_registered_function_makes_a_layer(monkeypatch):
         register_function(PointwiseFunction("half", torch.tanh, torch.tanh, 1.0, "there"))
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILY if name != "exproot"])
+@pytest.mark.parametrize("name", FAMILY)
 def test_autograd_of_the_formula_is_finite_at_the_edges(name):
     """0, the smallest numbers, where a clipped function turns, and as large as a square allows."""
     tiny = torch.finfo(torch.float32).tiny

@@ -67,13 +67,20 @@ def _d_relsign(z: Tensor) -> Tensor:
     return 1 / (root * (1 + root))
 
 
+# The slope of exproot is infinite at 0. There it is set to 0, as sign's is: an input of exactly 0
+# would make the gradient, and so the whole model, NaN.
+
+
 def _exproot(z: Tensor) -> Tensor:
-    return -z.sign() * torch.expm1(-z.abs().sqrt())
+    a = z.abs()
+    root = torch.where(a == 0, 1, a).sqrt()
+    return -z.sign() * torch.expm1(-root)
 
 
 def _d_exproot(z: Tensor) -> Tensor:
-    root = z.abs().sqrt()
-    return torch.exp(-root) / (2 * root)  # infinite at 0, as the formula is
+    a = z.abs()
+    root = torch.where(a == 0, 1, a).sqrt()
+    return torch.where(a == 0, 0, torch.exp(-root) / (2 * root))
 
 
 def _cubsign(z: Tensor) -> Tensor:
