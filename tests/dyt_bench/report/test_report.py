@@ -20,6 +20,7 @@ from dyt_bench.report.export import RUN_FIELDS, VERDICT_FIELDS
 from dyt_bench.report.figures import cost
 from dyt_bench.report.figures.style import WEB, looks
 from dyt_bench.report.reproduce import suite_text
+from dyt_bench.report.tables import variant_rows
 from dyt_bench.suite.expand import load_suite
 from dyt_bench.verdicts.runs import Evidence, group_names, load_runs
 from dyt_bench.verdicts.standings import leaderboard, overall, performance_profile, steps_to
@@ -186,6 +187,19 @@ def test_runs_of_two_device_classes_are_not_paired(record, found):
     assert standings_of(records, found) == []
     pair = [record(variant, 1, [0.1, 0.9], device="cpu") for variant in ("native", "dyt")]
     assert standings_of(pair, found)[0].seeds == (1,)
+
+
+def test_times_of_two_processors_are_not_averaged(record, found, tmp_path):
+    intel = record("native", 0, [0.1, 0.9], summary={"time/step_ms_median": 100.0})
+    about = json.loads((intel.folder / "run.json").read_text())
+    about["environment"]["cpu"] = "another processor"
+    (intel.folder / "run.json").write_text(json.dumps(about))
+    newest = record("native", 1, [0.1, 0.9], summary={"time/step_ms_median": 300.0})
+    runs = load_runs([intel, newest])
+    assert [run.elsewhere for run in runs] == [True, False]
+    (row,) = variant_rows(runs, group_names(run.group for run in runs), found)
+    assert row["step, ms"] == "300"
+    assert row["runs"] == "2"  # quality does not depend on the processor
 
 
 def test_runs_of_two_training_presets_are_not_paired(record, found):

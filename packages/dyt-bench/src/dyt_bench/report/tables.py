@@ -32,6 +32,7 @@ def variant_rows(
             seeds = [run for run in own if run.variant == variant]
             ended = [run for run in seeds if run.result.status == "finished"]
             summary = _means([run.result.summary for run in ended])
+            costs = _means([run.costs for run in ended])
             alphas = [value for run in ended for value in run.result.alpha.values()]
             saturations = [value for run in ended for value in run.result.saturation.values()]
             first = _means([run.result.first for run in ended]).get(metric)
@@ -44,10 +45,10 @@ def variant_rows(
                     if len(ended) < len(seeds)
                     else str(len(seeds)),
                     "metric, first → last": f"{number(first, '.4f')} → {number(last, '.4f')}",
-                    "step, ms": number(summary.get("time/step_ms_median"), ".0f"),
-                    "throughput": number(summary.get("time/units_per_s"), ",.0f")
+                    "step, ms": number(costs.get("time/step_ms_median"), ".0f"),
+                    "throughput": number(costs.get("time/units_per_s"), ",.0f")
                     + f" {domain.unit}s/s",
-                    "peak, MiB": number(summary.get("memory/peak_mib"), ",.0f"),
+                    "peak, MiB": number(costs.get("memory/peak_mib"), ",.0f"),
                     "norms replaced": number(summary.get("model/norms_replaced"), ".0f"),
                     "alpha at the end": _span(alphas, ".3f"),
                     "saturated, most": f"{max(saturations):.1%}" if saturations else "",

@@ -253,7 +253,7 @@ def _summarize(
         "summary/seeds": len(values),
     }
     for name, title in _COSTS.items():
-        measured = [r.result.summary[name] for r in runs if name in r.result.summary]
+        measured = [r.costs[name] for r in runs if name in r.costs]
         if measured:
             ends[charts.key(COST, title)] = fmean(measured)
     verdict = "baseline" if variant == BASELINE else "not compared"

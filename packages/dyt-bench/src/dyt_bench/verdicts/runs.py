@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class EndedRun:
     rows: list[dict[str, float]]
     artifacts: tuple[Path, ...] = ()  # pictures that the run saved
     not_comparable: str = ""  # why verdicts leave it out; empty if they do not
+    elsewhere: bool = False  # whether another processor trained it than the newest of its group
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -86,6 +87,20 @@ class EndedRun:
     def is_judged(self) -> bool:
         """Whether verdicts take the run into account."""
         return self.result.status == "finished" and not self.not_comparable
+
+    @property
+    def processor(self) -> tuple[str, str]:
+        """The CPU's model, and the device class."""
+        cpu = self.about["environment"].get("cpu", "")
+        return str(cpu), self.result.facts.get("device", "")
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Times and memory; none if measured elsewhere: two processors' are not averaged."""
+        if self.elsewhere:
+            return {}
+        summary = self.result.summary
+        return {key: summary[key] for key in summary if key.startswith(("time/", "memory/"))}
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
         """The metric's points, (step, value), in the order in which they were logged."""
@@ -122,7 +137,7 @@ def load_runs(records: Sequence[Record]) -> list[EndedRun]:
         if result is not None:
             pictures = tuple(sorted(record.artifacts.glob("*.png")))
             runs.append(EndedRun(record.about(), result, record.rows(), pictures))
-    return _mark_incomparable(runs)
+    return _mark(runs)
 
 
 def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
@@ -150,8 +165,8 @@ def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
     return names
 
 
-def _mark_incomparable(runs: list[EndedRun]) -> list[EndedRun]:
-    """Set ``not_comparable`` where it applies.
+def _mark(runs: list[EndedRun]) -> list[EndedRun]:
+    """Set ``not_comparable`` and ``elsewhere`` where they apply.
 
     The newest run of a group sets the workload version; runs of another version are marked. So
     are runs that saw other batches than the first run of their task: they cannot be paired.
@@ -161,6 +176,12 @@ def _mark_incomparable(runs: list[EndedRun]) -> list[EndedRun]:
         last = newest.get(run.group)
         if last is None or run.result.ended >= last.result.ended:
             newest[run.group] = run
+    # Of each group's newest finished run: one that failed may not have got to a device.
+    processors = {
+        run.group: run.processor
+        for run in sorted(runs, key=lambda run: run.result.ended)
+        if run.result.status == "finished"
+    }
     batches: dict[str, str] = {}
     marked = []
     for run in runs:
@@ -169,7 +190,8 @@ def _mark_incomparable(runs: list[EndedRun]) -> list[EndedRun]:
         if not why and run.result.status == "finished":
             first = batches.setdefault(str(run.about["task_identity"]), own)
             why = "" if own == first else "saw other batches than its task's other runs"
-        marked.append(EndedRun(run.about, run.result, run.rows, run.artifacts, why))
+        elsewhere = run.processor != processors.get(run.group)
+        marked.append(replace(run, not_comparable=why, elsewhere=elsewhere))
     return marked
 
 

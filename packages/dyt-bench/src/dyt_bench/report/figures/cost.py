@@ -83,5 +83,5 @@ def bars(found: Sequence[Cost], look: Mapping[str, Look], theme: Theme) -> "Figu
 
 
 def _mean(runs: Sequence[EndedRun], key: str) -> float | None:
-    values = [run.result.summary[key] for run in runs if key in run.result.summary]
+    values = [run.costs[key] for run in runs if key in run.costs]
     return statistics.fmean(values) if values else None
