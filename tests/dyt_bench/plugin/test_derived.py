@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ import torch
 
 from dyt_bench.errors import DataError
 from dyt_bench.plugin import derived as module
+from dyt_bench.plugin.code import closure_digest
 from dyt_bench.plugin.derived import CHUNK, derived, derived_array
 
 
@@ -33,6 +35,29 @@ def left(cache):
     """What lies in the folder of derived files, but for locks."""
     files = (cache / "derived").rglob("*")
     return sorted(file.name for file in files if file.suffix != ".lock")
+
+
+@pytest.fixture(autouse=True)
+def plain_names(monkeypatch):
+    """Names without the digest of the code, but where that is tested."""
+    monkeypatch.setattr(module, "closure_digest", lambda name: "")
+
+
+def test_a_file_made_by_other_code_is_made_again(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "closure_digest", closure_digest)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "shades.py").write_text("def shade(): return 1\n")
+    maker = tmp_path / "painter.py"
+    text = "from shades import shade\ndef paint(path): path.write_text(str(shade()))\n"
+    maker.write_text(text)
+    import painter
+
+    first = derived("paint.txt", painter.paint)
+    assert derived("paint.txt", partial(painter.paint)) == first
+    maker.write_text(f"# a comment\n{text}")
+    assert derived("paint.txt", painter.paint) == first
+    (tmp_path / "shades.py").write_text("def shade(): return 2\n")
+    assert derived("paint.txt", painter.paint) != first
 
 
 def test_a_file_is_made_once(cache):

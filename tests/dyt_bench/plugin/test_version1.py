@@ -9,8 +9,7 @@ from importlib import import_module
 
 import pytest
 
-from dyt_bench.discovery import code
-from dyt_bench.plugin import domain, extensions
+from dyt_bench.plugin import code, domain, extensions
 from dyt_bench.plugin.task import Task
 from dyt_bench.plugin.version1 import ATTRIBUTES, MODULES, RENAMED
 

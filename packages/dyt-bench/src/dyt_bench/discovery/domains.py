@@ -8,9 +8,9 @@ from importlib.metadata import EntryPoint, entry_points
 from itertools import groupby
 from typing import Any
 
-from dyt_bench.discovery.code import code_digest
 from dyt_bench.discovery.importing import distribution, import_point, in_short
 from dyt_bench.errors import UserError
+from dyt_bench.plugin.code import code_digest
 from dyt_bench.plugin.domain import (
     API_VERSION,
     ENTRY_POINT_GROUP,

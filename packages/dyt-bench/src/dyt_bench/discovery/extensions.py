@@ -15,11 +15,11 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Generic, TypeVar, cast
 
-from dyt_bench.discovery.code import code_digest
 from dyt_bench.discovery.domains import unknown, wrong_version
 from dyt_bench.discovery.importing import Imported, distribution, import_point
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import Executor
+from dyt_bench.plugin.code import code_digest
 from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, LayerClass, MakeSection
 from dyt_bench.plugin.task import NATIVE
 from dyt_bench.plugin.version1 import OLD_GROUPS, old_group, section

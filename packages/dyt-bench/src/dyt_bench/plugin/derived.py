@@ -1,4 +1,4 @@
-"""Derived files: what is expensive to make from a data set, made once and kept in the cache."""
+"""Derived files: expensive preprocessing of a data set, done once and kept in the cache."""
 
 import errno
 import math
@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from dyt_bench.errors import DataError, UserError
+from dyt_bench.plugin.code import closure_digest
 from dyt_bench.plugin.fetch import cache, cannot_write
 
 __all__ = ["derived", "derived_array"]
@@ -38,7 +40,9 @@ def derived(
 
     Args:
         name: its path below the cache's folder of derived files, ``speech/samples-1f2e.s16``;
-            holds a digest of all that its content depends on.
+            holds a digest of the data and options that its content depends on. A digest of the
+            code that makes it is added: `dyt_bench.plugin.code.closure_digest` of the module in
+            which ``make`` is defined.
         make: writes the file or folder. Its argument is a path that ends in the same file name,
             in an empty folder where scratch files may lie too; the move removes them. Write with
             Python's own files (``torch.save(state, file)``, where ``file`` is open): other
@@ -59,7 +63,24 @@ def derived(
         >>> path.read_text()
         'to be'
     """
-    path = cache() / "derived" / name
+    return _kept(name, make, _module_of(make), size, resume)
+
+
+def _module_of(make: Callable[..., object]) -> str:
+    while isinstance(make, partial):
+        make = make.func
+    return make.__module__
+
+
+def _kept(
+    name: str, make: Callable[[Path], object], module: str, size: int | None, resume: bool
+) -> Path:
+    """As `derived`; ``module`` holds the code that counts."""
+    plain = Path(name)
+    # A script's own module, and one made while a program runs, have no file to hash.
+    code = "" if module in ("__main__", "builtins") else closure_digest(module)
+    stem = f"{plain.stem}-{code}" if code else plain.stem
+    path = cache() / "derived" / plain.with_name(f"{stem}{plain.suffix}")
     try:
         if path.exists():
             return path
@@ -96,7 +117,7 @@ def derived_array(name: str, shape: tuple[int, ...], dtype: str, rows: Rows) -> 
         with path.open("r+b") as file:
             _append(file, path.stem, shape, kind, rows)
 
-    file = derived(name, make, size=math.prod(shape) * kind.itemsize, resume=True)
+    file = _kept(name, make, _module_of(rows), math.prod(shape) * kind.itemsize, True)
     array: NDArray[Any] = np.load(file, mmap_mode="r")
     return array
 

@@ -1,14 +1,16 @@
 """What code decides a run's numbers: a closure of imports, hashed by syntax. Imports none of it.
 
-A run's identity covers the code it executes, so that old results never count for new code, and so
-that an edit which cannot change a number never costs a rerun:
+A run's identity covers the code it executes, so that old results do not count for new code, and
+edits that change no number rarely cost a rerun:
 
 - *Which modules.* Everything that `dyt_bench.training`, the domain's module, or a variant's layer
   imports, at the top of a file or inside a function, followed through ``dyt``, ``dyt_bench``, the
   domain's package and whatever else lies outside site-packages: editable installs, loose files.
-  GPU kernels are left out on a machine without a GPU. Of installed libraries the version counts.
-- *What of a module.* Its syntax tree without comments, docstrings, type-checking imports and the
-  texts of exceptions, warnings and log calls; of C++, everything but comments and white space.
+  Kernels for a GPU are left out on a machine without one. Of installed libraries the version
+  counts. A name that is computed while the program runs is not followed.
+- *What of a module.* Its syntax tree without comments, docstrings, type-checking imports, the
+  texts of exceptions, warnings and log calls, and what a metric is called; of C++ everything but
+  comments and white space. Other files beside a module count byte by byte.
 - *A catalogue is data.* Of a module named ``catalog`` the tables ``MODELS``, ``TRAININGS`` and
   ``DATASETS``, and what only they use, are left out: a task holds what it took from them.
 """
@@ -21,21 +23,23 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib.machinery import PathFinder
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from dyt_bench.plugin.version1 import successor
 
-__all__ = ["code_digest", "covered"]
+__all__ = ["closure", "closure_digest", "code_digest", "covered"]
 
 TRAINING = "dyt_bench.training"
 _OURS = ("dyt", "dyt_bench")
+# What passes a run to training. Hashed, but not followed: most of what they import only reports.
+_CALLERS = ("dyt_bench.discovery.resolve", "dyt_bench.scheduling.jobs")
 _LIBRARIES = {"torch", "lightning", "numpy"}  # of every run; a domain's own requirements join them
 _GPU_ONLY = "dyt._kernels.triton"
 _TABLES = {"MODELS", "TRAININGS", "DATASETS"}
-_CPP = (".cpp", ".h")
+_CPP = {".cpp", ".cc", ".cu", ".cuh", ".h", ".hpp"}
+_NO_CODE = {".py", ".pyc", ".pyi", ".md", ".so", ".dylib", ".pyd", ".typed", ".jinja"}
 
 
 def code_digest(module: str, requirements: Iterable[str] = ()) -> str:
@@ -49,38 +53,84 @@ def code_digest(module: str, requirements: Iterable[str] = ()) -> str:
         ModuleNotFoundError: there is no such module.
     """
     total = hashlib.sha256()
-    for name in covered(module):
-        file = _file(name)
-        total.update(f"{name}={_source_digest(file, file.stat().st_mtime_ns)}\n".encode())
-        # What is compiled lies beside its launcher.
-        for source in sorted(s for s in file.parent.iterdir() if s.suffix in _CPP):
-            digest = _cpp_digest(source, source.stat().st_mtime_ns)
-            total.update(f"{source.name}={digest}\n".encode())
-    names = {found[0] for line in requirements if (found := re.match(r"[\w.-]+", line))}
-    for name in sorted(names | _LIBRARIES):
+    for name in (*covered(module), *_CALLERS):
+        total.update(f"{name}={_module_digest(name)}\n".encode())
+    for name in sorted(_names(requirements) | _LIBRARIES):
         total.update(f"{name}={_version(name)}\n".encode())
+    # The one variable of the environment that chooses between kernels, which round differently.
+    total.update(os.environ.get("DYT_BACKEND", "").encode())
     return total.hexdigest()[:12]
 
 
 def covered(module: str) -> list[str]:
-    """The modules that `code_digest` hashes, sorted: the closure of training and ``module``.
+    """The modules that `code_digest` follows, sorted: the closure of training and ``module``.
 
     Raises:
         ModuleNotFoundError: there is no such module.
     """
-    if _find(module) is None:
-        raise ModuleNotFoundError(f"no module {module!r}")
-    tops = {*_OURS, module.partition(".")[0]}
     training = _file(TRAINING).parent
-    waiting = [module, *(f"{TRAINING}.{file.stem}" for file in sorted(training.glob("*.py")))]
+    parts = [f"{TRAINING}.{file.stem}" for file in sorted(training.glob("*.py"))]
+    return closure([module, *parts], (*_OURS, module.partition(".")[0]))
+
+
+def closure_digest(module: str) -> str:
+    """A hash of what ``module`` and its own imports do, and of the libraries its package requires.
+
+    Neither the harness nor the packages around a module count. For what is made once and kept:
+    see `dyt_bench.plugin.derived`.
+    """
+    top = module.partition(".")[0]
+    total = hashlib.sha256()
+    for name in closure([module], (top,), parents=False):
+        if name.partition(".")[0] not in _OURS:
+            total.update(f"{name}={_module_digest(name)}\n".encode())
+    try:
+        required = _names(requires(top.replace("_", "-")) or ())
+    except PackageNotFoundError:  # a loose module
+        required = set()
+    for name in sorted(required):
+        total.update(f"{name}={_version(name)}\n".encode())
+    return total.hexdigest()[:12]
+
+
+def closure(modules: Iterable[str], tops: Iterable[str], *, parents: bool = True) -> list[str]:
+    """The modules and all that they import, as far as it counts by its source; sorted.
+
+    Args:
+        tops: top-level packages that count by their source wherever they are installed.
+        parents: whether the packages around a module, which are imported with it, count too.
+
+    Raises:
+        ModuleNotFoundError: one of ``modules`` does not exist.
+    """
+    waiting, sources = list(modules), set(tops)
+    for name in waiting:
+        if _find(name) is None:
+            raise ModuleNotFoundError(f"no module {name!r}")
     found: set[str] = set()
     while waiting:
-        for name in _with_parents(waiting.pop()):
-            if name not in found and _is_followed(name, tops):
+        last = waiting.pop()
+        for name in _with_parents(last) if parents else (last,):
+            if name not in found and _is_followed(name, sources):
                 found.add(name)
                 file = _file(name)
                 waiting += map(successor, _imports(name, file, file.stat().st_mtime_ns))
     return sorted(found)
+
+
+def _module_digest(name: str) -> str:
+    """A hash of the module's source, and of the other files beside it."""
+    file = _file(name)
+    total = hashlib.sha256(_source_digest(file, file.stat().st_mtime_ns).encode())
+    for other in sorted(file.parent.iterdir()):
+        if other.suffix not in _NO_CODE and other.is_file():
+            digest = _file_digest(other, other.stat().st_mtime_ns)
+            total.update(f"{other.name}={digest}\n".encode())
+    return total.hexdigest()
+
+
+def _names(requirements: Iterable[str]) -> set[str]:
+    return {found[0] for line in requirements if (found := re.match(r"[\w.-]+", line))}
 
 
 def _with_parents(name: str) -> Iterator[str]:
@@ -90,10 +140,7 @@ def _with_parents(name: str) -> Iterator[str]:
 
 
 def _is_followed(name: str, tops: set[str]) -> bool:
-    """Whether the module counts by its source, and not by its distribution's version or not at all.
-
-    ``tops`` are top-level packages that count by their source wherever they are installed.
-    """
+    """Whether the module counts by its source: ours, a plug-in's, or outside site-packages."""
     if f"{name}.".startswith(f"{_GPU_ONLY}.") and not _has_gpu():
         return False
     file = _find(name)
@@ -134,19 +181,30 @@ def _file(name: str) -> Path:
 
 @cache
 def _look_up(name: str, path: tuple[str, ...]) -> Path | None:
-    parent = name.rpartition(".")[0]
-    if parent:
-        within = _look_up(parent, path)
-        if within is None or within.name != "__init__.py":
-            return None
-        spec = PathFinder.find_spec(name, [str(within.parent)])
-    else:
+    return _locate(name, path)[0]
+
+
+@cache
+def _locate(name: str, path: tuple[str, ...]) -> tuple[Path | None, tuple[Path, ...]]:
+    """The module's source, and the folders of its submodules; a folder may have no __init__.py."""
+    parent, _, last = name.rpartition(".")
+    if not parent:
         try:
             spec = find_spec(name)
         except ValueError:  # of a module like __main__, which has none
             spec = None
-    origin = None if spec is None else spec.origin
-    return Path(origin) if origin is not None and origin.endswith(".py") else None
+        origin = "" if spec is None else spec.origin or ""
+        folders = () if spec is None else spec.submodule_search_locations or ()
+        return Path(origin) if origin.endswith(".py") else None, tuple(map(Path, folders))
+    for folder in _locate(parent, path)[1]:
+        package = folder / last
+        if (package / "__init__.py").is_file():
+            return package / "__init__.py", (package,)
+        if (folder / f"{last}.py").is_file():
+            return folder / f"{last}.py", ()
+        if package.is_dir():
+            return None, (package,)
+    return None, ()
 
 
 def _version(name: str) -> str:
@@ -168,12 +226,24 @@ def _imports(name: str, file: Path, changed: int) -> list[str]:
     for node in ast.walk(_executed(file)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.Call) and (literal := _imported_by_name(node)):
+            found.append(literal)
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) + 1 - node.level]
             base = ".".join([*above, node.module] if node.module else above)
             base = base if node.level else str(node.module)
             found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return found
+
+
+def _imported_by_name(node: ast.Call) -> str | None:
+    """``x`` of ``import_module("x")``."""
+    called = (
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    )
+    argument = node.args[0] if node.args else None
+    is_import = called in ("import_module", "__import__") and isinstance(argument, ast.Constant)
+    return str(argument.value) if is_import and isinstance(argument, ast.Constant) else None
 
 
 @cache
@@ -233,6 +303,7 @@ def _defined(node: ast.stmt) -> set[str]:
 
 _LOGGERS = {"logging", "logger", "log", "warnings"}
 _SAYING = {"debug", "info", "warning", "warn", "error", "exception", "critical"}
+_NAMED_FOR_PEOPLE = {"title", "margin", "reference"}  # of a Metric: verdicts and tables read them
 
 
 class _Wordless(ast.NodeTransformer):
@@ -244,7 +315,9 @@ class _Wordless(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        return _Silenced().visit(node)  # type: ignore[no-any-return]
+        if isinstance(node.exc, ast.Call):
+            _silence(node.exc)
+        return self.generic_visit(node)
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         node.msg = None
@@ -252,20 +325,39 @@ class _Wordless(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         called = node.func
-        says = isinstance(called, ast.Name) and called.id in {"print", "warn"}
-        if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-            says = called.value.id.strip("_").lower() in _LOGGERS and called.attr in _SAYING
-        return _Silenced().generic_visit(node) if says else self.generic_visit(node)
+        name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
+        says = name.endswith(("Error", "Exception", "Warning"))
+        if isinstance(called, ast.Name):
+            says = says or name in {"print", "warn"}
+        elif isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+            logger = called.value.id.strip("_").lower()
+            says = says or (logger in _LOGGERS and name in _SAYING)
+        if says:
+            _silence(node)
+        if name == "Metric":
+            node.keywords = [key for key in node.keywords if key.arg not in _NAMED_FOR_PEOPLE]
+        return self.generic_visit(node)
 
 
-class _Silenced(ast.NodeTransformer):
-    """Empties every text below a node."""
+def _silence(call: ast.Call) -> None:
+    """Empty the texts among a call's arguments; what they compute stays."""
+    call.args = [_silent(argument) for argument in call.args]
+    for keyword in call.keywords:
+        keyword.value = _silent(keyword.value)
 
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return ast.Constant("") if isinstance(node.value, str) else node
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+def _silent(node: ast.expr) -> ast.expr:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return ast.Constant("")
+    if isinstance(node, ast.JoinedStr):
+        values = [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
+        # Names and attributes alone compute nothing: another sentence may leave them out.
+        return ast.Tuple([each for each in values if not _is_plain(each)], ast.Load())
+    return node
+
+
+def _is_plain(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_plain(node.value))
 
 
 def _canonical(node: object) -> str:
@@ -289,8 +381,10 @@ _CPP_TOKENS = re.compile(
 
 
 @cache
-def _cpp_digest(file: Path, changed: int) -> str:
-    """A hash of a C++ file without comments and white space, but for that between two words."""
+def _file_digest(file: Path, changed: int) -> str:
+    """A hash of a file beside a module; of C++ without comments, and white space between words."""
+    if file.suffix not in _CPP:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
 
     def kept(match: re.Match[str]) -> str:
         if match["text"] is not None:

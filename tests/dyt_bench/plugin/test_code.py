@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dyt_bench.discovery import code
-from dyt_bench.discovery.code import code_digest, covered
 from dyt_bench.discovery.domains import discover
+from dyt_bench.plugin import code
+from dyt_bench.plugin.code import code_digest, covered
 from dyt_bench.plugin.domain import TrainingPreset
 from dyt_bench.plugin.task import Run
 from dyt_bench.suite.expand import load_suite
@@ -197,3 +197,67 @@ def test_all_that_training_imports_is_covered(package, tmp_path):
         assert loaded <= set(covered(package)), loaded - set(covered(package))
     finally:
         sys.path.remove(env["PYTHONPATH"])
+
+
+@pytest.fixture
+def weather(tmp_path, monkeypatch):
+    """A plug-in whose modules are written by name -> text; returns how."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(files):
+        for name, text in files.items():
+            file = tmp_path / "weather" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return code_digest("weather")
+
+    return write
+
+
+BUILD = "def build():\n    from weather.data import waves\n"
+OTHER_FILES = {
+    "a folder without __init__.py": ({"data/waves.py": "A = 1"}, {"data/waves.py": "A = 2"}),
+    "a JSON beside a module": ({"shape.json": "[6]"}, {"shape.json": "[12]"}),
+    "CUDA beside a module": ({"scan.cu": "int a;"}, {"scan.cu": "int b;"}),
+    "an import by its literal name": (
+        {"zoo.py": "WIDTH = 1", "more.py": ""},
+        {"zoo.py": "WIDTH = 2"},
+    ),
+    "what a printed sentence computes": (
+        {"step.py": "print(f'done {advance(1)}')"},
+        {"step.py": "print(f'done {advance(2)}')"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OTHER_FILES)
+def test_code_in_unusual_places_counts(weather, what):
+    first, second = OTHER_FILES[what]
+    lines = [
+        BUILD,
+        "import importlib",
+        'importlib.import_module("weather.zoo")',
+        "import weather.step",
+    ]
+    before = weather({"__init__.py": "\n".join(lines), **first})
+    assert weather(second) != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return DataError(f'{file} is no image')", "return DataError(f'{file} is none')"),
+        ("print(f'{n} files')", "print(f'there are {n}')"),
+        ("Metric(name='a', margin=0.1, title='A')", "Metric(name='a', margin=0.2, title='B')"),
+        ("log.warning('%s is slow', name)", "log.warning('%s takes long', name)"),
+    ],
+)
+def test_words_in_unusual_places_do_not(weather, old, new):
+    before = weather({"__init__.py": f"def f(file, n, name):\n    {old}\n"})
+    assert weather({"__init__.py": f"def f(file, n, name):\n    {new}\n"}) == before
+
+
+def test_the_backend_that_the_environment_chooses_counts(monkeypatch):
+    before = code_digest("dyt_vision")
+    monkeypatch.setenv("DYT_BACKEND", "eager")
+    assert code_digest("dyt_vision") != before
