@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 from dyt_diffusion import domain
-from dyt_diffusion.models import MODELS
+from dyt_diffusion.models import ARCHITECTURES
 
 
 @pytest.fixture
 def dit():
     torch.manual_seed(0)
-    return MODELS["dit"].build(1, 8, 10)
+    return ARCHITECTURES["dit"].build(1, 8, 10)
 
 
 def arguments(channels=1, size=8, batch=4):
@@ -23,7 +23,7 @@ def arguments(channels=1, size=8, batch=4):
     [(1, 8, 10, 64), (3, 16, 4, 64), (1, 28, 10, 49), (3, 32, 4, 64), (4, 32, 1000, 64)],
 )
 def test_any_channels_size_and_classes(channels, size, classes, tokens):
-    model = MODELS["dit"].build(channels, size, classes)
+    model = ARCHITECTURES["dit"].build(channels, size, classes)
     images, timesteps, labels = arguments(channels, size)
     entered = []
     model.transformer_blocks[0].register_forward_pre_hook(lambda _, args: entered.append(args[0]))
@@ -35,7 +35,7 @@ def test_any_channels_size_and_classes(channels, size, classes, tokens):
 
 
 def test_every_model_has_a_size():
-    assert domain.models.keys() == MODELS.keys()
+    assert domain.models.keys() == ARCHITECTURES.keys()
 
 
 # arXiv 2212.09748, table 4: millions of parameters, ImageNet's classes, latents of 32 x 32 x 4.
@@ -45,7 +45,7 @@ def test_every_model_has_a_size():
 )
 def test_the_large_ones_have_the_paper_s_size(name, millions, tokens):
     with torch.device("meta"):
-        model = MODELS[name].build(4, 32, 1000)
+        model = ARCHITECTURES[name].build(4, 32, 1000)
         output = model(torch.empty(1, 4, 32, 32), torch.empty(1).long(), torch.empty(1).long())
     assert output.sample.shape == (1, 8, 32, 32)
     assert model.pos_embed.pos_embed.shape[1] == tokens
@@ -55,7 +55,7 @@ def test_the_large_ones_have_the_paper_s_size(name, millions, tokens):
 
 def test_a_patch_that_does_not_divide_the_images_is_named():
     with pytest.raises(ValueError, match="a multiple of the patch, 4, got 30"):
-        MODELS["dit-b4"].build(3, 30, 10)
+        ARCHITECTURES["dit-b4"].build(3, 30, 10)
 
 
 def test_it_starts_as_the_identity_and_predicts_zero(dit):

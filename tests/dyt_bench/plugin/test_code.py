@@ -4,17 +4,19 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.plugin import code
 from dyt_bench.plugin.code import code_digest, covered
-from dyt_bench.plugin.domain import TrainingPreset
-from dyt_bench.plugin.task import Run
-from dyt_bench.suite.expand import load_suite
+from dyt_bench.plugin.domain import Model, TrainingPreset
+from dyt_bench.plugin.task import Run, Task
+from dyt_bench.suite.expand import load_suite, preset_digest
 
 
 @pytest.fixture
@@ -151,6 +153,32 @@ def test_what_a_task_takes_from_the_catalogue_is_in_its_identity(tmp_path, monke
     heavier = TrainingPreset(summary="in other words", source="elsewhere", weight_decay=0.5)
     monkeypatch.setitem(vision.trainings, "default", heavier)
     assert identity() != before
+
+
+def test_a_field_that_a_domain_adds_to_its_models_counts():
+    @dataclass(frozen=True, kw_only=True)
+    class Sized(Model):
+        width: int
+
+    vision = discover().domain("vision")
+    fields = {key: value for key, value in vars(vision.models["vit"]).items()}
+    task = Task(
+        domain="vision",
+        model="vit",
+        dataset="digits",
+        steps=1,
+        batch_size=1,
+        learning_rate=1.0,
+        val_every=1,
+    )
+
+    def digest(**changes):
+        models = {"vit": Sized(**{**fields, "width": 1, **changes})}
+        return preset_digest(SimpleNamespace(models=models, training=vision.training), task)
+
+    assert digest() == digest(summary="in other words", step_s=1.0)
+    assert digest() != digest(width=2)
+    assert digest() != digest(exclude=("head.*",))
 
 
 LOADED = """

@@ -89,7 +89,7 @@ def test_what_is_done_costs_nothing_and_what_is_new_is_not_known(space):
     found = forecast(suite_of(done, new), space)
     assert [(line.done, line.seconds) for line in found.lines] == [(True, 0.0), (False, None)]
     assert found.unknown == [new]
-    assert "nothing is known yet of 1 runs: --probe" in describe(found)
+    assert "nothing is known yet of 1 run: --probe" in describe(found)
 
 
 def test_timing_norms_in_turn_is_counted_once_a_task(space):

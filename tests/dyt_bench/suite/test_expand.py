@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
 from dyt_bench.suite.expand import Selection, default_val_every, load_suite
+from dyt_bench.suite.names import WITHOUT_ALPHA
 
 ROOT = Path(__file__).parents[3]
 
@@ -260,3 +261,21 @@ def test_limits_of_runs_come_from_the_suite_or_the_command_line(load):
     assert load(text, run_timeout=60.0).run_timeout == 60
     with pytest.raises(UserError, match=r"suite.yaml:2: run_timeout: expected a duration such"):
         load(text.replace("90m", "soon"))
+
+
+def test_layers_without_alpha_are_those_of_dyt():
+    import dyt.variants
+
+    without = set(dyt.variants.WITHOUT_ALPHA)
+    assert {name for name, build in dyt.variants.VARIANTS.items() if build in without} == (
+        WITHOUT_ALPHA
+    )
+
+
+@pytest.mark.parametrize("option", ["alpha_init_value: 0.5", "recipe: calibrated"])
+@pytest.mark.parametrize("name", sorted(WITHOUT_ALPHA))
+def test_a_layer_without_alpha_takes_no_choice_of_it(load, name, option):
+    key = option.partition(":")[0]
+    said = re.escape(f"variants[1].{key}: {name!r} has no alpha: leave it out")
+    with pytest.raises(UserError, match=said):
+        load(f"name: s\nvariants: [native, {{name: {name}, {option}}}]\ntasks:\n- domain: llm\n")

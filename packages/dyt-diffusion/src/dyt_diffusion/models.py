@@ -89,7 +89,7 @@ def _initialize(model: Any, embedding: Any) -> None:
         nn.init.zeros_(linear.weight)
 
 
-MODELS: Mapping[str, Size] = MappingProxyType(
+ARCHITECTURES: Mapping[str, Size] = MappingProxyType(
     {
         "dit": Size(layers=4, width=128, heads=4),
         "dit-b4": Size(layers=12, width=768, heads=12, patch=4),

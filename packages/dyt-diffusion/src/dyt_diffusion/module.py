@@ -11,7 +11,7 @@ from dyt_bench.plugin.optim import adamw
 from dyt_bench.plugin.task import Task
 from dyt_diffusion.bound import VariationalBound
 from dyt_diffusion.data.datamodule import DiffusionData
-from dyt_diffusion.models import MODELS
+from dyt_diffusion.models import ARCHITECTURES
 from dyt_diffusion.process import TIMESTEPS, VIEWS, process, validation_views
 
 LABEL_DROPOUT = 0.1  # share of training images shown without their label
@@ -37,7 +37,7 @@ class Denoiser(LightningModule):
         self.image_shape = (data.channels, data.size, data.size)
         self.no_label = data.classes
         self.is_bounded = data.autoencoder is None  # pixels are in [-1, 1], latents anywhere
-        self.model = MODELS[task.model].build(data.channels, data.size, data.classes)
+        self.model = ARCHITECTURES[task.model].build(data.channels, data.size, data.classes)
         self.diffusion = process()
         self.bound = VariationalBound(self.diffusion.betas, data.levels)
 

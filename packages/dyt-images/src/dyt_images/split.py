@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 from dyt_bench.plugin.domain import DataError
 
 VAL_SHARE = 0.2  # a fifth
-_SEED = 0  # one split for every seed: seeds vary the training, not the question
+_SEED = 0  # one split for every seed: seeds vary the training, not the split
 
 
 def held_out(

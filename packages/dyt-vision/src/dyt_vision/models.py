@@ -58,7 +58,7 @@ def _library(name: str, **options: Any) -> Architecture:
     return Architecture(224, build)
 
 
-MODELS: Mapping[str, Architecture] = {
+ARCHITECTURES: Mapping[str, Architecture] = {
     "vit": _vit(96),
     "vit-w48": _vit(48),
     "vit-w192": _vit(192),

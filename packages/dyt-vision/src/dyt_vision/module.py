@@ -12,7 +12,7 @@ from dyt_bench.plugin.domain import TrainingPreset
 from dyt_bench.plugin.optim import adamw
 from dyt_bench.plugin.task import Task
 from dyt_vision.data.datamodule import VisionData
-from dyt_vision.models import MODELS
+from dyt_vision.models import ARCHITECTURES
 
 
 class Classifier(LightningModule):
@@ -29,7 +29,7 @@ class Classifier(LightningModule):
         super().__init__()
         self.task, self.preset = task, preset
         option = {key: value for key, value in preset.options.items() if not isinstance(value, str)}
-        self.model = MODELS[task.model].build(
+        self.model = ARCHITECTURES[task.model].build(
             data.channels, data.classes, option.get("drop_path", 0.0)
         )
         self.accuracy = MulticlassAccuracy(data.classes, average="micro")

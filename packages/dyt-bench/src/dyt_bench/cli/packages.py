@@ -72,7 +72,7 @@ def plugins(as_json: bool) -> None:
 )
 @options.as_json
 def new_domain(name: str, to: Path, as_json: bool) -> None:
-    """Write a package for a domain of your own, called NAME, that trains as it is.
+    """Write a package for a domain of your own, called NAME, that trains without any edit.
 
     It is written into the folder dyt-NAME, which must not exist yet.
     """

@@ -116,7 +116,7 @@ class Domain(ABC):
     """
 
     # The contract's version that the plug-in was written for: a number, not `API_VERSION`, whose
-    # value changes. A plug-in that does not say was written for version 1.
+    # value changes. Without it, version 1 is assumed.
     api_version: ClassVar[int] = 1
 
     name: ClassVar[str]  # lower case, letters, digits and hyphens: "vision"
@@ -147,10 +147,10 @@ class Domain(ABC):
         """The model of ``task.model`` with native norms, its loss and its optimiser.
 
         ``training_step`` returns the loss. A validation pass logs ``val/loss`` and the domain's
-        metric; randomness it needs is its own and fixed, so that passes compare.
+        metric; random numbers come from a generator of its own with a fixed seed.
         ``configure_optimizers`` reads ``task.learning_rate``, ``task.steps`` and
         ``self.training(task)``, and returns one optimiser, alone or under "optimizer".
-        Batches come from `build_data` epoch after epoch, but to Lightning the budget is one epoch.
+        Lightning sees the budget as one epoch, made of repeated passes over the training loader.
 
         The module has an integer attribute ``units_per_sample``: how many of the domain's units
         one sample holds (tokens in a sequence; 1 for an image). Norms are swapped by the
@@ -173,8 +173,8 @@ class Domain(ABC):
     ) -> Mapping[str, float]:
         """Metrics of the trained ``module`` that are too expensive for every validation.
 
-        Called after training, in eval mode and with gradients enabled; randomness is its own and
-        fixed. Recorded as ``eval/<name>``. Pictures written into ``folder``, which is there and
-        empty, as PNG files go with the run to the report and to MLflow.
+        Called after training, in eval mode and with gradients enabled. Random numbers come from a
+        generator of its own with a fixed seed. Values are recorded as ``eval/<name>``. PNG files
+        in ``folder``, which exists and is empty, go to the report and to MLflow.
         """
         return {}

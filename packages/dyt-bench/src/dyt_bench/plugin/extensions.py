@@ -17,7 +17,7 @@ group                         what the entry point names
 ============================  =============================================
 
 Names are lower case: letters, digits and hyphens. Nothing here is used unless a suite names it.
-Norms and recipes are imported where they are used; the rest is imported when a suite that names
+Variants and recipes are imported where they are used; the rest is imported when a suite that names
 it is read, so keep torch and matplotlib inside the functions. The contracts have the version of
 `dyt_bench.plugin.domain.API_VERSION`; an object or class says by ``api_version`` which one it
 was made for, and 1 if it says nothing.
@@ -104,8 +104,8 @@ class Trained:
 class AddedMetric:
     """A number taken once, at the end of a run, and recorded as ``eval/<name>``.
 
-    Randomness is its own and fixed. Where ``compute`` raises, or returns no finite number, the
-    run goes without, and its log and the report say why.
+    Use a fixed seed. If ``compute`` raises, or returns no finite number, the run has no such
+    metric, and its log and the report say why.
     """
 
     title: str  # for tables, with its unit: "validation minus training loss (nats)"

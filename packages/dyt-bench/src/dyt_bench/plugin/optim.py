@@ -33,7 +33,7 @@ def adamw(
         learning_rate: the peak.
         steps: optimiser steps in all.
         own: parameters with settings of their own, {"lr": peak, "weight_decay": 0.0}; what is
-            not named there is as for the rest.
+            missing there is as for all others.
     """
     own = own or {}
     groups: dict[tuple[tuple[str, Any], ...], list[nn.Parameter]] = {}

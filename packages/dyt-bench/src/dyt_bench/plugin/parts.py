@@ -16,7 +16,7 @@ class Parts:
     """A run with its names resolved, so that training looks nothing up."""
 
     domain: Domain
-    task: Task  # as the domain knows it: an added data set is one of its own, at a path
+    task: Task  # an added data set is replaced by the domain's own of that layout, at its path
     layer: LayerClass | None = None  # what stands in the norms' place; None: the native norms
     alpha_init_value: float | None = None  # None: the layer's or the recipe's own
     recipe: Any = None  # a `dyt.Recipe`, or what `dyt.convert` takes for one

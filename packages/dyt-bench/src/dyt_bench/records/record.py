@@ -1,12 +1,12 @@
-"""The record of one run: a folder whose files are the truth that all else is made from.
+"""The record of one run: a folder from which MLflow, verdicts and reports are made.
 
 ``run.json``     what the run is and where it ran, written before it starts
 ``rows.jsonl``   one line for each set of metrics, flushed as it comes
-``result.json``  how it ended, written last and at once: a folder without it did not end
+``result.json``  how it ended, written last: a folder without it did not end
 ``log.txt``      what the process printed, tracebacks included
 ``artifacts/``   pictures that the domain made at the end
 ``weights.pt``   the weights at the end, where `run --keep-weights` asked for them
-``checkpoint``   training's state a while ago; removed when the run has ended
+``checkpoint``   the latest state of training; removed when the run has ended
 
 A run that was cut off resumes from its checkpoint, or starts again. It then computes again what
 it had computed since, to the bit; rows that are there already are not written twice.

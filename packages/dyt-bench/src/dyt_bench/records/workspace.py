@@ -27,9 +27,9 @@ class Workspace:
         self.folder = folder.absolute()
         if (self.folder / "cells").exists():
             raise UserError(
-                f"{folder} holds records of dyt-bench 0.1, which this version does not read; they "
-                f"are as they were: keep them with `mv {folder} {folder}-0.1`, or name another "
-                "folder with --workspace"
+                f"{folder} holds records in an earlier format, which this version does not read; "
+                f"they are as they were: keep them with `mv {folder} {folder}-old`, or name "
+                "another folder with --workspace"
             )
 
     def create(self) -> None:

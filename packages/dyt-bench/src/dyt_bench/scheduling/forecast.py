@@ -319,7 +319,7 @@ def describe(found: Forecast) -> str:
     known = [line for line in left if line.seconds is not None]
     if not left:
         return "all of it is done"
-    text = f"nothing is known yet of {len(found.unknown)} runs: --probe finds out what they take"
+    text = f"nothing is known yet of {_runs(len(found.unknown))}: --probe measures a few steps"
     if not known:
         return text
     total = (
@@ -336,3 +336,7 @@ def line_text(line: Line) -> str:
     if line.problem or line.seconds is None:
         return line.problem
     return f"{in_words(line.seconds)}, {line.memory_mib:,.0f} MiB ({line.source})"
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"

@@ -125,7 +125,7 @@ def run_suite(
             keep_weights=keep_weights,
             until=until,
         )
-        _conclude(session, tracker, found, workspace)
+        _conclude(session, tracker, found, workspace, fresh)
         if keep_weights:
             _tell_weights(session, workspace)
     return session
@@ -248,7 +248,9 @@ def print_leaderboard(standings: Sequence[Standing]) -> None:
         _console.print(table)
 
 
-def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: Workspace) -> None:
+def _conclude(
+    session: Session, tracker: Tracker, found: Discovery, workspace: Workspace, fresh: bool
+) -> None:
     """Print how it went and where to look."""
     suite, results = session.suite, session.results
     for run, result in zip(session.suite.runs, results, strict=False):
@@ -262,7 +264,7 @@ def _conclude(session: Session, tracker: Tracker, found: Discovery, workspace: W
     if session.stopped:
         _print(
             f"{session.stopped} with {len(results)} of {len(suite.runs)} runs done; "
-            "the same command continues"
+            f"the same command{' without --fresh' if fresh else ''} continues"
         )
         return
     is_reported = any(result.last for result in results)

@@ -32,6 +32,9 @@ from dyt_bench.suite.names import (
 )
 from dyt_bench.suite.schema import SuiteFile, TaskEntry, validate
 
+# Fields of a `Model` that a task has, or that decide nothing.
+_IN_THE_TASK = {"summary", "library", "native_norm", "steps", "batch_size", "learning_rate"}
+_IN_THE_TASK |= {"training", "step_s", "reference_steps"}
 _VALIDATIONS = 5  # at most so many after the first, unless the suite says otherwise
 
 
@@ -211,11 +214,14 @@ def _tasks(
 
 
 def preset_digest(domain: Domain, task: Task) -> str:
-    """A hash of what the task takes from the domain's catalogue, but for what it says to people."""
-    preset = asdict(domain.training(task))
+    """A hash of what the task takes from the domain's catalogue, without descriptions.
+
+    Of the model it holds what the task does not: exclusions, and fields that a domain adds.
+    """
+    preset, model = asdict(domain.training(task)), asdict(domain.models[task.model])
     return digest(
         {key: value for key, value in preset.items() if key not in ("summary", "source")},
-        domain.models[task.model].exclude,
+        {key: value for key, value in model.items() if key not in _IN_THE_TASK},
     )
 
 

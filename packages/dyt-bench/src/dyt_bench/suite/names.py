@@ -20,6 +20,8 @@ from dyt_bench.suite.document import Document, Place
 from dyt_bench.suite.schema import SuiteFile, VariantEntry
 
 T = TypeVar("T")
+# Layers without alpha, by name: importing dyt to ask would import torch.
+WITHOUT_ALPHA = {"identity", "layernorm", "rmsnorm"}
 
 
 def check_known(
@@ -43,6 +45,9 @@ def _variant(document: Document, where: Place, entry: VariantEntry) -> Variant:
     at_recipe = [*where, "recipe"]
     if variant.is_native and variant != Variant():
         raise document.error(where, "the native norm takes no options")
+    if variant.name in WITHOUT_ALPHA and (variant.recipe or variant.alpha_init_value):
+        option = "recipe" if variant.recipe else "alpha_init_value"
+        raise document.error([*where, option], f"{variant.name!r} has no alpha: leave it out")
     if variant.recipe is not None:
         if document.content.get("kind") == "efficiency":
             raise document.error(at_recipe, "an efficiency suite swaps layers, no recipe fits")

@@ -1,1 +1,1 @@
-"""Everything that decides a run's numbers, and nothing else."""
+"""Training one run: build, swap, train, resume, evaluate, and time a step."""

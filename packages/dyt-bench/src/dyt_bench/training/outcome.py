@@ -23,7 +23,7 @@ class Outcome:
     reason: str = ""  # why, when not finished: one sentence
     # metric -> value over the run's validations
     first: dict[str, float] = field(default_factory=dict)
-    best: dict[str, float] = field(default_factory=dict)  # at the domain's metric's best
+    best: dict[str, float] = field(default_factory=dict)  # at the validation with the best metric
     last: dict[str, float] = field(default_factory=dict)  # at the end of the budget
     # what was measured of the run as a whole: "time/step_ms", "memory/peak_mib", ...
     summary: dict[str, float] = field(default_factory=dict)

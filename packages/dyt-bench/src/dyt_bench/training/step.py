@@ -43,7 +43,7 @@ def step(
 
 
 def optimizer_of(module: LightningModule) -> Optimizer:
-    """The optimiser that the module configures, in either form of the contract."""
+    """The optimiser that the module configures, returned alone or under "optimizer"."""
     configured: Any = module.configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
     assert isinstance(optimizer, Optimizer)
@@ -63,7 +63,7 @@ def time_variants(variants: Mapping[str, Parts], *, rounds: int) -> dict[str, li
     steps: dict[str, Callable[[], float]] = {}
     for label, parts in variants.items():
         for name in (label,) if steps else (label, AA):
-            # A/A is a second model: copies of one model differ in where they lie in memory.
+            # A/A is a second model: where a model lies in memory changes its time, too.
             steps[name] = _timed(parts)
     interleave(steps, rounds=2)  # warm up
     return interleave(steps, rounds=rounds)

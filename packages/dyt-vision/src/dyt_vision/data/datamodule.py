@@ -10,7 +10,7 @@ from dyt_images.split import held_out
 from dyt_vision.catalog import DATASETS
 from dyt_vision.data.memory import Samples, in_memory
 from dyt_vision.data.photographs import read_folder, read_imagenet
-from dyt_vision.models import MODELS
+from dyt_vision.models import ARCHITECTURES
 
 _LEAST_PER_CLASS = 2  # images: one to train on, one to hold out
 
@@ -56,7 +56,7 @@ def vision_data(task: Task, preset: TrainingPreset) -> VisionData:
         DataError: a file is no image, the folders are not laid out as they must be, or a class
             has too few images to hold one out.
     """
-    pixels = MODELS[task.model].pixels
+    pixels = ARCHITECTURES[task.model].pixels
     if task.dataset in READERS:
         files = list(DATASETS[task.dataset].files(task.path))
         return VisionData(in_memory(READERS[task.dataset](files), pixels), task)
