@@ -161,7 +161,7 @@ def test_a_field_that_a_domain_adds_to_its_models_counts():
         width: int
 
     vision = discover().domain("vision")
-    fields = {key: value for key, value in vars(vision.models["vit"]).items()}
+    fields = dict(vars(vision.models["vit"]))
     task = Task(
         domain="vision",
         model="vit",
