@@ -128,6 +128,14 @@ def test_a_plugins_own_modules_count_wherever_they_lie(tmp_path, monkeypatch):
     assert code_digest("weather") != before
 
 
+def test_what_lies_beside_a_module_of_no_package_does_not_count(tmp_path, monkeypatch):
+    (tmp_path / "winds.py").write_text("SPEED = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = code_digest("winds")
+    (tmp_path / "results.json").write_text("{}")  # as a run in this folder writes
+    assert code_digest("winds") == before
+
+
 def test_two_domains_differ_and_a_digest_repeats():
     found = discover()
     assert found.code_digest("vision") != found.code_digest("llm")

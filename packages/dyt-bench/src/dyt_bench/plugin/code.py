@@ -119,10 +119,14 @@ def closure(modules: Iterable[str], tops: Iterable[str], *, parents: bool = True
 
 
 def _module_digest(name: str) -> str:
-    """A hash of the module's source, and of the other files beside it."""
+    """A hash of the module's source and, in a package, of the other files beside it.
+
+    Beside a module of no package may lie anything: the user's suites, results that a run writes.
+    """
     file = _file(name)
     total = hashlib.sha256(_source_digest(file, file.stat().st_mtime_ns).encode())
-    for other in sorted(file.parent.iterdir()):
+    in_package = "." in name or file.name == "__init__.py"
+    for other in sorted(file.parent.iterdir()) if in_package else ():
         if other.suffix not in _NO_CODE and other.is_file():
             digest = _file_digest(other, other.stat().st_mtime_ns)
             total.update(f"{other.name}={digest}\n".encode())
