@@ -36,7 +36,9 @@ def test_mnist(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no gzip", gzip.compress(b"1,2,x"), gzip.compress(b"1,2,3\n")]
+    "content",
+    [b"", b"no gzip", gzip.compress(b"1,2,x"), gzip.compress(b"1,2,3\n")],
+    ids=["empty", "no gzip", "no number", "too few columns"],  # gzip writes the time into its head
 )
 def test_a_table_that_is_not_mnist_is_named(tmp_path, content):
     file = tmp_path / "mnist_5k.csv.gz"
@@ -88,6 +90,7 @@ def test_idx(tmp_path):
         gzip.compress(b"\0\0\x0d\x01\0\0\0\x01" + bytes(4)),  # floats
         gzip.compress(bytes(100))[:30],
     ],
+    ids=["empty", "no gzip", "cut in the header", "cut in the values", "floats", "cut gzip"],
 )
 def test_a_broken_idx_file_is_named(tmp_path, content):
     file = tmp_path / "train-images-idx3-ubyte.gz"
