@@ -17,7 +17,7 @@ SUITE = """
 name: made-up
 variants: [native, dyt]
 seeds: [0, 1, 2]
-steps: 150
+steps: 600
 tasks:
 - {domain: vision, models: [convnext], batch_size: 32}
 """
@@ -99,12 +99,12 @@ def test_a_suite_misses_no_metric_though_the_server_dies_three_times(uri, mlflow
     compare(uri, Workspace(tmp_path / ".dyt-bench"), runs)
 
 
-def compare(uri, workspace, runs):
+def compare(uri, workspace, folder):
     """Every point of every row is in MLflow, once, in a run that is over."""
     from dyt_bench.records.record import Record
 
     runs = {run.data.tags["dyt_bench.run"]: run for run in runs_of(uri)}
-    records = [Record(folder) for folder in runs.iterdir()]
+    records = [Record(folder) for folder in folder.iterdir()]
     assert len(runs) == len(runs_of(uri)) == len(records) == 6
     for record in records:
         run = runs[record.about()["identity"]]
