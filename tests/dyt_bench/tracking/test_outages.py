@@ -104,7 +104,7 @@ def compare(uri, workspace, folder):
     from dyt_bench.records.record import Record
 
     runs = {run.data.tags["dyt_bench.run"]: run for run in runs_of(uri)}
-    records = [Record(folder) for folder in folder.iterdir()]
+    records = [Record(path) for path in folder.iterdir()]
     assert len(runs) == len(runs_of(uri)) == len(records) == 6
     for record in records:
         run = runs[record.about()["identity"]]
