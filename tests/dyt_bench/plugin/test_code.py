@@ -1,5 +1,6 @@
 """A run's identity follows every edit that may change a number, and no other."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -97,6 +98,15 @@ def test_cpp_counts_without_comments_and_white_space(sources):
     assert code_digest("dyt_vision") == before
     source.write_text(text + "\nint one;\n")
     assert code_digest("dyt_vision") != before
+
+
+def test_the_empty_texts_that_one_parser_puts_into_f_strings_do_not_count():
+    def f_string(*texts: str) -> ast.AST:
+        name = ast.FormattedValue(ast.Name("x", ast.Load()), -1)
+        return ast.JoinedStr([*(ast.Constant(text) for text in texts), name])
+
+    assert code._canonical(f_string("")) == code._canonical(f_string())
+    assert code._canonical(f_string("a")) != code._canonical(f_string())
 
 
 def test_with_a_gpu_its_kernels_count_as_well(sources, monkeypatch):

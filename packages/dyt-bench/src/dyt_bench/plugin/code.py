@@ -366,6 +366,9 @@ def _is_plain(node: ast.expr) -> bool:
 
 def _canonical(node: object) -> str:
     """The tree as text. Not `ast.dump`: what that says of one file differs between Pythons."""
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts to an f-string
+        values = [value for value in node.values if getattr(value, "value", None) != ""]
+        return f"JoinedStr(values={_canonical(values)})" if values else "JoinedStr()"
     if isinstance(node, ast.AST):
         fields = (
             f"{name}={_canonical(value)}"
