@@ -26,7 +26,7 @@ def layer(function="tanh", shift=True, weight=True, bias=True, **options):
     torch.manual_seed(0)
     made = dyt.PointwiseNorm(
         24,
-        function,
+        function=function,
         shift_init_value=0.1 if shift else None,
         elementwise_affine=weight,
         bias=bias,

@@ -49,7 +49,7 @@ def test_a_registered_function_makes_a_layer(monkeypatch):
     assert register_function(half) is half
     assert register_function(half) is half
     x = torch.randn(3, 8)
-    torch.testing.assert_close(PointwiseNorm(8, "half", 0.5)(x), x / 4)
+    torch.testing.assert_close(PointwiseNorm(8, function="half", alpha_init_value=0.5)(x), x / 4)
     with pytest.raises(ValueError, match="has a function 'half' already"):
         register_function(PointwiseFunction("half", torch.tanh, torch.tanh, 1.0, "there"))
 

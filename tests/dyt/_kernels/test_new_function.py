@@ -55,7 +55,7 @@ COMPUTE = """
 import sys, torch, dyt
 backend, out = sys.argv[1:]
 torch.manual_seed(0)
-layer = dyt.PointwiseNorm(24, "halfsign", alpha_init_value=0.7, shift_init_value=0.1)
+layer = dyt.PointwiseNorm(24, function="halfsign", alpha_init_value=0.7, shift_init_value=0.1)
 torch.nn.init.normal_(layer.weight)
 x, dy = torch.randn(6, 24, requires_grad=True), torch.randn(6, 24)
 if backend == "bound":

@@ -3,7 +3,8 @@
 Eager calls go through a `torch.autograd.Function`, or, after `bind`, on a CPU through an autograd
 node in C++. Whatever needs to see operators (torch.compile, torch.export, FakeTensor, dispatch
 modes) sees the custom operator ``dyt::pointwise_norm``. All ways call the same kernels and save
-the same tensors: x and the parameters, nothing else.
+the same tensors: x and the parameters, nothing else. Tensors that are more than their memory take
+the formula, by PyTorch's operators, whose rules they know.
 """
 
 from typing import Any, NamedTuple, cast
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from dyt._kernels import guard
 from dyt._kernels.call import Call, Gradients, Launcher, Prepared, Tensors
 from dyt._kernels.cpu import launcher as cpu
 from dyt._kernels.cpu_autograd import binding
@@ -24,6 +26,8 @@ class Route(NamedTuple):
 
     function: str
     channels_last: bool
+    backend: str
+    facts: tuple[guard.Facts, ...]  # of the tensors
     prepared: Prepared
 
 
@@ -37,6 +41,13 @@ def kernels(backend: str) -> Launcher:
 
 
 _cpu = cast(Launcher, cpu)
+
+
+def fused_for(x: Tensor) -> str:
+    """The fused backend of x's device, or "eager"."""
+    if x.is_cpu:
+        return "cpu"
+    return "triton" if x.is_cuda else "eager"
 
 
 def bind() -> str | None:
@@ -79,26 +90,11 @@ def fused(tensors: Tensors, route: Route) -> Tensor:
     return y
 
 
-def transformed() -> bool:
-    """Whether the eager formula must be used.
-
-    Tensors of torch.func have no memory to point at, and torch.jit.trace would record the call
-    without what it computes.
-    """
-    return torch._C._are_functorch_transforms_active() or torch._C._get_tracing_state() is not None
-
-
-def observed(x: Tensor) -> bool:
-    """Whether a tensor subclass or a dispatch mode must see the operator."""
-    return type(x) not in _PLAIN or torch._C._len_torch_dispatch_stack() > 0
-
-
-_PLAIN = (Tensor, torch.nn.Parameter)
-
-
 def eager(call: Call) -> Tensor:
     """The formula in plain PyTorch: every function, dtype and device, differentiable any times."""
     x, alpha, shift, weight, bias, function, channels_last = call
+    if x.is_nested and x.layout is torch.strided:  # which has few operators of its own
+        return torch.nested.as_nested_tensor([eager(call._replace(x=t)) for t in x.unbind()])
     z = alpha * x
     if shift is not None:
         z = z + shift
@@ -157,14 +153,31 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = gradients
-        tensors: Tensors = ctx.saved_tensors
-        function, channels_last, prepared = ctx.route
-        # Grad mode is on where a gradient of this gradient may be asked for.
-        if torch.is_grad_enabled() or observed(dy):
-            made = eager_backward(dy, Call(*tensors, function, channels_last))
-        else:
-            made = prepared.backward(dy, tensors)
-        return *made, None
+        return *_gradients_of(dy, ctx.saved_tensors, ctx.route), None
+
+
+def _gradients_of(dy: Tensor, tensors: Tensors, route: Route) -> Gradients:
+    call = Call(*tensors, route.function, route.channels_last)
+    if torch.compiler.is_compiling():  # compiled autograd
+        return _by_operator(dy, call, route.backend)
+    # Grad mode is on where a gradient of this gradient may be asked for.
+    if torch.is_grad_enabled() or not _is_bare(dy, *tensors):
+        return eager_backward(dy, call)
+    prepared = route.prepared
+    x = tensors[0]
+    as_made = dy.shape == x.shape and dy.dtype is x.dtype and dy.device == x.device
+    if not as_made or tuple(map(guard.facts, tensors)) != route.facts:
+        guard.check_saved(route.facts, tensors, dy)
+        launcher = kernels(route.backend)
+        if launcher.unsupported(call) is not None:
+            return eager_backward(dy, call)
+        prepared = launcher.prepare(call)
+    return prepared.backward(dy, tensors)
+
+
+def _is_bare(*tensors: Tensor | None) -> bool:
+    """Whether a kernel computes what PyTorch's operators would."""
+    return not (guard.is_observed() or guard.is_transformed()) and guard.is_plain(tensors)
 
 
 # ---- compiling and tracing: a custom operator
@@ -179,7 +192,8 @@ _ARGUMENTS = (
 def _forward_op(*arguments: Any) -> Tensor:
     *fields, backend = arguments
     call = Call(*fields)
-    return kernels(backend).prepare(call).forward(call.tensors)
+    prepared = _prepared(call, backend)
+    return eager(call) if prepared is None else prepared.forward(call.tensors)
 
 
 @torch.library.custom_op(
@@ -189,8 +203,29 @@ def _backward_op(dy: Tensor, *arguments: Any) -> list[Tensor]:
     """The gradients that exist, in order: an operator cannot return None."""
     *fields, backend = arguments
     call = Call(*fields)
-    made = kernels(backend).prepare(call).backward(dy, call.tensors)
+    prepared = _prepared(call, backend)
+    guard.check_saved(tuple(map(guard.facts, call.tensors)), call.tensors, dy)
+    made = eager_backward(dy, call) if prepared is None else prepared.backward(dy, call.tensors)
     return [gradient for gradient in made if gradient is not None]
+
+
+def _prepared(call: Call, backend: str) -> Prepared | None:
+    """The kernels for a call out of a graph, where nothing has looked at it; None: the formula.
+
+    Raises:
+        ValueError: the backend cannot compute it.
+    """
+    guard.check_call(call)
+    chosen = fused_for(call.x) if backend == "auto" else backend
+    if chosen == "eager":
+        return None
+    launcher = kernels(chosen)
+    reason = launcher.unsupported(call)
+    if reason is None:
+        return launcher.prepare(call)
+    if backend == "auto":
+        return None
+    raise ValueError(f"backend {backend!r} cannot compute this: {reason}")
 
 
 @_forward_op.register_fake
@@ -210,16 +245,20 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
 
 def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     tensors: Tensors = ctx.saved_tensors
-    options = ctx.options
-    made: tuple[Tensor | None, ...]
+    function, channels_last, backend = ctx.options
+    call = Call(*tensors, function, channels_last)
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         # The gradient of these gradients may be asked for.
-        function, channels_last, _ = options
-        made = eager_backward(dy, Call(*tensors, function, channels_last))
+        made = eager_backward(dy, call)
     else:
-        found = iter(torch.ops.dyt.pointwise_norm_backward(dy, *tensors, *options))
-        made = tuple(None if t is None else next(found) for t in tensors)
+        made = _by_operator(dy, call, backend)
     return *made, None, None, None
+
+
+def _by_operator(dy: Tensor, call: Call, backend: str) -> Gradients:
+    found = iter(torch.ops.dyt.pointwise_norm_backward(dy, *call, backend))
+    made = (None if t is None else next(found) for t in call.tensors)
+    return cast(Gradients, tuple(made))
 
 
 _forward_op.register_autograd(_backward, setup_context=_save)

@@ -6,18 +6,18 @@ elsewhere.
 """
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 
 from dyt import _ops as ops
+from dyt._kernels import guard
 from dyt._kernels.call import Call
 from dyt._kernels.cpu import launcher as cpu
-from dyt.functions import lookup
 
 __all__ = [
     "BACKENDS",
@@ -65,6 +65,9 @@ def pointwise_norm(
     Raises:
         ValueError: unknown function or backend; integer x; a parameter whose shape or device
             does not fit x; a backend given by name that cannot compute this call.
+        TypeError: what must be a tensor is none.
+        RuntimeError: in backward, a tensor that came back from autograd with another dtype, shape
+            or device than was saved.
 
     Source: arXiv 2503.10622, section 4; with shift, arXiv 2512.10938, section 4.
 
@@ -74,47 +77,33 @@ def pointwise_norm(
         >>> dyt.pointwise_norm(x, alpha, weight=torch.ones(8), function="arctan").shape
         torch.Size([2, 8])
     """
-    name = _backend.get() if backend is None else backend
-    if ops.bound is not None and name in _BINDABLE and not torch.compiler.is_compiling():
+    name = _active.backend if backend is None else backend
+    if torch.compiler.is_compiling():
+        return _by_operators(Call(x, alpha, shift, weight, bias, function, channels_last), name)
+    if ops.bound is not None and name in _BINDABLE:
         code = cpu.CODES.get(function, -1)
         found = ops.bound(x, alpha, shift, weight, bias, code, channels_last)
         if found is not None:
             return found
-    if torch.compiler.is_compiling() or ops.observed(x) or ops.transformed():
-        # Whatever observes the call sees operators; and sizes may be symbols, which no dictionary
-        # takes.
-        call = Call(x, alpha, shift, weight, bias, function, channels_last)
-        chosen = _choose(call, name)
-        if chosen == "eager":
-            return ops.eager(call)
-        y: Tensor = torch.ops.dyt.pointwise_norm(*call, chosen)
-        return y
+    tensors = (x, alpha, shift, weight, bias)
+    if guard.is_observed() or guard.is_transformed() or not guard.is_plain(tensors):
+        return _by_operators(Call(*tensors, function, channels_last), name)
     # All that a route depends on. Finding a route by them takes a third of the time of making one,
     # which matters to a small x.
-    key = (
-        name, function, channels_last, x.shape, x.stride(), x.dtype, x.device,
-        alpha.shape, alpha.dtype, alpha.device,
-        None if shift is None else (shift.shape, shift.dtype, shift.device),
-        None if weight is None else _facts(weight),
-        None if bias is None else _facts(bias),
-    )  # fmt: skip
+    key = (name, function, channels_last, *map(guard.facts, tensors))
     try:
         route = _routes[key]
     except KeyError:
-        route = _route(Call(x, alpha, shift, weight, bias, function, channels_last), name)
+        route = _route(Call(*tensors, function, channels_last), name)
         if len(_routes) >= 4096:
             _routes.clear()
         _routes[key] = route
     if route is None:
-        return ops.eager(Call(x, alpha, shift, weight, bias, function, channels_last))
-    return ops.fused((x, alpha, shift, weight, bias), route)
+        return ops.eager(Call(*tensors, function, channels_last))
+    return ops.fused(tensors, route)
 
 
 _routes: dict[tuple[object, ...], ops.Route | None] = {}  # None: by the eager formula
-
-
-def _facts(affine: Tensor) -> tuple[object, ...]:
-    return affine.shape, affine.dtype, affine.device, affine.is_contiguous()
 
 
 def dynamic_tanh(
@@ -168,7 +157,7 @@ def dynamic_erf(
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Within, layers without a backend of their own use this one; for this thread or task.
+    """Within, layers without a backend of their own use this one; for this thread.
 
     Raises:
         ValueError: unknown backend.
@@ -178,11 +167,11 @@ def use_backend(name: str) -> Iterator[None]:
         >>> with dyt.use_backend("eager"):
         ...     y = dyt.DynamicTanh(8)(torch.zeros(2, 8))
     """
-    token = _backend.set(_known(name, "backend"))
+    before, _active.backend = _active.backend, _known(name, "backend")
     try:
         yield
     finally:
-        _backend.reset(token)
+        _active.backend = before
 
 
 def backends() -> dict[str, str | None]:
@@ -215,8 +204,11 @@ def _from_environment(environment: Mapping[str, str]) -> str:
     return _known(environment.get("DYT_BACKEND") or "auto", "DYT_BACKEND")
 
 
-_default = _from_environment(os.environ)
-_backend: ContextVar[str] = ContextVar("dyt.backend", default=_default)
+class _Active(threading.local):  # torch.compile reads it, and guards on it
+    backend = _from_environment(os.environ)
+
+
+_active = _Active()
 
 
 def _route(call: Call, backend: str) -> ops.Route | None:
@@ -228,21 +220,44 @@ def _route(call: Call, backend: str) -> ops.Route | None:
     chosen = _choose(call, backend)
     if chosen == "eager":
         return None
-    return ops.Route(call.function, call.channels_last, ops.kernels(chosen).prepare(call))
+    facts = tuple(map(guard.facts, call.tensors))
+    prepared = ops.kernels(chosen).prepare(call)
+    return ops.Route(call.function, call.channels_last, chosen, facts, prepared)
 
 
-def _choose(call: Call, backend: str) -> str:
+def _by_operators(call: Call, backend: str) -> Tensor:
+    """y for whatever looks at operators, and for tensors with rules of their own for each."""
+    chosen = _choose(call, backend, _why_formula(call))
+    if chosen == "eager" or (not torch.compiler.is_compiling() and not guard.is_observed()):
+        return ops.eager(call)
+    y: Tensor = torch.ops.dyt.pointwise_norm(*call, chosen)
+    return y
+
+
+def _why_formula(call: Call) -> str | None:
+    """Why only PyTorch's own operators can compute ``call``; None where dyt's can."""
+    if guard.is_transformed():
+        return "torch.func, forward-mode differentiation and torch.jit.trace need the eager formula"
+    looking = torch.compiler.is_compiling() or guard.is_observed()
+    for name, t in zip(guard.NAMES, call.tensors, strict=True):
+        if t is not None and not (guard.is_traceable(t) if looking else guard.is_plain((t,))):
+            return (
+                f"{name} is more than its memory, and needs the eager formula: {type(t).__name__}"
+            )
+    return None
+
+
+def _choose(call: Call, backend: str, why_formula: str | None = None) -> str:
     """The backend that computes ``call``: the one given by name, or the best that can.
 
     Raises:
         ValueError: as `pointwise_norm`.
     """
-    lookup(call.function)
-    _check(call)
-    candidate = _fused_for(call.x) if _known(backend, "backend") == "auto" else backend
+    guard.check_call(call)
+    candidate = ops.fused_for(call.x) if _known(backend, "backend") == "auto" else backend
     if candidate == "eager":
         return candidate
-    reason = _unsupported(candidate, call)
+    reason = why_formula or ops.kernels(candidate).unsupported(call)
     if reason is None:
         return candidate
     if backend != "auto":
@@ -252,18 +267,6 @@ def _choose(call: Call, backend: str) -> str:
     return "eager"
 
 
-def _fused_for(x: Tensor) -> str:
-    if x.is_cpu:
-        return "cpu"
-    return "triton" if x.is_cuda else "eager"
-
-
-def _unsupported(candidate: str, call: Call) -> str | None:
-    if ops.transformed():
-        return "torch.func and torch.jit.trace need the eager formula"
-    return ops.kernels(candidate).unsupported(call)
-
-
 _warned: set[str] = set()
 
 
@@ -271,27 +274,3 @@ def _warn_once(reason: str) -> None:
     if reason not in _warned:
         _warned.add(reason)
         warnings.warn(f"dyt uses the eager formula, which is slow: {reason}", stacklevel=5)
-
-
-def _check(call: Call) -> None:
-    """Raise ValueError naming the argument that does not fit."""
-    x, channels_last = call.x, call.channels_last
-    if not x.is_floating_point():
-        raise ValueError(f"x must be floating point, got {x.dtype}")
-    if not channels_last and x.dim() < 2:
-        raise ValueError(f"x must be (N, C, ...) when channels_last=False, got {x.dim()}-D")
-    for name, scalar in (("alpha", call.alpha), ("shift", call.shift)):
-        if scalar is not None and scalar.numel() != 1:
-            raise ValueError(f"{name} must have one element, got shape {tuple(scalar.shape)}")
-    for name, affine in (("weight", call.weight), ("bias", call.bias)):
-        if affine is None:
-            continue
-        expected = x.shape[x.dim() - affine.dim() :] if channels_last else x.shape[1:2]
-        if affine.shape != expected:
-            raise ValueError(
-                f"{name} must have shape {tuple(expected)} for x of shape {tuple(x.shape)} with "
-                f"channels_last={channels_last}, got {tuple(affine.shape)}"
-            )
-    for name, parameter in zip(Call._fields[1:5], call.tensors[1:], strict=True):
-        if parameter is not None and parameter.device != x.device:
-            raise ValueError(f"{name} must be on {x.device} as x is, got {parameter.device}")

@@ -165,7 +165,7 @@ def register_function(function: PointwiseFunction) -> PointwiseFunction:
         ...     source="DreamerV3, arXiv 2301.04104",
         ... )
         >>> _ = dyt.register_function(symlog)
-        >>> layer = dyt.PointwiseNorm(8, "symlog")
+        >>> layer = dyt.PointwiseNorm(8, function="symlog")
     """
     if _family.setdefault(function.name, function) is not function:
         raise ValueError(

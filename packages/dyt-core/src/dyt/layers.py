@@ -1,6 +1,7 @@
 """The layers as modules. State dicts of the published implementations load unchanged."""
 
 from collections.abc import Sequence
+from typing import Never
 
 import torch
 from torch import Tensor, nn
@@ -30,15 +31,18 @@ class PointwiseNorm(nn.Module):
     Parameters: ``alpha`` and ``shift`` of shape [1]; ``weight`` (ones) and ``bias`` (zeros) of
     shape ``normalized_shape``.
 
+    All arguments but the first are named: the published classes have them in other orders.
+
     Raises:
         ValueError: unknown function; a ``normalized_shape`` that is not positive, or empty in an
             affine layer; more than one dimension in it with ``channels_last=False``.
+        TypeError: a second argument without a name; True or False as alpha.
 
     Source: arXiv 2503.10622 and arXiv 2512.10938.
 
     Example:
         >>> import torch, dyt
-        >>> layer = dyt.PointwiseNorm(8, "arctan", alpha_init_value=0.7, shift_init_value=0.0)
+        >>> layer = dyt.PointwiseNorm(8, function="arctan", alpha_init_value=0.7)
         >>> layer(torch.randn(2, 8)).shape
         torch.Size([2, 8])
     """
@@ -51,6 +55,7 @@ class PointwiseNorm(nn.Module):
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
+        *positional: Never,
         function: str = "tanh",
         alpha_init_value: float = 0.5,
         shift_init_value: float | None = None,
@@ -61,6 +66,7 @@ class PointwiseNorm(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        _refuse_published_order(positional, alpha_init_value)
         self.normalized_shape = _as_shape(normalized_shape, elementwise_affine, channels_last)
         self.function = lookup(function).name
         self.alpha_init_value = alpha_init_value
@@ -100,6 +106,18 @@ class PointwiseNorm(nn.Module):
             # layer gets channels-last memory. With any other order ConvNeXt's convolutions would
             # switch between two orders, and a training step took 5 to 10 % longer.
             x = x.contiguous(memory_format=torch.channels_last)
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]  # compiles nothing that follows
+            y: Tensor = torch.ops.dyt.pointwise_norm(
+                x,
+                self.alpha,
+                self.shift,
+                self.weight,
+                self.bias,
+                self.function,
+                self.channels_last,
+                "auto",
+            )
+            return y
         own = self._parameters
         if len(own) == 4:  # read directly: attribute lookup in nn.Module is slow
             alpha, shift, weight, bias = own["alpha"], own["shift"], own["weight"], own["bias"]
@@ -143,6 +161,7 @@ class DynamicTanh(PointwiseNorm):
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
+        *positional: Never,
         alpha_init_value: float = 0.5,
         elementwise_affine: bool = True,
         bias: bool = True,
@@ -152,14 +171,14 @@ class DynamicTanh(PointwiseNorm):
     ) -> None:
         super().__init__(
             normalized_shape,
-            "tanh",
-            alpha_init_value,
-            None,
-            elementwise_affine,
-            bias,
-            channels_last,
-            device,
-            dtype,
+            *positional,
+            function="tanh",
+            alpha_init_value=alpha_init_value,
+            elementwise_affine=elementwise_affine,
+            bias=bias,
+            channels_last=channels_last,
+            device=device,
+            dtype=dtype,
         )
 
 
@@ -177,6 +196,7 @@ class DynamicErf(PointwiseNorm):
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
+        *positional: Never,
         alpha_init_value: float = 0.5,
         elementwise_affine: bool = True,
         bias: bool = True,
@@ -187,14 +207,15 @@ class DynamicErf(PointwiseNorm):
     ) -> None:
         super().__init__(
             normalized_shape,
-            "erf",
-            alpha_init_value,
-            shift_init_value,
-            elementwise_affine,
-            bias,
-            channels_last,
-            device,
-            dtype,
+            *positional,
+            function="erf",
+            alpha_init_value=alpha_init_value,
+            shift_init_value=shift_init_value,
+            elementwise_affine=elementwise_affine,
+            bias=bias,
+            channels_last=channels_last,
+            device=device,
+            dtype=dtype,
         )
 
 
@@ -242,6 +263,15 @@ class ScaledEmbedding(nn.Embedding):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, scaled"
+
+
+def _refuse_published_order(positional: tuple[object, ...], alpha: object) -> None:
+    if positional or isinstance(alpha, bool):
+        raise TypeError(
+            "all arguments but normalized_shape need their names, as in alpha_init_value=0.5, and "
+            "alpha is no bool: the published layers take channels_last (DiT's: elementwise_affine) "
+            "second and alpha_init_value third, so write those names here too"
+        )
 
 
 def _as_shape(

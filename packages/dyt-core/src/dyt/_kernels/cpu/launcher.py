@@ -155,15 +155,12 @@ class Prepared:
     in a loop of its own. So whatever depends on these facts alone is computed once, here.
     """
 
-    __slots__ = (
-        "_as_it_lies", "_config", "_lead", "_made", "_options", "_period", "_sizes", "_stride"
-    )  # fmt: skip
+    __slots__ = ("_as_it_lies", "_config", "_lead", "_made", "_period", "_sizes")
 
     def __init__(self, call: Call) -> None:
         x = call.x
         source, self._lead, outer, n, inner, pitch = _arrange(x, call.affine, call.channels_last)
-        self._options = call.function, call.channels_last
-        self._as_it_lies, self._stride = source is x, x.stride()
+        self._as_it_lies = source is x
         self._made = torch.empty_like(source).stride()  # of y and dx
         self._sizes = outer, n, inner, pitch
         self._period = n * inner
@@ -201,8 +198,6 @@ class Prepared:
             MemoryError: there is no memory for the partial sums.
         """
         x, alpha, shift, weight, bias = tensors
-        if x.stride() != self._stride:  # a hook on saved tensors returned it in another order
-            return prepare(Call(*tensors, *self._options)).backward(dy, tensors)
         source = x if self._as_it_lies else x.contiguous()
         dx = torch.empty_like(source)
         dy_pitch = self._period

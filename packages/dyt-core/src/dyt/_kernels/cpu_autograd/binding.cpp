@@ -17,6 +17,7 @@
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/autograd/saved_variable.h>
+#include <torch/csrc/dynamo/compiled_autograd.h>
 #include <torch/csrc/jit/frontend/tracer.h>
 #include <torch/csrc/utils/object_ptr.h>
 
@@ -27,6 +28,7 @@ namespace {
 using at::Tensor;
 using torch::autograd::SavedVariable;
 using torch::autograd::variable_list;
+using Swap = torch::dynamo::autograd::SwapSavedVariables;
 
 int (*library_forward)(const ForwardCall*) = nullptr;
 int (*library_backward)(const BackwardCall*) = nullptr;
@@ -44,14 +46,18 @@ struct Options {
 
 bool has_code(at::ScalarType type) { return type == at::kFloat || type == at::kBFloat16; }
 
-// Whether it is nothing but its memory: no functorch wrapper, no subclass with its own behaviour.
+// Whether it is nothing but its memory, as _kernels/guard.py has it: no key but a dense tensor's.
 bool is_plain(const Tensor& t) {
-  constexpr c10::DispatchKeySet others({c10::DispatchKey::Python, c10::DispatchKey::Conjugate,
-                                        c10::DispatchKey::Negative, c10::DispatchKey::ZeroTensor,
-                                        c10::DispatchKey::FuncTorchBatched,
-                                        c10::DispatchKey::FuncTorchGradWrapper,
-                                        c10::DispatchKey::Functionalize});
-  return t.is_cpu() && t.layout() == at::kStrided && !t.key_set().has_any(others);
+  constexpr c10::DispatchKeySet dense({c10::DispatchKey::CPU, c10::DispatchKey::ADInplaceOrView,
+                                       c10::DispatchKey::AutogradCPU,
+                                       c10::DispatchKey::AutocastCPU});
+  return (t.key_set() | dense) == dense;
+}
+
+bool all_plain(const Inputs& in) {
+  for (const Tensor* t : {&in.x, &in.alpha, &in.shift, &in.weight, &in.bias})
+    if (t->defined() && !is_plain(*t)) return false;
+  return true;
 }
 
 bool is_observed() {
@@ -198,17 +204,47 @@ variable_list by_operators(const Inputs& in, const Tensor& dy, const Options& op
   return gradients;
 }
 
+const char* const NAMES[] = {"x", "alpha", "shift", "weight", "bias", "the gradient of y"};
+
+// What is compared between forward and backward: hooks on saved tensors and Module.to() change it.
+struct Facts {
+  c10::DimVector sizes;
+  at::ScalarType type = at::kFloat;
+
+  explicit Facts(const Tensor& t) {
+    if (!t.defined()) return;
+    sizes = t.sizes();
+    type = t.scalar_type();
+  }
+
+  std::string told(c10::Device device = c10::kCPU) const {
+    return c10::str(at::toString(type), ' ', c10::IntArrayRef(sizes), " on ", device);
+  }
+
+  // The kernels' gradients have these sizes and types, and dy is that of y, which is as x.
+  void check(const char* name, const Tensor& t) const {
+    if (!t.defined() || (t.sizes() == sizes && t.scalar_type() == type && t.is_cpu())) return;
+    TORCH_CHECK(false, name, " is ", Facts(t).told(t.device()), " in backward, expected ", told(),
+                " as in forward: a hook changed it, or Module.to()");
+  }
+};
+
 struct PointwiseNormBackward : torch::autograd::Node {
-  SavedVariable x, alpha, shift, weight, bias;
+  std::array<SavedVariable, 5> saved;
+  std::array<Facts, 5> facts;
   Options options;
 
   PointwiseNormBackward(const Inputs& in, const Options& chosen)
-      : x(in.x, false),
-        alpha(in.alpha, false),
-        shift(in.shift, false),
-        weight(in.weight, false),
-        bias(in.bias, false),
+      : saved{SavedVariable(in.x, false), SavedVariable(in.alpha, false),
+              SavedVariable(in.shift, false), SavedVariable(in.weight, false),
+              SavedVariable(in.bias, false)},
+        facts{Facts(in.x), Facts(in.alpha), Facts(in.shift), Facts(in.weight), Facts(in.bias)},
         options(chosen) {}
+
+  Inputs unpack() const {
+    return {saved[0].unpack(), saved[1].unpack(), saved[2].unpack(), saved[3].unpack(),
+            saved[4].unpack()};
+  }
 
   variable_list apply(variable_list&& gradients) override {
     const Tensor& dy = gradients[0];
@@ -216,17 +252,58 @@ struct PointwiseNormBackward : torch::autograd::Node {
     Inputs in;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      in = {x.unpack(), alpha.unpack(), shift.unpack(), weight.unpack(), bias.unpack()};
+      in = unpack();
     }
     // Grad mode is on where a gradient of this gradient may be asked for.
-    if (at::GradMode::is_enabled() || is_observed() || !is_plain(dy) || !is_plain(in.x))
+    if (at::GradMode::is_enabled() || is_observed() || !is_plain(dy) || !all_plain(in))
       return by_operators(in, dy, options);
+    const Tensor* const found[] = {&in.x, &in.alpha, &in.shift, &in.weight, &in.bias};
+    for (int i = 0; i < 5; i++) facts[i].check(NAMES[i], *found[i]);
+    facts[0].check(NAMES[5], dy);
+    if (!is_known(in, options.channels_last)) return by_operators(in, dy, options);
     return backward(std::move(in), dy, options);
+  }
+
+  void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& arguments) const override {
+    for (const SavedVariable& one : saved) arguments.collect(one, false);
+    arguments.collect(options.function);
+    arguments.collect(options.channels_last);
+  }
+
+  // Under compiled autograd: hands it a function that computes by operators, which it traces.
+  variable_list apply_with_saved(const variable_list& gradients, Swap& swap) override {
+    for (SavedVariable& one : saved) swap.before(one);
+    const Inputs in = unpack();
+    std::vector<c10::IValue> present;
+    std::array<bool, 5> has{};
+    const Tensor* const all[] = {&in.x, &in.alpha, &in.shift, &in.weight, &in.bias};
+    for (int i = 0; i < 5; i++)
+      if ((has[i] = all[i]->defined())) present.emplace_back(*all[i]);
+    const auto compute = [has, options = options](const variable_list& given,
+                                                  const std::vector<c10::IValue>& packed) {
+      if (!given[0].defined()) return variable_list(5);
+      Tensor tensors[5];
+      for (int i = 0, next = 0; i < 5; i++)
+        if (has[i]) tensors[i] = packed[next++].toTensor();
+      return by_operators({tensors[0], tensors[1], tensors[2], tensors[3], tensors[4]}, given[0],
+                          options);
+    };
+    using namespace torch::dynamo::autograd;
+    const auto& compiler = getPyCompilerInterface();
+    const std::vector<at::TypePtr> types(present.size(), at::TensorType::get());
+    const std::string bound =
+        compiler->bind_function(swap.get_py_compiler(), name(), compute, types, true, true);
+    const auto metadata = IValuePacker<std::vector<std::optional<InputMetadata>>>::pack(
+        get_input_metadata(next_edges()));
+    variable_list made = compiler->call_function(swap.get_py_compiler(), "apply_functional", bound,
+                                                 gradients, present, metadata);
+    for (SavedVariable& one : saved) swap.after(one);
+    return made;
   }
 
   void release_variables() override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (SavedVariable* saved : {&x, &alpha, &shift, &weight, &bias}) saved->reset_data();
+    for (SavedVariable& one : saved) one.reset_data();
   }
 
   std::string name() const override { return "PointwiseNormBackward"; }
