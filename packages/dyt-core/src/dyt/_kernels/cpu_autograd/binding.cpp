@@ -11,6 +11,8 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/record_function.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
+#include <torch/csrc/Dtype.h>
+#include <torch/csrc/DynamicTypes.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/forward_grad.h>
 #include <torch/csrc/autograd/function.h>
@@ -52,12 +54,6 @@ bool is_plain(const Tensor& t) {
                                        c10::DispatchKey::AutogradCPU,
                                        c10::DispatchKey::AutocastCPU});
   return (t.key_set() | dense) == dense;
-}
-
-bool all_plain(const Inputs& in) {
-  for (const Tensor* t : {&in.x, &in.alpha, &in.shift, &in.weight, &in.bias})
-    if (t->defined() && !is_plain(*t)) return false;
-  return true;
 }
 
 bool is_observed() {
@@ -218,7 +214,7 @@ struct Facts {
   }
 
   std::string told(c10::Device device = c10::kCPU) const {
-    return c10::str(at::toString(type), ' ', c10::IntArrayRef(sizes), " on ", device);
+    return c10::str(torch::getTHPDtype(type)->name, ' ', c10::IntArrayRef(sizes), " on ", device);
   }
 
   // The kernels' gradients have these sizes and types, and dy is that of y, which is as x.
@@ -255,12 +251,12 @@ struct PointwiseNormBackward : torch::autograd::Node {
       in = unpack();
     }
     // Grad mode is on where a gradient of this gradient may be asked for.
-    if (at::GradMode::is_enabled() || is_observed() || !is_plain(dy) || !all_plain(in))
-      return by_operators(in, dy, options);
+    if (at::GradMode::is_enabled() || is_observed()) return by_operators(in, dy, options);
     const Tensor* const found[] = {&in.x, &in.alpha, &in.shift, &in.weight, &in.bias};
     for (int i = 0; i < 5; i++) facts[i].check(NAMES[i], *found[i]);
     facts[0].check(NAMES[5], dy);
-    if (!is_known(in, options.channels_last)) return by_operators(in, dy, options);
+    if (!is_plain(dy) || !is_known(in, options.channels_last))
+      return by_operators(in, dy, options);
     return backward(std::move(in), dy, options);
   }
 

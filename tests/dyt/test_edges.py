@@ -1,0 +1,133 @@
+"""Whatever a tensor is: the formula's value, or the error that a LayerNorm raises."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import dyt
+from dyt import _ops as ops
+from dyt._kernels.cpu import launcher as cpu
+from tests.dyt import edges
+
+pytestmark = [
+    pytest.mark.skipif(cpu.missing() is not None, reason=f"no CPU kernels: {cpu.missing()}"),
+    pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors"),
+    pytest.mark.filterwarnings("ignore:There is a performance drop because we have not yet"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:numpy"),
+]
+
+INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
+HERE = [name for name in edges.ROUTES if (name == "triton") == INTERPRETING]
+
+
+@pytest.fixture(scope="module")
+def group():
+    with edges.process_group():
+        yield
+
+
+@pytest.mark.usefixtures("group")
+@pytest.mark.parametrize("kind", edges.KINDS)
+@pytest.mark.parametrize("route", HERE)
+def test_every_kind_of_tensor_as_every_argument(route, kind):
+    found = {
+        argument: edges.outcome(route, kind, argument) for argument in (*edges.ARGUMENTS, "all")
+    }
+    assert {name: cell for name, cell in found.items() if cell not in edges.GOOD} == {}
+
+
+@pytest.mark.skipif(INTERPRETING, reason="this is the interpreter's process")
+def test_in_tritons_interpreter():
+    pytest.importorskip("triton", reason="Triton comes with torch on Linux alone")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(
+        command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+# ---- what comes back from autograd
+
+
+def saved_as(change):
+    """Hooks that return a tensor of x's size changed, the others as they are."""
+    return torch.autograd.graph.saved_tensors_hooks(
+        lambda t: change(t) if t.numel() > 24 else t, lambda t: t
+    )
+
+
+CHANGES = {
+    "dtype": lambda t: t.bfloat16(),
+    "shape": lambda t: t[:1].clone(),
+    "more rows": lambda t: torch.cat([t, t]),
+    "device": lambda t: t.to("meta"),
+}
+
+
+@pytest.fixture(params=["python", "bound"])
+def bound(request, monkeypatch):
+    monkeypatch.setattr(ops, "bound", None)
+    if request.param == "bound" and (reason := dyt.bind()) is not None:
+        pytest.skip(f"no binding: {reason}")
+
+
+@pytest.mark.usefixtures("bound")
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_saved_input_that_comes_back_changed_is_refused(change):
+    layer, x = dyt.DynamicTanh(24), torch.randn(6, 24, requires_grad=True)
+    with saved_as(CHANGES[change]):
+        y = layer(x)
+    with pytest.raises(RuntimeError, match=r"^x is .* in backward, expected float.* as in forward"):
+        y.sum().backward()
+
+
+@pytest.mark.usefixtures("bound")
+@pytest.mark.parametrize(
+    "keep",
+    [lambda t: t.t().contiguous().t(), lambda t: t.as_subclass(edges.Tagged), edges.negative],
+)
+def test_a_saved_input_may_come_back_as_another_kind_of_tensor(keep):
+    layer, x = dyt.DynamicTanh(24), torch.randn(6, 24, requires_grad=True)
+    with saved_as(keep):
+        y = layer(x)
+    truth = torch.autograd.grad(layer(x).square().sum(), [x, *layer.parameters()])
+    found = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
+    for a, b in zip(found, truth, strict=True):
+        torch.testing.assert_close(a.as_subclass(torch.Tensor), b)
+
+
+@pytest.mark.usefixtures("bound")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_layer_cast_between_forward_and_backward_is_refused(dtype):
+    layer, x = dyt.DynamicTanh(24), torch.randn(6, 24, requires_grad=True)
+    y = layer(x)
+    layer.to(dtype)
+    with pytest.raises(RuntimeError, match=r"alpha is .* in backward, expected float"):
+        y.sum().backward()
+
+
+@pytest.mark.usefixtures("bound")
+@pytest.mark.parametrize(
+    "change", [lambda g: g.bfloat16(), lambda g: g[:1], lambda g: g.double()], ids=str
+)
+def test_a_gradient_that_a_hook_changed_is_refused(change):
+    layer, x = dyt.DynamicTanh(24), torch.randn(6, 24, requires_grad=True)
+    y = layer(x)
+    y.grad_fn.register_prehook(lambda gradients: (change(gradients[0]),))
+    with pytest.raises(RuntimeError, match="has changed the (type|size) of value"):
+        y.sum().backward()
+
+
+@pytest.mark.usefixtures("bound")
+def test_graph_operators_are_guarded_too():
+    x, weight = torch.randn(6, 24), torch.ones(23)
+    call = torch.ones(1), None, weight, None, "tanh", True, "cpu"
+    with pytest.raises(ValueError, match="weight must have shape"):
+        torch.ops.dyt.pointwise_norm(x, *call)
+    with pytest.raises(RuntimeError, match="the gradient of y is"):
+        torch.ops.dyt.pointwise_norm_backward(
+            x[:1], x, torch.ones(1), None, None, None, "tanh", True, "cpu"
+        )
