@@ -152,6 +152,54 @@ def test_empty_image():
     assert (backward(dy, *call, "tanh", False)[3] == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("shape", "channels_last"), [((3, 0), True), ((0, 0), True), ((3, 0, 4), False)]
+)
+@pytest.mark.parametrize("absent", [(), ("weight",), ("bias",)])
+def test_no_features(shape, channels_last, absent):
+    dy, x, alpha, shift, weight, bias = arguments(shape, (0,))
+    weight, bias = (None if name in absent else weight for name in ("weight", "bias"))
+    check(dy, x, alpha, shift, weight, bias, channels_last=channels_last)
+
+
+def without_memory(tensor):
+    """The same shape and strides, as a sharded model leaves a parameter between two steps."""
+    tensor = tensor.clone()
+    tensor.untyped_storage().resize_(0)
+    assert tensor.data_ptr() == 0
+    return tensor
+
+
+@pytest.mark.parametrize("name", ["dy", *Call._fields[:5]])
+def test_a_tensor_without_memory_is_refused(name):
+    """Not left out, as if the layer had no such parameter, and not a crash."""
+    dy, *call = arguments((6, 24), (24,))
+    given = dict(zip(("dy", *Call._fields[:5]), (dy, *call), strict=True))
+    given[name] = without_memory(given[name])
+    dy, *call = given.values()
+    refused = pytest.raises(RuntimeError, match=f"^{name} has no memory: .* data_ptr")
+    if name != "dy":
+        with refused:
+            forward(*call, "tanh", True)
+    if name != "bias":  # backward does not read it
+        with refused:
+            backward(dy, *call, "tanh", True)
+
+
+def test_no_elements_need_no_memory():
+    dy, *call = arguments((0, 24), (24,))
+    assert dy.data_ptr() == call[0].data_ptr() == 0
+    check(dy, *call)
+
+
+@pytest.mark.parametrize("name", ["shift", "weight", "bias"])
+def test_a_parameter_that_the_prepared_call_lacks_is_refused(name):
+    call = Call(*arguments((6, 24), (24,))[1:], "tanh", True)
+    prepared = cpu.prepare(call._replace(**{name: None}))
+    with pytest.raises(RuntimeError, match=f"^{name} is not of this call"):
+        prepared.forward(call.tensors)
+
+
 LAYOUTS = {
     "rows apart": lambda t: torch.cat([t, t], -1)[..., : t.shape[-1]],
     "every second row": lambda t: t.repeat_interleave(2, 0)[::2],

@@ -29,6 +29,8 @@ LAYOUTS = {
     ),
     "one channel": ((3, 1, 4, 5), (1,), False, lambda x: x),
     "empty": ((0, 24), (24,), True, lambda x: x),
+    "no features": ((3, 0), (0,), True, lambda x: x),
+    "no channels": ((3, 0, 4), (0,), False, lambda x: x),
     "large": ((300, 700), (700,), True, lambda x: x),
 }
 
@@ -130,6 +132,23 @@ def test_wrong_arguments_are_named_as_ever(bound):
         dyt.dynamic_tanh(torch.ones(4), torch.ones(1), channels_last=False)
     with pytest.raises(ValueError, match="weight must be on cpu as x is, got meta"):
         dyt.dynamic_tanh(x, torch.ones(1), torch.ones(4, device="meta"))
+
+
+@pytest.mark.parametrize("name", ["x", "alpha", "shift", "weight", "bias"])
+def test_a_tensor_without_memory_is_refused(bound, name):
+    names = ("x", "alpha", "shift", "weight", "bias")
+    given = dict(zip(names, tensors((6, 24), (24,)), strict=True))
+    given[name].untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match=f"^{name} has no memory: .* data_ptr"):
+        ops.bound(*given.values(), cpu.CODES["tanh"], True)
+
+
+def test_a_gradient_without_memory_is_refused(bound):
+    x = torch.ones(6, 24, requires_grad=True)
+    dy = torch.ones(6, 24)
+    dy.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match=r"^dy has no memory: .* data_ptr"):
+        dyt.dynamic_tanh(x, torch.ones(1)).backward(dy)
 
 
 def test_eager_by_name_is_eager(bound, monkeypatch):

@@ -17,6 +17,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <memory>
 #include <new>
 #include <thread>
@@ -246,15 +247,16 @@ bool past_caches(const Problem& p, const void* result, int x_type, int64_t large
 // ---- parameters
 
 float parameter(const void* p, int64_t i, int type) {
-  if (!type) return static_cast<const float*>(p)[i];
-  return portable::load(static_cast<const bf16*>(p) + i, 1)[0];
+  if (type) return portable::load(static_cast<const bf16*>(p) + i, 1)[0];
+  return portable::read<float>(static_cast<const float*>(p) + i);
 }
 
 void put_parameter(void* p, int64_t i, int type, double value) {
+  const portable::F single = portable::same(float(value));
   if (type)
-    portable::store(static_cast<bf16*>(p) + i, portable::same(float(value)), 1, false);
+    portable::store(static_cast<bf16*>(p) + i, single, 1, false);
   else
-    static_cast<float*>(p)[i] = float(value);
+    portable::store(static_cast<float*>(p) + i, single, 1, false);
 }
 
 // Weight or bias as fp32 in the problem's order; not copied where they are so already.
@@ -262,8 +264,10 @@ class Expanded {
  public:
   const float* values = nullptr;
 
-  bool fill(const void* p, float fallback, int type, int64_t n, int64_t run, int64_t size) {
-    if (p && !type && n * run == size && run == 1) {
+  bool fill(const void* p, bool present, float fallback, int type, int64_t n, int64_t run,
+            int64_t size) {
+    const bool aligned = uintptr_t(p) % alignof(float) == 0;
+    if (present && aligned && !type && n * run == size && run == 1) {
       values = static_cast<const float*>(p);
       return true;
     }
@@ -271,7 +275,7 @@ class Expanded {
     if (!own_) return false;
     const int64_t period = n * run;
     for (int64_t c = 0; c < n; c++)
-      std::fill_n(own_.get() + c * run, run, p ? parameter(p, c, type) : fallback);
+      std::fill_n(own_.get() + c * run, run, present ? parameter(p, c, type) : fallback);
     for (int64_t done = period; done < size; done += period)
       std::memcpy(own_.get() + done, own_.get(), period * sizeof(float));
     values = own_.get();
@@ -304,7 +308,23 @@ struct Layout {
   int64_t parameters(const Problem& p) const { return p.columns ? p.width : p.n; }
 };
 
-constexpr int DONE = 0, OUT_OF_MEMORY = 1;
+// ---- what is refused
+
+// A pointer, whether the call has its tensor and whether that has elements, and its status without.
+struct Given {
+  const void* p;
+  bool present, filled;
+  Status missing;
+};
+
+int checked(const Config& codes, std::initializer_list<Given> all) {
+  if (codes.function >= FUNCTIONS) return UNKNOWN_FUNCTION;
+  for (const Given& given : all) {
+    if (given.present && given.filled && !given.p) return given.missing;
+    if (!given.present && given.p) return given.missing + 1;
+  }
+  return DONE;
+}
 
 }  // namespace
 
@@ -320,10 +340,15 @@ const char* dyt_levels() { return LEVEL_NAMES; }
 int dyt_forward_fields() { return sizeof(ForwardCall) / 8; }
 int dyt_backward_fields() { return sizeof(BackwardCall) / 8; }
 
-// The field `config` of a call; types are 0 for fp32, 1 for bf16.
-int64_t dyt_config(int function, int x_type, int parameter_type) {
-  return Config{function, x_type, parameter_type}.packed();
+// The field `config` of a call; types are 0 for fp32, 1 for bf16, the others 0 or 1.
+int64_t dyt_config(int function, int x_type, int parameter_type, int has_shift, int has_weight,
+                   int has_bias) {
+  return Config{function, x_type, parameter_type, has_shift != 0, has_weight != 0, has_bias != 0}
+      .packed();
 }
+
+// In one sentence, what dyt_forward or dyt_backward returned.
+const char* dyt_sentence(int status) { return sentence(status); }
 
 // Use these functions of an OpenMP runtime (all or none), and no wider instructions than those of
 // `level`, a place in dyt_levels. Returns the level in use.
@@ -342,16 +367,25 @@ int dyt_forward(const ForwardCall* call) {
   const Config codes = Config::of(config);
   Problem p{};
   const Layout layout(p, outer, n, inner, x_ld, n * inner);
-  if (p.numel == 0) return DONE;
+  const bool some = p.numel != 0;
+  if (const int status = checked(codes, {{x, true, some, NULL_x},
+                                         {alpha, true, true, NULL_alpha},
+                                         {shift, codes.has_shift, true, NULL_shift},
+                                         {weight, codes.has_weight, n != 0, NULL_weight},
+                                         {bias, codes.has_bias, n != 0, NULL_bias},
+                                         {y, true, some, NULL_y}}))
+    return status;
+  if (!some) return DONE;
   Expanded weights, biases;
   const int64_t size = layout.parameters(p);
-  if (!weights.fill(weight, 1.f, codes.parameter_type, n, layout.run, size) ||
-      !biases.fill(bias, 0.f, codes.parameter_type, n, layout.run, size))
+  const int type = codes.parameter_type;
+  if (!weights.fill(weight, codes.has_weight, 1.f, type, n, layout.run, size) ||
+      !biases.fill(bias, codes.has_bias, 0.f, type, n, layout.run, size))
     return OUT_OF_MEMORY;
   p.x = x, p.y = y, p.weight = weights.values, p.bias = biases.values;
   p.past_caches = past_caches(p, y, codes.x_type, LARGE_Y);
-  p.alpha = parameter(alpha, 0, codes.parameter_type);
-  p.shift = shift ? parameter(shift, 0, codes.parameter_type) : 0.f;
+  p.alpha = parameter(alpha, 0, type);
+  p.shift = codes.has_shift ? parameter(shift, 0, type) : 0.f;
   const Forward kernel = kernels->forward[codes.function][codes.x_type];
   const int64_t shares = shares_of(p.numel, threads);
   in_parallel(int(shares), [&](int i) {
@@ -367,13 +401,27 @@ int dyt_backward(const BackwardCall* call) {
   const Config codes = Config::of(config);
   Problem p{};
   const Layout layout(p, outer, n, inner, x_ld, dy_ld);
+  const bool some = p.numel != 0;
+  if (const int status = checked(codes, {{dy, true, some, NULL_dy},
+                                         {x, true, some, NULL_x},
+                                         {alpha, true, true, NULL_alpha},
+                                         {shift, codes.has_shift, true, NULL_shift},
+                                         {weight, codes.has_weight, n != 0, NULL_weight},
+                                         {dx, true, some, NULL_dx},
+                                         {dalpha, true, true, NULL_dalpha},
+                                         {dshift, codes.has_shift, true, NULL_dshift},
+                                         {dweight, codes.has_weight, n != 0, NULL_dweight},
+                                         {dbias, codes.has_bias, n != 0, NULL_dbias}}))
+    return status;
   const int64_t size = layout.parameters(p);
+  const int type = codes.parameter_type;
   Expanded weights;
-  if (!weights.fill(weight, 1.f, codes.parameter_type, n, layout.run, size)) return OUT_OF_MEMORY;
+  if (!weights.fill(weight, codes.has_weight, 1.f, type, n, layout.run, size))
+    return OUT_OF_MEMORY;
   p.x = x, p.dy = dy, p.dx = dx, p.weight = weights.values;
   p.past_caches = past_caches(p, dx, codes.x_type, LARGE_DX);
-  p.alpha = parameter(alpha, 0, codes.parameter_type);
-  p.shift = shift ? parameter(shift, 0, codes.parameter_type) : 0.f;
+  p.alpha = parameter(alpha, 0, type);
+  p.shift = codes.has_shift ? parameter(shift, 0, type) : 0.f;
   const Backward kernel = kernels->backward[codes.function][codes.x_type];
   const int64_t shares = shares_of(p.numel, threads);
   const int64_t stride = 2 * size;
@@ -392,22 +440,21 @@ int dyt_backward(const BackwardCall* call) {
     alpha_sum += partials[i].dalpha;
     shift_sum += partials[i].dshift;
   }
-  put_parameter(dalpha, 0, codes.parameter_type, alpha_sum);
-  if (dshift) put_parameter(dshift, 0, codes.parameter_type, shift_sum);
+  put_parameter(dalpha, 0, type, alpha_sum);
+  if (codes.has_shift) put_parameter(dshift, 0, type, shift_sum);
   // Every share has met parameter c `repeats` times, in runs of `run` elements.
   const auto reduce = [&](void* gradient, int64_t first) {
-    if (!gradient) return;
     for (int64_t c = 0; c < p.n; c++) {
       double sum = 0;
       for (int64_t i = 0; i < shares; i++)
         for (int64_t k = 0; k < layout.repeats; k++)
           for (int64_t j = 0; j < layout.run; j++)
             sum += sums[i * stride + first + (k * p.n + c) * layout.run + j];
-      put_parameter(gradient, c, codes.parameter_type, sum);
+      put_parameter(gradient, c, type, sum);
     }
   };
-  reduce(dweight, 0);
-  reduce(dbias, size);
+  if (codes.has_weight) reduce(dweight, 0);
+  if (codes.has_bias) reduce(dbias, size);
   return DONE;
 }
 }

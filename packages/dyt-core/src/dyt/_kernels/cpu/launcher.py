@@ -19,6 +19,8 @@ from dyt.functions import FAMILY
 
 LIBRARY = Path(__file__).with_name("libdyt_cpu.so")
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1}
+_OUT_OF_MEMORY = 1  # of the statuses in calls.h
+_Kind = tuple[str, torch.dtype, torch.dtype, tuple[bool, ...]]
 
 
 class _Library:
@@ -29,8 +31,7 @@ class _Library:
         self.functions: tuple[str, ...] = ()  # in the order of their codes
         self.levels: tuple[str, ...] = ()  # instruction sets, narrowest first
         self.level = ""
-        # (function, dtype of x, dtype of the parameters) -> the field `config` of a call
-        self.configs: dict[tuple[str, torch.dtype, torch.dtype], int] = {}
+        self.configs: dict[_Kind, int] = {}  # `_kind` of a call -> its field `config`
         try:
             library = ctypes.CDLL(str(path))
         except OSError as error:
@@ -44,6 +45,8 @@ class _Library:
         self.forward: Callable[[bytes], int] = library.dyt_forward
         self.backward: Callable[[bytes], int] = library.dyt_backward
         library.dyt_forward.argtypes = library.dyt_backward.argtypes = [ctypes.c_char_p]
+        self.sentence: Callable[[int], bytes] = library.dyt_sentence
+        library.dyt_sentence.restype = ctypes.c_char_p
         # Packed by hand: ctypes takes four times as long to pass the fields one by one.
         self.pack_forward = Struct(f"{library.dyt_forward_fields()}q").pack
         self.pack_backward = Struct(f"{library.dyt_backward_fields()}q").pack
@@ -56,9 +59,11 @@ class _Library:
             )
             return
         library.dyt_config.restype = ctypes.c_int64
-        for (code, function), x, parameter in product(enumerate(self.functions), _DTYPES, _DTYPES):
-            config = library.dyt_config(code, _DTYPES[x], _DTYPES[parameter])
-            self.configs[function, x, parameter] = config
+        parts = list(product((False, True), repeat=3))
+        for code, function in enumerate(self.functions):
+            for x, parameter, present in product(_DTYPES, _DTYPES, parts):
+                config = library.dyt_config(code, _DTYPES[x], _DTYPES[parameter], *present)
+                self.configs[function, x, parameter, present] = config
         self.limit(self.levels[-1])
 
     def limit(self, level: str) -> None:
@@ -131,7 +136,7 @@ def unsupported(call: Call) -> str | None:
     if not x.is_cpu:
         return f"the CPU kernels cannot compute on {x.device}, where x is"
     dtype = alpha.dtype
-    if (function, x.dtype, dtype) not in _library.configs:
+    if _kind(call) not in _library.configs:
         if function not in FUNCTIONS:
             return f"the CPU kernels compute {', '.join(FUNCTIONS)}; not {function}"
         return f"the CPU kernels take float32 and bfloat16, got {x.dtype} and {dtype}"
@@ -141,6 +146,12 @@ def unsupported(call: Call) -> str | None:
     if weight is not None and bias is not None and weight.shape != bias.shape:
         return "the CPU kernels take weight and bias of one shape"
     return None
+
+
+def _kind(call: Call) -> _Kind:
+    """The function, the dtypes, and whether there are a shift, a weight and a bias."""
+    present = call.shift is not None, call.weight is not None, call.bias is not None
+    return call.function, call.x.dtype, call.alpha.dtype, present
 
 
 def prepare(call: Call) -> "Prepared":
@@ -164,13 +175,14 @@ class Prepared:
         self._made = torch.empty_like(source).stride()  # of y and dx
         self._sizes = outer, n, inner, pitch
         self._period = n * inner
-        self._config = _library.configs[call.function, x.dtype, call.alpha.dtype]
+        self._config = _library.configs[_kind(call)]
 
     def forward(self, tensors: Tensors) -> Tensor:
         """y, with x's shape, dtype and strides; the arithmetic is fp32.
 
         Raises:
             MemoryError: there is no memory for the parameters in fp32.
+            RuntimeError: a tensor has no memory, or is there where the prepared call had none.
         """
         x, alpha, shift, weight, bias = tensors
         source = x if self._as_it_lies else x.contiguous()
@@ -186,8 +198,8 @@ class Prepared:
             self._config,
             _threads(),
         )
-        if _library.forward(call):
-            raise MemoryError("no memory for the CPU kernels' parameters")
+        if status := _library.forward(call):
+            raise _error(status)
         # With the strides that every other layer returns: a compiler plans with them.
         return y if source is x else torch.empty_like(x).copy_(y)
 
@@ -196,6 +208,7 @@ class Prepared:
 
         Raises:
             MemoryError: there is no memory for the partial sums.
+            RuntimeError: as `forward`.
         """
         x, alpha, shift, weight, bias = tensors
         source = x if self._as_it_lies else x.contiguous()
@@ -223,11 +236,16 @@ class Prepared:
             self._config,
             _threads(),
         )
-        if _library.backward(call):
-            raise MemoryError("no memory for the CPU kernels' partial sums")
+        if status := _library.backward(call):
+            raise _error(status)
         if source is not x:
             dx = torch.empty_like(x).copy_(dx)
         return dx, dalpha, dshift, dweight, dbias
+
+
+def _error(status: int) -> Exception:
+    sentence = _library.sentence(status).decode()
+    return MemoryError(sentence) if status == _OUT_OF_MEMORY else RuntimeError(sentence)
 
 
 def _arrange(
@@ -244,7 +262,7 @@ def _arrange(
     if affine is None or n == 1:
         lead, outer, inner = x.dim(), 1, size
     elif channels_last:
-        lead, outer, inner = x.dim() - affine.dim(), size // n, 1
+        lead, outer, inner = x.dim() - affine.dim(), size // max(1, n), 1
     else:
         lead, outer = 1, x.shape[0]
         inner = size // max(1, outer * n)

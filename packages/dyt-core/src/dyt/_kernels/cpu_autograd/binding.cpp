@@ -80,7 +80,7 @@ struct Layout {
     if (n == 1) {
       outer = 1, inner = size;
     } else if (channels_last) {
-      outer = size / n, inner = 1;
+      outer = size / std::max<int64_t>(1, n), inner = 1;
     } else if (!fits && in.x.is_contiguous(at::MemoryFormat::ChannelsLast)) {
       fits = true, format = at::MemoryFormat::ChannelsLast;
       outer = size / n, inner = 1;
@@ -119,8 +119,6 @@ bool is_known(const Inputs& in, bool channels_last) {
   const auto is_affine = [&](const Tensor& t) {
     return has_shape(t, in.x, channels_last) && (!t.defined() || is_parameter(t, type));
   };
-  const Tensor& affine = in.weight.defined() ? in.weight : in.bias;
-  if (affine.defined() && affine.numel() == 0) return false;
   return is_plain(in.x) && has_code(in.x.scalar_type()) && has_code(type) && is_scalar(in.alpha) &&
          (!in.shift.defined() || is_scalar(in.shift)) && is_affine(in.weight) &&
          is_affine(in.bias) &&
@@ -133,7 +131,15 @@ Tensor like(const Tensor& t) { return t.defined() ? at::empty_like(t) : Tensor()
 
 int64_t config(const Inputs& in, int64_t function) {
   const auto type = [](const Tensor& t) { return int(t.scalar_type() == at::kBFloat16); };
-  return Config{int(function), type(in.x), type(in.alpha)}.packed();
+  return Config{int(function),       type(in.x),          type(in.alpha),
+                in.shift.defined(), in.weight.defined(), in.bias.defined()}
+      .packed();
+}
+
+// As _error of cpu/launcher.py.
+[[noreturn]] void refuse(int status) {
+  if (status == OUT_OF_MEMORY) throw std::bad_alloc();
+  throw std::runtime_error(sentence(status));
 }
 
 Tensor forward(const Inputs& in, const Options& options, const Layout& layout) {
@@ -144,9 +150,9 @@ Tensor forward(const Inputs& in, const Options& options, const Layout& layout) {
       room(y), layout.outer, layout.n, layout.inner, layout.n * layout.inner,
       config(in, options.function), at::get_num_threads()};
   PyThreadState* const state = PyEval_SaveThread();  // other Python threads may run
-  const int failed = library_forward(&call);
+  const int status = library_forward(&call);
   PyEval_RestoreThread(state);
-  if (failed) throw std::bad_alloc();
+  if (status) refuse(status);
   return y;
 }
 
@@ -171,7 +177,7 @@ variable_list backward(Inputs in, Tensor dy, const Options& options) {
       room(dx), room(made[1]), room(made[2]), room(made[3]), room(made[4]),
       layout.outer, layout.n, layout.inner, layout.n * layout.inner, pitch,
       config(in, options.function), at::get_num_threads()};
-  if (library_backward(&call)) throw std::bad_alloc();
+  if (const int status = library_backward(&call)) refuse(status);
   return made;
 }
 
