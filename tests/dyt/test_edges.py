@@ -6,11 +6,11 @@ import sys
 
 import pytest
 import torch
+from tests.dyt import edges
 
 import dyt
 from dyt import _ops as ops
 from dyt._kernels.cpu import launcher as cpu
-from tests.dyt import edges
 
 pytestmark = [
     pytest.mark.skipif(cpu.missing() is not None, reason=f"no CPU kernels: {cpu.missing()}"),
@@ -117,7 +117,7 @@ def test_a_gradient_that_a_hook_changed_is_refused(change):
     layer, x = dyt.DynamicTanh(24), torch.randn(6, 24, requires_grad=True)
     y = layer(x)
     y.grad_fn.register_prehook(lambda gradients: (change(gradients[0]),))
-    with pytest.raises(RuntimeError, match="has changed the (type|size) of value"):
+    with pytest.raises(RuntimeError, match=r"has changed the (type|size) of value"):
         y.sum().backward()
 
 
