@@ -147,6 +147,18 @@ def tests_browser(session: nox.Session) -> None:
 
 
 @nox.session
+def sanitizers(session: nox.Session) -> None:
+    """Call the CPU kernels at random under sanitizers; after --: --calls, --seed.
+
+    AddressSanitizer and UndefinedBehaviorSanitizer watch the kernels on threads of their own and on
+    libgomp, which PyTorch runs on. ThreadSanitizer does not understand libgomp: it watches them on
+    threads of their own, and on LLVM's OpenMP with Archer where that is installed (apt-get install
+    clang libomp-dev). Needs g++ or clang++ with its sanitizers' libraries; CXX chooses one.
+    """
+    session.run("python", "tests/dyt/_kernels/sanitizers/run.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting with ruff, and who imports whom with import-linter."""
     install(session, "ruff", "import-linter")

@@ -12,21 +12,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 KERNELS = "src/dyt/_kernels"
 LIBRARY = f"{KERNELS}/cpu/libdyt_cpu.so"
 
-# NaN and infinities must pass: no -ffast-math, only the parts of it that change no values
-# (nothing reads errno or the trap flags), and fused multiply-adds, which round once less.
-FLAGS = (
-    "-std=c++17",
-    "-O2",
-    "-fPIC",
-    "-shared",
-    "-pthread",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-ffp-contract=fast",
-    "-fno-exceptions",
-    "-fno-rtti",
-    "-fvisibility=hidden",
-)
+FLAGS = ("-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 
 
 class CpuKernels(BuildHookInterface):
@@ -62,7 +48,8 @@ def build(kernels: Path) -> str | None:
         return "they are not written for Windows"
     compiler = _load(kernels / "compiler.py")
     try:
-        compiler.compile_library(library.with_name("kernels.cpp"), library, FLAGS)
+        flags = (*compiler.CPU_KERNELS, *FLAGS)
+        compiler.compile_library(library.with_name("kernels.cpp"), library, flags)
     except compiler.CannotCompile as reason:
         return str(reason)
     return None

@@ -1,4 +1,4 @@
-"""Find a C++ compiler and make a shared library with it.
+"""Find a C++ compiler and make a shared library, or a program, with it.
 
 Uses the standard library alone: `hatch_build.py` loads this file by its path, before the package
 and PyTorch are there to import.
@@ -10,6 +10,18 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+# How kernels.cpp is compiled, into whatever. NaN and infinities must pass: no -ffast-math, only the
+# parts of it that change no values (nothing reads errno or the trap flags), and fused
+# multiply-adds, which round once less.
+CPU_KERNELS = (
+    "-std=c++17",
+    "-pthread",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-fno-exceptions",
+    "-fno-rtti",
+)
 COMPILERS = ("c++", "g++", "clang++")
 TIMEOUT_S = 600
 
@@ -34,7 +46,7 @@ def find_compiler() -> str:
 def compile_library(
     source: Path, library: Path, flags: Sequence[str], libraries: Sequence[str] = ()
 ) -> None:
-    """Write ``library``, all of it or nothing: a process may have an older one open.
+    """Write ``library``, or a program: all of it or nothing, a process may have an older one open.
 
     Args:
         source: the one file to compile; headers are found beside it.
