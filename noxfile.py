@@ -16,6 +16,8 @@ PACKAGES = sorted(str(path) for path in Path("packages").iterdir() if path.is_di
 # Third-party plug-ins, installed from their folders as such plug-ins are.
 PLUGINS = ["tests/plugins/dyt-majority", "tests/plugins/dyt-molecules"]
 CONSTRAINTS = ".ci/constraints.txt"
+# What the tests import beside the packages; hatchling builds wheels in them.
+TESTERS = ["pytest", "hypothesis", "hatchling"]
 # A file's tests stay in one process, for the fixtures they share.
 PARALLEL = ["--numprocesses", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
 
@@ -121,7 +123,7 @@ def census(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, a process a core; arguments after -- go to pytest."""
-    install_packages(session, *editable(PLUGINS), "pytest", "pytest-xdist", "hypothesis", "ruff")
+    install_packages(session, *editable(PLUGINS), *TESTERS, "pytest-xdist", "ruff")
     session.env["OMP_NUM_THREADS"] = "1"  # the processes share the cores already
     session.run("pytest", *PARALLEL, *session.posargs)
 
@@ -129,7 +131,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def tests_slow(session: nox.Session) -> None:
     """Run the tests that take minutes: thirty kills, and what else takes minutes."""
-    install_packages(session, *editable(PLUGINS), "pytest", "hypothesis")
+    install_packages(session, *editable(PLUGINS), *TESTERS)
     session.run("pytest", "-m", "slow", *session.posargs)
 
 
