@@ -247,6 +247,19 @@ def test_a_process_without_it_says_why(tmp_path, monkeypatch):
     assert ops.bound is None
 
 
+@pytest.mark.parametrize("found", ["2.8.0+cu128", "2.15.0a0+git1", "3.0.0"])
+def test_a_pytorch_that_it_was_not_tried_with_is_named(tmp_path, monkeypatch, found):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(ops, "bound", None)
+    monkeypatch.setattr(torch, "__version__", found)
+    release = ".".join(found.split(".")[:2])
+    assert dyt.bind() == (
+        f"the binding is built and tried for PyTorch 2.9 to 2.14; found {release}: layers go "
+        "through Python"
+    )
+    assert not list(tmp_path.glob("dyt/*.so"))
+
+
 def test_a_library_that_cannot_be_loaded_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(ops, "bound", None)

@@ -22,6 +22,7 @@
 #include <torch/csrc/dynamo/compiled_autograd.h>
 #include <torch/csrc/jit/frontend/tracer.h>
 #include <torch/csrc/utils/object_ptr.h>
+#include <torch/version.h>
 
 #include "../cpu/calls.h"
 
@@ -311,6 +312,16 @@ struct PointwiseNormBackward : torch::autograd::Node {
   std::string name() const override { return "PointwiseNormBackward"; }
 };
 
+// A node with the reference count that autograd expects: c10's since PyTorch 2.13.
+auto node_of(const Inputs& in, const Options& options) {
+#if TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 13
+  return std::shared_ptr<PointwiseNormBackward>(new PointwiseNormBackward(in, options),
+                                                torch::autograd::deleteNode);
+#else
+  return c10::make_intrusive<PointwiseNormBackward>(in, options);
+#endif
+}
+
 bool has_forward_gradient(const Inputs& in) {
   for (const Tensor& t : {in.x, in.alpha, in.shift, in.weight, in.bias})
     if (torch::autograd::isFwGradDefined(t)) return true;
@@ -339,7 +350,7 @@ PyObject* pointwise_norm(PyObject*, PyObject* const* arguments, Py_ssize_t count
   Tensor y = forward(in, options, layout);
   using torch::autograd::compute_requires_grad;
   if (compute_requires_grad(in.x, in.alpha, in.shift, in.weight, in.bias)) {
-    auto node = c10::make_intrusive<PointwiseNormBackward>(in, options);
+    const auto node = node_of(in, options);
     node->set_next_edges(
         torch::autograd::collect_next_edges(in.x, in.alpha, in.shift, in.weight, in.bias));
     torch::autograd::set_history(y, node);

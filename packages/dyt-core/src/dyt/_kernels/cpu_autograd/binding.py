@@ -1,7 +1,8 @@
 """Compile and load binding.cpp, which calls the CPU kernels without Python in between.
 
-The compiled file is kept in the user's cache, by the PyTorch and the Python that it is for, so
-that a machine compiles it once.
+It is built and tried for the releases of PyTorch in `RELEASES`, and refused for any other. The
+compiled file is kept in the user's cache, by the PyTorch and the Python that it is for, so that a
+machine compiles it once.
 """
 
 import hashlib
@@ -25,6 +26,9 @@ _SOURCES = (_HERE / "binding.cpp", _HERE.parent / "cpu" / "calls.h")
 _MODULE = "_dyt_binding"  # its PyInit function must have the same name
 _FLAGS = ("-std=c++20", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 _LIBRARIES = ("-lc10", "-ltorch_cpu", "-ltorch_python")
+
+# Those of `nox -s minimums`: the C++ interface of autograd's nodes may change with every release.
+RELEASES = ("2.9", "2.10", "2.11", "2.12", "2.13", "2.14")
 
 # (x, alpha, shift, weight, bias, code of the function, channels_last) -> y, or None where the
 # call must go through Python
@@ -109,15 +113,15 @@ def _flags() -> list[str]:
     """The compiler's flags, with the folders of headers.
 
     Raises:
-        Unavailable: Python's headers are missing, or PyTorch's are of an unknown release.
+        Unavailable: Python's headers are missing, or PyTorch is of another release.
     """
     python, pytorch = Path(sysconfig.get_path("include")), _torch() / "include"
     if not (python / "Python.h").exists():
         raise Unavailable(f"no Python.h in {python}: install Python's headers (python3-dev)")
-    edge = pytorch / "torch/csrc/autograd/edge.h"
-    if not edge.exists() or "intrusive_ptr<Node>" not in edge.read_text():
+    if (release := ".".join(torch.__version__.split(".")[:2])) not in RELEASES:
         raise Unavailable(
-            f"the binding needs the C++ interface of PyTorch 2.14, found {torch.__version__}"
+            f"the binding is built and tried for PyTorch {RELEASES[0]} to {RELEASES[-1]}; "
+            f"found {release}: layers go through Python"
         )
     headers = (python, pytorch, pytorch / "torch/csrc/api/include")
     abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
