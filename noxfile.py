@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
+from nox.virtualenv import UV
 
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
@@ -18,6 +20,12 @@ PLUGINS = ["tests/plugins/dyt-majority", "tests/plugins/dyt-molecules"]
 CONSTRAINTS = ".ci/constraints.txt"
 # What the tests import beside the packages; hatchling builds wheels in them.
 TESTERS = ["pytest", "hypothesis", "hatchling"]
+# Python and PyTorch, from the oldest two to the newest two; versions.yml has the same.
+PAIRS = ["3.11-2.9", "3.11-2.10", "3.12-2.11", "3.12-2.12", "3.13-2.13", "3.14-2.14"]
+LOWEST = "lowest"  # of all dependencies of all packages
+OLDEST = "3.11"  # the Python for them
+# What dyt-core's tests take models and arrays from.
+LIBRARIES = ["diffusers", "numpy", "timm", "torchvision", "transformers"]
 # A file's tests stay in one process, for the fixtures they share.
 PARALLEL = ["--numprocesses", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
 
@@ -133,6 +141,79 @@ def tests_slow(session: nox.Session) -> None:
     """Run the tests that take minutes: thirty kills, and what else takes minutes."""
     install_packages(session, *editable(PLUGINS), *TESTERS)
     session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def minimums(session: nox.Session) -> None:
+    """Test dyt-core with six PyTorchs, and everything with the lowest versions that we claim.
+
+    Arguments after -- choose: -- 3.12-2.11 (Python and PyTorch), -- lowest. A pair whose Python is
+    not on the PATH is skipped, which the last lines say, or fails where it was chosen.
+    """
+    chosen = session.posargs or [*PAIRS, LOWEST]
+    if unknown := set(chosen) - {*PAIRS, LOWEST}:
+        session.error(f"no {', '.join(unknown)}: choose from {', '.join([*PAIRS, LOWEST])}")
+    outcomes = {name: outcome(session, name) for name in chosen}
+    for name, found in outcomes.items():
+        session.log(f"{name}: {found}")
+    good = {"passed"} if session.posargs else {"passed", "skipped"}
+    if failed := [name for name, found in outcomes.items() if found.split(":")[0] not in good]:
+        session.error(f"failed with {', '.join(failed)}")
+
+
+def outcome(session: nox.Session, name: str) -> str:
+    """Test in an environment of its own, which is deleted again: it takes gigabytes."""
+    version, _, torch = name.partition("-") if name in PAIRS else (OLDEST, "", "")
+    environment = Path(session.create_tmp(), name)
+    try:
+        session.run(UV, "python", "find", version, silent=True)
+    except CommandFailed:
+        return f"skipped: there is no Python {version} on the PATH"
+    try:
+        session.run(UV, "venv", "--quiet", "--clear", "--python", version, str(environment))
+        session.env["VIRTUAL_ENV"] = str(environment)
+        tests = install_pair(session, torch) if torch else install_lowest(session)
+        python = str(environment / "bin/python")
+        session.run(python, "-m", "pytest", *tests, env={"OMP_NUM_THREADS": "1"})
+    except CommandFailed as failed:
+        return f"failed: {failed.reason}"
+    finally:
+        shutil.rmtree(environment, ignore_errors=True)
+    return "passed"
+
+
+def pinned(session: nox.Session, *without: str) -> str:
+    """A file with the versions that CI tests, but for packages whose names begin so."""
+    lines = Path(CONSTRAINTS).read_text().splitlines(keepends=True)
+    file = Path(session.create_tmp(), "constraints.txt")
+    file.write_text("".join(line for line in lines if not line.startswith(without)))
+    return str(file)
+
+
+def install_pair(session: nox.Session, torch: str) -> list[str]:
+    """Install dyt-core with one PyTorch, all else as CI has it; the arguments of pytest."""
+    others = pinned(
+        session, "torch==", "torchvision==", "triton==", "nvidia-", "cuda-", "setuptools=="
+    )
+    wanted = [*editable(["packages/dyt-core"]), f"torch=={torch}.*", *LIBRARIES, *TESTERS]
+    session.run(UV, "pip", "install", "-c", others, *wanted)
+    return ["tests/dyt"]
+
+
+def with_extras(package: str) -> str:
+    """A package's folder, as pip takes it, with all its optional dependencies."""
+    project = tomllib.loads(Path(package, "pyproject.toml").read_text())["project"]
+    return f"{package}[{','.join(project.get('optional-dependencies', {}))}]"
+
+
+def install_lowest(session: nox.Session) -> list[str]:
+    """Install all packages with the lowest versions that they allow; the arguments of pytest."""
+    tools = ["pytest", "pytest-xdist", "hypothesis", "ruff"]
+    session.run(UV, "pip", "install", "-c", CONSTRAINTS, *tools)
+    backend = tomllib.loads(Path(PACKAGES[0], "pyproject.toml").read_text())["build-system"]
+    wanted = [*editable([*map(with_extras, PACKAGES), *PLUGINS]), *backend["requires"]]
+    session.run(UV, "pip", "install", "--resolution", "lowest-direct", *wanted)
+    return PARALLEL
 
 
 @nox.session
