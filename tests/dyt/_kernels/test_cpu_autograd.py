@@ -203,7 +203,8 @@ def test_what_looks_on_in_backward_sees_operators(bound):
 
 def test_the_profiler_names_it(bound):
     x = torch.ones(2, 4, requires_grad=True)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    cpu_only = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=cpu_only, acc_events=True) as profile:
         dyt.dynamic_tanh(x, torch.ones(1)).sum().backward()
     names = {event.key for event in profile.key_averages()}
     assert {"dyt::pointwise_norm", "PointwiseNormBackward"} <= names
