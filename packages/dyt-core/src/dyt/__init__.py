@@ -11,7 +11,7 @@ from dyt._audit.audit import audit, register_norm
 from dyt._audit.sites import NormSite
 from dyt._ops import bind
 from dyt._probe import Probe, SiteStatistics, alphas, probe
-from dyt._surgery.calibrate import Calibration, calibrate
+from dyt._surgery.calibrate import Calibration, CalibrationWarning, calibrate
 from dyt._surgery.convert import convert, convert_ln_to_dyt, original, revert, select
 from dyt.functional import backends, dynamic_erf, dynamic_tanh, pointwise_norm, use_backend
 from dyt.functions import FAMILY, PointwiseFunction, register_function
@@ -23,6 +23,7 @@ __version__ = "0.1.0"  # the package's metadata takes it from here
 __all__ = [
     "FAMILY",
     "Calibration",
+    "CalibrationWarning",
     "DynamicErf",
     "DynamicTanh",
     "NormSite",
