@@ -41,9 +41,9 @@ CHOICES = tuple(0.05 * 2 ** (k / 3) for k in range(21))
 # is below a hundredth of it.
 ROWS = 2**14
 
-# A linear layer reaches R2 = 1 / (1 + spread^2): below this R2, beyond this spread, the spread is
-# what the fit fails at.
-POOR_R2, WIDE_SPREAD = 0.5, 0.5
+# On normally distributed tokens a step reaches an R2 of 2 / pi = 0.64, whatever their scales, and a
+# line 1 / (1 + spread^2). A fit this low, with such a spread, is hardly better than a step.
+POOR_R2, WIDE_SPREAD = 0.7, 1.0
 LISTED = 10  # names in a message
 
 
@@ -151,8 +151,8 @@ def calibrate(
     parameters are what they were.
 
     Warns:
-        CalibrationWarning: layers with an R2 below 0.5, whose tokens have scales that differ: their
-            standard deviation is more than half of their mean.
+        CalibrationWarning: layers with an R2 below 0.7 whose tokens' scales have a standard
+            deviation above their mean.
 
     Raises:
         ValueError: an unknown goal; ``rows`` below 1; no batch; a model without layers put in by
@@ -281,8 +281,9 @@ class _Calibrator:
         watch = StreamWatch(self.model)
 
         def look(layer: _Layer, x: Tensor) -> None:
-            if watch.shape is None:
-                watch.see(x.shape, batch.rows(layer.name, layer.fit.site, x))
+            rows = batch.rows(layer.name, layer.fit.site, x)
+            if watch.shape is None and len(rows):
+                watch.see(x.shape, rows)
 
         # The pass that fits draws the same random numbers.
         with _random_state_kept(self.model), watch.watching(), self._calling(look):
@@ -291,8 +292,7 @@ class _Calibrator:
 
     def _fit(self, batch: Batch, stream: Stream) -> None:
         def fit(layer: _Layer, x: Tensor) -> None:
-            rows = batch.rows(layer.name, layer.fit.site, x)
-            self._take(layer, rows)
+            self._take(layer, batch.rows(layer.name, layer.fit.site, x))
 
         for layer in self.layers.values():
             layer.call = 0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from dyt._surgery.convert import put_in
-from dyt._surgery.fitting import sum_of_squares
+from dyt._surgery.fitting import mean_squares
 from dyt.layers import ScaledEmbedding
 
 
@@ -71,7 +71,7 @@ class StreamWatch:
     def see(self, shape: torch.Size, rows: Tensor) -> None:
         """Take the shape and rows of the first layer's input."""
         self.shape = shape
-        self.mean_square = sum_of_squares(rows) / max(1, rows.numel())
+        self.mean_square = mean_squares(rows).mean().item()
 
     def found(self) -> Stream | None:
         """None if the pass has reached no layer."""

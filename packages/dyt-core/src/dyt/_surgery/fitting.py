@@ -19,7 +19,7 @@ class LeastSquares:
     Args:
         layer: whose alpha, weight and bias are set.
         site: the norm that it replaces.
-        choices: of alpha, each to be divided by the scale of the input.
+        choices: of alpha, each to be divided by the scale of the input (see `_scale`).
         pooled: one slope and offset for all channels; else one each.
     """
 
@@ -50,17 +50,24 @@ class LeastSquares:
 
     def add(self, rows: Tensor) -> None:
         """Add inputs ``[rows, *features]``, at least one, and fit the layer to all so far."""
-        squares = sum_of_squares(rows)
+        squares = mean_squares(rows)
         if not self.squares:
             # The first inputs alone set the scale: the choices of alpha are close to each other.
             # At inputs of 0 no choice matters.
-            rms = math.sqrt(squares / rows.numel())
-            self.alphas = self.choices.to(rows.device) / (rms or 1.0)
-        self.squares += squares
+            self.alphas = self.choices.to(rows.device) / (self._scale(squares) or 1.0)
+        self.squares += squares.sum().item() * rows[0].numel()
         self.rows += len(rows)
         for part in _parts(rows):
             self._add(part.double())
         self._solve()
+
+    def _scale(self, squares: Tensor) -> float:
+        """What alpha is relative to: the input's rms; channel by channel, that of its median row.
+
+        Trained models have a few huge rows. They saturate at every alpha that suits the others.
+        """
+        typical = squares.mean() if self.pooled else squares.median()
+        return math.sqrt(typical.item() or squares.mean().item())
 
     def _add(self, x: Tensor) -> None:
         assert self.alphas is not None
@@ -123,9 +130,9 @@ class LeastSquares:
         return slope, (t - slope * f) / n
 
 
-def sum_of_squares(rows: Tensor) -> float:
-    """In fp64, without an fp64 copy of the whole."""
-    return sum(part.double().square().sum().item() for part in _parts(rows))
+def mean_squares(rows: Tensor) -> Tensor:
+    """Of each row, in fp64, without an fp64 copy of the whole."""
+    return torch.cat([part.double().flatten(1).square().mean(1) for part in _parts(rows)])
 
 
 def _parts(rows: Tensor) -> tuple[Tensor, ...]:
