@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 import dyt
@@ -183,6 +184,48 @@ def test_a_traced_layer_computes_the_same(grad):
     with torch.set_grad_enabled(grad):
         traced = torch.jit.trace(module, x)
         torch.testing.assert_close(traced(2 * x), module(2 * x))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")
+@pytest.mark.parametrize("function", ["erf", "cubsign"])  # by a kernel, and by the formula
+def test_a_scripted_layer_trains_and_is_saved(function, tmp_path):
+    module, x = layer(function), torch.randn(6, 5, 24)
+    scripted = torch.jit.script(module)
+    assert_same(gradients_of(scripted, x, module), gradients_of(module, x, module))
+    torch.jit.save(scripted, tmp_path / "layer.pt")
+    torch.testing.assert_close(torch.jit.load(tmp_path / "layer.pt")(x), module(x))
+
+
+def test_compiled_autograd():
+    module, x = layer(), torch.randn(6, 24)
+    truth = gradients_of(module, x, module)
+    compiler = torch.compile(backend="aot_eager", fullgraph=True)
+    with torch._dynamo.compiled_autograd._enable(compiler):
+        found = gradients_of(module, x, module)
+    assert_same(found, truth, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("argument", range(5))
+def test_forward_mode(argument, grad):
+    inputs = [t.detach() for t in arguments()]
+    tangent = torch.randn_like(inputs[argument])
+    _, truth = torch.func.jvp(
+        lambda t: ops.eager(Call(*inputs[:argument], t, *inputs[argument + 1 :], "tanh", True)),
+        (inputs[argument],),
+        (tangent,),
+    )
+    with forward_ad.dual_level(), torch.set_grad_enabled(grad):
+        inputs[argument] = forward_ad.make_dual(inputs[argument], tangent)
+        y = dyt.pointwise_norm(*inputs)
+        torch.testing.assert_close(forward_ad.unpack_dual(y).tangent, truth)
+
+
+@pytest.mark.parametrize("strategy", ["reverse-mode", "forward-mode"])
+def test_jacobian_of_a_batch(strategy):
+    module, x = layer().requires_grad_(False), torch.randn(2, 24)
+    found = torch.autograd.functional.jacobian(module, x, vectorize=True, strategy=strategy)
+    torch.testing.assert_close(found, torch.autograd.functional.jacobian(module, x))
 
 
 def test_autocast_changes_nothing():

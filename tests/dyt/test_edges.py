@@ -1,12 +1,17 @@
 """Whatever a tensor is: the formula's value, or the error that a LayerNorm raises."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing
 from tests.dyt import edges
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Replicate, Shard, distribute_module, distribute_tensor
 
 import dyt
 from dyt import _ops as ops
@@ -131,3 +136,49 @@ def test_graph_operators_are_guarded_too():
         torch.ops.dyt.pointwise_norm_backward(
             x[:1], x, torch.ones(1), None, None, None, "tanh", True, "cpu"
         )
+
+
+# ---- tensors that lie on several devices
+
+
+def shards(rank, file, failures):
+    """Replicated parameters, as sequence parallelism has them, and every sharding of x."""
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    mesh = init_device_mesh("cpu", (2,))
+    torch.manual_seed(0)
+    x, dy = torch.randn(4, 6, 24), torch.randn(4, 6, 24)
+    module = dyt.DynamicTanh(24)
+    leaf = x.clone().requires_grad_()
+    truth = [module(leaf), *torch.autograd.grad(module(leaf), [leaf, *module.parameters()], dy)]
+    distribute_module(module, mesh)  # replicates parameters
+    for placement in (Shard(0), Shard(1), Shard(2), Replicate()):
+        leaf = distribute_tensor(x, mesh, [placement]).requires_grad_()
+        y = module(leaf)
+        given = distribute_tensor(dy, mesh, [placement])
+        found = [y, *torch.autograd.grad(y, [leaf, *module.parameters()], given)]
+        if y.placements != (placement,):
+            failures.put(f"{placement}: y is {y.placements}")
+        for a, b in zip(found, truth, strict=True):
+            if not torch.allclose(a.full_tensor(), b, rtol=1e-4, atol=1e-5):
+                failures.put(f"{placement} differs")
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(INTERPRETING, reason="this is the interpreter's process")
+def test_sharded_inputs(tmp_path):
+    failures = multiprocessing.get_context("spawn").SimpleQueue()
+    torch.multiprocessing.spawn(shards, (tmp_path / "store", failures), nprocs=2)
+    assert failures.empty(), failures.get()
+
+
+@pytest.mark.slow  # it takes 9 GB
+@pytest.mark.skipif(INTERPRETING, reason="takes the interpreter hours")
+@pytest.mark.usefixtures("bound")
+def test_more_elements_than_32_bits_count():
+    last = torch.randn(24).bfloat16()
+    x = torch.zeros(2**31 // 24 + 2, 24, dtype=torch.bfloat16)
+    x[-1] = last
+    with torch.no_grad():
+        y = dyt.DynamicTanh(24)(x)
+    assert not y[:-1].count_nonzero()
+    torch.testing.assert_close(y[-1], torch.tanh(0.5 * last))

@@ -79,3 +79,12 @@ def test_repr_tells_what_it_is():
 def test_bad_shapes_are_refused(shape, last):
     with pytest.raises(ValueError, match="normalized_shape must be"):
         dyt.DynamicTanh(shape, channels_last=last)
+
+
+@pytest.mark.parametrize("make", [dyt.DynamicTanh, dyt.DynamicErf, dyt.PointwiseNorm])
+@pytest.mark.parametrize("published", [True, False])
+def test_the_published_order_of_arguments_is_refused_by_name(make, published):
+    with pytest.raises(TypeError, match=r"take channels_last .* second and alpha_init_value third"):
+        make(768, published)
+    with pytest.raises(TypeError, match="alpha is no bool"):
+        make(768, alpha_init_value=published)
