@@ -1,13 +1,17 @@
-"""Files of a data set: found and hashed without importing what reads them."""
+"""Files of a data set: found without importing what reads them."""
 
-import hashlib
+import os
 from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 
 from dyt_bench.errors import DataError
+from dyt_bench.plugin.contents import digest_files as digest_files
+from dyt_bench.plugin.walk import Tree as Tree
+from dyt_bench.plugin.walk import matching as matching
+from dyt_bench.plugin.walk import walk as walk
 
-__all__ = ["digest_files", "files_below", "package_file"]
+__all__ = ["Tree", "digest_files", "files_below", "matching", "package_file", "walk"]
 
 
 def package_file(package: str, relative: str) -> Path:
@@ -19,53 +23,19 @@ def package_file(package: str, relative: str) -> Path:
 
 
 def files_below(path: Path | None, suffixes: Collection[str], layout: str) -> list[Path]:
-    """Every file at or below ``path`` with one of the suffixes (lower case, with the dot), sorted.
-
-    Hidden files and folders are ignored.
+    """Every file at or below ``path`` with one of the suffixes, as `walk` finds them.
 
     Raises:
         DataError: no path, nothing there, or no such file in it; ``layout`` shows what is
-            expected, for example ``CLASS/IMAGE.png``.
+            expected, for example ``CLASS/IMAGE.png``. Or a folder cannot be read.
     """
     wanted = f"{layout} ({', '.join(sorted(suffixes))})"
     if path is None:
         raise DataError(f"this data set is read from your own files: give path, with {wanted}")
-    if not path.exists():
+    if not os.path.exists(path):  # also for a name that the system cannot take
         raise DataError(f"{path} does not exist: path must name a file or folder with {wanted}")
-    candidates = [path] if path.is_file() else sorted(path.rglob("*"))
-    files = [
-        file
-        for file in candidates
-        if file.suffix.lower() in suffixes and file.is_file() and not _is_hidden(file, path)
-    ]
-    if not files:
-        raise DataError(f"{path} holds no file that fits: expected {wanted}")
-    return files
-
-
-def _is_hidden(file: Path, below: Path) -> bool:
-    """Whether its name or a folder's on the way begins with a dot, as .git and .venv do."""
-    return any(part.startswith(".") for part in file.relative_to(below).parts)
-
-
-# Above this, names and sizes stand for the content: hashing ImageNet would take minutes.
-_HASH_CONTENT_BELOW = 64 * 2**20  # bytes
-
-
-def digest_files(files: Collection[Path]) -> str:
-    """A hash of what the files hold, whatever folder they lie in.
-
-    Raises:
-        DataError: a file cannot be read.
-    """
-    total = hashlib.sha256()
-    try:
-        sizes = {file: file.stat().st_size for file in files}
-        by_content = sum(sizes.values()) < _HASH_CONTENT_BELOW
-        for file in sorted(files):
-            total.update(f"{file.name}\0{sizes[file]}\0".encode())
-            if by_content:
-                total.update(hashlib.sha256(file.read_bytes()).digest())
-    except OSError as error:
-        raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
-    return total.hexdigest()[:12]
+    tree = walk(path, suffixes)
+    if not tree.files:
+        others = f", and {tree.others()}" if tree.left_out else ""
+        raise DataError(f"{path} holds no file that fits{others}: expected {wanted}")
+    return tree.files
