@@ -9,7 +9,8 @@ from dyt_bench.errors import DataError, UserError
 from dyt_bench.plugin.domain import Dataset, Domain
 from dyt_bench.plugin.extensions import AddedDataset
 from dyt_bench.plugin.fetch import fetched_folder
-from dyt_bench.plugin.task import Task
+from dyt_bench.plugin.files import digest_files
+from dyt_bench.plugin.task import Task, digest
 
 
 def datasets_of(domain: Domain) -> dict[str, Dataset]:
@@ -40,17 +41,25 @@ def dataset_of(domain: Domain, name: str) -> Dataset:
     return _as_dataset(name, added, domain)
 
 
+def content_digest(domain: Domain, name: str, path: Path | None) -> str:
+    """A hash of what the data set is read from: its files, their paths, and the layout.
+
+    Raises:
+        UserError: there is no such data set, or its files are not there.
+    """
+    files = dataset_of(domain, name).files(path)
+    if name in domain.datasets:
+        return digest_files(files, path)
+    added = DATASETS.load(name)
+    return digest(added.reads_as, digest_files(files, _path(name, added)))
+
+
 def as_read(task: Task, domain: Domain) -> Task:
     """The task as the domain knows it: an added data set is one of its own, at a path."""
     if task.dataset in domain.datasets:
         return task
     added = DATASETS.load(task.dataset)
     return replace(task, dataset=added.reads_as, path=_path(task.dataset, added))
-
-
-def reads_as(domain: Domain, name: str) -> str:
-    """Which of the domain's own data sets this one is read as: itself, if it is one."""
-    return name if name in domain.datasets else DATASETS.load(name).reads_as
 
 
 def mismatch(name: str, added: AddedDataset, domain: Domain) -> str:

@@ -10,18 +10,19 @@ A suite says what to run, never how::
         models: [vit, convnext]
 """
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from dyt_bench.discovery.datasets import dataset_of, reads_as
+from dyt_bench.discovery.datasets import content_digest, dataset_of
 from dyt_bench.discovery.domains import Discovery, unknown
 from dyt_bench.discovery.extensions import EXECUTORS, LOCAL, METRICS
 from dyt_bench.errors import DataError, UserError
 from dyt_bench.plugin.domain import Domain, Model
 from dyt_bench.plugin.extensions import AddedMetric
-from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.task import Run, Task, Variant, digest
 from dyt_bench.suite.document import Document, Place
 from dyt_bench.suite.names import (
@@ -36,6 +37,9 @@ from dyt_bench.suite.schema import SuiteFile, TaskEntry, validate
 _IN_THE_TASK = {"summary", "library", "native_norm", "steps", "batch_size", "learning_rate"}
 _IN_THE_TASK |= {"training", "step_s", "reference_steps"}
 _VALIDATIONS = 5  # at most so many after the first, unless the suite says otherwise
+
+
+Contents = Callable[[Domain, str, Path | None], str]  # `content_digest`, computed once for each
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
         EXECUTORS.load(selection.executor)
     shared = resolve_variants(document, ["variants"], file.variants)
     seeds = file.seeds if selection.seeds is None else list(range(selection.seeds))
+    contents = cache(content_digest)  # several entries may have one data set
     runs: list[Run] = []
     entries: list[int] = []  # the place of each run's entry among the tasks
     expected: dict[str, Expected] = {}
@@ -112,7 +117,7 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
             continue
         variants = _variants(document, index, entry, shared)
         steps = selection.steps or entry.steps or file.steps
-        for task in _tasks(document, index, entry, found, seeds, steps, metrics):
+        for task in _tasks(document, index, entry, found, seeds, steps, metrics, contents):
             runs += [Run(task=task, variant=variant) for variant in variants]
             entries += [index] * len(variants)
             if entry.expected:
@@ -171,6 +176,7 @@ def _tasks(
     seeds: list[int],
     steps: int | None,
     metrics: Mapping[str, AddedMetric],
+    contents: Contents,
 ) -> Iterable[Task]:
     """The entry's tasks: model by model, data set by data set, seed by seed."""
     at: list[str | int] = ["tasks", index]
@@ -186,7 +192,7 @@ def _tasks(
         task_steps = steps or model.steps
         for d, dataset_name in enumerate(entry.datasets or [next(iter(domain.datasets))]):
             where = [*at, "datasets", d] if entry.datasets else at
-            path, data_digest = _data(document, where, entry, domain, dataset_name)
+            path, data_digest = _data(document, where, entry, domain, dataset_name, contents)
             val_every = _val_every(document, at, entry, task_steps)
             for seed in seeds:
                 task = Task(
@@ -257,22 +263,36 @@ def _val_every(document: Document, at: Place, entry: TaskEntry, steps: int) -> i
 
 
 def _data(
-    document: Document, where: Place, entry: TaskEntry, domain: Domain, name: str
+    document: Document,
+    where: Place,
+    entry: TaskEntry,
+    domain: Domain,
+    name: str,
+    contents: Contents,
 ) -> tuple[Path | None, str]:
     """The user's path, if the entry gives one, and the digest of the data set's files."""
     try:
         dataset = dataset_of(domain, name)
     except UserError as error:
         raise document.error(where, str(error)) from None
-    path = None if entry.path is None else (document.path.parent / entry.path).resolve()
+    path = None if entry.path is None else _user_path(document, [*where[:2], "path"], entry.path)
     if path is not None and not dataset.takes_path:
         raise document.error([*where[:2], "path"], f"data set {name!r} takes no path")
     try:
-        content = digest_files(list(dataset.files(path)))
+        return path, contents(domain, name, path)
     except DataError as error:
         raise document.error(where, f"data set {name!r}: {error}") from None
-    layout = reads_as(domain, name)
-    return path, content if layout == name else digest(layout, content)
+    except OSError as error:
+        said = f"cannot read {error.filename}: {error.strerror}"
+        raise document.error(where, f"data set {name!r}: {said}") from None
+
+
+def _user_path(document: Document, where: Place, given: Path) -> Path:
+    """The path relative to the suite file, with ``~`` and ``$NAME`` as a shell reads them."""
+    if "\0" in str(given):
+        raise document.error(where, f"{str(given)!r} holds a NUL, which no path can")
+    expanded = os.path.expandvars(os.path.expanduser(given))
+    return (document.path.parent / expanded).resolve()
 
 
 def _check_distinct(
