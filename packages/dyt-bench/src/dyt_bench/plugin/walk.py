@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dyt_bench.errors import DataError
 
-__all__ = ["Tree", "matching", "walk"]
+__all__ = ["Tree", "folders", "matching", "walk"]
 
 # What operating systems and their tools put beside people's files, in lower case. Names that begin
 # with a dot are hidden: .git, .DS_Store, and the ._NAME of macOS on other systems' disks.
@@ -81,6 +81,15 @@ def walk(root: Path, suffixes: Collection[str]) -> Tree:
     return tree
 
 
+def folders(root: Path) -> list[Path]:
+    """The folders in ``root`` by name, without what `walk` ignores: often they are the classes.
+
+    Raises:
+        DataError: ``root`` is no folder that can be read.
+    """
+    return [Path(path) for path in _entries(str(root)) if os.path.isdir(path)]
+
+
 def matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
     """The files below ``folder`` that match one of the glob patterns, without what `walk` ignores.
 
@@ -97,19 +106,22 @@ def _is_ignored(name: str) -> bool:
 
 def _files(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
     """The paths of all entries below that are no folder; ``above``: the folders on the way."""
+    entries = _entries(folder)
+    status = os.stat(folder)
+    here = status.st_dev, status.st_ino
+    if here in above:  # a link to a folder that it lies in
+        return
+    for path in entries:
+        if os.path.isdir(path):
+            yield from _files(path, (*above, here))
+        else:
+            yield path
+
+
+def _entries(folder: str) -> list[str]:
+    """What lies in the folder and counts, by name."""
     try:
-        status = os.stat(folder)
-        here = status.st_dev, status.st_ino
-        if here in above:  # a link to a folder that it lies in
-            return
-        with os.scandir(folder) as scanned:
-            entries = sorted(scanned, key=lambda entry: entry.name)
+        names = sorted(os.listdir(folder))
     except OSError as error:
         raise DataError(f"cannot read {folder}: {error.strerror}") from error
-    for entry in entries:
-        if _is_ignored(entry.name):
-            continue
-        if os.path.isdir(entry.path):
-            yield from _files(entry.path, (*above, here))
-        else:
-            yield entry.path
+    return [os.path.join(folder, name) for name in names if not _is_ignored(name)]
