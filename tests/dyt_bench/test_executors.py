@@ -1,6 +1,7 @@
 """The executors: whatever a job does, the parent hears of it and lives."""
 
 import contextlib
+import multiprocessing
 import os
 import platform
 import signal
@@ -18,6 +19,8 @@ from dyt_bench.executors import memory
 from dyt_bench.executors.command import CommandExecutor
 from dyt_bench.executors.contract import JobFailed, JobStopped, Limits, Preempted
 from dyt_bench.executors.local import LocalExecutor
+from dyt_bench.plugin.task import Run, Task
+from dyt_bench.records.record import Record
 
 
 def echo(value, tell):
@@ -211,24 +214,25 @@ def test_what_a_job_started_ends_with_it(executor, tmp_path):
 ORPHAN = """
 import sys
 from pathlib import Path
-from tests.dyt_bench.test_executors import CommandExecutor, LocalExecutor, wait
-with {executor}([]).run(wait, Path(sys.argv[1])) as running:
-    print(next(iter(running))["value"], flush=True)
+from tests.dyt_bench import test_executors as jobs
+with jobs.{executor}([]).run(jobs.start_small_workers, Path(sys.argv[1])) as running:
+    print(*next(iter(running))["value"], flush=True)
     sys.stdin.read()
 """
 
 
 @pytest.mark.parametrize("name", ["LocalExecutor", "CommandExecutor"])
-def test_a_job_whose_parent_is_killed_ends(tmp_path, name):
+def test_a_job_whose_parent_is_killed_ends_with_its_workers(tmp_path, name):
     parent = subprocess.Popen(
         [sys.executable, "-c", ORPHAN.format(executor=name), tmp_path / "log"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     with parent:
-        pid = int(parent.stdout.readline())
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
-    assert ends(pid)
+    assert len(pids) == 3
+    assert all(map(ends, pids))
 
 
 CRASHING = """
@@ -276,3 +280,122 @@ def test_a_command_that_is_not_there_is_said_before_anything_runs():
     absent = type("Absent", (CommandExecutor,), {"prefix": ("no-such-command",)})
     with pytest.raises(UserError, match="executor Absent needs the command 'no-such-command'"):
         absent([])
+
+
+def train_tiny(folder, workers, tell):
+    from dyt_bench.scheduling.jobs import train_run
+    from dyt_tiny import Tiny
+
+    class Parallel(Tiny):
+        def build_data(self, task):
+            data = super().build_data(task)
+            data.num_workers = workers  # as data sets of many files have them
+            return data
+
+    task = Task(
+        domain="tiny",
+        model="line",
+        dataset="noise",
+        steps=12,  # two epochs and more
+        batch_size=8,
+        learning_rate=1e-2,
+        val_every=6,
+    )
+    run, record = Run(task=task), Record(folder)
+    record.begin(run, {})
+    result = train_run(run, record, tell, domain=Parallel(), trainer={"accelerator": "cpu"})
+    return result.facts["batches"], result.last
+
+
+def test_a_run_trains_with_loader_workers_as_it_does_without(executor, tmp_path):
+    outcomes = []
+    for workers in (0, 2):
+        job = partial(train_tiny, tmp_path / f"run-{workers}", workers)
+        with executor.run(job, tmp_path / "log") as running:
+            *_, outcome = running
+        outcomes.append(outcome["value"])
+    assert outcomes[0] == outcomes[1]
+
+
+def hold(size, ready):
+    import numpy as np
+
+    block = np.ones(size, dtype=np.uint8)
+    ready.set()
+    time.sleep(60 + block[0])
+
+
+def start_workers(size, tell):
+    """Two processes of ``size`` bytes each."""
+    ready = [multiprocessing.Event() for _ in range(2)]
+    workers = [multiprocessing.Process(target=hold, args=(size, event)) for event in ready]
+    for worker in workers:
+        worker.start()
+    for event in ready:
+        event.wait()
+    tell({"event": "pids", "value": [*(worker.pid for worker in workers), os.getpid()]})
+    time.sleep(60)
+
+
+def start_small_workers(tell):
+    start_workers(1, tell)
+
+
+def start_a_daemon(tell):
+    """A process that leaves the group, as daemons do."""
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    daemon = subprocess.Popen(sleep, start_new_session=True)
+    tell({"event": "pids", "value": [daemon.pid, os.getpid()]})
+    time.sleep(60)
+
+
+def test_a_limit_of_memory_counts_all_processes_of_a_job(executor, tmp_path):
+    """Twice 600 MiB and the libraries are over the limit, no process is by itself."""
+    job = partial(start_workers, 600 << 20)
+    pids = []
+    said = r"it, with the \d processes that it started, used 1\.\d+ GiB of memory, over its limit"
+    running = executor.run(job, tmp_path / "log", Limits(memory=1 << 30))
+    with pytest.raises(JobFailed, match=said), running:
+        pids.extend(pid for event in running for pid in event["value"])
+    assert all(map(ends, pids))
+
+
+def weigh(tell):
+    """The memory of this process and a copy of it: by shares, and with what is shared in each."""
+    import numpy as np
+
+    from dyt_bench.executors.group import Group
+
+    block = np.ones(600 << 20, dtype=np.uint8)
+    context = multiprocessing.get_context("fork")
+    done = context.Event()
+    worker = context.Process(target=done.wait)
+    worker.start()
+    group = Group(os.getpid())
+    weights = group.memory(block.size), group.memory(None)
+    done.set()
+    worker.join()
+    return weights
+
+
+def test_what_processes_share_counts_once_against_a_limit(executor, tmp_path):
+    with executor.run(weigh, tmp_path / "log") as running:
+        *_, outcome = running
+    shared, each = outcome["value"]
+    assert each > 1200 << 20
+    assert 600 << 20 < shared < each - (500 << 20)
+
+
+@pytest.mark.parametrize("job", [start_small_workers, start_a_daemon])
+def test_who_leaves_ends_all_processes_of_a_job(executor, tmp_path, job):
+    with executor.run(job, tmp_path / "log") as running:
+        pids = next(iter(running))["value"]
+    assert all(map(ends, pids))
+
+
+def test_the_workers_of_a_job_that_is_killed_end(executor, tmp_path):
+    with contextlib.suppress(JobFailed), executor.run(start_small_workers, tmp_path / "log") as run:
+        for event in run:
+            pids = event["value"]
+            os.kill(pids[-1], signal.SIGKILL)
+    assert all(map(ends, pids))

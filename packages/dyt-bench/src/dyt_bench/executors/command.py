@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 from dyt_bench.errors import CannotWrite, UserError
 from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
+from dyt_bench.executors.group import end_with_all
 from dyt_bench.executors.running import JobProcess, serve
 
 _STOP = b"stop"  # the parent's message for SIGTERM, which not every command forwards
@@ -125,7 +126,7 @@ def _obey(orders: "Connection[Any, Any]") -> None:
         while orders.recv_bytes() == _STOP:
             os.kill(os.getpid(), signal.SIGTERM)
     except EOFError:
-        os._exit(1)
+        end_with_all()
 
 
 def main() -> None:

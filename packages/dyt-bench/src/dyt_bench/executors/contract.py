@@ -6,7 +6,8 @@ The harness passes a job to ``run`` and iterates over its events::
         for event in running:
             ...
 
-One job runs at a time, in a process of its own, so that a crash ends no other.
+One job runs at a time, in a process of its own, so that a crash ends no other. It may start
+processes, which end with it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +48,8 @@ class Limits:
     """What one process may use; None: no limit."""
 
     seconds: float | None = None
-    memory: int | None = None  # bytes resident, some 500 MiB of which the libraries take
+    # bytes resident, of all that the process starts too; the libraries take some 500 MiB
+    memory: int | None = None
 
 
 NO_LIMITS = Limits()

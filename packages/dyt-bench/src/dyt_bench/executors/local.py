@@ -18,6 +18,7 @@ from typing import Any
 
 from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
+from dyt_bench.executors.group import end_with_all
 from dyt_bench.executors.running import JobProcess, serve
 
 PRELOAD = "DYT_BENCH_PRELOAD"  # the environment variable that tells the fork server what to import
@@ -44,7 +45,8 @@ class LocalExecutor:
         arguments = (pickle.dumps(job), send, log)
         for attempt in range(_STARTS):
             environment = {PRELOAD: " ".join(self.preload), **memory.environment()}
-            process = self._context.Process(target=_serve, args=arguments, daemon=True)
+            # Not daemonic: a daemonic process may not start others, and loaders have workers.
+            process = self._context.Process(target=_serve, args=arguments)
             try:
                 with _in_environment(environment):  # the fork server's, if it starts now
                     process.start()
@@ -77,6 +79,9 @@ def _serve(job: bytes, send: Any, log: Path) -> None:
     """The main function of the process."""
     os.setpgid(0, 0)  # so that everything it starts can be ended with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # What the job starts begins as in any script: by a fork on Linux, where workers then share the
+    # data and need not import the libraries. A fork server's process would ask for another one.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     serve(job, send, log)
 
@@ -86,4 +91,4 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        end_with_all()

@@ -14,10 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, cast
 
-import psutil
-
 from dyt_bench.errors import CannotWrite
 from dyt_bench.executors.contract import Event, JobFailed, JobStopped, Limits, Preempted
+from dyt_bench.executors.group import Group
 
 _POLL_S = 0.25  # how often limits are checked
 _STOP_S = 3.0  # grace period after SIGTERM
@@ -60,10 +59,11 @@ class JobProcess:
 
     def __init__(self, start: Start, log: Path, limits: Limits) -> None:
         self.start, self.log, self.limits = start, log, limits
-        self.peak = 0  # the most bytes resident that were seen
+        self.peak = 0  # the most bytes resident that were seen, of all its processes
 
     def __enter__(self) -> "JobProcess":
         self._process, self._receive = self.start()
+        self._group = Group(cast(int, self._process.pid))
         self._started = time.monotonic()
         return self
 
@@ -113,12 +113,11 @@ class JobProcess:
     def _check_limits(self) -> None:
         """Kill the process if it exceeds a limit; raises JobFailed."""
         seconds = time.monotonic() - self._started
-        with contextlib.suppress(psutil.Error):
-            self.peak = max(self.peak, psutil.Process(self._process.pid).memory_info().rss)
+        self.peak = max(self.peak, self._group.memory(self.limits.memory))
         if self.limits.memory is not None and self.peak > self.limits.memory:
             self._kill()
             used, limit = _gib(self.peak), _gib(self.limits.memory)
-            raise self._failed(f"it used {used} of memory, over its limit of {limit}")
+            raise self._failed(f"{self._who()} used {used} of memory, over its limit of {limit}")
         if self.limits.seconds is not None and seconds > self.limits.seconds:
             self._end(_STOP_S)
             raise self._failed(f"it ran longer than its limit of {self.limits.seconds:g} s")
@@ -126,6 +125,7 @@ class JobProcess:
     def _end(self, patience_s: float) -> None:
         """Send SIGTERM, wait, and kill the process if it still runs."""
         if self._process.is_alive():
+            self._group.look()  # whose parent has ended is not found any more
             self._process.terminate()
         deadline = time.monotonic() + patience_s
         while self._process.is_alive() and time.monotonic() < deadline:
@@ -142,8 +142,7 @@ class JobProcess:
 
     def _kill(self) -> None:
         """Kill the process and everything that it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(cast(int, self._process.pid), signal.SIGKILL)
+        self._group.kill()
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
@@ -154,6 +153,12 @@ class JobProcess:
             log.write(f"dyt-bench: {reason}\n")
         return JobFailed(reason)
 
+    def _who(self) -> str:
+        """``it``, and how many processes that it started."""
+        started = len(self._group.members) - 1
+        processes = "process" if started == 1 else "processes"
+        return f"it, with the {started} {processes} that it started," if started > 0 else "it"
+
     def _death(self) -> str:
         code = self._process.exitcode
         if code is None or code >= 0:
@@ -161,7 +166,7 @@ class JobProcess:
         name = signal.Signals(-code).name
         hint = ""
         if name == "SIGKILL":
-            hint = f" when it held {_gib(self.peak)}; the machine may be out of memory"
+            hint = f" when {self._who()} held {_gib(self.peak)}; the machine may be out of memory"
         return f"its process was ended by {name}{hint}"
 
 

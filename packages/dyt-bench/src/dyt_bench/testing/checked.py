@@ -58,6 +58,38 @@ class TrainedRun:
         ]
 
 
+class WithWorkers:
+    """A domain whose training loaders have worker processes."""
+
+    def __init__(self, domain: Domain, workers: int) -> None:
+        self.domain, self.workers = domain, workers
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "domain":  # while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.domain, name)
+
+    def build_data(self, task: Task) -> LightningDataModule:
+        """The domain's data module; each of its training loaders gets the workers."""
+        data = self.domain.build_data(task)
+        made = data.train_dataloader
+
+        def with_workers() -> Any:
+            loader = made()
+            set_workers(loader, self.workers)
+            return loader
+
+        data.train_dataloader = with_workers  # type: ignore[method-assign]
+        return data
+
+
+def set_workers(loader: Any, workers: int) -> None:
+    """Give a new DataLoader so many worker processes."""
+    loader.num_workers = workers
+    loader.prefetch_factor = 2 if workers else None
+    loader.timeout = 60 if workers else 0
+
+
 class CheckedDomain:
     """One model of a domain on one data set, with the results of the rules so far.
 
@@ -81,7 +113,7 @@ class CheckedDomain:
         self.dataset = dataset or (str(next(iter(domain.datasets))) if usable else "")
         self._results: dict[str, RuleResult] = {}
         self._runs: dict[Run, TrainedRun] = {}
-        self._elsewhere: TrainedRun | None = None
+        self._elsewhere: dict[int, TrainedRun] = {}  # by the number of loader workers
 
     def result(self, rule: Rule) -> RuleResult:
         """Whether the domain keeps the rule; skipped if a rule that it needs is broken. Kept."""
@@ -146,23 +178,32 @@ class CheckedDomain:
                 self._runs[run] = train(self.domain, run, folder, evaluate=first)
         return self._runs[run]
 
-    def run_elsewhere(self) -> TrainedRun:
+    def run_elsewhere(self, workers: int = 0) -> TrainedRun:
         """Train the native norm as `run` does, in a process of the executor's; only once.
+
+        Args:
+            workers: of the training loader; 0 leaves it as the domain makes it.
 
         Raises:
             JobFailed: the process ends without a result.
         """
-        if self._elsewhere is None:
+        if workers not in self._elsewhere:
             import torch
 
             threads = torch.get_num_threads()  # the number decides the order of sums
-            run, folder = Run(task=self.task()), self.folder / "elsewhere"
+            run, folder = Run(task=self.task()), self.folder / f"elsewhere-{workers}"
             executor = LocalExecutor([*TRAINING, *self.domain.preload])
-            job = partial(_job, self.domain, run, folder, threads)
+            domain = WithWorkers(self.domain, workers) if workers else self.domain
+            job = partial(_job, domain, run, folder, threads)
             with executor.run(job, self.folder / LOG) as running:
                 *_, outcome = running
-            self._elsewhere = outcome["value"]
-        return self._elsewhere
+            self._elsewhere[workers] = outcome["value"]
+        return self._elsewhere[workers]
+
+    def last_line(self) -> str:
+        """What the last process of `run_elsewhere` printed last, for a message."""
+        lines = (self.folder / LOG).read_text().splitlines()
+        return f"last line of its log: {lines[-1] if lines else 'none'}"
 
     def run_cut_off(self, after: int) -> TrainedRun:
         """Train the native norm as `run` does, stopped after a step and then resumed."""
@@ -215,7 +256,7 @@ def _quiet() -> Iterator[None]:
 
 
 def train(
-    domain: Domain,
+    domain: Any,
     run: Run,
     folder: Path,
     tell: Callable[[Mapping[str, Any]], None] = lambda event: None,
@@ -234,7 +275,7 @@ def train(
     return TrainedRun(result, record.rows(), said[-1] if said else "")
 
 
-def _job(domain: Domain, run: Run, folder: Path, threads: int, tell: Any) -> TrainedRun:
+def _job(domain: Any, run: Run, folder: Path, threads: int, tell: Any) -> TrainedRun:
     import torch
 
     torch.set_num_threads(threads)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from dyt_bench.testing.checked import STEPS, CheckedDomain
+from dyt_bench.executors.contract import JobFailed
+from dyt_bench.testing.checked import STEPS, CheckedDomain, set_workers
 from dyt_bench.testing.rule import Broken, Remark, rule
 from dyt_bench.testing.rules.parts import parts, seeds
 from dyt_bench.testing.rules.training import process
@@ -74,7 +75,8 @@ def pickles(checked: CheckedDomain) -> None:
 
 
 @rule(
-    says=f"A loader gives the same batches with 0 and with {WORKERS} worker processes.",
+    says=f"A loader gives the same batches with 0 and with {WORKERS} worker processes, and a run "
+    "in a process of its own trains with either.",
     why="Loading faster on a larger machine must not make another experiment of it.",
     # The processes come from the fork server that the rule `process` starts.
     needs=(pickles, seeds, process),
@@ -85,9 +87,7 @@ def loader_workers(checked: CheckedDomain) -> None:
     taken: list[list[str]] = []
     for workers in (0, WORKERS):
         loader = _loader(checked)
-        loader.num_workers = workers
-        loader.prefetch_factor = 2 if workers else None
-        loader.timeout = 60 if workers else 0
+        set_workers(loader, workers)
         loader.multiprocessing_context = "forkserver" if workers else None
         with checked.calling(f"the training loader with {workers} workers"):
             taken.append([digest(batch) for batch in islice(loader, STEPS)])
@@ -97,6 +97,26 @@ def loader_workers(checked: CheckedDomain) -> None:
             f"Batch {differ[0]} was another one with {WORKERS} workers than with none.",
             "Let a sample follow from its index alone, or from task.seed and its index: worker "
             "processes share no generator.",
+        )
+    _check_run(checked)
+
+
+def _check_run(checked: CheckedDomain) -> None:
+    """Whether a run trains with workers as it does without."""
+    try:
+        run = checked.run_elsewhere(WORKERS)
+    except JobFailed as failure:
+        raise Broken(
+            f"In a process of its own, training with {WORKERS} loader workers failed: {failure} "
+            f"({checked.last_line()}).",
+            "Open files, and start threads and whatever else the workers use, when the first "
+            "sample is read, not when the data set is built: workers start as copies of the run.",
+        ) from None
+    expected, seen = (each.result.facts["batches"] for each in (checked.run_elsewhere(), run))
+    if seen != expected:
+        raise Broken(
+            f"A run with {WORKERS} loader workers had other batches: hash {seen}, not {expected}.",
+            "Let a sample follow from its index alone, or from task.seed and its index.",
         )
 
 

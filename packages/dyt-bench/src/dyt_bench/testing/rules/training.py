@@ -6,7 +6,7 @@ import pickle
 from dyt_bench.discovery.extensions import variant_names
 from dyt_bench.executors.contract import JobFailed
 from dyt_bench.plugin.task import Variant
-from dyt_bench.testing.checked import LOG, STEPS, CheckedDomain, TrainedRun
+from dyt_bench.testing.checked import STEPS, CheckedDomain, TrainedRun
 from dyt_bench.testing.rule import Broken, rule
 from dyt_bench.testing.rules.parts import seeds, units
 
@@ -39,10 +39,8 @@ def process(checked: CheckedDomain) -> None:
     try:
         checked.run_elsewhere()
     except JobFailed as failure:
-        lines = (checked.folder / LOG).read_text().splitlines()
         raise Broken(
-            f"In a process of its own the same training failed: {failure} "
-            f"(last line of its log: {lines[-1] if lines else 'none'}).",
+            f"In a process of its own the same training failed: {failure} ({checked.last_line()}).",
             "Let build_data and build_module depend on the task alone, not on what this process "
             "has imported or opened before.",
         ) from None
