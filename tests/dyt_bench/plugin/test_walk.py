@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from dyt_bench.errors import DataError
-from dyt_bench.plugin.files import folders, matching, walk
+from dyt_bench.plugin.files import matching, walk
 
 
 def plant(folder, *names):
@@ -85,14 +85,6 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 def test_names_in_no_encoding_are_found(tmp_path):
     subprocess.run(["touch", os.fsencode(tmp_path) + b"/\xe9.txt"], check=True)
     assert len(walk(tmp_path, {".txt"}).files) == 1
-
-
-def test_folders_pass_over_the_same(tmp_path):
-    plant(tmp_path, "b/1.txt", "a/1.txt", ".git/1.txt", "__MACOSX/1.txt", "c.txt")
-    assert [folder.name for folder in folders(tmp_path)] == ["a", "b"]
-    for path in (tmp_path / "c.txt", tmp_path / "no"):
-        with pytest.raises(DataError, match=f"cannot read {path}: N"):
-            folders(path)
 
 
 def test_matching_passes_over_the_same(tmp_path):

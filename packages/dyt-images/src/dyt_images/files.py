@@ -5,8 +5,9 @@ from pathlib import Path
 
 from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.fetch import cache, need
-from dyt_bench.plugin.files import files_below, matching, package_file
+from dyt_bench.plugin.files import files_below, package_file
 
+# What torchvision's ImageFolder opens, so that the files listed are the files read.
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 FASHION_MNIST_INSTALLED = Path("/usr/share/datasets/fashion-mnist")  # by Debian's package
 _CIFAR = "cifar-10-batches-py"  # the folder in the archive
@@ -36,44 +37,29 @@ def cifar10(domain: str, path: Path | None) -> list[Path]:
     patterns = [f"{_CIFAR}/*_batch*", f"{_CIFAR}/batches.meta"]
     if path is None:
         return _fetched(domain, "cifar10", patterns)
-    files = matching(path, patterns)
+    files = sorted(file for pattern in patterns for file in path.glob(pattern))
     if not files:
         raise DataError(f"{path} holds no {_CIFAR}: unpack CIFAR-10's Python version there")
     return files
 
 
 def imagenet(path: Path | None) -> list[Path]:
-    """The images in the class folders of ``path/train`` and ``path/val``.
+    """Every image in ``path``.
 
     Raises:
-        DataError: there are none, no folder ``train`` or no folder ``val``.
+        DataError: it has no images, no folder ``train`` or no folder ``val``.
     """
-    found = files_below(path, IMAGE_SUFFIXES, "train/CLASS/IMAGE.JPEG and val/CLASS/IMAGE.JPEG")
+    files = files_below(path, IMAGE_SUFFIXES, "train/CLASS/IMAGE.JPEG and val/CLASS/IMAGE.JPEG")
     assert path is not None  # or `files_below` has raised
-    parts = path / "train", path / "val"
-    for part in parts:
-        if not part.is_dir():
-            raise DataError(f"{path} has no folder {part.name}: expected train/CLASS and val/CLASS")
-    return [file for part in parts for file in _in_classes(found, part)]
+    for part in ("train", "val"):
+        if not (path / part).is_dir():
+            raise DataError(f"{path} has no folder {part}: expected train/CLASS and val/CLASS")
+    return files
 
 
 def folder(path: Path | None) -> list[Path]:
-    """The images in the class folders of ``path``; one that lies beside them has no class.
-
-    Raises:
-        DataError: there are none.
-    """
-    found = files_below(path, IMAGE_SUFFIXES, "CLASS/IMAGE.png")
-    assert path is not None  # or `files_below` has raised
-    return _in_classes(found, path)
-
-
-def _in_classes(files: Iterable[Path], path: Path) -> list[Path]:
-    """Those of the files that are ``path/CLASS/IMAGE``, at any depth below CLASS."""
-    found = [f for f in files if f.is_relative_to(path) and len(f.relative_to(path).parts) > 1]
-    if not found:
-        raise DataError(f"{path} has no class: put each class's images into a folder of its own")
-    return found
+    """Every image in ``path``."""
+    return files_below(path, IMAGE_SUFFIXES, "CLASS/IMAGE.png")
 
 
 def _fetched(

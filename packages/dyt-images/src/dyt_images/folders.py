@@ -14,29 +14,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from dyt_bench.plugin.domain import DataError
-from dyt_bench.plugin.files import folders
-from dyt_images.files import folder
 
 # What Pillow raises for what it cannot decode, by format.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-
-
-class _ClassFolders(ImageFolder):
-    """torchvision's, of the files that `dyt_images.files.folder` lists and no other."""
-
-    def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
-        classes = [each.name for each in folders(Path(directory))]
-        return classes, {name: number for number, name in enumerate(classes)}
-
-    @staticmethod
-    def make_dataset(
-        directory: str | Path, class_to_idx: dict[str, int], *_: Any, **__: Any
-    ) -> list[tuple[str, int]]:
-        path = Path(directory)
-        found = [(file, file.relative_to(path).parts[0]) for file in folder(path)]
-        if empty := class_to_idx.keys() - {name for _, name in found}:
-            raise DataError(f"{path / min(empty)} holds no image: remove it, or add the class's")
-        return [(str(file), class_to_idx[name]) for file, name in found]
 
 
 def class_folders(path: Path, transform: Callable[[Image.Image], Any] | None = None) -> ImageFolder:
@@ -45,9 +25,12 @@ def class_folders(path: Path, transform: Callable[[Image.Image], Any] | None = N
     Raises:
         DataError: ``path`` has no folder, or one without images.
     """
-    if not path.is_dir():
-        raise DataError(f"{path} is no folder: put each class's images into a folder of its own")
-    return _ClassFolders(path, transform, loader=open_image)
+    try:
+        return ImageFolder(path, transform, loader=open_image)
+    except OSError as error:
+        raise DataError(
+            f"{path}: {error}; put each class's images into a folder of its own"
+        ) from None
 
 
 def train_and_val(path: Path) -> tuple[Path, Path]:
@@ -57,10 +40,10 @@ def train_and_val(path: Path) -> tuple[Path, Path]:
         DataError: one is missing, or their classes are not the same.
     """
     parts = path / "train", path / "val"
-    for part in parts:
-        if not part.is_dir():
-            raise DataError(f"{part}: No such file or directory; expected CLASS/IMAGE there")
-    train, val = ({each.name for each in folders(part)} for part in parts)
+    try:
+        train, val = ({each.name for each in part.iterdir() if each.is_dir()} for part in parts)
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}; expected CLASS/IMAGE there") from None
     if alone := sorted(train ^ val):
         raise DataError(
             f"{path}: train and val must have the same classes, and {alone[0]!r} is in one alone"

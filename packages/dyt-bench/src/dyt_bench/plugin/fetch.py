@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dyt_bench.errors import DataError, UserError
+from dyt_bench.plugin.walk import matching
 
 __all__ = ["Fetch", "cache", "fetched_folder", "need"]
 
@@ -88,8 +89,7 @@ def need(name: str, patterns: Iterable[str], *, system: Iterable[Path] = ()) -> 
     """
     patterns = list(patterns)
     for folder in (*system, fetched_folder(name)):
-        files = sorted({file for p in patterns for file in folder.glob(p) if file.is_file()})
-        if files:
+        if files := matching(folder, patterns):
             return files
     raise DataError(f"{name} is not on this machine: get it with `dyt-bench data fetch {name}`")
 

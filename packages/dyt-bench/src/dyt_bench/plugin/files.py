@@ -8,11 +8,10 @@ from pathlib import Path
 from dyt_bench.errors import DataError
 from dyt_bench.plugin.contents import digest_files as digest_files
 from dyt_bench.plugin.walk import Tree as Tree
-from dyt_bench.plugin.walk import folders as folders
 from dyt_bench.plugin.walk import matching as matching
 from dyt_bench.plugin.walk import walk as walk
 
-__all__ = ["Tree", "digest_files", "files_below", "folders", "matching", "package_file", "walk"]
+__all__ = ["Tree", "digest_files", "files_below", "matching", "package_file", "walk"]
 
 
 def package_file(package: str, relative: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dyt_bench.errors import DataError
 
-__all__ = ["Tree", "folders", "matching", "walk"]
+__all__ = ["Tree", "matching", "walk"]
 
 # What operating systems and their tools put beside people's files, in lower case. Names that begin
 # with a dot are hidden: .git, .DS_Store, and the ._NAME of macOS on other systems' disks.
@@ -79,15 +79,6 @@ def walk(root: Path, suffixes: Collection[str]) -> Tree:
         elif not os.path.exists(file):
             raise DataError(f"{file} is a link to what is not there: restore that, or remove it")
     return tree
-
-
-def folders(root: Path) -> list[Path]:
-    """The folders in ``root`` by name, without what `walk` ignores: often they are the classes.
-
-    Raises:
-        DataError: ``root`` is no folder that can be read.
-    """
-    return [Path(path) for path in _entries(str(root)) if os.path.isdir(path)]
 
 
 def matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
