@@ -187,6 +187,34 @@ def test_a_folder_of_ones_own_is_digested_by_content(load, tmp_path):
     assert load(text).tasks[0].data_digest != before.data_digest
 
 
+def test_an_image_that_changes_its_class_changes_the_identity(load, tmp_path):
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_bytes(name.encode())
+    text = f"name: s\n{TASKS}  datasets: [folder]\n  path: mine\n"
+    before = load(text).tasks[0].identity
+    (tmp_path / "mine" / "a" / "2.png").rename(tmp_path / "mine" / "b" / "2.png")
+    assert load(text).tasks[0].identity != before
+
+
+@pytest.mark.parametrize("path", ["~/mine", "$HOME/mine", "${HOME}/mine"])
+def test_a_path_may_be_written_as_for_a_shell(load, tmp_path, monkeypatch, path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "mine" / "a").mkdir(parents=True)
+    (tmp_path / "home" / "mine" / "a" / "1.png").touch()
+    text = f"name: s\n{TASKS}  datasets: [folder]\n  path: {path}\n"
+    assert load(text).tasks[0].path == (tmp_path / "home" / "mine").resolve()
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [(r'"a\0b"', "holds a NUL, which no path can"), ("a" * 5000, "does not exist")],
+)
+def test_a_path_that_no_system_takes_is_a_mistake(load, path, said):
+    with pytest.raises(UserError, match=said):
+        load(f"name: s\n{TASKS}  datasets: [folder]\n  path: {path}\n")
+
+
 def test_entries_of_one_model_are_told_apart_by_what_they_choose(load):
     suite = load(
         "name: s\nvariants: [native]\ntasks:\n- {domain: vision, steps: 4}\n"
