@@ -186,7 +186,11 @@ def test_a_traced_layer_computes_the_same(grad):
         torch.testing.assert_close(traced(2 * x), module(2 * x))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")
+# PyTorch's forward mode scripts functions of its own.
+of_scripting = pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")
+
+
+@of_scripting
 @pytest.mark.parametrize("function", ["erf", "cubsign"])  # by a kernel, and by the formula
 def test_a_scripted_layer_trains_and_is_saved(function, tmp_path):
     module, x = layer(function), torch.randn(6, 5, 24)
@@ -205,6 +209,7 @@ def test_compiled_autograd():
     assert_same(found, truth, rtol=1e-4, atol=1e-5)
 
 
+@of_scripting
 @pytest.mark.parametrize("grad", [True, False])
 @pytest.mark.parametrize("argument", range(5))
 def test_forward_mode(argument, grad):
@@ -221,6 +226,7 @@ def test_forward_mode(argument, grad):
         torch.testing.assert_close(forward_ad.unpack_dual(y).tangent, truth)
 
 
+@of_scripting
 @pytest.mark.parametrize("strategy", ["reverse-mode", "forward-mode"])
 def test_jacobian_of_a_batch(strategy):
     module, x = layer().requires_grad_(False), torch.randn(2, 24)

@@ -5,6 +5,7 @@ from typing import Never
 
 import torch
 from torch import Tensor, nn
+from torch._jit_internal import is_scripting  # torch.jit does not export it to type checkers
 
 from dyt.functional import pointwise_norm
 from dyt.functions import lookup
@@ -106,7 +107,7 @@ class PointwiseNorm(nn.Module):
             # layer gets channels-last memory. With any other order ConvNeXt's convolutions would
             # switch between two orders, and a training step took 5 to 10 % longer.
             x = x.contiguous(memory_format=torch.channels_last)
-        if torch.jit.is_scripting():  # type: ignore[attr-defined]  # compiles nothing that follows
+        if is_scripting():  # TorchScript compiles nothing that follows
             y: Tensor = torch.ops.dyt.pointwise_norm(
                 x,
                 self.alpha,
