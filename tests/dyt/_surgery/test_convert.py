@@ -249,6 +249,91 @@ def test_pytorchs_encoder_computes_every_variant_alike_in_eval_mode(to):
     assert dyt.audit(again)[0].eps == 1e-5
 
 
+def encoder_layer(cls=nn.TransformerEncoderLayer):
+    return cls(8, 2, 16, dropout=0.0, batch_first=True)
+
+
+class OwnEncoderLayer(nn.TransformerEncoderLayer):
+    """Inherits its forward, and so the fused kernel."""
+
+
+def converted_whole(to):
+    return dyt.convert(nn.TransformerEncoder(encoder_layer(), 2), to)
+
+
+def converted_by_layer(to):
+    model = nn.TransformerEncoder(encoder_layer(), 2)
+    for layer in model.layers:
+        dyt.convert(layer, to)
+    return model
+
+
+def built_of_a_converted_layer(to):
+    return nn.TransformerEncoder(dyt.convert(encoder_layer(), to), 2)
+
+
+def converted_in_one_place(to):
+    return dyt.convert(nn.TransformerEncoder(encoder_layer(), 2), to, include="layers.0.norm2")
+
+
+def converted_twice(to):
+    return dyt.convert(converted_whole("rmsnorm"), to)
+
+
+def converted_of_a_subclass(to):
+    return dyt.convert(nn.TransformerEncoder(encoder_layer(OwnEncoderLayer), 2), to)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        converted_whole,
+        converted_by_layer,
+        built_of_a_converted_layer,
+        converted_in_one_place,
+        converted_twice,
+        converted_of_a_subclass,
+    ],
+)
+@pytest.mark.parametrize("to", ["dyt", "derf", "layernorm", "rmsnorm", "identity"])
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+def test_an_encoder_computes_in_eval_mode_what_it_does_in_training(make, to):
+    """However it was converted; with a mask, with frozen weights, with and without gradients."""
+    model = make(to)
+    x, padding = torch.randn(2, 3, 8), torch.tensor([[False, False, True], [False] * 3])
+    for mask in (None, padding):
+        kept = slice(None) if mask is None else ~mask
+        expected = model.train()(x, src_key_padding_mask=mask)[kept].detach()
+        for frozen in (False, True):
+            model.eval().requires_grad_(not frozen)
+            for gradients in (False, True):
+                with torch.set_grad_enabled(gradients):
+                    y = model(x, src_key_padding_mask=mask)[kept]
+                torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize("to", ["dyt", "rmsnorm", "identity"])
+def test_a_layer_put_into_an_encoder_by_hand_is_called(to):
+    model = encoder_layer()
+    model.norm1, model.norm2 = dyt.convert(model.norm1, to), dyt.convert(model.norm2, to)
+    x = torch.randn(2, 3, 8)
+    expected = model(x).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(x), expected)
+
+
+def test_an_encoder_is_left_by_revert_as_it_was():
+    model = converted_whole("dyt")
+    twins = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
+    for each in (model, *twins):
+        dyt.revert(each)
+        assert each.use_nested_tensor
+        for layer in each.layers:
+            assert not layer._forward_hooks | layer._forward_pre_hooks
+            assert layer.norm1.eps == layer.norm2.eps == 1e-5
+
+
 @pytest.mark.parametrize("to", VARIANTS)
 def test_every_variant_runs_forward_and_backward_in_both_layouts(to):
     model = nn.Sequential(nn.Conv2d(3, 4, 1), LayerNorm2d(4), nn.Flatten(2), nn.LayerNorm(25))

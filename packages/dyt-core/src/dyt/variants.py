@@ -74,21 +74,14 @@ class RMSNorm(nn.RMSNorm):
     ) -> None:
         super().__init__(list(_shape(normalized_shape)), eps, elementwise_affine, device, dtype)
         self.channels_last = channels_last
-        # What the forward reads: `dyt.convert` sets ``eps`` to NaN where a parent would take the
-        # layer for a LayerNorm.
-        self.variance_epsilon = eps
 
     def forward(self, x: Tensor) -> Tensor:
         """x of any floating dtype -> the same shape."""
         x = x if self.channels_last else x.movedim(1, -1)
         # A norm without parameters may have been given no width: then it takes any.
         shape = list(self.normalized_shape or x.shape[-1:])
-        y = functional.rms_norm(x, shape, self.weight, self.variance_epsilon)
+        y = functional.rms_norm(x, shape, self.weight, self.eps)
         return y if self.channels_last else y.movedim(-1, 1)
-
-    def extra_repr(self) -> str:
-        affine = f"elementwise_affine={self.elementwise_affine}"
-        return f"{tuple(self.normalized_shape)}, eps={self.variance_epsilon}, {affine}"
 
 
 def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:

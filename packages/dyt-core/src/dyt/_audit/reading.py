@@ -87,6 +87,8 @@ def _reachable(cls: type[nn.Module]) -> Iterator[tuple[Callable[..., Any], ast.A
         function = inspect.unwrap(waiting.pop())
         if function in seen or not inspect.isfunction(function):
             continue
+        if function.__module__.startswith("torch."):  # inherited
+            continue
         seen.add(function)
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(function)))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dyt._audit.sites import NormSite
+from dyt._surgery.encoder import make_readable
 from dyt.variants import VARIANTS, WITHOUT_ALPHA, Build, LayerNorm, RMSNorm
 
 
@@ -129,11 +130,8 @@ def _finish(model: nn.Module, site: NormSite, new: nn.Module) -> nn.Module:
     """The layer in the norm's mode, with its activation, and ready for its parents."""
     new.train(site.module.training)
     parents = [model.get_submodule(name.rpartition(".")[0]) for name in site.names if name]
-    encoder = any(isinstance(parent, nn.TransformerEncoderLayer) for parent in parents)
-    if encoder and not isinstance(new, LayerNorm):
-        # In eval mode it passes its norms' weights to a fused LayerNorm if both norms have the same
-        # eps. NaN equals nothing, so it calls the layers instead.
-        new.__dict__["eps"] = math.nan
+    if not parents or any(isinstance(p, nn.TransformerEncoderLayer) for p in parents):
+        make_readable(new)  # a layer without a parent may get one
     if site.activation:
         kept = [(name, site.module.get_submodule(name)) for name in site.activation]
         sequence = nn.Sequential()

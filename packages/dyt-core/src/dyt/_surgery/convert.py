@@ -13,12 +13,12 @@ from torch import nn
 from dyt._audit.audit import audit
 from dyt._audit.sites import NormSite
 from dyt._surgery.build import build_all, target
+from dyt._surgery.encoder import keep_from_kernel
 from dyt._surgery.wrappers import check_plain
 from dyt.recipes import Recipe, resolve
 from dyt.variants import Build
 
 _ORIGINAL = "_dyt_original"  # of a layer put in: a tuple, so that no state_dict shows its content
-_PACKED = "_dyt_packed"  # of a PyTorch encoder that packed padded batches before the swap
 
 
 def select(
@@ -112,7 +112,7 @@ def convert(
         _refuse_left({**failed, **{site: site.reason or "" for site in unknown}})
     changes.update(built)
     model = put_in(model, changes)
-    _pack(model, False)
+    keep_from_kernel(model, _is_put_in)
     return model
 
 
@@ -144,7 +144,7 @@ def revert(model: nn.Module) -> nn.Module:
     """
     changes = {}
     for name, module in model.named_modules():
-        if _ORIGINAL in module.__dict__:
+        if _is_put_in(module):
             (original,) = module.__dict__[_ORIGINAL]
             if _on_meta(original) and not _on_meta(module):
                 raise ValueError(
@@ -157,7 +157,7 @@ def revert(model: nn.Module) -> nn.Module:
     for module, original in changes.items():
         _follow(original, module)
     model = _replace(model, changes)
-    _pack(model, True)
+    keep_from_kernel(model, _is_put_in)
     return model
 
 
@@ -179,6 +179,10 @@ def convert_ln_to_dyt(model: nn.Module) -> nn.Module:
         return model
     names = [name for site in chosen for name in site.names]
     return convert(model, include=[escape(name) for name in names])
+
+
+def _is_put_in(module: nn.Module) -> bool:
+    return _ORIGINAL in module.__dict__
 
 
 def _patterns(given: Collection[str] | None) -> tuple[str, ...] | None:
@@ -221,7 +225,7 @@ def _refuse_nothing(model: nn.Module, sites: list[NormSite], chosen: list[NormSi
     if any(site.replaceable for site in sites):
         raise ValueError("include and exclude leave no norm to replace")
     which = f"; it has {sites[0].name or 'itself'}: {sites[0].reason}" if sites else ""
-    if any(_ORIGINAL in module.__dict__ for module in model.modules()):
+    if any(map(_is_put_in, model.modules())):
         which = "; it is converted already: dyt.revert undoes it"
     raise ValueError(f"{type(model).__name__} has no norm that can be replaced{which}")
 
@@ -244,25 +248,6 @@ def _replace(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Mod
         if name:
             model.get_submodule(parent)._modules[attribute] = changes[old]
     return root
-
-
-def _pack(model: nn.Module, native: bool) -> None:
-    """Let PyTorch's encoder pack padded batches for its fused kernel with native norms only.
-
-    In eval mode it packs them if the norms of its first layer allow it. With swapped layers the
-    kernel is not used (see `build._finish`), and the layers would get packed batches, for which
-    they are not made.
-    """
-    for module in model.modules():
-        if not isinstance(module, nn.TransformerEncoder):
-            continue
-        if native and module.__dict__.pop(_PACKED, False):
-            module.use_nested_tensor = True
-            continue
-        swapped = any(_ORIGINAL in layer.__dict__ for layer in module.modules())
-        if not native and swapped and module.use_nested_tensor:
-            module.use_nested_tensor = False
-            module.__dict__[_PACKED] = True
 
 
 def _on_meta(module: nn.Module) -> bool:
