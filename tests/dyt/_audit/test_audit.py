@@ -99,6 +99,122 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(width))
 
 
+def rms(x):
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+
+
+class ScaleNorm(OwnNorm):
+    """One number for all features, so that its parameter has no width."""
+
+    def forward(self, x):
+        return self.weight * x / x.norm(dim=-1, keepdim=True)
+
+
+def of_one_number(norm):
+    norm.weight = nn.Parameter(torch.ones(()))
+    return norm
+
+
+class ResidualNorm(OwnNorm):
+    def forward(self, x, residual=None):
+        if residual is None:
+            return self.weight * rms(x)
+        return self.weight * rms(x + residual), x + residual
+
+
+class PrenormNorm(OwnNorm):
+    def forward(self, x, prenorm=False):
+        return (self.weight * rms(x), x) if prenorm else self.weight * rms(x)
+
+
+class MaskedNorm(OwnNorm):
+    """Takes a value for each position, not for each element."""
+
+    def forward(self, x, mask=None):
+        y = self.weight * rms(x)
+        return y if mask is None else y * mask.unsqueeze(-1)
+
+
+class KeywordNorm(OwnNorm):
+    def forward(self, x, *, scale):
+        return self.weight * rms(x) * scale
+
+
+class PassingNorm(OwnNorm):
+    """Its signature shows no input."""
+
+    def forward(self, *inputs, **options):
+        return self.weight * rms(*inputs)
+
+
+class PairNorm(OwnNorm):
+    def forward(self, x):
+        return self.weight * rms(x), x
+
+
+class NoisyNorm(OwnNorm):
+    def forward(self, x):
+        return self.weight * rms(x) + (torch.randn_like(x) if self.training else 0)
+
+
+class TrainedByKernelNorm(OwnNorm):
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError("needs a GPU")
+        return self.weight * rms(x)
+
+
+class HalfNorm(OwnNorm):
+    def forward(self, x):
+        return (self.weight * rms(x)).half()
+
+
+class SlicedNorm(OwnNorm):
+    """Of a network that can be made narrower."""
+
+    def forward(self, x):
+        return self.weight.repeat(2)[: x.shape[-1]] * rms(x)
+
+
+class TwelveWideNorm(OwnNorm):
+    def forward(self, x):
+        return x / x.norm(dim=-1, keepdim=True) * 12**0.5
+
+
+class BufferedNorm(nn.Module):
+    def __init__(self, width, persistent):
+        super().__init__()
+        self.register_buffer("weight", torch.ones(width), persistent=persistent)
+
+    def forward(self, x):
+        return self.weight * rms(x)
+
+
+class ComplexNorm(OwnNorm):
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width, dtype=torch.complex64))
+
+    def forward(self, x):
+        return self.weight * rms(x)
+
+
+class TwoGains(OwnNorm):
+    """By name no norm."""
+
+    def __init__(self, width):
+        super().__init__(width)
+        self.second = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        return self.weight * rms(x) * self.second
+
+
+class GainOfPositions(OwnNorm):
+    def forward(self, x):
+        return self.weight[:, None] * rms(x)
+
+
 @pytest.mark.parametrize(
     ("module", "kind", "shape", "offset"),
     [
@@ -110,6 +226,10 @@ class FrozenBatchNorm(nn.Module):
         (RmsCalledLayerNorm(6), "rms", (6,), 0),
         (Unweighted(), "rms", (), 0),
         (PerHeadNorm(3, 6), "layer", (3, 6), 0),
+        (PerHeadNorm(1, 3, 6), "layer", (3, 6), 0),
+        (PerHeadNorm(1, 1, 6), "layer", (6,), 0),
+        (PassingNorm(6), "rms", (6,), 0),
+        (BufferedNorm(6, persistent=False), "rms", (6,), 0),
     ],
 )
 def test_kind_shape_and_meaning_of_the_weight_are_observed(module, kind, shape, offset):
@@ -153,6 +273,26 @@ def test_gamma_is_the_factor_the_norm_applies():
         (ReciprocalRMSNorm(), "other", r"returns shape \(.*1\)"),
         (UnitLengthNorm(4), "other", "unit length"),
         (GroupedNorm(512), "other", "computes neither a LayerNorm nor an RMSNorm of one axis"),
+        (ScaleNorm(1), "other", "unit length"),
+        (of_one_number(ScaleNorm(1)), "other", "unit length"),
+        (of_one_number(OwnRMSNorm(1)), "unknown", "one element"),
+        (OwnRMSNorm(1), "unknown", "one element: a layer's have one for each feature"),
+        (ResidualNorm(6), "unknown", "returns a tuple if it is given residual"),
+        (PrenormNorm(6), "unknown", "returns a tuple if it is given prenorm"),
+        (MaskedNorm(6), "gated", "its forward also takes mask"),
+        (KeywordNorm(6), "gated", "its forward takes x, scale, not one input"),
+        (PairNorm(6), "unknown", "could not be observed: returns a tuple"),
+        (PerHeadNorm(3, 1, 6), "unknown", r"of shape \(3, 1, 6\), are repeated along an axis"),
+        (PerHeadNorm(1, 3, 1, 6), "unknown", r"of shape \(3, 1, 6\), are repeated along an axis"),
+        (NoisyNorm(6), "unknown", "something else in training"),
+        (TrainedByKernelNorm(6), "unknown", "in training could not .*: RuntimeError: needs a GPU"),
+        (HalfNorm(6), "unknown", "returns float16 for float32"),
+        (SlicedNorm(16), "unknown", "inputs of other widths than its parameters' 16"),
+        (TwelveWideNorm(), "unknown", "one width only, and does not say which"),
+        (BufferedNorm(6, persistent=True), "unknown", "depends on the buffer weight"),
+        (ComplexNorm(6), "unknown", "its parameters are complex"),
+        (TwoGains(6), "other", "computes neither"),
+        (GainOfPositions(6), "other", "computes neither"),
     ],
 )
 def test_what_cannot_be_replaced_says_why(module, kind, reason):
@@ -208,6 +348,43 @@ def test_a_functional_norm_is_a_site_that_no_swap_reaches():
     assert module.replaceable
 
 
+class Normalizes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 4))
+        self.inner = nn.Linear(4, 4)
+
+
+class NormalizesInput(Normalizes):
+    def forward(self, x):
+        return F.normalize(self.inner(x), dim=-1)
+
+
+class GroupsInput(Normalizes):
+    def forward(self, x):
+        return torch.group_norm(F.instance_norm(F.batch_norm(x, None, None)), 2)
+
+
+class NormalizesWeight(Normalizes):
+    def forward(self, x):
+        return F.linear(x, F.normalize(self.weight.flatten(1), dim=-1))
+
+
+@pytest.mark.parametrize(
+    ("module", "called"),
+    [
+        (NormalizesInput, ["F.normalize"]),
+        (GroupsInput, ["torch.group_norm", "F.instance_norm", "F.batch_norm"]),
+        (NormalizesWeight, []),
+    ],
+)
+def test_every_function_that_normalizes_an_input_is_named(module, called):
+    reasons = [site.reason for site in dyt.audit(module())]
+    assert (
+        reasons == [f"{module.__name__} calls {' and '.join(called)} in its forward"][: len(called)]
+    )
+
+
 class Reader(nn.Module):
     def __init__(self):
         super().__init__()
@@ -261,6 +438,37 @@ class ReadsFromAbove(nn.Module):
 )
 def test_a_norm_read_by_a_parent_stays(parent, reason):
     assert only(parent()).reason == reason
+
+
+class OptionNorm(OwnNorm):
+    """Whatever its option does, it is nothing that a trial with tensors shows."""
+
+    def forward(self, x, style=None):
+        if style is not None and not isinstance(style, str):
+            raise TypeError("style must be a name")
+        return self.weight * rms(x)
+
+
+@pytest.mark.parametrize(
+    ("norm", "call", "reason"),
+    [
+        (OptionNorm(4), lambda self, x: self.norm(x), None),
+        (OptionNorm(4), lambda self, x: self.norm(x, style="bold"), "Caller calls it with style"),
+        (OptionNorm(4), lambda self, x: self.norm(x, "bold"), "Caller calls it with 2 inputs"),
+        (OwnRMSNorm(4), lambda self, x: self.norm(x, "bold"), None),  # for norms that take it
+        (nn.LayerNorm(4), lambda self, x: self.norm(input=x), "Caller calls it with input"),
+    ],
+)
+def test_a_norm_called_as_no_layer_can_be_stays(norm, call, reason):
+    class Caller(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = norm
+
+        forward = call
+
+    found = only(Caller()).reason
+    assert found == (reason and f"{reason}; a layer takes one input")
 
 
 def test_activation_of_a_fused_norm_is_told_apart_from_other_children():
@@ -371,6 +579,15 @@ def test_the_audit_neither_runs_nor_changes_the_model():
     assert model.training
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_normalized_shape_of_any_type_is_read():
+    class IntShapeNorm(OwnRMSNorm):
+        def __init__(self, width):
+            super().__init__(width)
+            self.normalized_shape = width
+
+    assert only(IntShapeNorm(6)).normalized_shape == (6,)
 
 
 def test_meta_and_default_device_do_not_matter():

@@ -405,6 +405,69 @@ def test_strict_refuses_to_leave_an_unknown_norm():
         assert isinstance(left[1], KernelNorm)
 
 
+class ScaleNorm(OwnRMSNorm):
+    """One gain: the size of its parameter is not the width of its input."""
+
+    def __init__(self):
+        super().__init__(1)
+
+    def forward(self, x):
+        return self.weight * x / x.norm(dim=-1, keepdim=True)
+
+
+class HeadNorm(OwnRMSNorm):
+    """For queries and keys of shape [batch, heads, positions, width]."""
+
+    def __init__(self):
+        super().__init__((2, 1, 4))
+
+
+class ResidualNorm(OwnRMSNorm):
+    def forward(self, x, residual=None):
+        if residual is None:
+            return super().forward(x)
+        return super().forward(x + residual), x + residual
+
+
+@pytest.mark.parametrize(
+    ("norm", "reason"),
+    [
+        (OwnRMSNorm(1), "one element"),
+        (HeadNorm(), "repeated along an axis"),
+        (ResidualNorm(4), "a tuple if it is given residual"),
+    ],
+)
+def test_strict_refuses_to_leave_a_norm_that_no_layer_computes(norm, reason):
+    with pytest.raises(ValueError, match=rf"left behind: 1 \({type(norm).__name__}\): .*{reason}"):
+        dyt.convert(nn.Sequential(nn.LayerNorm(4), norm))
+    left = dyt.convert(nn.Sequential(nn.LayerNorm(4), norm), strict=False)
+    assert left[1] is norm
+
+
+@pytest.mark.parametrize(
+    ("norm", "shapes"),
+    [
+        (OwnRMSNorm(4), [(2, 4), (2, 3, 4)]),
+        (OwnRMSNorm((1, 1, 4)), [(2, 3, 4), (2, 5, 4)]),
+        (OwnRMSNorm((2, 4)), [(2, 4), (3, 2, 4), (3, 5, 2, 4)]),
+        (OwnRMSNorm(1), [(2, 4), (2, 5)]),
+        (nn.LayerNorm(4, elementwise_affine=False), [(2, 4), (2, 3, 4)]),
+        (ScaleNorm(), [(2, 4), (2, 5)]),
+        (HeadNorm(), [(3, 2, 5, 4), (3, 2, 6, 4)]),
+        (ResidualNorm(4), [(2, 4), (2, 3, 4)]),
+    ],
+)
+@pytest.mark.parametrize("to", ["dyt", "derf", "rmsnorm", "identity"])
+def test_whatever_ran_before_a_swap_runs_after_it(norm, shapes, to):
+    """In both modes; a norm that no layer computes is left as it is."""
+    model = nn.Sequential(nn.LayerNorm(4, elementwise_affine=False), copy.deepcopy(norm))
+    dyt.convert(model, to, strict=False)
+    for training in (True, False):
+        for shape in shapes:
+            x = torch.randn(shape)
+            assert model.train(training)[1](x).shape == norm(x).shape
+
+
 def test_revert_brings_back_the_very_modules_and_values():
     model = nn.Sequential(Block(), nn.LayerNorm(4, elementwise_affine=False)).double()
     before = {k: v.clone() for k, v in model.state_dict().items()}

@@ -12,10 +12,12 @@ from typing import get_args
 
 from torch import nn
 
-from dyt._audit.behaviour import Behaviour, observe
+from dyt._audit.behaviour import observe
+from dyt._audit.formulas import Behaviour
 from dyt._audit.reading import Reading, read_forward
 from dyt._audit.roles import role_of
 from dyt._audit.sites import OVER_FEATURES, Kind, NormSite
+from dyt._audit.trial import declared_shape
 from dyt.layers import PointwiseNorm
 
 _EPS = ("eps", "variance_epsilon", "epsilon", "variance_eps", "norm_eps", "layer_norm_eps")
@@ -79,9 +81,10 @@ def audit(model: nn.Module) -> list[NormSite]:
 
     A norm is recognized by what it computes, not by its name. A site that cannot be replaced has a
     ``reason``: it averages over more than the features (batch, group and instance norms; the
-    authors found that replacing BatchNorm loses accuracy), it is gated, its parent reads its weight
-    or eps or checks its class, or it is no module but a call of ``F.layer_norm`` in a forward,
-    which no swap of modules reaches.
+    authors found that replacing BatchNorm loses accuracy), it is gated or takes another optional
+    argument, its parameters cover no width, it differs in training, its parent reads its weight or
+    eps, checks its class or calls it with more than an input, or it is no module but a call of
+    ``F.layer_norm`` or ``F.normalize`` in a forward, which no swap of modules reaches.
 
     The model is neither run nor changed; it may be on the meta device. Layers that `convert` put in
     are not norms and are not listed.
@@ -177,6 +180,9 @@ class _Audit:
                 read = next(reading.of_child(path, module), None)
                 if read is not None:
                     return f"{type(above).__name__} reads its {read}"
+                given = reading.more_inputs(path, module)
+                if given is not None:
+                    return f"{type(above).__name__} calls it with {given}; a layer takes one input"
                 if reading.checked(path, module):
                     return f"{type(above).__name__} checks whether it is a {type(module).__name__}"
         return None
@@ -189,7 +195,7 @@ def _as_declared(module: nn.Module, declared: Behaviour) -> Behaviour:
         return name if name is not None and getattr(module, name, None) is not None else None
 
     weight_name, bias_name = present(declared.weight_name), present(declared.bias_name)
-    shape = tuple(getattr(module, "normalized_shape", ()))
+    shape = declared_shape(module)
     if not shape and (weight_name or bias_name):
         shape = tuple(getattr(module, weight_name or bias_name or "").shape)
     return replace(declared, normalized_shape=shape, weight_name=weight_name, bias_name=bias_name)

@@ -16,11 +16,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+_NAMES = ("layer_norm", "rms_norm", "normalize", "group_norm", "batch_norm", "instance_norm")
 _FUNCTIONS: dict[Any, str] = {
-    functional.layer_norm: "F.layer_norm",
-    functional.rms_norm: "F.rms_norm",
-    torch.layer_norm: "torch.layer_norm",
-    torch.rms_norm: "torch.rms_norm",
+    getattr(module, name): f"{prefix}.{name}"
+    for module, prefix in ((functional, "F"), (torch, "torch"))
+    for name in (*_NAMES, *(f"native_{name}" for name in _NAMES))
+    if hasattr(module, name)
 }
 # These attributes of a parameter are the same before and after a swap.
 _SAME_OF_PARAMETER = {"dtype", "device", "shape", "ndim", "dim", "size", "numel"}
@@ -32,6 +33,8 @@ class Reading:
 
     functional: tuple[str, ...] = ()  # the norm functions that it calls, as "F.layer_norm"
     chains: tuple[tuple[str, ...], ...] = ()  # ("self", "norm", "weight") for self.norm.weight
+    # ("self", "norm") for self.norm(x, y, z=0), with 2 inputs by position and the names of others
+    calls: tuple[tuple[tuple[str, ...], int, tuple[str, ...]], ...] = ()
     # ("self", "norm") for isinstance(self.norm, C), with C
     checks: tuple[tuple[tuple[str, ...], type | tuple[type, ...]], ...] = ()
 
@@ -44,6 +47,22 @@ class Reading:
             rest = _after(path, chain)
             if rest and not _harmless(rest) and hasattr(module, rest[0]):
                 yield ".".join(rest)
+
+    def more_inputs(self, path: tuple[str, ...], module: nn.Module) -> str | None:
+        """What the child at ``path`` is called with that a layer does not take.
+
+        A layer takes one input without a name. Inputs that ``module`` does not take either are
+        left out: they belong to a branch for other modules.
+        """
+        forward = inspect.signature(type(module).forward)
+        for chain, positional, named in self.calls:
+            if _after(path, chain) == () and (positional, named) != (1, ()):
+                try:
+                    forward.bind(module, *[None] * positional, **dict.fromkeys(named))
+                except TypeError:
+                    continue
+                return " and ".join(named) if named else f"{positional} inputs"
+        return None
 
     def checked(self, path: tuple[str, ...], module: nn.Module) -> bool:
         """Whether the class of the child at ``path`` is one that is checked for."""
@@ -58,6 +77,7 @@ def read_forward(cls: type[nn.Module]) -> Reading:
         return Reading()
     functional_calls: dict[str, None] = {}
     chains: dict[tuple[str, ...], None] = {}
+    calls: dict[tuple[tuple[str, ...], int, tuple[str, ...]], None] = {}
     checks: list[tuple[tuple[str, ...], type | tuple[type, ...]]] = []
     for function, tree in _reachable(cls):
         names = getattr(function, "__globals__", {})
@@ -75,8 +95,11 @@ def read_forward(cls: type[nn.Module]) -> Reading:
                     types = _types(node.args[1], names)
                     checks += [(_chain(node.args[0]), types)] if types else []
                 elif (name := _norm_function(called)) is not None:
-                    functional_calls[name] = None
-    return Reading(tuple(functional_calls), tuple(chains), tuple(checks))
+                    if not _of_weight(node):
+                        functional_calls[name] = None
+                elif (call := _child_call(node)) is not None:
+                    calls[call] = None
+    return Reading(tuple(functional_calls), tuple(chains), tuple(calls), tuple(checks))
 
 
 def _reachable(cls: type[nn.Module]) -> Iterator[tuple[Callable[..., Any], ast.AST]]:
@@ -143,6 +166,21 @@ def _norm_function(called: Any) -> str | None:
         return _FUNCTIONS.get(called)
     except TypeError:  # not hashable
         return None
+
+
+def _of_weight(call: ast.Call) -> bool:
+    """Whether a weight is normalized, not an input."""
+    parts = [n for given in call.args[:1] for n in ast.walk(given) if isinstance(n, ast.Attribute)]
+    return any(part.attr.endswith("weight") for part in parts)
+
+
+def _child_call(call: ast.Call) -> tuple[tuple[str, ...], int, tuple[str, ...]] | None:
+    """The chain, positional inputs and names of ``self.norm(x, y, z=0)``."""
+    chain, names = _chain(call.func), [keyword.arg for keyword in call.keywords]
+    if len(chain) < 2 or any(isinstance(given, ast.Starred) for given in call.args):
+        return None
+    known = tuple(name for name in names if name is not None)
+    return (chain, len(call.args), known) if len(known) == len(names) else None
 
 
 def _types(node: ast.AST, names: dict[str, Any]) -> type | tuple[type, ...] | None:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 #   std         x / std, over the features: the mean is divided, not removed
 #   gated       any of these, combined with a second input
 #   batch, instance, group    statistics over more than the features
-#   functional  F.layer_norm or F.rms_norm, called in the forward of a module that is no norm
-#   other       called a norm, computes something else
-#   unknown     called a norm, and what it computes could not be observed
+#   functional  F.layer_norm, F.normalize or the like, called in the forward of no norm
+#   other       called a norm, or unchanged by the scale of its input: computes something else
+#   unknown     a norm, and what it computes could not be observed, or not as one that a layer can
+#               stand in for: for every width, in training as after it, with every argument
 Kind = Literal[
     "layer", "rms", "std", "gated", "batch", "instance", "group", "functional", "other", "unknown"
 ]
