@@ -247,6 +247,18 @@ def test_layout_and_parameter_names_are_observed():
     assert site.gamma.shape == (6,)
 
 
+def test_a_weight_of_channels_in_time_and_space_has_their_width():
+    """Of an input with fewer axes it makes one with more, whatever its width."""
+
+    class VideoNorm(OwnNorm):
+        def forward(self, x):
+            return F.normalize(x, dim=1) * x.shape[1] ** 0.5 * self.weight
+
+    site = only(VideoNorm(6, 1, 1, 1))
+    assert (site.kind, site.normalized_shape, site.channels_last) == ("rms", (6,), False)
+    assert site.replaceable
+
+
 def test_heads_normalized_alone_are_told_from_heads_normalized_together():
     class TogetherNorm(OwnNorm):
         def forward(self, x):
@@ -457,6 +469,7 @@ class OptionNorm(OwnNorm):
         (OptionNorm(4), lambda self, x: self.norm(x, "bold"), "Caller calls it with 2 inputs"),
         (OwnRMSNorm(4), lambda self, x: self.norm(x, "bold"), None),  # for norms that take it
         (nn.LayerNorm(4), lambda self, x: self.norm(input=x), "Caller calls it with input"),
+        (nn.RMSNorm(4), lambda self, x: self.norm(x=x), None),
     ],
 )
 def test_a_norm_called_as_no_layer_can_be_stays(norm, call, reason):
@@ -468,7 +481,7 @@ def test_a_norm_called_as_no_layer_can_be_stays(norm, call, reason):
         forward = call
 
     found = only(Caller()).reason
-    assert found == (reason and f"{reason}; a layer takes one input")
+    assert found == (reason and f"{reason}; a layer takes x")
 
 
 def test_activation_of_a_fused_norm_is_told_apart_from_other_children():

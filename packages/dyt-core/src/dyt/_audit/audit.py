@@ -182,7 +182,7 @@ class _Audit:
                     return f"{type(above).__name__} reads its {read}"
                 given = reading.more_inputs(path, module)
                 if given is not None:
-                    return f"{type(above).__name__} calls it with {given}; a layer takes one input"
+                    return f"{type(above).__name__} calls it with {given}; a layer takes x"
                 if reading.checked(path, module):
                     return f"{type(above).__name__} checks whether it is a {type(module).__name__}"
         return None

@@ -23,6 +23,8 @@ _FUNCTIONS: dict[Any, str] = {
     for name in (*_NAMES, *(f"native_{name}" for name in _NAMES))
     if hasattr(module, name)
 }
+# Positional inputs and names of a call that every layer takes.
+_AS_LAYERS = ((1, ()), (0, ("x",)))
 # These attributes of a parameter are the same before and after a swap.
 _SAME_OF_PARAMETER = {"dtype", "device", "shape", "ndim", "dim", "size", "numel"}
 
@@ -51,12 +53,12 @@ class Reading:
     def more_inputs(self, path: tuple[str, ...], module: nn.Module) -> str | None:
         """What the child at ``path`` is called with that a layer does not take.
 
-        A layer takes one input without a name. Inputs that ``module`` does not take either are
-        left out: they belong to a branch for other modules.
+        A layer takes one input, by position or as ``x``. Inputs that ``module`` does not take
+        either are left out: they belong to a branch for other modules.
         """
         forward = inspect.signature(type(module).forward)
         for chain, positional, named in self.calls:
-            if _after(path, chain) == () and (positional, named) != (1, ()):
+            if _after(path, chain) == () and (positional, named) not in _AS_LAYERS:
                 try:
                     forward.bind(module, *[None] * positional, **dict.fromkeys(named))
                 except TypeError:

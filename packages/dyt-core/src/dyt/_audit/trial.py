@@ -133,9 +133,11 @@ class Trial:
             return None
         wider = (self.shape[0] + 13,)
         last = found.channels_last
-        took = [self._call(x, self.children) for x, at in self._inputs(wider) if at == last]
-        if any(isinstance(y, Tensor) for y in took):
-            return f"takes inputs of other widths than its parameters' {self.shape[0]}"
+        for x, at in self._inputs(wider):
+            y = self._call(x, self.children) if at == last else None
+            # One of (C, 1, 1, 1) makes (C, N, W, T) of (N, W, T), whatever W is.
+            if isinstance(y, Tensor) and y.shape == x.shape:
+                return f"takes inputs of other widths than its parameters' {self.shape[0]}"
         return None
 
     def _other_mode(self, x: Tensor, y: Tensor) -> str | None:

@@ -66,7 +66,8 @@ def convert(
         recipe: a name in `dyt.recipes`, or a recipe: it chooses alpha and sites, and may change
             other modules with them.
         strict: raise if a norm would be left behind, because its kind is unknown (see
-            `dyt.NormSite`) or its layer cannot be built. Name it in ``exclude``, or pass False, to leave it.
+            `dyt.NormSite`) or its layer cannot be built. Name it in ``exclude``, or pass False,
+            to leave it.
 
     Each new layer has the old one's shape, layout, device, dtype, training mode and
     ``requires_grad`` (if all parameters of a norm are frozen, so are those of the layer). It has a
