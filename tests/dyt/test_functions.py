@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tests.dyt.truth import SPREADS, everywhere, far_out, truth
 
 from dyt import functions as family
 from dyt.functions import FAMILY, PointwiseFunction, lookup, register_function
@@ -30,9 +31,89 @@ def test_function_is_odd_and_bounded(name):
     assert entry.f(torch.zeros(1)).item() == 0
 
 
+DTYPES = pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str
+)
+# What decays faster than any power is 1 less a number close to it, or e to a rounded number: its
+# slope has the error of 1. So has PyTorch's erf itself, at any z.
+ERROR_OF_ONE = ("tanh", "erf", "satursin", "expsign", "exproot")
+
+
+def slope(f, z):
+    """Autograd's derivative of f at z; also where f is locally constant."""
+    z = z.clone().requires_grad_()
+    y = f(z)
+    if not y.requires_grad:
+        return torch.zeros_like(z)
+    return torch.autograd.grad(y.sum(), z, create_graph=True, materialize_grads=True)[0]
+
+
 @EVERY
-def test_nan_passes_through(name):
-    assert lookup(name).f(torch.tensor([math.nan])).isnan().all()
+@DTYPES
+def test_function_and_slopes_are_right_for_every_number(name, dtype):
+    """From the smallest subnormal to infinity, by the formulas and by autograd."""
+    entry, z = lookup(name), everywhere(dtype)
+    f, df = truth(name, z)
+    unit = torch.finfo(dtype).eps
+    smallest = torch.finfo(dtype).smallest_normal * unit
+    one = 1 if name in ERROR_OF_ONE else 0
+    for own, exact, scale in (
+        (entry.f(z), f, f.abs() + (name == "erf")),
+        (entry.df(z), df, df + one),
+        (slope(entry.f, z).detach(), df, df + one),
+    ):
+        assert own.dtype == dtype
+        error = (own.double() - exact).abs() / (6 * unit * scale + 2 * smallest)
+        assert error.max() <= 1, (error.max().item(), z[error.argmax()].item())
+
+
+@EVERY
+@DTYPES
+def test_no_derivative_is_nan_at_a_number(name, dtype):
+    entry, z = lookup(name), everywhere(dtype)
+    first = slope(entry.f, z)
+    assert not first.isnan().any()
+    assert not slope(lambda z: slope(entry.f, z), z).isnan().any()
+    assert not slope(entry.df, z).isnan().any()
+
+
+@pytest.mark.parametrize("name", ["tanh", "erf", "satursin", "hardtanh"])
+@DTYPES
+def test_slope_is_exactly_0_where_the_function_is_constant(name, dtype):
+    entry, z = lookup(name), everywhere(dtype)
+    z = z[z.abs() >= (math.pi / 2 if name == "satursin" else 30)]
+    assert (entry.df(z) == 0).all()
+    assert (slope(entry.f, z) == 0).all()
+
+
+@EVERY
+@pytest.mark.parametrize("spread", SPREADS)
+def test_gradient_of_alpha_is_right_where_most_inputs_saturate(name, spread):
+    """By the table's derivative and by autograd, where any error is multiplied by a large x."""
+    entry, (x, dy) = lookup(name), far_out(spread)
+    exact = (dy.double() * entry.df(0.7 * x.double()) * x.double()).sum().item()
+    z = 0.7 * x
+    by_table, by_autograd = ((dy * d * x).sum().item() for d in (entry.df(z), slope(entry.f, z)))
+    assert by_table == pytest.approx(exact, rel=1e-5)
+    assert by_autograd == pytest.approx(exact, rel=1e-5)
+
+
+@EVERY
+def test_second_derivatives_agree(name):
+    entry = lookup(name)
+    twice = slope(lambda z: slope(entry.f, z), POINTS)
+    torch.testing.assert_close(twice, slope(entry.df, POINTS), rtol=1e-9, atol=1e-12)
+
+
+@EVERY
+@DTYPES
+@pytest.mark.parametrize("count", [1, 37])
+def test_nan_passes_through_value_and_slopes(name, dtype, count):
+    """PyTorch computes many elements and the last few in different instructions."""
+    entry, z = lookup(name), torch.full([count], math.nan, dtype=dtype)
+    assert entry.f(z).isnan().all()
+    assert entry.df(z).isnan().all()
+    assert slope(entry.f, z).isnan().all()
 
 
 def test_unknown_function_is_named():

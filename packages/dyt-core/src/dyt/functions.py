@@ -35,111 +35,177 @@ class PointwiseFunction:
     source: str
 
 
-def _inside(z: Tensor) -> Tensor:
-    """The derivative of a clipped identity: 1 within the bounds, else 0; NaN stays NaN, as in f."""
-    return torch.where(z.isnan(), z, (z.abs() <= 1).to(z.dtype))
+# ---- what keeps a formula and autograd's derivatives of it right for every z
+#
+# The square of a large z overflows; where two terms of a slope nearly cancel, no digit of it is
+# left; |z| has no slope at 0; and autograd multiplies what a `where` leaves out by 0, which is NaN
+# where the part left out is infinite. The helpers below exclude these, up to z = +-infinity. A NaN
+# stays NaN, also in the slope.
+
+Half = Callable[[Tensor], Tensor]  # of a = |z|
+
+
+def _odd(half: Half) -> Half:
+    """The odd function that is ``half`` for z >= 0.
+
+    By a factor that, unlike z.sign(), is not 0 at 0: autograd's slope would be 0 there.
+    """
+
+    def f(z: Tensor) -> Tensor:
+        sign = 1 - 2 * (z < 0).to(z.dtype)
+        return sign * half(sign * z)
+
+    return f
+
+
+def _even(half: Half) -> Half:
+    return lambda z: half(z.abs())
+
+
+def _pieces(near: Half, far: Half) -> Half:
+    """``near(a)`` for a <= 1, ``far(1 / a)`` above; either gets no argument but its own."""
+
+    def half(a: Tensor) -> Tensor:
+        is_near = a <= 1
+        inverse = torch.where(is_near, 1, a).reciprocal()
+        return torch.where(is_near, near(torch.where(is_near, a, 0)), far(inverse))
+
+    return half
+
+
+def _clip(z: Tensor, limit: float) -> Tensor:
+    """z within +-limit, with slope 0 from there on. (The slope of `clamp` is 0 at NaN too.)"""
+    return torch.where(z.abs() >= limit, z.detach().clamp(-limit, limit), z)
+
+
+# ---- the formulas and their derivatives
+
+ERF_LIMIT = 28.0  # from here on erf is 1 and its slope 0, in double precision too
+
+
+def _erf(z: Tensor) -> Tensor:
+    return torch.erf(_clip(z, ERF_LIMIT))
+
+
+def _d_erf(z: Tensor) -> Tensor:
+    return 2 / math.sqrt(math.pi) * torch.exp(-_clip(z, ERF_LIMIT).square())
+
+
+_arctan = _pieces(
+    lambda a: 2 / math.pi * torch.atan(a),
+    lambda t: 1 - 2 / math.pi * torch.atan(t),
+)
+_d_arctan = _pieces(
+    lambda a: 2 / math.pi / (1 + a.square()),
+    lambda t: 2 / math.pi * t.square() / (1 + t.square()),
+)
+
+_isru = _pieces(
+    lambda a: a * torch.rsqrt(1 + a.square()),
+    lambda t: torch.rsqrt(1 + t.square()),
+)
+_d_isru = _pieces(
+    lambda a: torch.rsqrt(1 + a.square()).pow(3),
+    lambda t: (t * torch.rsqrt(1 + t.square())).pow(3),
+)
 
 
 def _satursin(z: Tensor) -> Tensor:
-    return torch.sin(z.clamp(-math.pi / 2, math.pi / 2))
+    return torch.sin(_clip(z, math.pi / 2))
 
 
 def _d_satursin(z: Tensor) -> Tensor:
-    return torch.cos(z.clamp(-math.pi / 2, math.pi / 2))
+    cosine = torch.cos(_clip(z, math.pi / 2))
+    return torch.where(z.abs() >= math.pi / 2, 0, cosine)  # the cosine of the nearest float is not
 
 
-def _saturlog(z: Tensor) -> Tensor:
-    log = torch.log1p(z.abs())
-    return z.sign() * log / (1 + log)
+_softsign = _pieces(lambda a: a / (1 + a), lambda t: 1 / (1 + t))
+_d_softsign = _pieces(lambda a: (1 + a).pow(-2), lambda t: (t / (1 + t)).square())
 
 
-def _d_saturlog(z: Tensor) -> Tensor:
-    a = z.abs()
-    return 1 / ((1 + a) * (1 + torch.log1p(a)).square())
+def _d_relsign_far(t: Tensor) -> Tensor:
+    root = torch.sqrt(1 + t.square())
+    return t.square() / (root * (t + root))
 
 
-def _relsign(z: Tensor) -> Tensor:
-    return z / (1 + torch.sqrt(1 + z.square()))
-
-
-def _d_relsign(z: Tensor) -> Tensor:
-    root = torch.sqrt(1 + z.square())
+def _d_relsign_near(a: Tensor) -> Tensor:
+    root = torch.sqrt(1 + a.square())
     return 1 / (root * (1 + root))
+
+
+_relsign = _pieces(
+    lambda a: a / (1 + torch.sqrt(1 + a.square())),
+    lambda t: 1 / (t + torch.sqrt(1 + t.square())),
+)
+_d_relsign = _pieces(_d_relsign_near, _d_relsign_far)
 
 
 # The slope of exproot is infinite at 0. There it is set to 0, as sign's is: an input of exactly 0
 # would make the gradient, and so the whole model, NaN.
 
 
-def _exproot(z: Tensor) -> Tensor:
-    a = z.abs()
+def _exproot(a: Tensor) -> Tensor:
     root = torch.where(a == 0, 1, a).sqrt()
-    return -z.sign() * torch.expm1(-root)
+    return torch.where(a == 0, 0, -torch.expm1(-root))
 
 
-def _d_exproot(z: Tensor) -> Tensor:
-    a = z.abs()
+def _d_exproot(a: Tensor) -> Tensor:
     root = torch.where(a == 0, 1, a).sqrt()
     return torch.where(a == 0, 0, torch.exp(-root) / (2 * root))
 
 
-def _cubsign(z: Tensor) -> Tensor:
-    # z^3 / (1 + |z|^3), on either side of 1 in a form that neither overflows nor divides by 0: with
-    # one form for all z, autograd's gradient was NaN at 0.
-    a = z.abs()
-    is_small = a <= 1
-    small, large = torch.where(is_small, a, 0), torch.where(is_small, 1, a)
-    return torch.where(is_small, z * small.square() / (1 + small**3), z.sign() / (1 + large**-3))
+_cubsign = _pieces(
+    lambda a: a.pow(3) / (1 + a.pow(3)),
+    lambda t: 1 / (1 + t.pow(3)),
+)
+_d_cubsign = _pieces(
+    lambda a: 3 * a.square() / (1 + a.pow(3)).square(),
+    lambda t: 3 * t.pow(4) / (1 + t.pow(3)).square(),
+)
 
 
-def _d_cubsign(z: Tensor) -> Tensor:
-    a = z.abs()
-    return 3 / (1 / a + a.square()).square()
+def _saturlog(a: Tensor) -> Tensor:
+    return _softsign(torch.log1p(a))
+
+
+def _d_saturlog(a: Tensor) -> Tensor:
+    return _d_softsign(torch.log1p(a)) / (1 + a)
+
+
+def _hardtanh(z: Tensor) -> Tensor:
+    # The factor is 1, or NaN where z is: so is the slope.
+    return torch.where(z.abs() > 1, z.sign(), z * _d_hardtanh(z.detach()))
+
+
+def _d_hardtanh(z: Tensor) -> Tensor:
+    return torch.where(z.isnan(), z, (z.abs() <= 1).to(z.dtype))
 
 
 _TABLE = (
     PointwiseFunction("tanh", torch.tanh, lambda z: 1 - torch.tanh(z).square(), 1.0, DYT_PAPER),
-    PointwiseFunction(
-        "erf",
-        torch.erf,
-        lambda z: 2 / math.sqrt(math.pi) * torch.exp(-z.square()),
-        1.0,
-        DERF_PAPER,
-    ),
-    PointwiseFunction(
-        "arctan",
-        lambda z: 2 / math.pi * torch.atan(z),
-        lambda z: 2 / math.pi / (1 + z.square()),
-        1.0,
-        DERF_PAPER,
-    ),
-    PointwiseFunction(
-        "isru",
-        lambda z: z * torch.rsqrt(1 + z.square()),
-        lambda z: torch.rsqrt(1 + z.square()).pow(3),
-        1.0,
-        DERF_PAPER,
-    ),
+    PointwiseFunction("erf", _erf, _d_erf, 1.0, DERF_PAPER),
+    PointwiseFunction("arctan", _odd(_arctan), _even(_d_arctan), 1.0, DERF_PAPER),
+    PointwiseFunction("isru", _odd(_isru), _even(_d_isru), 1.0, DERF_PAPER),
     PointwiseFunction("satursin", _satursin, _d_satursin, 1.0, DERF_PAPER),
     PointwiseFunction(
         "softsign",
-        lambda z: z / (1 + z.abs()),
-        lambda z: (1 + z.abs()).pow(-2),
+        _odd(_softsign),
+        _even(_d_softsign),
         1.0,
         f"{DERF_PAPER}, there smoothsign",
     ),
-    PointwiseFunction("relsign", _relsign, _d_relsign, 1.0, DERF_PAPER),
+    PointwiseFunction("relsign", _odd(_relsign), _even(_d_relsign), 1.0, DERF_PAPER),
     PointwiseFunction(
         "expsign",
-        lambda z: -z.sign() * torch.expm1(-z.abs()),
-        lambda z: torch.exp(-z.abs()),
+        _odd(lambda a: -torch.expm1(-a)),
+        _even(lambda a: torch.exp(-a)),
         1.0,
         DERF_PAPER,
     ),
-    PointwiseFunction("exproot", _exproot, _d_exproot, 1.0, DERF_PAPER),
-    PointwiseFunction("cubsign", _cubsign, _d_cubsign, 1.0, DERF_PAPER),
-    PointwiseFunction("saturlog", _saturlog, _d_saturlog, 1.0, DERF_PAPER),
-    PointwiseFunction("hardtanh", lambda z: z.clamp(-1, 1), _inside, 1.0, DERF_PAPER),
+    PointwiseFunction("exproot", _odd(_exproot), _even(_d_exproot), 1.0, DERF_PAPER),
+    PointwiseFunction("cubsign", _odd(_cubsign), _even(_d_cubsign), 1.0, DERF_PAPER),
+    PointwiseFunction("saturlog", _odd(_saturlog), _even(_d_saturlog), 1.0, DERF_PAPER),
+    PointwiseFunction("hardtanh", _hardtanh, _d_hardtanh, 1.0, DERF_PAPER),
 )
 
 _family = {entry.name: entry for entry in _TABLE}
