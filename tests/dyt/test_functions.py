@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tests.dyt.truth import SPREADS, everywhere, far_out, truth
+from tests.dyt.truth import SPREADS, by_definition, everywhere, far_out
 
 from dyt import functions as family
 from dyt.functions import FAMILY, PointwiseFunction, lookup, register_function
@@ -53,7 +53,7 @@ def slope(f, z):
 def test_function_and_slopes_are_right_for_every_number(name, dtype):
     """From the smallest subnormal to infinity, by the formulas and by autograd."""
     entry, z = lookup(name), everywhere(dtype)
-    f, df = truth(name, z)
+    f, df = by_definition(name, z)
     unit = torch.finfo(dtype).eps
     smallest = torch.finfo(dtype).smallest_normal * unit
     one = 1 if name in ERROR_OF_ONE else 0

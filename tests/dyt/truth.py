@@ -65,7 +65,7 @@ def _at(name, a):
         return float(f), float(df)
 
 
-def truth(name, z):
+def by_definition(name, z):
     """f and f' at z, in double precision; at infinity their limits."""
     found = [_at(name, abs(value)) for value in z.double().flatten().tolist()]
     f, df = torch.tensor(found, dtype=torch.float64).unbind(-1)

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from tests.dyt.truth import SPREADS, by_definition, everywhere, far_out
 
 from dyt._kernels import compiler
 from dyt._kernels.call import Call
@@ -290,15 +291,67 @@ def test_gradients_have_the_parameters_type():
     check(dy, *call, tolerance=2**-8)
 
 
+# Whose slope is 1 less a number close to it, or e to a rounded number: its error is that of 1.
+ERROR_OF_ONE = ("tanh", "erf", "satursin")
+
+
+def slope(function, z):
+    """f'(z) as the kernels compute it: dx at alpha = 1."""
+    return backward(torch.ones_like(z), z, torch.ones(1), None, None, None, function, True)[0]
+
+
 @EVERY
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_nan_and_infinities_as_in_the_formula(function, dtype, level):
-    special = torch.tensor([math.nan, math.inf, -math.inf, 0.0, 1e30, -1e30, 1e-40])
-    x = special.repeat(20).to(dtype)
-    alpha = torch.ones(1)
-    y = forward(x, alpha, None, None, None, function, True)
-    truth = eager(Call(x.float(), alpha, None, None, None, function, True)).to(dtype)
-    torch.testing.assert_close(y, truth, rtol=1e-6, atol=1e-7, equal_nan=True)
+def test_function_and_slope_are_right_for_every_number(function, dtype, level):
+    """From the smallest subnormal to infinity; never above 1."""
+    z, unit = everywhere(dtype), torch.finfo(dtype).eps
+    y, dx = forward(z, torch.ones(1), None, None, None, function, True), slope(function, z)
+    f, df = by_definition(function, z)
+    one = 1 if function in ERROR_OF_ONE else 0
+    smallest = torch.finfo(dtype).smallest_normal * unit
+    for own, exact, scale in ((y, f, f.abs()), (dx, df, df + one)):
+        error = (own.double() - exact).abs() / (3 * unit * scale + smallest)
+        assert error.max() <= 1, (error.max().item(), z[error.argmax()].item())
+    assert y.abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("function", "limit"), [("tanh", 8.6), ("erf", 9.4), ("satursin", math.pi / 2), ("hardtanh", 1)]
+)
+def test_slope_is_exactly_0_where_the_function_is_constant(function, limit, level):
+    z = torch.cat([everywhere(torch.float32), torch.linspace(limit, 12, 1000)])
+    beyond = z.abs() > limit if function == "hardtanh" else z.abs() >= limit
+    assert (slope(function, z[beyond]) == 0).all()
+
+
+@EVERY
+@pytest.mark.parametrize("spread", SPREADS)
+def test_gradient_of_alpha_is_right_where_most_inputs_saturate(function, spread, level):
+    """There any error of the slope is multiplied by a large x."""
+    x, dy = far_out(spread)
+    call = x, torch.tensor([0.7]), None, None, None
+    exact = eager_backward(
+        dy.double(), Call(x.double(), call[1].double(), *call[2:], function, True)
+    )
+    own = backward(dy, *call, function, True)
+    assert own[1].item() == pytest.approx(exact[1].item(), rel=1e-5)
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_nan_stays_nan(function, dtype, level):
+    """Of either sign, quiet or signalling, with any payload."""
+    if dtype == torch.float32:
+        payloads = [1 << bit for bit in range(23)] + [(1 << 23) - 1, 0x400001, 0x4001FF]
+        positive = torch.tensor([0x7F800000 + payload for payload in payloads], dtype=torch.int32)
+        bits = torch.cat([positive, positive - 2**31])
+    else:
+        positive = torch.arange(0x7F81, 0x8000, dtype=torch.int16)
+        bits = torch.cat([positive, positive - 2**15])
+    z = bits.view(dtype)
+    assert z.isnan().all()
+    assert forward(z, torch.ones(1), None, None, None, function, True).isnan().all()
+    assert slope(function, z).isnan().all()
 
 
 def test_nan_reaches_only_its_own_column():

@@ -148,14 +148,16 @@ INLINE F polynomial(F u, float c, Rest... rest) {
   return fma(polynomial(u, rest...), u, same(c));
 }
 
-// 2/sqrt(pi) exp(-y) for 0 <= y <= 80, by 2^(n + r) with |r| <= 1/2.
+// 2/sqrt(pi) exp(-y) for 0 <= y <= 88, by 2^n 2^r with |r| <= 1/2; exactly 0 from 87.7 on.
 INLINE F gaussian(F y) {
-  const float magic = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer
+  // 1.5 * 2^23: adding it rounds to an integer; 127 more, and the last bits are those of the float
+  // 2^n, which is 0 at n = -127.
+  const float magic = 12582912.f + 127.f;
   const F shifted = fma(y, same(-1.44269504f), same(magic));
   const F r = fma(y, same(-1.44269504f), magic - shifted);
   const F p = polynomial(r, 1.1283792f, 0.78213245f, 0.2710606f, 0.062634915f, 0.010918059f,
                              0.0014938005f);
-  return F((U(shifted) << 23) + U(p));  // p times 2^n
+  return p * F(U(shifted) << 23);
 }
 
 // ---- f and its derivative, as dyt.FAMILY defines them

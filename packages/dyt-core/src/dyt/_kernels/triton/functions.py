@@ -149,13 +149,16 @@ def _erf_slope(z, u, PTX: tl.constexpr):
 
 @triton.jit
 def _isru(z, PTX: tl.constexpr):
-    return z * tl.rsqrt(1.0 + z * z)
+    """At the clip, where squares do not overflow yet, f is 1 and f' rounds to 0."""
+    c = _clip(z, 2.0**63)
+    return c * tl.rsqrt(1.0 + c * c)
 
 
 @triton.jit
 def _isru_slope(z, u, PTX: tl.constexpr):
-    root = tl.rsqrt(1.0 + z * z)
-    return root * root * root
+    c = _clip(z, 2.0**63)
+    r = tl.rsqrt(1.0 + c * c)
+    return r * r * r
 
 
 @triton.jit
@@ -180,18 +183,21 @@ def _satursin(z, PTX: tl.constexpr):
 
 @triton.jit
 def _satursin_slope(z, u, PTX: tl.constexpr):
-    return _cos(_clip(z, HALF_PI))
+    """Exactly 0 from the clip on, where a rest times large x would outweigh alpha's gradient."""
+    return tl.where(tl.abs(z) >= HALF_PI, 0.0, _cos(z))
 
 
 @triton.jit
 def _softsign(z, PTX: tl.constexpr):
-    return z * _reciprocal(1.0 + tl.abs(z), PTX)
+    """At the clip f is 1 and f' rounds to 0; the reciprocal is 0 from 2^126 on."""
+    c = _clip(z, 2.0**80)
+    return c * _reciprocal(1.0 + tl.abs(c), PTX)
 
 
 @triton.jit
 def _softsign_slope(z, u, PTX: tl.constexpr):
-    root = _reciprocal(1.0 + tl.abs(z), PTX)
-    return root * root
+    r = _reciprocal(1.0 + tl.abs(_clip(z, 2.0**80)), PTX)
+    return r * r
 
 
 class Formula(NamedTuple):
