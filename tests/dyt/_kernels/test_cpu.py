@@ -47,12 +47,12 @@ def threads(request):
 def forward(*call):
     """y of x, the parameters, the function's name and the order."""
     call = Call(*call)
-    return cpu.prepare(call).forward(call.tensors)
+    return cpu.prepare(call).forward(call.tensors())
 
 
 def backward(dy, *call):
     call = Call(*call)
-    return cpu.prepare(call).backward(dy, call.tensors)
+    return cpu.prepare(call).backward(dy, call.tensors())
 
 
 def arguments(shape, affine, *, dtype=torch.float32, parameter=torch.float32, shift=True):
@@ -198,7 +198,7 @@ def test_a_parameter_that_the_prepared_call_lacks_is_refused(name):
     call = Call(*arguments((6, 24), (24,))[1:], "tanh", True)
     prepared = cpu.prepare(call._replace(**{name: None}))
     with pytest.raises(RuntimeError, match=f"^{name} is not of this call"):
-        prepared.forward(call.tensors)
+        prepared.forward(call.tensors())
 
 
 LAYOUTS = {
@@ -401,8 +401,8 @@ before = len(os.listdir("/proc/self/task"))
 call = Call(x, torch.ones(1), None, torch.ones(512), None, "tanh", True)
 for _ in range(3):
     prepared = cpu.prepare(call)
-    prepared.forward(call.tensors)
-    prepared.backward(x, call.tensors)
+    prepared.forward(call.tensors())
+    prepared.backward(x, call.tensors())
 print(len(os.listdir("/proc/self/task")) - before)
 maps = open("/proc/self/maps").read()
 print(len({{line.split()[-1] for line in maps.splitlines() if "gomp" in line or "iomp" in line}}))

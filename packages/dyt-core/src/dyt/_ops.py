@@ -55,7 +55,8 @@ def bind() -> str | None:
 
     Holds for this process from now on, for common cases; results are the same to the last bit.
     The first use compiles an extension for the installed PyTorch, which takes half a minute, and
-    keeps it in the user's cache (XDG_CACHE_HOME, or ~/.cache).
+    keeps it in the user's cache (XDG_CACHE_HOME, or ~/.cache). Built and tried for PyTorch 2.9 to
+    2.14; for any other it is refused.
 
     Returns:
         None, or in one sentence why it cannot be had here; layers then work as before.
@@ -193,7 +194,7 @@ def _forward_op(*arguments: Any) -> Tensor:
     *fields, backend = arguments
     call = Call(*fields)
     prepared = _prepared(call, backend)
-    return eager(call) if prepared is None else prepared.forward(call.tensors)
+    return eager(call) if prepared is None else prepared.forward(call.tensors())
 
 
 @torch.library.custom_op(
@@ -204,8 +205,8 @@ def _backward_op(dy: Tensor, *arguments: Any) -> list[Tensor]:
     *fields, backend = arguments
     call = Call(*fields)
     prepared = _prepared(call, backend)
-    guard.check_saved(tuple(map(guard.facts, call.tensors)), call.tensors, dy)
-    made = eager_backward(dy, call) if prepared is None else prepared.backward(dy, call.tensors)
+    guard.check_saved(tuple(map(guard.facts, call.tensors())), call.tensors(), dy)
+    made = eager_backward(dy, call) if prepared is None else prepared.backward(dy, call.tensors())
     return [gradient for gradient in made if gradient is not None]
 
 
@@ -257,7 +258,7 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 
 def _by_operator(dy: Tensor, call: Call, backend: str) -> Gradients:
     found = iter(torch.ops.dyt.pointwise_norm_backward(dy, *call, backend))
-    made = (None if t is None else next(found) for t in call.tensors)
+    made = (None if t is None else next(found) for t in call.tensors())
     return cast(Gradients, tuple(made))
 
 

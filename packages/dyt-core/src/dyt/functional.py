@@ -220,7 +220,7 @@ def _route(call: Call, backend: str) -> ops.Route | None:
     chosen = _choose(call, backend)
     if chosen == "eager":
         return None
-    facts = tuple(map(guard.facts, call.tensors))
+    facts = tuple(map(guard.facts, call.tensors()))
     prepared = ops.kernels(chosen).prepare(call)
     return ops.Route(call.function, call.channels_last, chosen, facts, prepared)
 
@@ -239,7 +239,7 @@ def _why_formula(call: Call) -> str | None:
     if guard.is_transformed():
         return "torch.func, forward-mode differentiation and torch.jit.trace need the eager formula"
     looking = torch.compiler.is_compiling() or guard.is_observed()
-    for name, t in zip(guard.NAMES, call.tensors, strict=True):
+    for name, t in zip(guard.NAMES, call.tensors(), strict=True):
         if t is not None and not (guard.is_traceable(t) if looking else guard.is_plain((t,))):
             return (
                 f"{name} is more than its memory, and needs the eager formula: {type(t).__name__}"

@@ -24,11 +24,10 @@ class Call(NamedTuple):
     function: str  # name of f in `dyt.FAMILY`
     channels_last: bool
 
-    @property
+    # No properties: torch.compile of older releases does not trace those of a NamedTuple.
     def tensors(self) -> Tensors:
-        return self[:5]
+        return self.x, self.alpha, self.shift, self.weight, self.bias
 
-    @property
     def affine(self) -> Tensor | None:
         """The weight, or without one the bias: they have one shape."""
         return self.weight if self.weight is not None else self.bias

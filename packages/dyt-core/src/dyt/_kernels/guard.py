@@ -81,7 +81,7 @@ def check_call(call: Call) -> None:
     """
     lookup(call.function)
     x, channels_last = call.x, call.channels_last
-    for name, t in zip(NAMES, call.tensors, strict=True):
+    for name, t in zip(NAMES, call.tensors(), strict=True):
         if t is not None and not isinstance(t, Tensor):
             raise TypeError(f"{name} must be a tensor, got {type(t).__name__}")
     if not x.is_floating_point():
@@ -100,7 +100,7 @@ def check_call(call: Call) -> None:
                 f"{name} must have shape {tuple(expected)} for x of shape {tuple(x.shape)} with "
                 f"channels_last={channels_last}, got {tuple(affine.shape)}"
             )
-    for name, parameter in zip(NAMES[1:], call.tensors[1:], strict=True):
+    for name, parameter in zip(NAMES[1:], call.tensors()[1:], strict=True):
         if parameter is not None and parameter.device != x.device:
             raise ValueError(f"{name} must be on {x.device} as x is, got {parameter.device}")
 

@@ -170,7 +170,7 @@ class Prepared:
 
     def __init__(self, call: Call) -> None:
         x = call.x
-        source, self._lead, outer, n, inner, pitch = _arrange(x, call.affine, call.channels_last)
+        source, self._lead, outer, n, inner, pitch = _arrange(x, call.affine(), call.channels_last)
         self._as_it_lies = source is x
         self._made = torch.empty_like(source).stride()  # of y and dx
         self._sizes = outer, n, inner, pitch

@@ -91,7 +91,7 @@ def unsupported(call: Call) -> str | None:
         return f"triton has no kernel for function {call.function!r}"
     if call.x.dtype not in DTYPES:
         return f"triton computes in fp32, got x of {call.x.dtype}"
-    for name, tensor in zip(Call._fields[1:5], call.tensors[1:], strict=True):
+    for name, tensor in zip(Call._fields[1:5], call.tensors()[1:], strict=True):
         if tensor is None:
             continue
         if tensor.dtype not in DTYPES:
@@ -140,7 +140,7 @@ def backward(dy: Tensor, call: Call) -> Gradients:
     """
     x, alpha, shift, weight, _, function, _ = call
     dx = torch.empty_like(x)
-    parameters = call.tensors[1:]
+    parameters = call.tensors()[1:]
     if x.numel() == 0:
         dalpha, *zeros = (None if p is None else torch.zeros_like(p) for p in parameters)
         assert dalpha is not None  # as alpha is not
@@ -172,7 +172,7 @@ def backward(dy: Tensor, call: Call) -> Gradients:
             num_warps=tile.warps, **device.backward_options,
         )  # fmt: skip
         # Each program of the second launch adds up one line of memory of every partial sum.
-        affine = call.affine is not None
+        affine = call.affine() is not None
         kernels.reduce_kernel[(1 + (-(-plan.parameters // device.lanes) if affine else 0),)](
             *partials, *gradients, plan.grid[1], plan.grid[0],
             plan.parameters, plan.per_parameter, plan.slots, tile.block_n, 32, device.lanes,
@@ -414,10 +414,10 @@ def machine(device: torch.device) -> Machine:
 
 def _covered(call: Call) -> range:
     """The dimensions of x that the parameters have; none without weight and bias."""
-    if call.affine is None:
+    if call.affine() is None:
         return range(0)
     dims = call.x.dim()
-    return range(dims - call.affine.dim(), dims) if call.channels_last else range(1, 2)
+    return range(dims - call.affine().dim(), dims) if call.channels_last else range(1, 2)
 
 
 def _dense(parameter: Tensor | None) -> Tensor | None:
