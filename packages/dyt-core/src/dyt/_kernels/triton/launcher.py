@@ -414,10 +414,10 @@ def machine(device: torch.device) -> Machine:
 
 def _covered(call: Call) -> range:
     """The dimensions of x that the parameters have; none without weight and bias."""
-    if call.affine() is None:
+    affine, dims = call.affine(), call.x.dim()
+    if affine is None:
         return range(0)
-    dims = call.x.dim()
-    return range(dims - call.affine().dim(), dims) if call.channels_last else range(1, 2)
+    return range(dims - affine.dim(), dims) if call.channels_last else range(1, 2)
 
 
 def _dense(parameter: Tensor | None) -> Tensor | None:
