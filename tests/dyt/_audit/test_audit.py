@@ -336,7 +336,16 @@ def test_what_is_no_norm_is_not_listed():
         def forward(self, x):
             return self.inner(x)
 
+    class NormWithoutForward(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4))
+
+        def encode(self, x):
+            return self.weight * x
+
     model = nn.Sequential(nn.Linear(4, 4), nn.PReLU(4), Scale(), NormContainer(), nn.Softmax(-1))
+    model.append(NormWithoutForward())
     assert dyt.audit(model) == []
     assert [s.kind for s in dyt.audit(nn.Sequential(NormedEmbedding(3, 4)))] == ["functional"]
 

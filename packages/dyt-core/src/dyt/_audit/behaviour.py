@@ -101,7 +101,8 @@ def _is_candidate(module: nn.Module) -> bool:
     derives = [c for c in type(module).__mro__ if c.__module__.startswith("torch.")]
     if any(c not in _MAY_DERIVE_FROM for c in derives):
         return False
-    if not inspect.isfunction(type(module).forward):
+    forward = type(module).forward
+    if not inspect.isfunction(forward) or forward is nn.Module.forward:
         return False  # a class without a forward of its own only holds others
     parameters = [p for p in module._parameters.values() if p is not None]
     if _children(module) and not parameters and not hasattr(module, "normalized_shape"):
