@@ -18,15 +18,23 @@
 #include "memory.h"
 #include "truth.h"
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define KEEPS_ALLOCATOR 1  // clang's ThreadSanitizer: its own cannot be replaced
+#endif
+#endif
+
 // Allocations of the kernels on this thread until one fails; negative: none does.
 thread_local int64_t until_failure = -1;
 
+#ifndef KEEPS_ALLOCATOR
 void* operator new[](size_t size, const std::nothrow_t&) noexcept {
   return until_failure < 0 || until_failure-- > 0 ? std::malloc(size) : nullptr;
 }
 void* operator new[](size_t size) { return std::malloc(size); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete[](void* p, size_t) noexcept { std::free(p); }
+#endif
 
 namespace driver {
 
