@@ -123,32 +123,37 @@ def layer(backend):
 
 
 class _Module(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
     def forward(self, *tensors):
-        return layer(None)(*tensors)
+        return self.function(*tensors)
 
 
 @contextlib.contextmanager
-def route(name):
-    """A function of the five tensors that takes this way, or None where it is not to be had."""
+def route(name, function):
+    """The function of the five tensors by this way, or None where it is not to be had."""
     before = ops.bound, ops.fused_for
     ops.bound = None
     try:
         if name == "bound":
-            yield layer(None) if dyt.bind() is None else None
+            yield function if dyt.bind() is None else None
         elif name == "compiled":
             torch.compiler.reset()
-            yield torch.compile(layer(None), backend="aot_eager", dynamic=False)
+            yield torch.compile(function, backend="aot_eager", dynamic=False)
         elif name == "exported":
             leaves, _ = arguments()
             rows = torch.export.Dim("rows", min=0)
             shapes = ({0: rows}, None, None, None, None)
             sample = tuple(t.detach() for t in leaves.values())
-            yield torch.export.export(_Module(), sample, dynamic_shapes=(shapes,)).module()
+            program = torch.export.export(_Module(function), sample, dynamic_shapes=(shapes,))
+            yield program.module()
         elif name == "triton":
             ops.fused_for = to_triton
-            yield layer(None) if os.environ.get("TRITON_INTERPRET") == "1" else None
+            yield function if os.environ.get("TRITON_INTERPRET") == "1" else None
         else:
-            yield layer("eager" if name == "eager" else None)
+            yield function
     finally:
         ops.bound, ops.fused_for = before
 
@@ -242,15 +247,14 @@ def outcome(name, kind, argument):
         return "-"
     if argument == "dy" and kind in ("inference", "empty", "empty rows", "FakeTensor", "DTensor"):
         return "-"
-    with route(name) as run:
+    with route(name, layer("eager" if name == "eager" else None)) as run:
         if run is None:
             return "-"
         try:
             found = compute(run, kind, argument)
         except Exception as error:
-            return (
-                "error" if any(raises(f, kind, argument) for f in (norm, formula)) else told(error)
-            )
+            alike = any(raises(name, f, kind, argument) for f in (norm, formula))
+            return "error" if alike else told(error)
     try:
         expected = truth(kind, argument)
     except Exception as error:
@@ -269,9 +273,10 @@ def outcome(name, kind, argument):
     return "value"
 
 
-def raises(function, kind, argument):
+def raises(name, function, kind, argument):
     try:
-        compute(function, kind, argument)
+        with route(name, function) as run:
+            compute(run, kind, argument)
     except Exception:
         return True
     return False

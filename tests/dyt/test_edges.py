@@ -21,6 +21,8 @@ pytestmark = [
     pytest.mark.skipif(cpu.missing() is not None, reason=f"no CPU kernels: {cpu.missing()}"),
     pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors"),
     pytest.mark.filterwarnings("ignore:There is a performance drop because we have not yet"),
+    # The compiler looks at the gradient of a tensor that is not a leaf.
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning:numpy"),
 ]
 

@@ -104,7 +104,7 @@ def eager(call: Call) -> Tensor:
         y = _facing(weight, x, channels_last) * y
     if bias is not None:
         y = y + _facing(bias, x, channels_last)
-    return y.to(x.dtype)
+    return _as(x, y)
 
 
 def eager_backward(dy: Tensor, call: Call) -> Gradients:
@@ -121,7 +121,12 @@ def eager_backward(dy: Tensor, call: Call) -> Gradients:
     dweight = None if weight is None else _gathered(dy * entry.f(z), weight, x, channels_last)
     dbias = None if bias is None else _gathered(dy, bias, x, channels_last)
     dalpha = _gathered(dz * x, alpha, x, channels_last)
-    return (dz * alpha).to(x.dtype), dalpha, dshift, dweight, dbias
+    return _as(x, dz * alpha), dalpha, dshift, dweight, dbias
+
+
+def _as(x: Tensor, y: Tensor) -> Tensor:
+    """y in x's dtype; in a graph, a conversion to what it is already would be an operator."""
+    return y if y.dtype is x.dtype else y.to(x.dtype)
 
 
 def _facing(parameter: Tensor, x: Tensor, channels_last: bool) -> Tensor:
@@ -198,35 +203,35 @@ def _forward_op(*arguments: Any) -> Tensor:
 
 
 @torch.library.custom_op(
-    "dyt::pointwise_norm_backward", mutates_args=(), schema=f"(Tensor dy, {_ARGUMENTS}) -> Tensor[]"
+    "dyt::pointwise_norm_backward",
+    mutates_args=(),
+    schema=f"(Tensor dy, {_ARGUMENTS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
-def _backward_op(dy: Tensor, *arguments: Any) -> list[Tensor]:
-    """The gradients that exist, in order: an operator cannot return None."""
+def _backward_op(dy: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     *fields, backend = arguments
     call = Call(*fields)
     prepared = _prepared(call, backend)
     guard.check_saved(tuple(map(guard.facts, call.tensors())), call.tensors(), dy)
     made = eager_backward(dy, call) if prepared is None else prepared.backward(dy, call.tensors())
-    return [gradient for gradient in made if gradient is not None]
+    return _without_none(made, dy)
+
+
+def _without_none(made: Gradients, dy: Tensor) -> tuple[Tensor, ...]:
+    """An operator cannot return None: an empty tensor stands for a gradient that there is not."""
+    return tuple(dy.new_empty(0) if t is None else t for t in made)
 
 
 def _prepared(call: Call, backend: str) -> Prepared | None:
-    """The kernels for a call out of a graph, where nothing has looked at it; None: the formula.
+    """The kernels for a call out of a graph; None: the formula.
 
-    Raises:
-        ValueError: the backend cannot compute it.
+    Nothing has looked at these tensors, and they need not lie as those that were traced.
     """
     guard.check_call(call)
     chosen = fused_for(call.x) if backend == "auto" else backend
     if chosen == "eager":
         return None
     launcher = kernels(chosen)
-    reason = launcher.unsupported(call)
-    if reason is None:
-        return launcher.prepare(call)
-    if backend == "auto":
-        return None
-    raise ValueError(f"backend {backend!r} cannot compute this: {reason}")
+    return None if launcher.unsupported(call) else launcher.prepare(call)
 
 
 @_forward_op.register_fake
@@ -235,8 +240,25 @@ def _(x: Tensor, *rest: object) -> Tensor:
 
 
 @_backward_op.register_fake
-def _(dy: Tensor, x: Tensor, *parameters: Any) -> list[Tensor]:
-    return [torch.empty_like(t) for t in (x, *parameters[:4]) if t is not None]
+def _(dy: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    tensors: Tensors = arguments[:5]
+    made = tuple(None if t is None else torch.empty_like(t) for t in tensors)
+    return _without_none(cast(Gradients, made), dy)
+
+
+@_forward_op.register_vmap
+def _(info: object, dims: tuple[int | None, ...], *arguments: Any) -> tuple[Tensor, int]:
+    return torch.vmap(lambda *given: eager(Call(*given[:7])), dims)(*arguments), 0
+
+
+@_backward_op.register_vmap
+def _(
+    info: object, dims: tuple[int | None, ...], *arguments: Any
+) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    def gradients(dy: Tensor, *given: Any) -> tuple[Tensor, ...]:
+        return _without_none(eager_backward(dy, Call(*given[:7])), dy)
+
+    return torch.vmap(gradients, dims)(*arguments), (0, 0, 0, 0, 0)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:
@@ -257,9 +279,9 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _by_operator(dy: Tensor, call: Call, backend: str) -> Gradients:
-    found = iter(torch.ops.dyt.pointwise_norm_backward(dy, *call, backend))
-    made = (None if t is None else next(found) for t in call.tensors())
-    return cast(Gradients, tuple(made))
+    made = torch.ops.dyt.pointwise_norm_backward(dy, *call, backend)
+    wanted = zip(call.tensors(), made, strict=True)
+    return cast(Gradients, tuple(None if t is None else gradient for t, gradient in wanted))
 
 
 _forward_op.register_autograd(_backward, setup_context=_save)

@@ -204,8 +204,13 @@ def _from_environment(environment: Mapping[str, str]) -> str:
     return _known(environment.get("DYT_BACKEND") or "auto", "DYT_BACKEND")
 
 
-class _Active(threading.local):  # torch.compile reads it, and guards on it
-    backend = _from_environment(os.environ)
+_default = _from_environment(os.environ)
+
+
+class _Active(threading.local):
+    # An attribute of the object, not of its class: torch.compile guards on that alone.
+    def __init__(self) -> None:
+        self.backend = _default
 
 
 _active = _Active()
@@ -236,6 +241,8 @@ def _by_operators(call: Call, backend: str) -> Tensor:
 
 def _why_formula(call: Call) -> str | None:
     """Why only PyTorch's own operators can compute ``call``; None where dyt's can."""
+    if torch.compiler._is_exporting_flag:  # PyTorch 2.9's is_exporting() is true in torch.compile
+        return "an exported program runs where dyt need not be, and holds the eager formula"
     if guard.is_transformed():
         return "torch.func, forward-mode differentiation and torch.jit.trace need the eager formula"
     looking = torch.compiler.is_compiling() or guard.is_observed()
