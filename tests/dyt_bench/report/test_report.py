@@ -41,7 +41,9 @@ def found():
     return discover()
 
 
-def make_record(folder, run, metric, values, *, status="finished", summary=None, **facts):
+def make_record(
+    folder, run, metric, values, *, status="finished", summary=None, notices=(), **facts
+):
     """The record of a run with these values of its metric, first validation to last."""
     record = Record(folder / "runs" / run.identity)
     record.begin(run, ENVIRONMENT)
@@ -64,6 +66,7 @@ def make_record(folder, run, metric, values, *, status="finished", summary=None,
             facts={"weights": "w", "batches": "b", **facts},
             alpha={} if is_native else {"norm": 0.4},
             saturation={} if is_native else {"norm": 0.1},
+            notices=list(notices),
         )
     )
     return record
@@ -245,7 +248,8 @@ def reported(record, found, tmp_path):
     for seed in range(2):
         for variant, last in (("native", 0.9), ("dyt", 0.8)):
             summary = {"reference/val/acc": 0.1, "eval/ece": 0.03}
-            records.append(record(variant, seed, [0.1, last], summary=summary))
+            notices = ["2 of 9 files cannot be read and are left out:\n  <b>.png"]
+            records.append(record(variant, seed, [0.1, last], summary=summary, notices=notices))
     pictures = records[1].folder / "artifacts"
     pictures.mkdir()
     Image.new("L", (8, 8)).save(pictures / "samples.png")
@@ -328,6 +332,14 @@ def test_what_a_suite_adds_is_shown(reported):
         assert "ece" in text
 
 
+def test_what_was_not_taken_of_the_data_is_told_once_a_group(reported):
+    said = "vision/vit: 2 of 9 files cannot be read and are left out: &lt;b"
+    for name in ("README.md", "report.html"):
+        assert (reported / name).read_text().count(said) == 1, name
+    (run, *_) = pq.read_table(reported / "runs.parquet").to_pylist()
+    assert run["notices"] == "2 of 9 files cannot be read and are left out:\n  <b>.png"
+
+
 def test_the_readme_has_the_verdicts_first(reported):
     page = (reported / "README.md").read_text()
     assert page.index("## Verdicts") < page.index("## Curves") < page.index("## Variants")
@@ -361,12 +373,13 @@ def test_the_data_say_what_they_mean(reported):
     assert all(name.startswith("val/") for run in content["runs"] for name in run["curves"])
 
 
-def test_the_suite_of_a_group_makes_the_same_runs_again(record, found, tmp_path):
+@pytest.mark.parametrize("more", ["", ", skip_bad_files: true"])
+def test_the_suite_of_a_group_makes_the_same_runs_again(record, found, tmp_path, more):
     """Identity by identity, options of variants included."""
     text = (
         "name: s\n"
         "variants: [native, {name: dyt, alpha_init_value: 0.8}, {name: dyt, recipe: paper}]\n"
-        "seeds: [0, 3]\ntasks:\n- {domain: vision, steps: 20, learning_rate: 0.003}\n"
+        f"seeds: [0, 3]\ntasks:\n- {{domain: vision, steps: 20, learning_rate: 0.003{more}}}\n"
     )
     (tmp_path / "first.yaml").write_text(text)
     runs = load_suite(tmp_path / "first.yaml", found).runs

@@ -1,6 +1,7 @@
 """Derived files: expensive preprocessing of a data set, done once and kept in the cache."""
 
 import errno
+import json
 import math
 import os
 import shutil
@@ -17,8 +18,10 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from dyt_bench.errors import DataError, UserError
+from dyt_bench.plugin.atomic import read_json
 from dyt_bench.plugin.code import closure_digest
 from dyt_bench.plugin.fetch import cache, cannot_write
+from dyt_bench.plugin.notices import collected, repeat
 
 __all__ = ["derived", "derived_array"]
 
@@ -36,7 +39,7 @@ def derived(
 
     It appears in one move, when it is complete and on the disk. Processes that want it at the
     same time wait for the one that makes it. A crash, Ctrl-C or a full disk leaves nothing under
-    its name.
+    its name. What is noticed while it is made (`dyt_bench.plugin.notices`) is noticed at each call.
 
     Args:
         name: its path below the cache's folder of derived files, ``speech/samples-1f2e.s16``;
@@ -82,15 +85,20 @@ def _kept(
     stem = f"{plain.stem}-{code}" if code else plain.stem
     path = cache() / "derived" / plain.with_name(f"{stem}{plain.suffix}")
     try:
-        if path.exists():
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _only_one(path):
-            if not path.exists():  # another process may have made it meanwhile
-                _make(path, make, size, resume)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _only_one(path):
+                if not path.exists():  # another process may have made it meanwhile
+                    _make(path, make, size, resume)
+        repeat(read_json(_notices_of(path)) or {})
     except OSError as error:
         raise cannot_write(path.parent, error) from error
     return path
+
+
+def _notices_of(path: Path) -> Path:
+    """What was noticed while ``path`` was made; not there if nothing was."""
+    return path.with_name(f"{path.name}.notices.json")
 
 
 def derived_array(name: str, shape: tuple[int, ...], dtype: str, rows: Rows) -> NDArray[Any]:
@@ -177,10 +185,15 @@ def _make(path: Path, make: Callable[[Path], object], size: int | None, resume: 
     try:
         if size is not None:
             _check_room(scratch, size)
-        _call(make, scratch / path.name, scratch)
+        with collected() as notices:
+            _call(make, scratch / path.name, scratch)
         for file in _files(scratch / path.name):
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
+        if state := notices.state():
+            kept = scratch / "notices.json"
+            kept.write_text(json.dumps(state))
+            kept.rename(_notices_of(path))
         (scratch / path.name).rename(path)
         complete = True
     finally:

@@ -30,6 +30,7 @@ class Task:
     learning_rate: float  # peak, after warm-up
     training: str = "default"  # the training preset, by its name in the domain's `trainings`
     train_samples: int | None = None  # upper limit, a fixed subset; None: all
+    skip_bad_files: bool = False  # leave out files that cannot be read; else they are an error
     metrics: tuple[tuple[str, str], ...] = ()  # added by packages: name, digest of its code
     overrides: str = ""  # where the suite differs from the model's defaults: "lr=0.002 n=1000"
     val_every: int  # steps between two validations; divides steps
@@ -53,7 +54,7 @@ class Task:
 
         Neither the files' location nor metrics of the trained model are part of it.
         """
-        apart = ("path", "metrics")
+        apart = {"path", "metrics"} | ({"skip_bad_files"} if not self.skip_bad_files else set())
         return digest({key: value for key, value in asdict(self).items() if key not in apart})
 
 
@@ -110,7 +111,7 @@ class Run:
         for key, value in asdict(self.task).items():
             if key == "metrics":
                 value = ", ".join(name for name, _ in self.task.metrics)
-            if value not in (None, ""):
+            if value not in (None, "") and value is not False:
                 flat[key] = str(value) if isinstance(value, Path) else value
         if self.variant.alpha_init_value is not None:
             flat["alpha_init_value"] = self.variant.alpha_init_value

@@ -74,6 +74,7 @@ def html_page(
         variants_note=tables.VARIANTS_NOTE,
         variants=tables.filled(tables.variant_rows(evidence.runs, names, found)),
         once=tables.once_tables(evidence.runs, names),
+        notices=[line.removeprefix("- ") for line in tables.notices(evidence.runs, names)],
         runs=tables.filled(tables.run_rows(evidence.runs, names, found)),
         environment=tables.environment_rows(evidence.runs),
         groups=[

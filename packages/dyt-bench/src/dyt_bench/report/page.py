@@ -62,6 +62,8 @@ def page(
     ]
     if missing:
         parts += ["## Metrics that could not be taken", escaped("\n".join(missing))]
+    if noticed := tables.notices(runs, names):
+        parts += ["## What was not taken of the data as it is", escaped("\n".join(noticed))]
     for section in added:
         pictures = [f"![{escaped(figure.caption)}]({figure.file})" for figure in section.figures]
         parts += [f"## {escaped(section.title)}", section.markdown.strip(), *pictures]

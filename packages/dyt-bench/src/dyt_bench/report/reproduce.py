@@ -36,6 +36,7 @@ def suite_text(name: str, group: TaskGroup, runs: Sequence[EndedRun]) -> str:
         "training": group.training,
         "train_samples": group.train_samples,
         "val_every": group.val_every,
+        "skip_bad_files": group.skip_bad_files or None,
     }
     task = {key: value for key, value in task.items() if value is not None}
     variants = {run.variant: _variant(run.parameters) for run in runs}

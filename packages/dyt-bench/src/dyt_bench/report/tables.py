@@ -119,6 +119,12 @@ def run_rows(
     return rows
 
 
+def notices(runs: Sequence[EndedRun], names: Mapping[TaskGroup, str]) -> list[str]:
+    """A line for each thing that the runs' readers left out, clipped or guessed of their data."""
+    lines = (f"- {names[r.group]}: {' '.join(s.split())}" for r in runs for s in r.result.notices)
+    return list(dict.fromkeys(lines))
+
+
 def group_text(group: TaskGroup, runs: Sequence[EndedRun], found: Discovery) -> str:
     """Model, size, budget and data of a group."""
     domain = found.domain(group.domain)

@@ -206,6 +206,7 @@ def _tasks(
                     learning_rate=entry.learning_rate or model.learning_rate,
                     training=preset,
                     train_samples=entry.train_samples,
+                    skip_bad_files=entry.skip_bad_files,
                     overrides=_overrides(entry, model),
                     metrics=tuple(
                         (name, METRICS.code_digest(name))
@@ -238,6 +239,7 @@ def _overrides(entry: TaskEntry, model: Model) -> str:
         "batch": (entry.batch_size, model.batch_size),
         "training": (entry.training, model.training),
         "n": (entry.train_samples, None),
+        "skip_bad_files": ("yes" if entry.skip_bad_files else None, None),
     }
     return " ".join(
         f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"

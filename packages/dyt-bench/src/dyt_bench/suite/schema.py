@@ -59,6 +59,7 @@ class TaskEntry(_Strict):
     training: str | None = None  # a training preset of the domain
     train_samples: Positive | None = None  # None: all there are
     val_every: Positive | None = None
+    skip_bad_files: bool = False  # leave out what cannot be read, and say so in the record
     expected: dict[str, float] = {}  # variant -> what a paper reports
     expected_metric: str = ""  # which metric that is; "": the domain's
     source: str = ""  # the paper

@@ -30,6 +30,7 @@ class Outcome:
     facts: dict[str, str] = field(default_factory=dict)  # digests, device, threads, binding
     alpha: dict[str, float] = field(default_factory=dict)  # layer -> alpha at the end
     saturation: dict[str, float] = field(default_factory=dict)  # layer -> share of its inputs
+    notices: list[str] = field(default_factory=list)  # what was not taken as it is of the data
 
 
 class Recorder(Protocol):

@@ -10,6 +10,7 @@ from lightning.pytorch import seed_everything as seed_all
 
 import dyt
 from dyt import alphas
+from dyt_bench.plugin.notices import collected
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.training import evaluation
 from dyt_bench.training.build import build, weights_digest
@@ -61,7 +62,10 @@ def _train(
     keep_weights: bool,
 ) -> Outcome:
     task, domain = parts.task, parts.domain
-    data, module, norms = build(parts)
+    with collected() as notices:
+        data, module, norms = build(parts)
+    for sentence in notices.sentences():  # into the log
+        print(sentence, flush=True)
     trace = Trace(task, module, domain.metric, recorder, emit)
     watch = Watch(task, trace)
     trainer = make_trainer(task, domain.training(task), trace, [watch, checkpoints], changes)
@@ -111,6 +115,7 @@ def _train(
         },
         alpha=alphas(module),
         saturation=watch.saturation,
+        notices=notices.sentences(),
     )
 
 

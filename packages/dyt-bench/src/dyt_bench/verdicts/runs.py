@@ -27,6 +27,7 @@ class TaskGroup:
     training: str
     train_samples: int | None
     val_every: int
+    skip_bad_files: bool = False
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "TaskGroup":
@@ -43,6 +44,7 @@ class TaskGroup:
             training=str(p.get("training", "default")),
             train_samples=p.get("train_samples"),
             val_every=int(p["val_every"]),
+            skip_bad_files=bool(p.get("skip_bad_files", False)),
         )
 
     @property
@@ -155,6 +157,7 @@ def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
             "training": group.training,
             "train_samples": f"{group.train_samples or 'all'} samples",
             "val_every": f"validated every {group.val_every}",
+            "skip_bad_files": "bad files left out" if group.skip_bad_files else "",
         }
         extra = [
             text
