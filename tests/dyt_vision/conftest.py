@@ -3,11 +3,12 @@ import pytest
 from dyt_bench.plugin.task import Task
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
     """Nothing is read from the user's cache, or from the system's packages."""
-    monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path / "cache"))
-    monkeypatch.setattr("dyt_images.files.FASHION_MNIST_INSTALLED", tmp_path / "none")
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("DYT_BENCH_DATA", str(folder))
+    monkeypatch.setattr("dyt_images.files.FASHION_MNIST_INSTALLED", folder / "none")
 
 
 @pytest.fixture(scope="session")

@@ -55,9 +55,9 @@ def test_the_files_listed_are_the_files_read(task, tmp_path, save_images):
     (digits,) = domain.datasets["digits"].files(None)
     assert digits.is_file()
     save_images(tmp_path / "blue", 10)
-    save_images(tmp_path / "red", 10)
+    save_images(tmp_path / "red", 10, (255, 0, 0))
     for index, suffix in enumerate(("JPG", "bmp", "pgm", "ppm", "tif", "tiff", "webp", "jpeg")):
-        Image.new("L", (9, 9)).save(tmp_path / "blue" / f"{index}-more.{suffix}")
+        Image.new("L", (9, 9), 30 * index).save(tmp_path / "blue" / f"{index}-more.{suffix}")
     (tmp_path / "notes.txt").write_text("no image")
     data = domain.build_data(task(dataset="folder", path=tmp_path, batch_size=4))
     assert len(domain.datasets["folder"].files(tmp_path)) == len(data.train) + len(data.val) == 28
@@ -87,10 +87,11 @@ def test_a_folder_is_decoded_once(task, tmp_path, save_images, cache):
 
 
 def test_training_images_are_mirrored_by_chance_and_others_never(task, tmp_path):
-    left = np.zeros((16, 16, 3), np.uint8)
+    left = np.zeros((20, 16, 3), np.uint8)
     left[:, :8] = 255
     (tmp_path / "left").mkdir()
     for number in range(40):
+        left[0, 0] = number  # cut off with the first row
         Image.fromarray(left).save(tmp_path / "left" / f"{number}.png")
     data = domain.build_data(task(dataset="folder", path=tmp_path, batch_size=32))
     torch.manual_seed(0)

@@ -1,14 +1,23 @@
 """Images for classification: split, order, sizes, and what is wrong with a folder."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.dyt_images.layouts import lay_out_cifar, lay_out_fashion, lay_out_mnist, paint
+from tests.dyt_images.layouts import (
+    lay_out_cifar,
+    lay_out_fashion,
+    lay_out_mnist,
+    paint,
+    save_images,
+)
 
 from dyt_bench.errors import DataError
 from dyt_bench.plugin.domain import TrainingPreset
 from dyt_bench.plugin.fetch import fetched_folder
+from dyt_bench.plugin.notices import collected
 from dyt_vision import domain
 from dyt_vision.data.datamodule import vision_data
 
@@ -171,6 +180,26 @@ def test_classes_of_train_and_val_must_be_the_same(task, tmp_path):
     (tmp_path / "val" / "blue").rename(tmp_path / "val" / "azure")
     with pytest.raises(DataError, match="the same classes, and 'azure' is in one alone"):
         domain.build_data(task(dataset="imagenet", path=tmp_path))
+
+
+def test_one_class_is_refused(task, tmp_path):
+    save_images(tmp_path / "blue", 12)
+    with pytest.raises(DataError, match=r"one class alone, 'blue': expected two or more"):
+        domain.build_data(task(dataset="folder", path=tmp_path, batch_size=4))
+
+
+@pytest.mark.parametrize("model", ["convnext", "vit-tiny"])
+def test_images_that_cannot_be_read_are_left_out_where_that_is_asked_for(task, tmp_path, model):
+    paint(tmp_path, 10)
+    for number in range(3):
+        (tmp_path / "red" / f"{number}.png").write_bytes(b"no image")
+    given = task(dataset="folder", path=tmp_path, model=model, batch_size=4)
+    with pytest.raises(DataError, match=r"3 of 20 files cannot be read; .*`skip_bad_files: true`"):
+        vision_data(given, PLAIN)
+    with collected() as notices:
+        data = vision_data(replace(given, skip_bad_files=True), PLAIN)
+    assert len(data.train) + len(data.val) == 17
+    assert "3 of 20 files cannot be read and are left out" in notices.sentences()[0]
 
 
 def test_less_than_a_batch_is_an_error(task, tmp_path):

@@ -7,8 +7,25 @@ from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.fetch import cache, need
 from dyt_bench.plugin.files import files_below, package_file
 
-# What torchvision's ImageFolder opens, so that the files listed are the files read.
-IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# What Pillow decodes by itself; a test compares them.
+IMAGE_SUFFIXES = {
+    *(".apng", ".avif", ".avifs", ".bmp", ".bw", ".dcx", ".dds", ".dib", ".gif", ".icb", ".j2c"),
+    *(".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".pbm", ".pcx"),
+    *(".pfm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".ras", ".rgb", ".rgba", ".sgi"),
+    *(".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm", ".xpm"),
+}
+# Which classes the images of ImageNet's flat val/ have: `dyt_images.ground_truth` reads them.
+GROUND_TRUTH = (
+    "ILSVRC2012_validation_ground_truth.txt",  # and the next, of the development kit
+    "meta.mat",
+    "LOC_val_solution.csv",  # of Kaggle
+    "imagenet_2012_validation_synset_labels.txt",  # of TensorFlow
+    "val_annotations.txt",
+    "val_map.txt",
+    "val.txt",
+)
+_KAGGLE = "ILSVRC/Data/CLS-LOC"  # the folder of train and val in Kaggle's archive
+_DEVELOPMENT_KIT = "ILSVRC2012_devkit_t12/data"
 FASHION_MNIST_INSTALLED = Path("/usr/share/datasets/fashion-mnist")  # by Debian's package
 _CIFAR = "cifar-10-batches-py"  # the folder in the archive
 
@@ -44,17 +61,27 @@ def cifar10(domain: str, path: Path | None) -> list[Path]:
 
 
 def imagenet(path: Path | None) -> list[Path]:
-    """Every image in ``path``.
+    """The images in ``train`` and ``val``, and the files that say which classes those in val have.
 
     Raises:
         DataError: it has no images, no folder ``train`` or no folder ``val``.
     """
-    files = files_below(path, IMAGE_SUFFIXES, "train/CLASS/IMAGE.JPEG and val/CLASS/IMAGE.JPEG")
-    assert path is not None  # or `files_below` has raised
+    layout = "train/CLASS/IMAGE.JPEG and val/CLASS/IMAGE.JPEG"
+    if path is None or not path.is_dir():
+        return files_below(path, IMAGE_SUFFIXES, layout)  # says what is wrong
+    root = imagenet_root(path)
     for part in ("train", "val"):
-        if not (path / part).is_dir():
+        if not (root / part).is_dir():
             raise DataError(f"{path} has no folder {part}: expected train/CLASS and val/CLASS")
-    return files
+    images = [files_below(root / part, IMAGE_SUFFIXES, layout) for part in ("train", "val")]
+    places = dict.fromkeys((path, root, root / "val", path / _DEVELOPMENT_KIT))
+    truth = [place / name for place in places for name in GROUND_TRUTH]
+    return [*images[0], *images[1], *(file for file in truth if file.is_file())]
+
+
+def imagenet_root(path: Path) -> Path:
+    """The folder of ``train`` and ``val``: the path, or a folder of Kaggle's archive in it."""
+    return path / _KAGGLE if (path / _KAGGLE).is_dir() else path
 
 
 def folder(path: Path | None) -> list[Path]:

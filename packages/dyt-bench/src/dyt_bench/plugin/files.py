@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dyt_bench.errors import DataError
 from dyt_bench.plugin.contents import digest_files as digest_files
+from dyt_bench.plugin.notices import is_collected, notice
 from dyt_bench.plugin.walk import Tree as Tree
 from dyt_bench.plugin.walk import matching as matching
 from dyt_bench.plugin.walk import walk as walk
@@ -38,4 +39,6 @@ def files_below(path: Path | None, suffixes: Collection[str], layout: str) -> li
     if not tree.files:
         others = f", and {tree.others()}" if tree.left_out else ""
         raise DataError(f"{path} holds no file that fits{others}: expected {wanted}")
+    if tree.left_out and is_collected():  # while a run's data are built, not for each listing
+        notice(f"{path}: files that this data set does not read are left out: {tree.others()}")
     return tree.files

@@ -4,9 +4,11 @@ A reader calls `notice` where it does such a thing. The harness collects what is
 data are built; `dyt_bench.plugin.derived` keeps it beside what it keeps, and says it again.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 __all__ = ["notice"]
@@ -14,26 +16,32 @@ __all__ = ["notice"]
 
 @dataclass
 class _Counted:
-    """How often one thing was noticed, in how many files, and the first of them by name."""
+    """How often one thing was noticed, and where."""
 
     times: int = 0
-    files: int = 0
-    first: str = ""
+    names: set[str] = field(default_factory=set)  # of files
+    others: int = 0  # files that are counted alone, as they were noticed at another time
+    first: str = ""  # of all files, by name
 
-    def add(self, times: int, files: int, first: str) -> None:
-        self.times += times
-        self.files += files
-        self.first = min(filter(None, (self.first, first)), default="")
+    @property
+    def files(self) -> int:
+        return len(self.names) + self.others
 
 
 class Notices:
     """What was noticed, the same things counted together."""
 
     def __init__(self) -> None:
-        self._counted: dict[str, _Counted] = {}
+        self._counted: defaultdict[str, _Counted] = defaultdict(_Counted)
+        self._lock = Lock()  # readers may be threads
 
-    def add(self, what: str, *, times: int = 1, files: int = 1, first: str = "") -> None:
-        self._counted.setdefault(what, _Counted()).add(times, files, first)
+    def add(self, what: str, file: str, times: int) -> None:
+        with self._lock:
+            counted = self._counted[what]
+            counted.times += times
+            if file:
+                counted.names.add(file)
+                counted.first = min(file, counted.first or file)
 
     def sentences(self) -> list[str]:
         """A line for each thing: ``IUPAC's letters read as N: 12 in 2 files, first in a.fa``."""
@@ -41,11 +49,17 @@ class Notices:
 
     def state(self) -> dict[str, Any]:
         """As JSON has it, for `merge`."""
-        return {what: asdict(counted) for what, counted in self._counted.items()}
+        return {
+            what: {"times": counted.times, "files": counted.files, "first": counted.first}
+            for what, counted in self._counted.items()
+        }
 
     def merge(self, state: dict[str, Any]) -> None:
-        for what, counted in state.items():
-            self.add(what, **counted)
+        for what, told in state.items():
+            counted = self._counted[what]
+            counted.times += told["times"]
+            counted.others += told["files"]
+            counted.first = min(filter(None, (told["first"], counted.first)), default="")
 
 
 def _sentence(what: str, counted: _Counted) -> str:
@@ -71,7 +85,7 @@ def notice(what: str, file: object = "", times: int = 1) -> None:
     if not _open:
         print(what if not file else f"{what}: {times:,}, in {file}", flush=True)
         return
-    _open[-1].add(what, times=times, files=bool(file), first=str(file))
+    _open[-1].add(what, str(file), times)
 
 
 @contextmanager
@@ -85,10 +99,17 @@ def collected() -> Iterator[Notices]:
         _open.remove(notices)
 
 
+def is_collected() -> bool:
+    """Whether a run's data are being built."""
+    return bool(_open)
+
+
 def repeat(state: dict[str, Any]) -> None:
     """Notice again what `Notices.state` says."""
-    for what, counted in state.items():
-        if _open:
-            _open[-1].add(what, **counted)
-        else:
-            print(_sentence(what, _Counted(**counted)), flush=True)
+    if _open:
+        _open[-1].merge(state)
+        return
+    notices = Notices()
+    notices.merge(state)
+    for sentence in notices.sentences():
+        print(sentence, flush=True)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from dyt_bench.errors import DataError
 from dyt_bench.plugin.notices import notice
 
-__all__ = ["check_apart", "read_each"]
+__all__ = ["Unreadable", "check_apart", "read_each"]
 
 File = TypeVar("File", str, Path)
 Read = TypeVar("Read")
@@ -34,8 +34,7 @@ def read_each(
     Raises:
         DataError: files cannot be read: how many, and the first ten with the reasons.
     """
-    bad: list[str] = []
-    total = 0
+    bad = Unreadable()
 
     def attempt(file: File) -> tuple[File, Read] | DataError:
         try:
@@ -43,34 +42,60 @@ def read_each(
         except DataError as error:
             return error
 
+    rest = iter(files)
     with ThreadPoolExecutor(min(threads, os.cpu_count() or 1)) as pool:
-        rest = iter(files)
-        while some := list(islice(rest, _AT_ONCE)):
-            total += len(some)
+        # One thread holds one file at a time.
+        while some := list(islice(rest, _AT_ONCE if threads > 1 else 1)):
             for result in pool.map(attempt, some):
                 if isinstance(result, DataError):
-                    bad.append(str(result))
+                    bad.add(result)
                 else:
+                    bad.total += 1
                     yield result
-    _tell(bad, total, skip)
+    bad.tell(skip=skip)
 
 
-def _tell(bad: list[str], total: int, skip: bool) -> None:
-    if not bad:
-        return
-    if skip and len(bad) < total:
-        left = f"{len(bad):,} of {total:,} files cannot be read and are left out"
-        notice(f"{left}:{_first_ten(bad)}")
-    elif len(bad) == 1:
-        raise DataError(bad[0])
-    else:
-        raise DataError(
-            f"{len(bad):,} of {total:,} files cannot be read; fix or remove them, or leave them "
-            f"out with `skip_bad_files: true` in the suite's task:{_first_ten(bad)}"
-        )
+class Unreadable:
+    """Files that cannot be read, collected until all have been tried.
+
+    Attributes:
+        total: files that were tried.
+    """
+
+    def __init__(self) -> None:
+        self._messages: list[str] = []
+        self.total = 0
+
+    def add(self, error: DataError) -> None:
+        self._messages.append(str(error))
+        self.total += 1
+
+    def tell(self, *, skip: bool, how: str = "left out") -> None:
+        """Raise the error, or notice what became of the files.
+
+        Args:
+            skip: as for `read_each`.
+            how: "left out".
+
+        Raises:
+            DataError: there are such files, and they are not to be left out or nothing else is
+                there: how many, and the first ten with the reasons.
+        """
+        bad = self._messages
+        if not bad:
+            return
+        if skip and len(bad) < self.total:
+            notice(f"{len(bad):,} of {self.total:,} files cannot be read and are {how}:{_ten(bad)}")
+        elif len(bad) == 1:
+            raise DataError(bad[0])
+        else:
+            raise DataError(
+                f"{len(bad):,} of {self.total:,} files cannot be read; fix or remove them, or "
+                f"leave them out with `skip_bad_files: true` in the suite's task:{_ten(bad)}"
+            )
 
 
-def _first_ten(messages: Sequence[str]) -> str:
+def _ten(messages: Sequence[str]) -> str:
     """The first ten, each shortened, and how many more there are."""
     shown = [_short(message) for message in messages[:_NAMED]]
     more = [f"and {len(messages) - _NAMED:,} more"] if len(messages) > _NAMED else []
@@ -99,7 +124,8 @@ def check_apart(
         DataError: more than a hundredth is on both sides. Less is noticed.
     """
     names = list(held_out)
-    known = set(train)
+    wanted = {content for content, _ in names}
+    known = {content for content in train if content in wanted}
     shared = [str(name) for content, name in names if content in known]
     if not shared:
         return

@@ -59,7 +59,8 @@ def walk(root: Path, suffixes: Collection[str]) -> Tree:
     the same on every machine and wherever the folder lies.
 
     Args:
-        suffixes: in lower case, with the dot; files may have them in upper case.
+        suffixes: in lower case, with the dot: ".png", ".jsonl.gz"; files may have them in upper
+            case.
 
     Raises:
         DataError: a folder cannot be read, or a link with one of the suffixes leads nowhere.
@@ -71,9 +72,8 @@ def walk(root: Path, suffixes: Collection[str]) -> Tree:
     """
     tree = Tree(root, [], Counter())
     for file in [str(root)] if root.is_file() else _files(str(root), ()):
-        suffix = os.path.splitext(file)[1].lower()
-        if suffix not in suffixes:
-            tree.left_out[suffix] += 1
+        if not file.lower().endswith(tuple(suffixes)):
+            tree.left_out[os.path.splitext(file)[1].lower()] += 1
         elif os.path.isfile(file):  # neither a pipe nor a device
             tree.files.append(Path(file))
         elif not os.path.exists(file):

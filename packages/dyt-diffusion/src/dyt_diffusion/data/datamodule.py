@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
-from torchvision.datasets import ImageFolder
 
 from dyt_bench.plugin.data import SeededDataModule, at_most
 from dyt_bench.plugin.domain import TrainingPreset
@@ -23,7 +22,13 @@ from dyt_diffusion.catalog import DATASETS
 from dyt_diffusion.data.latents import Latents
 from dyt_diffusion.data.pixels import Pixels, decoded
 from dyt_images.arrays import Images, ImageSet
-from dyt_images.folders import class_folders, decode, train_and_val
+from dyt_images.folders import (
+    ClassFolders,
+    check_split,
+    decode,
+    read_folder,
+    read_train_and_val,
+)
 from dyt_images.read import READERS
 from dyt_images.split import held_out
 
@@ -89,15 +94,21 @@ def diffusion_data(task: Task, preset: TrainingPreset) -> DiffusionData:
             should be; or a class has too few of them.
     """
     files = list(DATASETS[task.dataset].files(task.path))
-    key = task.data_digest or digest_files(files)
+    key = task.data_digest or digest_files(files, task.path)
     flip = float(preset.options.get("flip", 0.0))
     if task.dataset in READERS:
         return _of_pixels(READERS[task.dataset](files), task, key, flip)
-    return _OF_PATHS[task.dataset](task, key, flip)
+    return _OF_PATHS[task.dataset](files, task, key, flip)
 
 
-def _of_pixels(images: ImageSet, task: Task, key: str, flip: float) -> DiffusionData:
-    """The set's own split; a fifth is held out of one that has none."""
+def _of_pixels(
+    images: ImageSet, task: Task, key: str, flip: float, found: ClassFolders | None = None
+) -> DiffusionData:
+    """The set's own split; a fifth is held out of one that has none.
+
+    Args:
+        found: the files of the images, where they are the user's.
+    """
     flip = 0.0 if task.dataset in _NEVER_MIRRORED else flip
     pixels = partial(Pixels, levels=images.levels)
     all_of = images.train
@@ -110,6 +121,8 @@ def _of_pixels(images: ImageSet, task: Task, key: str, flip: float) -> Diffusion
             least=_LEAST_PER_CLASS,
             source=task.path or task.dataset,
         )
+        if found is not None:
+            check_split(found, chosen, rest, task.path)
         parts = Subset(train, chosen), Subset(plain, chosen), Subset(plain, rest)
     else:
         parts = train, plain, pixels(images.val.values, images.val.labels)
@@ -118,14 +131,14 @@ def _of_pixels(images: ImageSet, task: Task, key: str, flip: float) -> Diffusion
     )
 
 
-def _folder(task: Task, key: str, flip: float) -> DiffusionData:
-    found = class_folders(_path(task))
-    images = Images(decoded(found, FOLDER_SIZE, key), found.targets)
-    return _of_pixels(ImageSet(images, None, found.classes), task, key, flip)
+def _folder(files: list[Path], task: Task, key: str, flip: float) -> DiffusionData:
+    found = read_folder(_path(task), files, key, skip=task.skip_bad_files)
+    images = Images(decoded(found, FOLDER_SIZE, key), found.labels)
+    return _of_pixels(ImageSet(images, None, found.classes), task, key, flip, found)
 
 
-def _imagenet(task: Task, key: str, flip: float) -> DiffusionData:
-    train, val = (class_folders(part) for part in train_and_val(_path(task)))
+def _imagenet(files: list[Path], task: Task, key: str, flip: float) -> DiffusionData:
+    train, val = read_train_and_val(_path(task), files, key, skip=task.skip_bad_files)
     autoencoder = Autoencoder(_path(task) / "vae")
     moments, val_moments = (
         _moments(autoencoder, found, f"{part}-{key}")
@@ -133,9 +146,9 @@ def _imagenet(task: Task, key: str, flip: float) -> DiffusionData:
     )
     scale = autoencoder.scale
     return DiffusionData(
-        Latents(moments, train.targets, scale, flip=flip, draw=True),
-        Latents(moments, train.targets, scale),
-        Latents(val_moments, val.targets, scale),
+        Latents(moments, train.labels, scale, flip=flip, draw=True),
+        Latents(moments, train.labels, scale),
+        Latents(val_moments, val.labels, scale),
         class_names=train.classes,
         key=key,
         task=task,
@@ -143,13 +156,11 @@ def _imagenet(task: Task, key: str, flip: float) -> DiffusionData:
     )
 
 
-def _moments(autoencoder: Autoencoder, found: ImageFolder, name: str) -> NDArray[Any]:
-    paths = [path for path, _ in found.samples]
-
+def _moments(autoencoder: Autoencoder, found: ClassFolders, name: str) -> NDArray[Any]:
     def images(start: int, stop: int) -> NDArray[np.uint8]:
-        return decode(paths[start:stop], LATENT_OF)
+        return decode(found.files[start:stop], LATENT_OF)
 
-    return autoencoder.moments(name, images, len(paths), LATENT_OF)
+    return autoencoder.moments(name, images, len(found.files), LATENT_OF)
 
 
 def _path(task: Task) -> Path:
@@ -158,7 +169,7 @@ def _path(task: Task) -> Path:
 
 
 _NEVER_MIRRORED = {"digits", "mnist-5k"}  # a mirrored 3 is no 3
-_OF_PATHS: Mapping[str, Callable[[Task, str, float], DiffusionData]] = {
+_OF_PATHS: Mapping[str, Callable[[list[Path], Task, str, float], DiffusionData]] = {
     "folder": _folder,
     "imagenet": _imagenet,
 }

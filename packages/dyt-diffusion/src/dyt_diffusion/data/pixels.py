@@ -8,11 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.datasets import ImageFolder
 
 from dyt_bench.plugin.derived import derived_array
 from dyt_bench.plugin.task import digest
-from dyt_images.folders import decode
+from dyt_images.folders import ClassFolders, decode
 
 
 class Pixels(Dataset[tuple[Tensor, Tensor]]):
@@ -51,7 +50,7 @@ class Pixels(Dataset[tuple[Tensor, Tensor]]):
         return list(zip(images, self.labels[indices], strict=True))
 
 
-def decoded(found: ImageFolder, size: int, key: str) -> NDArray[Any]:
+def decoded(found: ClassFolders, size: int, key: str) -> NDArray[Any]:
     """The folder's images, (N, 3, size, size) uint8, decoded once and kept in the cache.
 
     Args:
@@ -62,10 +61,9 @@ def decoded(found: ImageFolder, size: int, key: str) -> NDArray[Any]:
     Raises:
         DataError: a file is no image, or the cache has no room.
     """
-    paths = [path for path, _ in found.samples]
 
     def rows(start: int, stop: int) -> NDArray[np.uint8]:
-        return decode(paths[start:stop], size)
+        return decode(found.files[start:stop], size)
 
-    name = f"diffusion/images-{digest(key, size)}.npy"
-    return derived_array(name, (len(paths), 3, size, size), "uint8", rows)
+    name = f"diffusion/images-{digest(key, size, len(found.files))}.npy"
+    return derived_array(name, (len(found.files), 3, size, size), "uint8", rows)

@@ -1,18 +1,30 @@
 """The data module of vision: which reader, which split, which batches."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 from torch.utils.data import Subset
 
 from dyt_bench.plugin.data import SeededDataModule, at_most
-from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.domain import DataError, TrainingPreset
+from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.task import Task
+from dyt_images.folders import check_split, read_folder, read_train_and_val
 from dyt_images.read import READERS
 from dyt_images.split import held_out
 from dyt_vision.catalog import DATASETS
 from dyt_vision.data.memory import Samples, in_memory
-from dyt_vision.data.photographs import read_folder, read_imagenet
+from dyt_vision.data.photographs import samples
 from dyt_vision.models import ARCHITECTURES
 
 _LEAST_PER_CLASS = 2  # images: one to train on, one to hold out
+
+
+CheckSplit = Callable[[Sequence[int], Sequence[int]], None]
+
+
+def _unchecked(train: Sequence[int], val: Sequence[int]) -> None:
+    """Of sets as they are published."""
 
 
 class VisionData(SeededDataModule):
@@ -23,12 +35,22 @@ class VisionData(SeededDataModule):
         channels: C.
         classes: how many there are.
 
+    Args:
+        check: raises DataError for a split (indices to train on, indices held out) that has the
+            same images on both sides.
+
     Raises:
-        DataError: a class has too few images to hold one out, or there are fewer than a batch.
+        DataError: there is but one class, a class has too few images to hold one out, or there
+            are fewer than a batch.
     """
 
-    def __init__(self, samples: Samples, task: Task) -> None:
+    def __init__(self, samples: Samples, task: Task, check: CheckSplit = _unchecked) -> None:
         train, val, self.labels = samples.train, samples.val, samples.labels
+        if len(samples.classes) < 2:
+            raise DataError(
+                f"{task.path or task.dataset}: one class alone, {samples.classes[0]!r}: expected "
+                "two or more, because whatever a model learns, it would always be right"
+            )
         if not samples.divided:
             chosen, rest = held_out(
                 samples.labels[0],
@@ -36,6 +58,7 @@ class VisionData(SeededDataModule):
                 least=_LEAST_PER_CLASS,
                 source=task.path or task.dataset,
             )
+            check(chosen, rest)
             train, val = Subset(train, chosen), Subset(val, rest)
             labels = samples.labels[0]
             self.labels = [labels[i] for i in chosen], [labels[i] for i in rest]
@@ -57,9 +80,14 @@ def vision_data(task: Task, preset: TrainingPreset) -> VisionData:
             has too few images to hold one out.
     """
     pixels = ARCHITECTURES[task.model].pixels
+    files = list(DATASETS[task.dataset].files(task.path))
     if task.dataset in READERS:
-        files = list(DATASETS[task.dataset].files(task.path))
         return VisionData(in_memory(READERS[task.dataset](files), pixels), task)
-    assert task.path is not None  # the harness has asked for it
-    read = {"imagenet": read_imagenet, "folder": read_folder}[task.dataset]
-    return VisionData(read(task.path, pixels, preset), task)
+    assert task.path is not None  # or `files` has raised
+    key = task.data_digest or digest_files(files, task.path)
+    if task.dataset == "imagenet":
+        train, val = read_train_and_val(task.path, files, key, skip=task.skip_bad_files)
+        return VisionData(samples(train, val, pixels, preset), task)
+    found = read_folder(task.path, files, key, skip=task.skip_bad_files)
+    check = partial(check_split, found, source=task.path)
+    return VisionData(samples(found, found, pixels, preset), task, check)

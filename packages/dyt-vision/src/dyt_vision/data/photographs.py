@@ -1,66 +1,45 @@
-"""Images in files, one folder for each class: checked, decoded, augmented."""
+"""Images in files: decoded and augmented."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
 from timm.data.transforms_factory import create_transform
-from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from dyt_bench.plugin.domain import TrainingPreset
-from dyt_images.folders import check_headers, class_folders, decode, train_and_val
+from dyt_images.folders import ClassFolders, Photographs, decode
 from dyt_vision.data.memory import InMemory, Samples
 
 IN_MEMORY = 32  # pixels a side up to which every image is decoded once and kept
 _MOST_WORKERS = 8
 
 
-def read_folder(path: Path, pixels: int, preset: TrainingPreset) -> Samples:
-    """``path/CLASS/IMAGE``, not divided.
+def samples(train: ClassFolders, val: ClassFolders, pixels: int, preset: TrainingPreset) -> Samples:
+    """Images to train on and to validate on, ``pixels`` a side.
 
-    Raises:
-        DataError: there are no class folders, or a file is no image.
+    Args:
+        val: the same as ``train`` where the data set is not divided.
     """
-    return _read(path, path, pixels, preset)
-
-
-def read_imagenet(path: Path, pixels: int, preset: TrainingPreset) -> Samples:
-    """``path/train/CLASS/IMAGE`` and ``path/val/CLASS/IMAGE``.
-
-    Raises:
-        DataError: as `read_folder` does; or the two have not the same classes.
-    """
-    train, val = train_and_val(path)
-    return _read(train, val, pixels, preset)
-
-
-def _read(train: Path, val: Path, pixels: int, preset: TrainingPreset) -> Samples:
-    divided = val != train
+    divided = val is not train
+    labels = train.labels, val.labels
     if pixels <= IN_MEMORY:
-        held, classes = _held(train, pixels)
-        held_val = _held(val, pixels)[0] if divided else held
-        return Samples(held, held_val, (held.labels, held_val.labels), classes, 3, divided)
-    training = class_folders(train, augmented(pixels, preset))
-    validation = class_folders(val, resized_and_cropped(pixels))
-    for folder in (training, validation) if divided else (training,):
-        check_headers([file for file, _ in folder.samples])
+        held = _held(train, pixels)
+        held_val = _held(val, pixels) if divided else held
+        return Samples(held, held_val, labels, train.classes, channels=3, divided=divided)
     return Samples(
-        training,
-        validation,
-        (training.targets, validation.targets),
-        training.classes,
+        Photographs(train, augmented(pixels, preset)),
+        Photographs(val, resized_and_cropped(pixels)),
+        labels,
+        train.classes,
         channels=3,
         divided=divided,
         workers=min(_MOST_WORKERS, os.cpu_count() or 1),
     )
 
 
-def _held(path: Path, pixels: int) -> tuple[InMemory, list[str]]:
-    folder: ImageFolder = class_folders(path)
-    images = decode([file for file, _ in folder.samples], pixels)
-    return InMemory(torch.from_numpy(images), folder.targets), folder.classes
+def _held(folders: ClassFolders, pixels: int) -> InMemory:
+    return InMemory(torch.from_numpy(decode(folders.files, pixels)), folders.labels)
 
 
 def resized_and_cropped(pixels: int) -> Any:
