@@ -137,7 +137,7 @@ def test_large_genomes_are_validated_on_a_spread_of_windows(tmp_path: Path) -> N
         ("a.gb", ">a\nACGT\n", "holds no sequence"),
         ("a.fa", f">a\n{'ACGT' * 1_000}{'N' * 1_100}\n", "has no A, C, G or T"),
         ("a.fa.gz", "no gzip", "[Nn]ot a gzipped file"),
-        ("a.txt.gz", "ACGT", "by its name"),
+        ("a.txt.gz", "ACGT", r"holds no file that fits, and 1 \.gz"),
         ("a.txt", "ACGT", "holds no file that fits"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.notices import collected
 from dyt_bench.plugin.task import Task
 from dyt_dna import domain
 from dyt_dna.data import labelled
@@ -46,11 +47,30 @@ def test_long_sequences_are_cut_and_counted(
     folder: Path,
     data_of: Build,
     sequence: Callable[..., str],
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (folder / "train" / "random" / "long.txt").write_text(sequence(0, 3000))
-    assert data_of(folder).length == 1024
-    assert "1 sequences are cut after 1024 bases" in caplog.text
+    with collected() as notices:
+        assert data_of(folder).length == 1024
+    assert "1 sequences are cut after 1024 bases, what the model reads" in notices.sentences()
+
+
+def test_a_sequence_on_both_sides_is_refused(folder: Path, data_of: Build) -> None:
+    copied = next((folder / "train" / "random").iterdir())
+    (folder / "test" / "random" / "copy.txt").write_text(copied.read_text().lower())
+    with pytest.raises(DataError, match=r"1 of \d+ held-out sequences are among those to train on"):
+        data_of(folder)
+
+
+def test_all_bad_sequences_are_named_at_once_or_left_out(folder: Path, data_of: Build) -> None:
+    whole = len(data_of(folder).labelled.train)
+    for number in range(3):
+        (folder / "train" / "random" / f"bad{number}.txt").write_text("AC-T")
+    said = r"3 of \d+ files cannot be read; .*(\n  .*bad\d.txt has .*){3}"
+    with pytest.raises(DataError, match=said):
+        data_of(folder)
+    with collected() as notices:
+        assert len(data_of(folder, skip_bad_files=True).labelled.train) == whole
+    assert "3 of" in notices.sentences()[0]
 
 
 @pytest.mark.parametrize(

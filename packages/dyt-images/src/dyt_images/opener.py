@@ -86,5 +86,4 @@ def _in_rgb(image: Image.Image) -> Image.Image:
 def _is_transparent(image: Image.Image) -> bool:
     if not image.has_transparency_data:
         return False
-    least, _ = image.convert("RGBA").getchannel("A").getextrema()
-    return bool(least < 255)
+    return image.convert("RGBA").getchannel("A").getextrema() != (255, 255)

@@ -1,6 +1,5 @@
 """The data modules: windows of genomes for language models, labelled sequences for classifiers."""
 
-import logging
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +10,8 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, at_most
 from dyt_bench.plugin.domain import DataError, TrainingPreset
+from dyt_bench.plugin.notices import notice
+from dyt_bench.plugin.reading import read_each
 from dyt_bench.plugin.task import Task
 from dyt_dna.bases import UNKNOWN
 from dyt_dna.data.files import LABELLED
@@ -25,7 +26,6 @@ TRAIN_WINDOWS = 2**20  # about, at most: the windows of a large genome overlap l
 VAL_BASES = 2**17  # at most, evenly spread, so that validation on a large genome stays short
 
 LabelledExample = tuple[Tensor, Tensor]  # tokens (L,) int64, padded with N; class () int64
-_log = logging.getLogger(__name__)
 
 
 class GenomeData(SeededDataModule):
@@ -120,7 +120,7 @@ class LabelledData(SeededDataModule):
         lengths = torch.cat([labelled.train.lengths, labelled.val.lengths])
         self.labelled, self.length = labelled, min(int(lengths.max()), reads)
         if cut := int((lengths > reads).sum()):
-            _log.warning("%d sequences are cut after %d bases, what the model reads", cut, reads)
+            notice(f"{cut} sequences are cut after {reads} bases, what the model reads")
         samples = at_most(Padded(labelled.train, self.length), task.train_samples)
         if (count := len(samples)) < task.batch_size:  # type: ignore[arg-type]  # Dataset has no len
             raise DataError(
@@ -152,18 +152,21 @@ def build_data(
 def _labelled(task: Task, files: Iterable[Path]) -> Labelled:
     if task.dataset == "species":
         return read_species(files, SHAPES[task.model].length)
-    return read_folder(files, task.path)
+    return read_folder(files, task.path, skip=task.skip_bad_files)
 
 
 def _split(task: Task, files: list[Path]) -> Split:
     beds = [file for file in files if file.suffix.lower() == ".bed"]
-    sequences = [s for file in files if file not in beds for s in read_sequences(file)]
+    genomes = [file for file in files if file not in beds]
+    read = read_each(genomes, read_sequences, skip=task.skip_bad_files)
+    sequences = [sequence for _, found in read for sequence in found]
     if task.dataset == "chloroplast":
         (genome,) = sequences
         return held_out_places(genome)
     if beds:
-        return by_bed(sequences, beds)
-    split = held_out_ends(sequences, SHAPES[task.model].length + 1, task.path)
+        split = by_bed(sequences, beds)
+    else:
+        split = held_out_ends(sequences, SHAPES[task.model].length + 1, task.path)
     if split.left_out:
-        _log.warning("%s", split.left_out)
+        notice(split.left_out)
     return split

@@ -5,7 +5,12 @@ from pathlib import Path
 from dyt_bench.plugin.fetch import need
 from dyt_bench.plugin.files import files_below, package_file
 
-GENOMES = {".fa", ".fasta", ".fna", ".gb", ".gbk", ".gz"}
+FASTA = (".fa", ".fasta", ".ffn", ".fna", ".frn", ".fsa")
+ANNOTATED = dict.fromkeys((".gb", ".gbff", ".gbk", ".genbank"), "genbank") | {".embl": "embl"}
+TWO_BIT = (".2bit",)  # of UCSC
+PACKED = (".gz", ".bgz")  # by gzip or bgzip
+GENOMES = {suffix + packed for suffix in (*FASTA, *ANNOTATED) for packed in ("", *PACKED)}
+GENOMES |= set(TWO_BIT)
 RAGOUT = "usr/share/doc/ragout/examples"  # the folder of genomes in Debian's package
 
 LABELLED = {"species", "genomic-benchmarks"}  # data sets whose sequences have classes

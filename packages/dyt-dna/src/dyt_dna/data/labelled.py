@@ -1,6 +1,6 @@
 """Labelled sequences for classification: species, and folders in GenomicBenchmarks' layout."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from torch import Tensor
 from dyt_bench.plugin.derived import derived
 from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.files import digest_files
+from dyt_bench.plugin.notices import notice
+from dyt_bench.plugin.reading import check_apart, read_each
 from dyt_bench.plugin.task import digest
 from dyt_dna.data.files import SPECIES
 from dyt_dna.data.sequences import read_sequences, tokens_of
@@ -74,15 +76,17 @@ def read_species(files: Iterable[Path], length: int) -> Labelled:
     return Labelled(train, val, list(SPECIES))
 
 
-def read_folder(files: Iterable[Path], source: Path | None) -> Labelled:
+def read_folder(files: Iterable[Path], source: Path | None, *, skip: bool = False) -> Labelled:
     """``train/CLASS/*.txt`` against ``test/CLASS/*.txt``, one sequence a file.
 
     Args:
         files: all of them.
         source: the folder, named in errors.
+        skip: leave out files that cannot be read; else they are an error.
 
     Raises:
-        DataError: another layout, or a file that is empty or holds other than nucleotides.
+        DataError: another layout; files that are empty or hold other than nucleotides; or more
+            than a hundredth of the sequences in test are in train as well.
     """
     uses: dict[str, list[Path]] = {"train": [], "test": []}
     for file in files:
@@ -97,29 +101,43 @@ def read_folder(files: Iterable[Path], source: Path | None) -> Labelled:
         raise DataError(f"{source}: class {min(unknown)!r} is in test, but not in train")
     if len(names) < 2:
         raise DataError(f"{source}: classes must be two or more, got only {names[0]!r}")
-    train, val = (_read(found, names) for found in uses.values())
+    if absent := sorted(set(names) - {file.parent.name for file in uses["test"]}):
+        notice(f"{source}: class {absent[0]!r} is in train, but not in test")
+    train, val = (_read(found, names, skip) for found in uses.values())
+    held_out = ((content, f"test sequence {n + 1}") for n, content in enumerate(_contents(val)))
+    check_apart(_contents(train), held_out, "sequences", source)
     return Labelled(train, val, names)
 
 
-def _read(files: list[Path], names: list[str]) -> Sequences:
+def _contents(sequences: Sequences) -> Iterator[bytes]:
+    return (sequences[index].numpy().tobytes() for index in range(len(sequences)))
+
+
+def _read(files: list[Path], names: list[str], skip: bool) -> Sequences:
     """One sequence a file; the cache keeps the content of many files as one."""
     if len(files) < _KEEP_FROM:
-        return _parse(files, names)
+        return _parse(files, names, skip)
 
     def make(path: Path) -> None:
         with path.open("wb") as file:
-            torch.save(asdict(_parse(files, names)), file)
+            torch.save(asdict(_parse(files, names, skip)), file)
 
-    key = digest(names, [file.parent.name for file in files], digest_files(files))
+    key = digest(names, [file.parent.name for file in files], digest_files(files), skip)
     path = derived(f"dna/labelled-{key}.pt", make)
     return Sequences(**torch.load(path, weights_only=True, mmap=True))
 
 
-def _parse(files: list[Path], names: list[str]) -> Sequences:
-    parts = []
-    for file in files:
+def _parse(files: list[Path], names: list[str], skip: bool) -> Sequences:
+    read = list(read_each(files, _one, skip=skip))
+    classes = [names.index(file.parent.name) for file, _ in read]
+    return Sequences.join([tokens for _, tokens in read], classes)
+
+
+def _one(file: Path) -> Tensor:
+    try:
         letters = b"".join(file.read_bytes().split())
-        if not letters:
-            raise DataError(f"{file} is empty: expected one sequence of nucleotides")
-        parts.append(tokens_of(letters, str(file)))
-    return Sequences.join(parts, [names.index(file.parent.name) for file in files])
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}") from None
+    if not letters:
+        raise DataError(f"{file} is empty: expected one sequence of nucleotides")
+    return tokens_of(letters, str(file))

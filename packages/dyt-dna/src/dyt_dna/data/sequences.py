@@ -1,29 +1,33 @@
-"""Genomes read from FASTA and GenBank files; the cache keeps the tokens of large ones."""
+"""Genomes read from FASTA, GenBank, EMBL and 2bit files; the cache keeps large ones' tokens."""
 
 import gzip
 import json
-import logging
+import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from Bio import SeqIO
+from Bio import BiopythonParserWarning, SeqIO
+from Bio.Seq import UndefinedSequenceError
 from Bio.SeqRecord import SeqRecord
 from torch import Tensor
 
 from dyt_bench.plugin.derived import derived
 from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.files import digest_files
+from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.task import digest
 from dyt_dna.bases import BASES, COMPLEMENT, UNKNOWN
+from dyt_dna.data.files import ANNOTATED, FASTA, PACKED, TWO_BIT
 
-# By the file's suffix; "fasta-pearson" is Biopython's name for FASTA with comments allowed.
-FORMATS = dict.fromkeys((".fa", ".fasta", ".fna"), "fasta-pearson")
-FORMATS |= dict.fromkeys((".gb", ".gbk"), "genbank")
+# Suffix -> Biopython's name; "fasta-pearson" is FASTA with comments allowed.
+FORMATS = dict.fromkeys(FASTA, "fasta-pearson") | ANNOTATED | dict.fromkeys(TWO_BIT, "twobit")
 _KEEP_FROM = 2**20  # bytes of a FASTA file whose tokens the cache keeps
-_FORMAT = 1  # of derived files; raise it when their content changes
+_FORMAT = 2  # of derived files; raise it when their content changes
 
 _AMBIGUOUS = "RYSWKMBDHV"  # IUPAC's letters for "one of several"
 _INVALID = 255
@@ -31,7 +35,9 @@ _LETTERS = {base: BASES.index(base) for base in BASES} | {"U": BASES.index("T")}
 _LETTERS |= dict.fromkeys(_AMBIGUOUS, UNKNOWN)
 _TOKENS = bytes(_LETTERS.get(chr(code).upper(), _INVALID) for code in range(256))
 _COMPLEMENT = torch.tensor(COMPLEMENT, dtype=torch.uint8)
-_log = logging.getLogger(__name__)
+# What Biopython's parser warns of where bases are missing.
+_MISSING = re.compile("Premature end|Expected sequence length|Truncated LOCUS line")
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 @dataclass(frozen=True)
@@ -54,17 +60,18 @@ class Stretch:
 
 
 def read_sequences(file: Path) -> list[Stretch]:
-    """The sequences of a FASTA or GenBank file; coding bases are known from the latter only.
+    """The sequences of a file; coding bases are known from GenBank and EMBL files only.
 
     IUPAC's letters for one of several bases are read as N. The tokens of a large FASTA file are
     kept in the cache and mapped into memory: it is parsed once, and need not fit into memory.
 
     Raises:
-        DataError: another format, no sequence, or a letter that is not a nucleotide: names the
-            record and the base. Or the cache cannot be written.
+        DataError: another format, no sequence, a record that is cut off or without its bases, two
+            records of one name, or a letter that is not a nucleotide: names the record and the
+            base. Or the cache cannot be written.
     """
-    if _format(file) == "genbank" or file.stat().st_size < _KEEP_FROM:
-        return list(_parse(file))
+    if _format(file) in ANNOTATED.values() or file.stat().st_size < _KEEP_FROM:
+        return list(_distinct(file))
     return _from_cache(file)
 
 
@@ -84,40 +91,113 @@ def tokens_of(letters: bytes, what: str) -> Tensor:
         )
     ambiguous = sum(map(letters.upper().count, _AMBIGUOUS.encode()))
     if ambiguous:
-        _log.warning("%s: %d ambiguous letters (IUPAC) are read as N", what, ambiguous)
+        notice("ambiguous letters (IUPAC), read as N", what.partition(": ")[0], ambiguous)
     return tokens
 
 
 def _format(file: Path) -> str:
     suffix = Path(file.stem if _zipped(file) else file.name).suffix.lower()
-    if suffix not in FORMATS:
-        raise DataError(f"{file} is none of {', '.join(FORMATS)} by its name, with .gz or without")
+    if suffix not in FORMATS or (_zipped(file) and suffix in TWO_BIT):
+        known = ", ".join(FORMATS)
+        raise DataError(f"{file} is none of {known} by its name; all but .2bit with .gz or without")
     return FORMATS[suffix]
 
 
 def _zipped(file: Path) -> bool:
-    return file.suffix.lower() == ".gz"
+    return file.suffix.lower() in PACKED
+
+
+def _distinct(file: Path) -> Iterator[Stretch]:
+    """The sequences of a file; two of one name are an error."""
+    names: set[str] = set()
+    for stretch in _parse(file):
+        if stretch.name in names:
+            raise DataError(f"{file}: two sequences are called {stretch.name!r}")
+        names.add(stretch.name)
+        yield stretch
 
 
 def _parse(file: Path) -> Iterator[Stretch]:
-    opener = gzip.open if _zipped(file) else open
-    format, found = _format(file), False
+    found = False
     try:
-        with opener(file, "rt", encoding="ascii", errors="surrogateescape") as text:
-            for record in SeqIO.parse(text, format):  # type: ignore[no-untyped-call]
-                if record.seq:
-                    found = True
-                    yield _stretch(record, file)
+        for record in _records(file, _format(file)):
+            if len(record.seq or ""):
+                found = True
+                yield _stretch(record, file)
+            else:
+                notice("records without a sequence, left out", file)
     except DataError:  # names the file already
         raise
-    except (ValueError, OSError, EOFError) as error:  # EOFError: a gzip file cut short
-        raise DataError(f"{file}: {error}") from error
+    except Exception as error:  # of parsers, any class; EOFError: a gzip file cut short
+        said = str(error) or type(error).__name__
+        raise DataError(f"{file}: {said}") from error
     if not found:
         raise DataError(f"{file} holds no sequence: is it FASTA or GenBank, as its name says?")
 
 
+def _records(file: Path, format: str) -> Iterator[SeqRecord]:
+    if format == "twobit":
+        with file.open("rb") as packed:
+            yield from SeqIO.parse(packed, format)  # type: ignore[no-untyped-call]
+        return
+    opener = gzip.open if _zipped(file) else open
+    with opener(file, "rt", encoding="ascii", errors="surrogateescape") as text:
+        if format in ANNOTATED.values():
+            yield from _annotated(text, format)
+        else:
+            _skip_comments(text, file)
+            yield from SeqIO.parse(text, format)  # type: ignore[no-untyped-call]
+    _check_end(file)
+
+
+def _annotated(text: Any, format: str) -> list[SeqRecord]:
+    """GenBank's and EMBL's records; what is missing of them Biopython only warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", BiopythonParserWarning)
+        records = list(SeqIO.parse(text, format))  # type: ignore[no-untyped-call]
+    for said in (str(warning.message) for warning in caught):
+        if _MISSING.search(said):
+            after = f", after {records[-1].id!r}" if records else ""
+            raise ValueError(f"cut off or damaged{after}: {said.rstrip('.')}")
+    return records
+
+
+def _skip_comments(text: Any, file: Path) -> None:
+    """Check that what lies before the first record are comments, and no bases."""
+    stray = ""
+    while (line := text.readline()) and not line.startswith(">"):
+        if line.strip() and line[0] not in ";#":
+            stray = stray or line.strip()[:40]
+    if line and stray:
+        raise DataError(
+            f"{file}: {stray!r} lies before the first line that begins with '>', and so belongs to "
+            "no sequence"
+        )
+    text.seek(0)
+
+
+def _check_end(file: Path) -> None:
+    """Of bgzip's files, which may be cut between two blocks: their last block is empty."""
+    if not _zipped(file):
+        return
+    with file.open("rb") as packed:
+        is_bgzf = packed.read(16)[12:14] == b"BC"
+        packed.seek(max(0, file.stat().st_size - len(_BGZF_END)))
+        if is_bgzf and packed.read() != _BGZF_END:
+            raise DataError(f"{file} is cut off: it does not end as bgzip's files do")
+
+
 def _stretch(record: SeqRecord, file: Path) -> Stretch:
-    tokens = tokens_of(bytes(record.seq or b""), f"{file}: sequence {record.id!r}")
+    try:
+        letters = bytes(record.seq or b"")
+    except UndefinedSequenceError:
+        raise DataError(
+            f"{file}: record {record.id!r} tells its length and no bases, as records do that are "
+            "built from others (CONTIG): get it with its sequence, GenBank (full)"
+        ) from None
+    if len(letters) != len(record.seq or b""):
+        raise DataError(f"{file}: sequence {record.id!r} is cut off")
+    tokens = tokens_of(letters, f"{file}: sequence {record.id!r}")
     coding = torch.zeros(1, dtype=torch.bool).expand(len(tokens))  # one byte for all
     places = [f.location for f in record.features if f.type == "CDS" and f.location is not None]
     if places:
@@ -148,9 +228,7 @@ def _write(file: Path, folder: Path) -> None:
     folder.mkdir()
     index: dict[str, int] = {}
     with open(folder / "tokens", "wb") as tokens:
-        for stretch in _parse(file):
-            if stretch.name in index:
-                raise DataError(f"{file}: two sequences are called {stretch.name!r}")
+        for stretch in _distinct(file):
             index[stretch.name] = len(stretch)
             tokens.write(stretch.tokens.numpy().tobytes())
     (folder / "index.json").write_text(json.dumps(index))

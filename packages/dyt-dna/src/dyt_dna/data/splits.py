@@ -1,7 +1,7 @@
 """Which stretches of a genome are trained on, and which are held out."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def held_out_ends(sequences: list[Stretch], window: int, source: Path | None) ->
     return Split(train, val, f"{source}: {left_out} and are left out" if short else "")
 
 
-def by_bed(sequences: Iterable[Stretch], beds: Iterable[Path]) -> Split:
+def by_bed(sequences: Iterable[Stretch], beds: Sequence[Path]) -> Split:
     """Split by the fourth column of BED files: "train" or "valid"; "test" is not used.
 
     Intervals that touch are one stretch. Where the two sides overlap, the overlap is cut out of
@@ -66,7 +66,13 @@ def by_bed(sequences: Iterable[Stretch], beds: Iterable[Path]) -> Split:
     Raises:
         DataError: a line is not such an interval, or lies outside its sequence.
     """
-    named = {sequence.name: sequence for sequence in sequences}
+    named: dict[str, Stretch] = {}
+    for sequence in sequences:
+        if named.setdefault(sequence.name, sequence) is not sequence:
+            raise DataError(
+                f"two sequences are called {sequence.name!r}, in one file or two: "
+                f"{', '.join(map(str, beds))} cannot tell them apart"
+            )
     places: dict[str, dict[str, list[Interval]]] = {
         use: defaultdict(list) for use in ("train", "valid", "test")
     }
@@ -85,7 +91,9 @@ def by_bed(sequences: Iterable[Stretch], beds: Iterable[Path]) -> Split:
     for use, found in {"train": train, "valid": val}.items():
         if not found:
             raise DataError(f"{', '.join(map(str, beds))}: no line says {use!r} in column 4")
-    return Split(train, val)
+    named_by = {name for found in places.values() for name, where in found.items() if where}
+    unused = f"{len(named.keys() - named_by)} of {len(named)} sequences are in no line of the BED"
+    return Split(train, val, f"{unused} files and are left out" if named.keys() - named_by else "")
 
 
 def _interval(line: str, where: str, sequences: dict[str, Stretch]) -> tuple[str, Interval, str]:
