@@ -99,6 +99,21 @@ def test_what_is_no_utf8_is_named_with_its_place(
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("coding", ["rot13", "hex", "punycode", "undefined"])
+def test_a_coding_line_that_is_no_text_s_is_named(coding: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text(f"# -*- coding: {coding} -*-\nx = '-\\xe9'\n")
+    with pytest.raises(DataError, match=rf"a\.py says that it is encoded in {coding}|a\.py: byte"):
+        read_text(file)
+
+
+def test_half_a_character_of_two_parts_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("# coding: raw_unicode_escape\nx = '\\ud83d'\n")
+    with pytest.raises(DataError, match=r"a\.py says that it is encoded in raw_unicode_escape"):
+        read_text(file)
+
+
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*a\.txt"):
         read_text(tmp_path / "a.txt")

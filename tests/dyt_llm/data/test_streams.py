@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers
 
 from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.fetch import fetched_folder
+from dyt_bench.plugin.notices import collected
 from dyt_bench.plugin.task import Task
 from dyt_llm import domain
 from dyt_llm.data import streams
@@ -98,6 +99,64 @@ def test_text_that_does_not_fit_is_read_from_the_disk(
     mapped = domain.build_data(folder)
     assert torch.equal(whole.train.stream, mapped.train.stream)
     assert torch.equal(whole.val_windows(), mapped.val_windows())
+
+
+def sentencepiece(file: Path, *, byte_fallback: bool = True) -> Tokenizer:
+    """A tokenizer as LLaMA's: pieces with a low block for a space, and a token for each byte."""
+    vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2}
+    vocabulary |= {f"<0x{number:02X}>": 3 + number for number in range(256)}
+    letters = sorted(set("The document of many, naïve. 0123456789th".replace(" ", "\u2581")))
+    merges = [("t", "h"), ("th", "e"), ("\u2581", "the"), ("o", "f"), ("\u2581", "of")]
+    pieces = [*letters, "\u2581", *("".join(pair) for pair in merges)]
+    vocabulary |= {p: 259 + n for n, p in enumerate(dict.fromkeys(pieces))}
+    model = models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=byte_fallback)
+    tokenizer = Tokenizer(model)
+    parts = [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    tokenizer.normalizer = normalizers.Sequence(parts)
+    steps = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    tokenizer.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)])
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
+    tokenizer.save(str(file))
+    return tokenizer
+
+
+def test_a_corpus_in_the_tokens_of_llama_s_kind_loses_no_byte(
+    tmp_path: Path, task: MakeTask
+) -> None:
+    texts = [f"The {n}th document of many, naïve — 日本. " * 9 for n in range(300)]
+    lines = (json.dumps({"text": text}, ensure_ascii=False) for text in texts)
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    sentencepiece(tmp_path / "tokenizer.json")
+    with collected() as notices:
+        data = domain.build_data(task("corpus", path=tmp_path))
+    assert notices.sentences() == []
+    stream = torch.cat([data.train.stream.long(), data.held_out.stream.long()])
+    assert int((stream == 2).sum()) == 300  # the end of each
+    assert not (stream == 0).any()
+    spaces = 300  # before each document
+    size = sum(len(text.encode()) for text in texts) + spaces
+    assert int(data.codec.token_bytes[stream].sum()) == size
+    first = data.train.stream.long().tolist()
+    assert data.codec.decode(first[: first.index(2)]) in texts
+
+
+def test_a_tokenizer_that_leaves_letters_out_is_refused(tmp_path: Path, task: MakeTask) -> None:
+    rows(tmp_path)
+    sentencepiece(tmp_path / "tokenizer.json", byte_fallback=False)
+    with pytest.raises(DataError, match=r"not a byte-level BPE, .* nor one of SentencePiece with"):
+        domain.build_data(task("corpus", path=tmp_path))
+
+
+def test_bytes_that_a_tokenizer_changes_are_counted(tmp_path: Path, task: MakeTask) -> None:
+    rows(tmp_path)
+    trained(["The document of many"], tmp_path / "tokenizer.json")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    tokenizer.normalizer = normalizers.NFD()  # an i with two dots becomes one byte longer
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    with collected() as notices:
+        domain.build_data(task("corpus", path=tmp_path))
+    (said,) = notices.sentences()
+    assert said.startswith("bytes that the tokenizer adds to the text or leaves out of it: 2,700")
 
 
 def rows(folder: Path, count: int = 300) -> None:

@@ -1,5 +1,6 @@
 """Rows of JSON Lines, Parquet and Arrow files, and damaged ones."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.notices import collected
 from dyt_llm.data.documents import documents
 from dyt_llm.data.tables import read_rows
 
@@ -29,11 +31,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with pyarrow.ipc.new_stream(str(file), table.schema) as stream:
             stream.write_table(table, max_chunksize=70)
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), root / "rows.parquet")
-    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
+    for name in ("rows.jsonl", "rows.ndjson", "lines.json"):
+        (root / name).write_text(lines)
+    (root / "array.json").write_text(json.dumps(ROWS, indent=1))
+    (root / "array.jsonl").write_text(json.dumps(ROWS))
+    halves = [lines[: len(lines) // 2], lines[len(lines) // 2 :]]
+    for suffix in ("jsonl.gz", "json.gz"):  # of two members, as parts that were joined are
+        packed = b"".join(gzip.compress(half.encode()) for half in halves)
+        (root / f"packed.{suffix}").write_bytes(packed)
+    with pyarrow.CompressedOutputStream(str(root / "packed.jsonl.zst"), "zstd") as stream:
+        stream.write(lines.encode())
+    table = pyarrow.Table.from_pylist(ROWS)
+    with pyarrow.ipc.new_file(str(root / "file.arrow"), table.schema) as file:
+        file.write_table(table, max_chunksize=70)
     return root
 
 
-@pytest.mark.parametrize("pattern", ["rows.jsonl", "rows.parquet", "saved/*.arrow"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("rows.jsonl", "rows.ndjson", "lines.json", "array.json", "array.jsonl", "rows.parquet"),
+        *("packed.jsonl.gz", "packed.json.gz", "packed.jsonl.zst", "saved/*.arrow", "file.arrow"),
+    ],
+)
 def test_every_row_is_a_document(folder: Path, pattern: str) -> None:
     (file,) = folder.glob(pattern)
     assert list(read_rows(file)) == [row["text"] for row in ROWS]
@@ -52,6 +73,14 @@ def test_the_only_column_of_text_is_it(tmp_path: Path) -> None:
     assert list(read_rows(tmp_path / "a.jsonl")) == ["one"]
 
 
+def test_settings_in_json_are_no_rows_and_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text(json.dumps({"text": "x"}, indent=2))
+    with collected() as notices:
+        assert list(read_rows(tmp_path / "package.json")) == []
+    (said,) = notices.sentences()
+    assert said.startswith("JSON files that hold one object and no rows, left out: 1, in ")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -60,6 +89,8 @@ def test_the_only_column_of_text_is_it(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "x"}\n{"text": \n', "row 2: Expecting value"),
         ("a.jsonl", b'{"text": "caf\xe9"}\n', "row 1: 'utf-8' codec can't decode byte 0xe9"),
         ("a.jsonl", b'["x"]\n', "row 1: expected an object"),
+        ("a.jsonl", b'{"text": "half \\ud83d"}\n', "row 1: 'text' holds half of a character"),
+        ("a.jsonl", b"[" * 100_000 + b"\n", "row 1: "),
         ("a.parquet", b"PAR1 and no more", "cannot be read after row 0"),
         ("a.arrow", b"no table", "cannot be read after row 0"),
     ],
@@ -70,3 +101,58 @@ def test_a_damaged_table_is_named(name: str, content: bytes, said: str, tmp_path
         list(read_rows(tmp_path / name))
     assert str(caught.value).startswith(str(tmp_path / name))
     assert said in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["packed.jsonl.gz", "packed.jsonl.zst", "rows.parquet", "saved/*.arrow", "file.arrow"],
+)
+def test_a_table_cut_off_is_named_wherever_it_is_cut(
+    folder: Path, pattern: str, tmp_path: Path
+) -> None:
+    (whole,) = folder.glob(pattern)
+    content = whole.read_bytes()
+    file = tmp_path / whole.name
+    for keep in [*range(1, len(content), max(1, len(content) // 40)), len(content) - 1]:
+        file.write_bytes(content[:keep])
+        with pytest.raises(DataError, match=r"cannot be read after row|row \d+: |promises"):
+            list(read_rows(file))
+
+
+def test_a_stream_without_its_end_is_cut_off(folder: Path, tmp_path: Path) -> None:
+    """Arrow itself reads what ends between two batches as if it were whole."""
+    (whole,) = folder.glob("saved/*.arrow")
+    (tmp_path / "a.arrow").write_bytes(whole.read_bytes()[:-8])
+    with pytest.raises(DataError, match="after row 200: it is cut off: the mark of its end"):
+        list(read_rows(tmp_path / "a.arrow"))
+
+
+def test_all_damaged_files_are_named_at_once_or_left_out(tmp_path: Path) -> None:
+    good = [tmp_path / f"good{n}.txt" for n in range(6)]
+    for number, file in enumerate(good):
+        file.write_text(f"text {number}" * 100)
+    bad = [tmp_path / f"bad{n}.txt" for n in range(3)]
+    for file in bad:
+        file.write_bytes(b"caf\xe9")
+    tables = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    tables[0].write_text('{"text": "one"}\n{"text": "two"}\n{}\n{"text": "four"}\n')
+    tables[1].write_text('{"text": "five"}\n')
+    with pytest.raises(DataError, match=r"3 of 9 files cannot be read; .*(\n  .*bad\d.txt.*){3}"):
+        list(documents([*good, *bad]))
+    with collected() as notices:
+        texts = [text for text, _ in documents([*good, *bad, *tables], skip=True)]
+    assert texts[-3:] == ["one", "two", "five"]
+    assert len(texts) == len(good) + 3
+    assert "3 of 9 files cannot be read and are left out:" in notices.sentences()[0]
+    assert "1 of 2 files cannot be read and are left out from there on" in notices.sentences()[1]
+    assert "a.jsonl, row 3: expected text" in notices.sentences()[1]
+
+
+def test_a_document_on_both_sides_is_refused(tmp_path: Path) -> None:
+    text = "the same words again and again " * 20
+    for part in ("train", "validation"):
+        rows = [{"text": text}, {"text": f"{part} {text}"}]
+        (tmp_path / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match="1 of 2 held-out documents are among those to train on"):
+        list(documents(sorted(tmp_path.iterdir())))

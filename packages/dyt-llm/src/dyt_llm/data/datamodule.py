@@ -75,7 +75,7 @@ def build_data(task: Task, files: Iterable[Path]) -> TextData:
         DataError: a file is not text, or there is too little for one batch or to hold out.
     """
     context = SHAPES[task.model].context
-    sides, codec = streams(task.dataset, list(files))
+    sides, codec = streams(task.dataset, list(files), skip=task.skip_bad_files)
     train, held_out = (Windows(stream, context) for stream in sides)
     samples = min(len(train), task.train_samples or len(train))
     for purpose, found, wanted in (

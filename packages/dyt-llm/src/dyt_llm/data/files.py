@@ -8,7 +8,12 @@ from dyt_bench.plugin.fetch import need
 from dyt_bench.plugin.files import files_below
 
 TEXT = {".txt", ".md", ".rst", ".py"}  # a file is one document
-TABLES = {".jsonl", ".parquet", ".arrow"}  # a row is one document
+# A row is one document. JSON may be packed.
+JSON_LINES = {s + packed for s in (".jsonl", ".ndjson", ".json") for packed in ("", ".gz", ".zst")}
+TABLES = JSON_LINES | {".parquet", ".arrow"}
+# JSON beside text and tables that holds neither: of tokenizers, and of Hugging Face's datasets.
+_NOT_ROWS = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json"}
+_NOT_ROWS |= {"added_tokens.json", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"}
 TOKENIZER = "tokenizer.json"  # of Hugging Face's tokenizers, in the folder of the text
 GPT2_FILES = ("encoder.json", "vocab.bpe")  # GPT-2's vocabulary and merges
 
@@ -49,8 +54,14 @@ def folder(path: Path | None) -> list[Path]:
 
 
 def corpus(path: Path | None) -> list[Path]:
-    files = files_below(path, TEXT | TABLES, "TEXT.txt, or ROWS.jsonl with a column text")
-    beside = files[0].parent if path is None or path.is_file() else path
+    found = files_below(path, TEXT | TABLES, "TEXT.txt, or ROWS.jsonl with a column text")
+    beside = found[0].parent if path is None or path.is_file() else path
+    own = {TOKENIZER, *GPT2_FILES, *_NOT_ROWS}
+    files = [file for file in found if file.name not in own]
+    if not files:
+        raise DataError(
+            f"{path} holds {found[0].name}, and no text: expected TEXT.txt or ROWS.jsonl"
+        )
     tokenizer = beside / TOKENIZER
     if tokenizer.is_file():
         return [*files, tokenizer]
@@ -61,6 +72,11 @@ def corpus(path: Path | None) -> list[Path]:
             f"{beside} holds no {TOKENIZER}, and GPT-2's tokenizer is not on this machine: get it "
             "with `dyt-bench data fetch llm/stdlib-gpt2`"
         ) from None
+
+
+def is_table(file: Path) -> bool:
+    """Whether each row of the file is a document, by its name."""
+    return file.name.lower().endswith(tuple(TABLES))
 
 
 def fetch_openwebtext(folder: Path) -> None:

@@ -16,17 +16,18 @@ from dyt_llm.data.files import GPT2_FILES, TOKENIZER
 
 IN_MEMORY = 2**26  # bytes of text; more is read from the disk as it is used
 _AT_ONCE = 2**20  # characters that are encoded together
-_FORMAT = 1  # of derived files; raise it when their content changes
+_FORMAT = 2  # of derived files; raise it when their content changes
 
 Streams = tuple[Tensor, Tensor]  # tokens (T,) to train on, and those held out
 
 
-def streams(dataset: str, files: list[Path]) -> tuple[Streams, tokens.Codec]:
+def streams(dataset: str, files: list[Path], *, skip: bool = False) -> tuple[Streams, tokens.Codec]:
     """The tokens of a data set's text, and the codec that made them.
 
     Args:
         dataset: its name.
         files: text files and tables, and a tokenizer if the data set has one of its own.
+        skip: leave out what cannot be read; else it is an error.
 
     Raises:
         DataError: a file is not text, a tokenizer cannot be read, or the cache not written.
@@ -39,9 +40,9 @@ def streams(dataset: str, files: list[Path]) -> tuple[Streams, tokens.Codec]:
         return _mapped(folder, bpe), bpe
     codec = _given(own) if own else tokens.Bytes()
     if not own and sum(file.stat().st_size for file in text) < IN_MEMORY:
-        return _in_memory(text, codec), codec
-    name = _name("tokens" if own else "bytes", files)
-    folder = derived(name, lambda path: _write(documents(text), codec, path))
+        return _in_memory(text, codec, skip), codec
+    name = _name(f"{'tokens' if own else 'bytes'}{'-skipped' if skip else ''}", files)
+    folder = derived(name, lambda path: _write(documents(text, skip=skip), codec, path))
     return _mapped(folder, codec), codec
 
 
@@ -103,8 +104,8 @@ def _map(file: Path, dtype: torch.dtype) -> Tensor:
     return torch.from_file(str(file), shared=False, size=count, dtype=dtype)
 
 
-def _in_memory(text: list[Path], codec: tokens.Codec) -> Streams:
-    texts = list(documents(text))
+def _in_memory(text: list[Path], codec: tokens.Codec, skip: bool) -> Streams:
+    texts = list(documents(text, skip=skip))
     train, val = (
         codec.stream([text for text, held_out in texts if held_out is side])
         for side in (False, True)

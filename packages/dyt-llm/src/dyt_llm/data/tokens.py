@@ -1,5 +1,7 @@
-"""Codecs between text and tokens: bytes, or a byte-level BPE."""
+"""Codecs between text and tokens: bytes, or subwords that stand for bytes."""
 
+import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,9 +15,12 @@ from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 
 from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.notices import notice
 
 BPE_TOKENS = 1024
 _END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>")  # GPT-2's and its followers', LLaMA 3's
+_END_OF_PIECES = ("</s>", "<eos>")  # LLaMA's and Mistral's, Gemma's
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
 class Codec(ABC):
@@ -56,7 +61,10 @@ class Bytes(Codec):
 
 
 class Subwords(Codec):
-    """A byte-level BPE; a document ends with its end-of-text token, or a newline if it has none.
+    """Subwords that stand for bytes; a document ends with its end-of-text token, or a newline.
+
+    Either a byte-level BPE, as GPT-2's and LLaMA 3's, or SentencePiece's with a token for each byte
+    that no subword covers, as LLaMA's and Mistral's, which writes a space before each document.
 
     Args:
         tokenizer: of Hugging Face's tokenizers.
@@ -67,21 +75,27 @@ class Subwords(Codec):
     """
 
     def __init__(self, tokenizer: Tokenizer, source: str) -> None:
-        if "ByteLevel" not in repr(tokenizer.decoder):
+        is_byte_level = "ByteLevel" in repr(tokenizer.decoder)
+        if not is_byte_level and not _has_all_bytes(tokenizer):
             raise DataError(
-                f"{source}: not a byte-level BPE, as GPT-2's and LLaMA 3's are: without one, loss "
-                "per byte cannot be computed"
+                f"{source}: not a byte-level BPE, as GPT-2's and LLaMA 3's are, nor one of "
+                "SentencePiece with byte_fallback, as LLaMA's: without either, loss per byte "
+                "cannot be computed"
             )
-        self.tokenizer = tokenizer
+        self.tokenizer, self.source = tokenizer, source
         indices = tokenizer.get_vocab(with_added_tokens=True)
         special = tokenizer.get_added_tokens_decoder()
         self.token_bytes = torch.zeros(max(indices.values()) + 1, dtype=torch.int64)
         for token, index in indices.items():
-            # One character stands for one byte; what marks the end of a text, for none.
+            # What marks the beginning or the end of a text stands for no byte.
             own = index in special or token in _END_OF_TEXT
-            self.token_bytes[index] = 0 if own else len(token)
+            # In a byte-level BPE one character stands for one byte.
+            length = len(token) if is_byte_level else _bytes_of_piece(token)
+            self.token_bytes[index] = 0 if own else length
         self.dtype = torch.uint16 if len(self.token_bytes) <= 2**16 else torch.int32
-        self.end = next((indices[mark] for mark in _END_OF_TEXT if mark in indices), None)
+        ends = _END_OF_TEXT if is_byte_level else (*_END_OF_TEXT, *_END_OF_PIECES)
+        self.end = next((indices[mark] for mark in ends if mark in indices), None)
+        self._prefix = int(self.token_bytes[self.encode("a")].sum()) - 1
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -97,7 +111,29 @@ class Subwords(Codec):
         encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         end = [] if self.end is None else [self.end]
         ids = [torch.tensor([*e.ids, *end], dtype=self.dtype) for e in encodings]
-        return torch.cat(ids) if ids else torch.empty(0, dtype=self.dtype)
+        stream = torch.cat(ids) if ids else torch.empty(0, dtype=self.dtype)
+        self._check(texts, stream)
+        return stream
+
+    def _check(self, texts: list[str], stream: Tensor) -> None:
+        """Notice where the tokens stand for other bytes than the text: of a normalizer, say."""
+        expected = sum(len(text.encode()) + self._prefix for text in texts if text)
+        got = int(self.token_bytes[stream.long()].sum())
+        if got != expected:
+            what = "bytes that the tokenizer adds to the text or leaves out of it"
+            notice(what, self.source, abs(got - expected))
+
+
+def _has_all_bytes(tokenizer: Tokenizer) -> bool:
+    """Whether it falls back to bytes, and so leaves nothing of a text out."""
+    model = json.loads(tokenizer.to_str())["model"]
+    known = tokenizer.get_vocab(with_added_tokens=False)
+    return bool(model.get("byte_fallback")) and all(f"<0x{n:02X}>" in known for n in range(256))
+
+
+def _bytes_of_piece(piece: str) -> int:
+    """SentencePiece writes a space as a low block, and a byte as ``<0xE4>``."""
+    return 1 if _BYTE.fullmatch(piece) else len(piece.replace("\u2581", " ").encode())
 
 
 def gpt2(vocabulary: Path, merges: Path) -> Subwords:
@@ -110,7 +146,7 @@ def saved(file: Path) -> Subwords:
     """The tokenizer that a ``tokenizer.json`` holds.
 
     Raises:
-        DataError: it cannot be read, or is not byte-level.
+        DataError: it cannot be read, or its tokens do not stand for bytes.
     """
     try:
         tokenizer = Tokenizer.from_file(str(file))
