@@ -246,6 +246,22 @@ def sanitizers(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_files(session: nox.Session) -> None:
+    """Read the files of other projects' tests, which pip fetches: a hundred MB, and minutes."""
+    install_packages(session, "pytest", "mutagen", "pip")
+    folder = Path(session.create_tmp(), "files")
+    for name in ("pillow", "mutagen", "biopython"):
+        if not list(folder.glob(f"{name}-*")):
+            get = ["-m", "pip", "download", "--no-binary", ":all:", "--no-deps", name]
+            session.run("python", *get, "-d", str(folder))
+    for archive in folder.glob("*.tar.gz"):
+        if not (unpacked := archive.with_suffix("").with_suffix("")).exists():
+            shutil.unpack_archive(archive, unpacked, filter="data")
+    session.env["DYT_BENCH_FILES"] = str(folder.resolve())
+    session.run("pytest", "-m", "slow", "-s", "tests/files/test_foreign.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting with ruff, and who imports whom with import-linter."""
     install(session, "ruff", "import-linter")

@@ -5,8 +5,11 @@ import pytest
 import soundfile
 
 from dyt_bench.errors import DataError
+from dyt_bench.plugin.notices import collected
 from dyt_speech.data import audio
 from dyt_speech.data.audio import decode, decode_all
+from dyt_speech.data.files import SUFFIXES
+from dyt_speech.data.mpeg import frames
 
 
 def loudest(samples):
@@ -79,6 +82,133 @@ def test_a_recording_cut_off_is_named_with_the_place(tmp_path, tone, suffix, mes
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=rf"a\.{suffix} is (cut off or )?{message}"):
         decode(path)
+
+
+def written(path, seconds=3, **options):
+    """Noise, which no encoder can leave out."""
+    wave = (np.random.default_rng(0).standard_normal(16_000 * seconds) * 0.1).astype("f4")
+    soundfile.write(path, wave, 16_000, **options)
+    return path
+
+
+# Suffix -> how libsndfile names what it writes there, where that is not the suffix.
+WRITTEN = {
+    **{key: {"format": "AIFF"} for key in (".aif", ".aiff", ".aifc")},
+    **{key: {"format": "AU"} for key in (".au", ".snd")},
+    **{key: {"format": "OGG"} for key in (".ogg", ".oga")},
+    **{key: {"format": "WAV"} for key in (".wav", ".wave")},
+    **{key: {"format": "NIST", "subtype": "PCM_16"} for key in (".nist", ".sph")},
+    ".opus": {"format": "OGG", "subtype": "OPUS"},
+    ".svx": {"format": "SVX", "subtype": "PCM_16"},
+    ".rf64": {"format": "RF64"},
+    **{f".{name}": {"format": name.upper()} for name in ("caf", "flac", "mp3", "voc", "w64")},
+}
+
+
+def test_every_suffix_that_is_listed_is_decoded():
+    assert SUFFIXES - {".g722"} == WRITTEN.keys()
+
+
+@pytest.mark.parametrize("suffix", WRITTEN)
+def test_every_recording_is_read_whole_or_named(tmp_path, suffix):
+    path = written(tmp_path / f"a{suffix}", **WRITTEN[suffix])
+    assert len(decode(path)) == pytest.approx(48_000, abs=100)
+    content = path.read_bytes()
+    for share in (0.02, 0.5, 0.9, 0.99):
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(DataError, match=rf"a\{suffix} (is|cannot be read)"):
+            decode(path)
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0xFFFFFFFF])
+def test_a_wav_file_from_a_pipe_is_read_to_its_end(tmp_path, size):
+    """Its length was not known when its header was written."""
+    path = written(tmp_path / "a.wav")
+    whole = decode(path)
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = size.to_bytes(4, "little")
+    path.write_bytes(content)
+    with collected() as notices:
+        assert np.array_equal(decode(path), whole)
+    assert notices.sentences() == [
+        f"recordings that do not tell their length, read to their end: 1, in {path}"
+    ]
+
+
+def test_a_wav_file_without_samples_is_empty_whatever_follows(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(0), 16_000)
+    chunk = b"LIST" + (4).to_bytes(4, "little") + b"INFO"
+    content = path.read_bytes() + chunk
+    path.write_bytes(content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:])
+    assert len(decode(path)) == 0
+
+
+def id3(size):
+    """A tag with a picture of zeros."""
+    length = bytes((size >> shift) & 127 for shift in (21, 14, 7, 0))
+    return b"ID3\x03\0\0" + length + bytes(size)
+
+
+@pytest.mark.parametrize("tag", [b"", id3(60_000)], ids=["plain", "with a picture"])
+@pytest.mark.parametrize("kind", ["CONSTANT", "VARIABLE"])
+@pytest.mark.parametrize("order", [1, -1], ids=["loud first", "quiet first"])
+def test_an_mp3_file_that_does_not_tell_its_length_is_read_to_its_end(tmp_path, tag, kind, order):
+    time = np.arange(80_000)
+    loudness = np.where(time < 40_000, 0.1, 1e-4)[::order]
+    wave = np.random.default_rng(0).standard_normal(80_000) * loudness
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, wave, 16_000, bitrate_mode=kind, compression_level=0.5)
+    content = path.read_bytes()
+    second = content.index(content[:2], 4)  # the first frame tells the length
+    path.write_bytes(tag + content[second:])
+    assert len(decode(path)) == pytest.approx(80_000, abs=3_000)
+    found = frames(path.read_bytes())
+    assert (found.promised, found.complete, found.skipped) == (None, True, 0)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"a\.mp3 is cut off or damaged: the last of \d+ frames"):
+        decode(path)
+
+
+def test_damage_between_the_frames_of_an_mp3_file_is_named(tmp_path):
+    path = written(tmp_path / "a.mp3")
+    content = bytearray(path.read_bytes())
+    half = len(content) // 2
+    content[half : half + 3_000] = bytes(range(100)) * 30
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.mp3 is (cut off or )?damaged"):
+        decode(path)
+
+
+def test_samples_beyond_full_scale_are_counted(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.array([0.5, 1.5, -2.0, 1.0]), 16_000, subtype="FLOAT")
+    with collected() as notices:
+        assert decode(tmp_path / "a.wav").tolist() == [2**14, 2**15 - 1, -(2**15), 2**15 - 1]
+    assert notices.sentences() == [
+        f"samples beyond full scale, clipped to it: 2, in {tmp_path}/a.wav"
+    ]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_all_bad_recordings_are_named_at_once_or_left_out(tmp_path, tone, monkeypatch, kept):
+    if kept:
+        monkeypatch.setattr(audio, "_IN_MEMORY", 0)
+    good = [tone(tmp_path / f"{n}.wav", seconds=1) for n in range(3)]
+    bad = [tmp_path / f"bad{n:02}.wav" for n in range(20)]
+    for path in bad:
+        path.write_bytes(b"RIFF\0\0\0\0WAVE")
+    paths = [*good[:2], *bad, good[2]]
+    with pytest.raises(DataError) as raised:
+        decode_all(paths)
+    said = str(raised.value)
+    assert said.startswith("20 of 23 files cannot be read; fix or remove them")
+    assert [path.name in said for path in bad] == [True] * 10 + [False] * 10
+    for _ in range(2):
+        with collected() as notices:
+            decoded = decode_all(paths, skip=True)
+        assert [recording.path for recording in decoded.recordings] == good
+        assert [recording.length for recording in decoded.recordings] == [16_000] * 3
+        assert "20 of 23 files cannot be read and are left out" in notices.sentences()[0]
 
 
 def test_a_sample_that_is_no_number_is_named(tmp_path):

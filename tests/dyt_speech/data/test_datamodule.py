@@ -60,9 +60,16 @@ def test_a_budget_of_samples_bounds_the_training_set_alone(task):
     assert len(few.val) == len(whole.val)
 
 
+def test_a_recording_on_both_sides_is_refused(task, tmp_path, tone):
+    for number in range(6):
+        tone(tmp_path / f"{number}.wav", hertz=440 + number % 4 + 4 * (number == 5))
+    with pytest.raises(DataError, match=r"1 of 2 held-out recordings are among .*/0\.wav; remove"):
+        domain.build_data(task(dataset="folder", path=tmp_path))
+
+
 def test_a_validation_is_bounded(task, tmp_path, tone):
     for number in range(2):
-        tone(tmp_path / f"{number}.wav", seconds=140)
+        tone(tmp_path / f"{number}.wav", seconds=140, hertz=440 + number)
     data = domain.build_data(task(dataset="folder", path=tmp_path))
     assert len(data.val) == 128
     assert torch.equal(*(next(iter(data.val_dataloader())) for _ in range(2)))
@@ -94,7 +101,7 @@ def test_silence_stays_silence(tmp_path):
 
 def test_a_folder_of_ones_own(task, tmp_path, tone, capsys):
     for number in range(6):
-        tone(tmp_path / f"{number}.flac", rate=22_050)
+        tone(tmp_path / f"{number}.flac", rate=22_050, hertz=440 + number)
     tone(tmp_path / "short.wav", seconds=0.9)
     (tmp_path / "void.wav").touch()
     data = domain.build_data(task(dataset="folder", path=tmp_path))

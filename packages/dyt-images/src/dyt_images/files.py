@@ -73,10 +73,11 @@ def imagenet(path: Path | None) -> list[Path]:
     for part in ("train", "val"):
         if not (root / part).is_dir():
             raise DataError(f"{path} has no folder {part}: expected train/CLASS and val/CLASS")
-    images = [files_below(root / part, IMAGE_SUFFIXES, layout) for part in ("train", "val")]
-    places = dict.fromkeys((path, root, root / "val", path / _DEVELOPMENT_KIT))
+    listed = IMAGE_SUFFIXES | {name.lower() for name in GROUND_TRUTH}
+    files = [file for part in ("train", "val") for file in files_below(root / part, listed, layout)]
+    places = dict.fromkeys((path, root, path / _DEVELOPMENT_KIT))
     truth = [place / name for place in places for name in GROUND_TRUTH]
-    return [*images[0], *images[1], *(file for file in truth if file.is_file())]
+    return [*files, *(file for file in truth if file.is_file())]
 
 
 def imagenet_root(path: Path) -> Path:

@@ -59,8 +59,8 @@ def walk(root: Path, suffixes: Collection[str]) -> Tree:
     the same on every machine and wherever the folder lies.
 
     Args:
-        suffixes: in lower case, with the dot: ".png", ".jsonl.gz"; files may have them in upper
-            case.
+        suffixes: in lower case, with the dot: ".png", ".jsonl.gz"; or the end of a name:
+            "speakers.txt". Files may have them in upper case.
 
     Raises:
         DataError: a folder cannot be read, or a link with one of the suffixes leads nowhere.

@@ -6,10 +6,10 @@ What cannot be decoded is reported before training, with its file and place.
 import json
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate, islice
+from hashlib import blake2b
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -20,26 +20,28 @@ from torchaudio.transforms import Resample
 
 from dyt_bench.plugin.derived import derived
 from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.notices import notice
+from dyt_bench.plugin.reading import read_each
 from dyt_bench.plugin.task import digest
+from dyt_speech.data.containers import check_frames, opened, promised_samples
 
 SAMPLE_RATE = 16_000  # Hz, after resampling
 Samples = NDArray[np.int16]
 
 # Fewer bytes of files are decoded into memory at each start, which takes less than a second.
 _IN_MEMORY = 16 * 2**20
-_FORMAT = 1  # of derived files; raise it when their content changes
-_MAY_LACK = 0.1  # seconds: an MP3's header counts the encoder's padding
+_FORMAT = 2  # of derived files; raise it when their content changes
 _BLOCK = 10  # seconds decoded at a time, and the precision of the place of a fault
-_AT_ONCE = 64  # recordings decoded in parallel, before they are written in their order
 
 
 @dataclass(frozen=True)
 class Recording:
-    """The place of a recording among all samples."""
+    """The place of a recording among all samples, and a hash of its own."""
 
     path: Path
     first: int
     length: int
+    content: str = ""
 
     def windows(self, length: int, hop: int) -> int:
         """How many whole windows of ``length`` samples start at a multiple of ``hop``."""
@@ -54,47 +56,55 @@ class Decoded:
     recordings: tuple[Recording, ...]
 
 
-def decode_all(paths: Sequence[Path]) -> Decoded:
+def decode_all(paths: Sequence[Path], *, skip: bool = False) -> Decoded:
     """All recordings, in their order; from 16 MiB of files on, the cache keeps the samples.
 
+    Args:
+        skip: leave out those that cannot be decoded; else they are an error.
+
     Raises:
-        DataError: a file is not audio, is cut off or damaged, or the cache cannot be written.
+        DataError: files are not audio, are cut off or damaged, or the cache cannot be written.
     """
     stats = [path.stat() for path in paths]
     if sum(stat.st_size for stat in stats) < _IN_MEMORY:
-        decoded = list(_decode_in_parallel(paths))
-        return _decoded(paths, np.concatenate(decoded), [len(samples) for samples in decoded])
-    key = digest(
-        _FORMAT, [(p, s.st_size, s.st_mtime_ns) for p, s in zip(paths, stats, strict=True)]
-    )
-    folder = derived(f"speech/samples-{key}", lambda folder: _write(paths, folder))
+        found = list(_decode_each(paths, skip))
+        samples = np.concatenate([samples for _, samples in found])
+        return _decoded(samples, [(path, len(own), _hash(own)) for path, own in found])
+    states = [(p, s.st_size, s.st_mtime_ns) for p, s in zip(paths, stats, strict=True)]
+    key = digest(_FORMAT, skip, states)
+    folder = derived(f"speech/samples-{key}", lambda folder: _write(paths, skip, folder))
     samples = np.memmap(folder / "samples.s16", dtype=np.int16, mode="r")
-    return _decoded(paths, samples, json.loads((folder / "lengths.json").read_text()))
+    return _decoded(samples, json.loads((folder / "recordings.json").read_text()))
 
 
-def _decoded(paths: Sequence[Path], samples: Samples, lengths: Sequence[int]) -> Decoded:
-    firsts = [0, *accumulate(lengths)]
-    return Decoded(samples, tuple(map(Recording, paths, firsts, lengths)))
+def _decoded(samples: Samples, places: Sequence[tuple[Path | str, int, str]]) -> Decoded:
+    firsts = accumulate((length for _, length, _ in places), initial=0)
+    recordings = (
+        Recording(Path(path), first, length, content)
+        for first, (path, length, content) in zip(firsts, places, strict=False)
+    )
+    return Decoded(samples, tuple(recordings))
 
 
-def _write(paths: Sequence[Path], folder: Path) -> None:
-    """All samples in one file of ``folder``, the recordings' lengths in another."""
+def _write(paths: Sequence[Path], skip: bool, folder: Path) -> None:
+    """All samples in one file of ``folder``, the recordings' names and lengths in another."""
     print(f"decoding {len(paths):,} recordings, once, into the cache", flush=True)
     folder.mkdir()
-    lengths = []
+    places = []
     with (folder / "samples.s16").open("wb") as file:
-        for samples in _decode_in_parallel(paths):
+        for path, samples in _decode_each(paths, skip):
             file.write(samples.tobytes())
-            lengths.append(len(samples))
-    (folder / "lengths.json").write_text(json.dumps(lengths))
+            places.append((str(path), len(samples), _hash(samples)))
+    (folder / "recordings.json").write_text(json.dumps(places))
 
 
-def _decode_in_parallel(paths: Sequence[Path]) -> Iterator[Samples]:
+def _decode_each(paths: Sequence[Path], skip: bool) -> Iterator[tuple[Path, Samples]]:
     """Decode in threads, in order: libsndfile, FFmpeg and torch release Python's lock."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rest = iter(paths)
-        while some := list(islice(rest, _AT_ONCE)):
-            yield from pool.map(decode, some)
+    return read_each(paths, decode, skip=skip, threads=os.cpu_count() or 1)
+
+
+def _hash(samples: Samples) -> str:
+    return blake2b(samples.tobytes(), digest_size=16).hexdigest()
 
 
 def decode(path: Path) -> Samples:
@@ -107,15 +117,20 @@ def decode(path: Path) -> Samples:
         if not path.stat().st_size:
             return np.zeros(0, np.int16)
         return _decode_g722(path) if path.suffix.lower() == ".g722" else _decode_file(path)
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except Exception as error:  # decoders have no class in common
+        said = str(error) or type(error).__name__
+        raise DataError(f"{path} cannot be read as audio: {said}") from None
 
 
 def _decode_file(path: Path) -> Samples:
     # soundfile's wheel contains libsndfile. torchaudio.load needs torchcodec, which fails where
     # FFmpeg's libraries are not installed on the system.
     try:
-        file = soundfile.SoundFile(path)
+        file, rest = opened(path)
     except soundfile.LibsndfileError as error:
         raise DataError(f"{path} cannot be read as audio: {error.error_string}") from None
     blocks: list[NDArray[np.float32]] = []
@@ -129,19 +144,24 @@ def _decode_file(path: Path) -> Samples:
             place = _BLOCK * len(blocks)
             raise DataError(f"{path} is damaged after {place} s: {error.error_string}") from None
         wave = np.concatenate([np.zeros(0, np.float32), *blocks])
-        if len(wave) < file.frames - _MAY_LACK * rate:
+        promised, may_lack = promised_samples(file, rest)
+        if len(wave) < promised - may_lack:
             raise DataError(
-                f"{path} is cut off or damaged after {len(wave) / rate:.1f} s: its header promises "
-                f"{file.frames / rate:.1f} s"
+                f"{path} is cut off or damaged after {len(wave) / rate:.1f} s: it promises "
+                f"{promised / rate:.1f} s"
             )
+    if rest is not None:
+        check_frames(rest, path)
     finite = np.isfinite(wave)
     if not finite.all():
         place = finite.argmin() / rate
         raise DataError(f"{path} holds a sample that is no finite number, at {place:.3f} s")
-    return _as_16_bit(wave, rate)
+    return _as_16_bit(wave, rate, path)
 
 
-def _as_16_bit(wave: NDArray[np.float32], rate: int) -> Samples:
+def _as_16_bit(wave: NDArray[np.float32], rate: int, path: Path) -> Samples:
+    if beyond := int((np.abs(wave) > 1).sum()):
+        notice("samples beyond full scale, clipped to it", path, beyond)
     if rate != SAMPLE_RATE and len(wave):
         wave = _resample(rate)(torch.from_numpy(wave)).numpy()
     return np.clip(np.round(wave * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
@@ -155,7 +175,7 @@ def _decode_g722(path: Path) -> Samples:
         raise DataError(f"{path} is G.722, which PyAV decodes: pip install av") from None
     with av.open(str(path), format="g722") as container:
         frames = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
-    return np.concatenate(frames)
+    return np.concatenate([np.zeros(0, np.int16), *frames])
 
 
 @cache  # making the filter takes longer than applying it

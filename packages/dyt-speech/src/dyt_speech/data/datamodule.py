@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, at_most
 from dyt_bench.plugin.domain import DataError, TrainingPreset
+from dyt_bench.plugin.notices import notice
+from dyt_bench.plugin.reading import check_apart
 from dyt_bench.plugin.task import Task
 from dyt_speech.data.audio import SAMPLE_RATE, Decoded, Recording, Samples, decode_all
 from dyt_speech.data.files import recordings_of
@@ -22,6 +24,7 @@ from dyt_speech.data.splits import SPLITS
 # on a grid of 100 ms every frame recurred unchanged, and the model memorised it.
 TRAIN_HOP = 0.017
 VAL_HOP = 1.0
+_NAMED = 10  # empty recordings; further ones are counted
 VAL_WINDOWS = 128  # at most, so that validating on hours of speech takes seconds
 
 
@@ -153,6 +156,9 @@ class SpeechData(SeededDataModule):
                 f"{task.path or task.dataset}: of {len(usable)} recordings {len(train)} are to "
                 f"train on and {len(val)} to validate on; at least one of each is needed"
             )
+        source = task.path or task.dataset
+        held_out = ((recording.content, recording.path) for recording in val)
+        check_apart((recording.content for recording in train), held_out, "recordings", source)
         self.labelled = [(recording, split.label(recording.path)) for recording in (*train, *val)]
         self.cropped = shortest < self.seconds
         super().__init__(
@@ -162,15 +168,17 @@ class SpeechData(SeededDataModule):
         )
 
     def _report_unused(self, decoded: Decoded, shortest: float) -> None:
-        """Print how many recordings are not used, and name the empty ones."""
+        """Notice how many recordings are not used, and the empty ones among them."""
         if self.left_out:
-            print(
+            notice(
                 f"{self.left_out} of {len(decoded.recordings)} recordings last less than "
                 f"{shortest:g} s and are left out"
             )
-        for recording in decoded.recordings:
-            if not recording.length:
-                print(f"{recording.path} is empty")
+        empty = [recording.path for recording in decoded.recordings if not recording.length]
+        for path in empty[:_NAMED]:
+            notice(f"{path} is empty")
+        if len(empty) > _NAMED:
+            notice(f"{len(empty) - _NAMED:,} more recordings are empty")
 
     def _windows(
         self, train: list[Recording], val: list[Recording], task: Task
@@ -210,4 +218,4 @@ def build_data(task: Task, files: Iterable[Path], preset: TrainingPreset) -> Spe
     Raises:
         DataError: a file is not audio or is damaged, or too few of them are long enough.
     """
-    return SpeechData(decode_all(recordings_of(files)), task, preset)
+    return SpeechData(decode_all(recordings_of(files), skip=task.skip_bad_files), task, preset)

@@ -8,7 +8,13 @@ from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.fetch import need
 from dyt_bench.plugin.files import files_below, package_file
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".g722"})
+# What libsndfile decodes and can tell to be whole, and G.722; a test compares them.
+SUFFIXES = frozenset(
+    {
+        *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".g722", ".mp3", ".nist", ".oga"),
+        *(".ogg", ".opus", ".rf64", ".snd", ".sph", ".svx", ".voc", ".w64", ".wav", ".wave"),
+    }
+)
 # The folder of each voice -> its Debian package. Two of the languages have the same speaker.
 ASTERISK = {
     "en_US_f_Allison": "asterisk-core-sounds-en-g722",
@@ -62,9 +68,8 @@ def librispeech(path: Path | None) -> list[Path]:
         return need("speech/librispeech", ["*/*/*/*.flac", "SPEAKERS.TXT"])
     inside = path / "LibriSpeech"
     root = inside if inside.is_dir() else path
-    files = files_below(root, {".flac"}, "LibriSpeech/{train,dev}-*/SPEAKER/CHAPTER/*.flac")
-    speakers = root / "SPEAKERS.TXT"
-    return [*files, speakers] if speakers.is_file() else files
+    layout = "LibriSpeech/{train,dev}-*/SPEAKER/CHAPTER/*.flac"
+    return files_below(root, {".flac", "speakers.txt"}, layout)
 
 
 def speech_commands(path: Path | None) -> list[Path]:
@@ -78,8 +83,7 @@ def speech_commands(path: Path | None) -> list[Path]:
                 f"{path} holds no Speech Commands: expected WORD/*.wav and {COMMAND_LISTS[0]}, "
                 "there or in SpeechCommands/speech_commands_v0.02"
             )
-        lists = [root / name for name in COMMAND_LISTS if (root / name).is_file()]
-        files = [*files_below(root, {".wav"}, "WORD/CLIP.wav"), *lists]
+        files = files_below(root, {".wav", *COMMAND_LISTS}, "WORD/CLIP.wav")
     return [file for file in files if file.parent.name != "_background_noise_"]
 
 
