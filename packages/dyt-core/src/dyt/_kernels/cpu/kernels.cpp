@@ -17,7 +17,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
 #include <memory>
 #include <new>
 #include <thread>
@@ -273,12 +272,19 @@ class Expanded {
     }
     own_.reset(new (std::nothrow) float[size]);
     if (!own_) return false;
+    float* const own = own_.get();
+    values = own;
+    if (!present) {
+      std::fill_n(own, size, fallback);
+      return true;
+    }
     const int64_t period = n * run;
-    for (int64_t c = 0; c < n; c++)
-      std::fill_n(own_.get() + c * run, run, present ? parameter(p, c, type) : fallback);
+    if (run == 1 && !type)
+      std::memcpy(own, p, period * sizeof(float));
+    else
+      for (int64_t c = 0; c < n; c++) std::fill_n(own + c * run, run, parameter(p, c, type));
     for (int64_t done = period; done < size; done += period)
-      std::memcpy(own_.get() + done, own_.get(), period * sizeof(float));
-    values = own_.get();
+      std::memcpy(own + done, own, period * sizeof(float));
     return true;
   }
 
@@ -310,21 +316,20 @@ struct Layout {
 
 // ---- what is refused
 
-// A pointer, whether the call has its tensor and whether that has elements, and its status without.
-struct Given {
-  const void* p;
-  bool present, filled;
-  Status missing;
-};
+// The status of the first tensor that is amiss: without its memory though it has elements, or there
+// though the call has none.
+struct Check {
+  int status;
 
-int checked(const Config& codes, std::initializer_list<Given> all) {
-  if (codes.function >= FUNCTIONS) return UNKNOWN_FUNCTION;
-  for (const Given& given : all) {
-    if (given.present && given.filled && !given.p) return given.missing;
-    if (!given.present && given.p) return given.missing + 1;
+  explicit Check(const Config& codes)
+      : status(codes.function < FUNCTIONS ? DONE : UNKNOWN_FUNCTION) {}
+
+  Check& tensor(const void* p, bool present, bool filled, Status missing) {
+    const bool lacks = !p && present && filled, strays = p && !present;
+    if (status == DONE && (lacks || strays)) status = missing + strays;
+    return *this;
   }
-  return DONE;
-}
+};
 
 }  // namespace
 
@@ -368,13 +373,14 @@ int dyt_forward(const ForwardCall* call) {
   Problem p{};
   const Layout layout(p, outer, n, inner, x_ld, n * inner);
   const bool some = p.numel != 0;
-  if (const int status = checked(codes, {{x, true, some, NULL_x},
-                                         {alpha, true, true, NULL_alpha},
-                                         {shift, codes.has_shift, true, NULL_shift},
-                                         {weight, codes.has_weight, n != 0, NULL_weight},
-                                         {bias, codes.has_bias, n != 0, NULL_bias},
-                                         {y, true, some, NULL_y}}))
-    return status;
+  const Check check = Check(codes)
+                          .tensor(x, true, some, NULL_x)
+                          .tensor(alpha, true, true, NULL_alpha)
+                          .tensor(shift, codes.has_shift, true, NULL_shift)
+                          .tensor(weight, codes.has_weight, n != 0, NULL_weight)
+                          .tensor(bias, codes.has_bias, n != 0, NULL_bias)
+                          .tensor(y, true, some, NULL_y);
+  if (check.status) return check.status;
   if (!some) return DONE;
   Expanded weights, biases;
   const int64_t size = layout.parameters(p);
@@ -402,17 +408,18 @@ int dyt_backward(const BackwardCall* call) {
   Problem p{};
   const Layout layout(p, outer, n, inner, x_ld, dy_ld);
   const bool some = p.numel != 0;
-  if (const int status = checked(codes, {{dy, true, some, NULL_dy},
-                                         {x, true, some, NULL_x},
-                                         {alpha, true, true, NULL_alpha},
-                                         {shift, codes.has_shift, true, NULL_shift},
-                                         {weight, codes.has_weight, n != 0, NULL_weight},
-                                         {dx, true, some, NULL_dx},
-                                         {dalpha, true, true, NULL_dalpha},
-                                         {dshift, codes.has_shift, true, NULL_dshift},
-                                         {dweight, codes.has_weight, n != 0, NULL_dweight},
-                                         {dbias, codes.has_bias, n != 0, NULL_dbias}}))
-    return status;
+  const Check check = Check(codes)
+                          .tensor(dy, true, some, NULL_dy)
+                          .tensor(x, true, some, NULL_x)
+                          .tensor(alpha, true, true, NULL_alpha)
+                          .tensor(shift, codes.has_shift, true, NULL_shift)
+                          .tensor(weight, codes.has_weight, n != 0, NULL_weight)
+                          .tensor(dx, true, some, NULL_dx)
+                          .tensor(dalpha, true, true, NULL_dalpha)
+                          .tensor(dshift, codes.has_shift, true, NULL_dshift)
+                          .tensor(dweight, codes.has_weight, n != 0, NULL_dweight)
+                          .tensor(dbias, codes.has_bias, n != 0, NULL_dbias);
+  if (check.status) return check.status;
   const int64_t size = layout.parameters(p);
   const int type = codes.parameter_type;
   Expanded weights;

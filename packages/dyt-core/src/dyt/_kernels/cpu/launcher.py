@@ -20,7 +20,7 @@ from dyt.functions import FAMILY
 LIBRARY = Path(__file__).with_name("libdyt_cpu.so")
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1}
 _OUT_OF_MEMORY = 1  # of the statuses in calls.h
-_Kind = tuple[str, torch.dtype, torch.dtype, tuple[bool, ...]]
+_Kind = tuple[str, torch.dtype, torch.dtype, bool, bool, bool]
 
 
 class _Library:
@@ -59,11 +59,11 @@ class _Library:
             )
             return
         library.dyt_config.restype = ctypes.c_int64
-        parts = list(product((False, True), repeat=3))
-        for code, function in enumerate(self.functions):
-            for x, parameter, present in product(_DTYPES, _DTYPES, parts):
-                config = library.dyt_config(code, _DTYPES[x], _DTYPES[parameter], *present)
-                self.configs[function, x, parameter, present] = config
+        flags = False, True
+        types = product(_DTYPES, _DTYPES, flags, flags, flags)
+        for (code, function), kind in product(enumerate(self.functions), types):
+            config = library.dyt_config(code, _DTYPES[kind[0]], _DTYPES[kind[1]], *kind[2:])
+            self.configs[function, *kind] = config
         self.limit(self.levels[-1])
 
     def limit(self, level: str) -> None:
@@ -150,8 +150,9 @@ def unsupported(call: Call) -> str | None:
 
 def _kind(call: Call) -> _Kind:
     """The function, the dtypes, and whether there are a shift, a weight and a bias."""
-    present = call.shift is not None, call.weight is not None, call.bias is not None
-    return call.function, call.x.dtype, call.alpha.dtype, present
+    x, alpha, shift, weight, bias, function, _ = call
+    has_shift, has_weight, has_bias = shift is not None, weight is not None, bias is not None
+    return function, x.dtype, alpha.dtype, has_shift, has_weight, has_bias
 
 
 def prepare(call: Call) -> "Prepared":
