@@ -103,11 +103,11 @@ void choose_sizes(Random& random, Case& c) {
   c.dy_ld = c.period() + (random.one_in(3) ? random.size(100) : 0);
 }
 
-// So many elements that y and dx are written past the caches.
+// So many elements that y and dx are written past the caches, where rows begin on their lines.
 void choose_large_sizes(Random& random, Case& c) {
   c.x_type = int(random.below(2));
   c.inner = random.one_in(2) ? 1 : 64;
-  c.n = random.one_in(2) ? 192 : 16 * (1 + random.below(9));
+  c.n = random.one_in(3) ? 50 + random.below(200) : 32 * (1 + random.below(8));
   c.outer = LARGE_Y / itemsize(c.x_type) / c.period() + 1;
   c.x_ld = c.dy_ld = c.period();
 }
@@ -123,7 +123,7 @@ Case choose(Random& random, int functions, bool large) {
   c.has_bias = !random.one_in(3);
   c.threads = 1 + int(random.below(8));
   c.raw = random.one_in(8);
-  c.aligned = large || random.one_in(2);
+  c.aligned = !random.one_in(large ? 4 : 2);
   c.concurrent = random.one_in(4);
   large ? choose_large_sizes(random, c) : choose_sizes(random, c);
   return c;
@@ -419,7 +419,7 @@ int run(unsigned seed, unsigned calls, const char* path) {
   const std::vector<std::string> names = function_names();
   for (unsigned call = 0; call < calls; call++) {
     Random random(seed, call);
-    const Case c = choose(random, int(names.size()), call % 100 == 50);
+    const Case c = choose(random, int(names.size()), call % 50 == 25);
     const char* const name = names[c.function].c_str();
     const Formula* const formula = formula_of(name);
     if (!formula) {
