@@ -303,7 +303,7 @@ def slope(function, z):
 @EVERY
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_function_and_slope_are_right_for_every_number(function, dtype, level):
-    """From the smallest subnormal to infinity; never above 1."""
+    """From the smallest subnormal to infinity, where f is 1."""
     z, unit = everywhere(dtype), torch.finfo(dtype).eps
     y, dx = forward(z, torch.ones(1), None, None, None, function, True), slope(function, z)
     f, df = by_definition(function, z)
@@ -313,6 +313,14 @@ def test_function_and_slope_are_right_for_every_number(function, dtype, level):
         error = (own.double() - exact).abs() / (3 * unit * scale + smallest)
         assert error.max() <= 1, (error.max().item(), z[error.argmax()].item())
     assert y.abs().max() <= 1
+    assert (y[z.isinf()].abs() == 1).all()
+
+
+@EVERY
+def test_no_value_is_above_1(function, level):
+    """Where rounding could exceed it: around and beyond the clips."""
+    x = torch.linspace(3, 10, 1_000_001)
+    assert forward(x, torch.ones(1), None, None, None, function, True).max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ FUNCTION(tanh, {
   return {t, 1.f - t * t};
 })
 
-// Through h = erf(z) / (1 + sqrt(1 - erf(z)^2)); at most 5.1 ulp, never above 1.
+// Through h = erf(z) / (1 + sqrt(1 - erf(z)^2)); at most 5.3 ulp, 6.2 without fused
+// multiply-adds; never above 1, and 1 from the clip on. f' is off by at most 2.4 * 2^-24.
 FUNCTION(erf, {
-  const F c = clip(z, 3.9f), u = c * c;
+  const F c = clip(z, 3.827f), u = c * c;
   const F n = c * polynomial(u, 1.12837923f, 0.296989441f, 0.0322475731f, 0.00253555900f);
   const F q = polynomial(u, 1.f, 0.278224647f, 0.0484198742f, 0.00603794679f, 9.87119638e-05f);
   return {doubled(n, q), gaussian(at_most(z * z, 88.f))};
