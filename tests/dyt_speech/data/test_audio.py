@@ -1,5 +1,7 @@
 """Decoding: any format, rate and number of channels, and what is damaged, named."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,7 +9,7 @@ import soundfile
 from dyt_bench.errors import DataError
 from dyt_bench.plugin.notices import collected
 from dyt_speech.data import audio
-from dyt_speech.data.audio import decode, decode_all
+from dyt_speech.data.audio import decode, decode_all, speed
 from dyt_speech.data.files import SUFFIXES
 from dyt_speech.data.mpeg import frames
 
@@ -263,3 +265,35 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(
     monkeypatch.setattr(audio, "_IN_MEMORY", 0)
     with pytest.raises(DataError, match=unwritable_cache):
         decode_all([tone(tmp_path / "a.wav")])
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000])
+def test_common_rates_are_resampled_exactly(rate):
+    assert speed(rate) == Fraction(rate, 16_000)
+
+
+@pytest.mark.parametrize("rate", [1_333, 7_919, 8_002, 11_127, 15_999, 16_001, 16_004, 767_999])
+def test_no_rate_asks_for_a_large_filter(rate):
+    by = speed(rate)
+    assert by.numerator * by.denominator < 4.3e6
+    assert float(by * 16_000 / rate) == pytest.approx(1, abs=2.5e-4)
+
+
+def test_a_rate_that_is_nearly_16_khz_keeps_its_samples(tmp_path):
+    samples = np.arange(-500, 500, dtype=np.int16)
+    soundfile.write(tmp_path / "a.wav", samples, 16_001)
+    assert (decode(tmp_path / "a.wav") == samples).all()
+
+
+@pytest.mark.parametrize("rate", [1, 999, 1_000_000])
+def test_a_rate_that_no_recorder_has_is_refused(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", np.zeros(10), rate)
+    with pytest.raises(DataError, match=f"a.wav has {rate:,} samples a second: expected 1,000 to"):
+        decode(tmp_path / "a.wav")
+
+
+def test_a_recording_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("dyt_speech.data.audio._MOST", 16_000 * 20)
+    soundfile.write(tmp_path / "a.flac", np.zeros(16_000 * 60), 16_000)
+    with pytest.raises(DataError, match=r"a.flac lasts more than 0.0 h, the most that is read at"):
+        decode(tmp_path / "a.flac")
