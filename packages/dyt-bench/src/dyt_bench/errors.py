@@ -1,7 +1,11 @@
 """Errors that a user can fix: one sentence each, shown without a traceback, exit status 2."""
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+QUOTED = 200  # characters of a user's value in a message, at most
 
 
 class UserError(ValueError):
@@ -25,3 +29,61 @@ class CannotWrite(UserError):
             f"cannot write {self.path}: {reason}; what was written before is whole: make room "
             "and repeat the command, which resumes"
         )
+
+
+def quoted(value: object) -> str:
+    """``repr(value)`` on one line, cut to 200 characters; takes no longer for a larger value.
+
+    Example:
+        >>> quoted("wether"), len(quoted(["x" * 10**6] * 10**6))
+        ("'wether'", 200)
+    """
+    text = ""
+    for piece in _pieces(value):
+        text += piece
+        if len(text) > QUOTED:
+            break
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """The text on one line, cut to 200 characters."""
+    line = " ".join(text[: 2 * QUOTED].splitlines())
+    return line if len(line) <= QUOTED else line[: QUOTED - 3] + "..."
+
+
+def listed(names: Iterable[object]) -> str:
+    """The names, separated by commas, as many as fit 200 characters: ``a, b and 7 more``."""
+    texts = [shortened(str(name)) for name in names]
+    shown, length = 0, 0
+    while shown < len(texts) and (not shown or length + len(texts[shown]) <= QUOTED):
+        length += len(texts[shown]) + 2
+        shown += 1
+    rest = f" and {len(texts) - shown} more" if shown < len(texts) else ""
+    return (", ".join(texts[:shown]) or "none") + rest
+
+
+def _pieces(value: object) -> Iterator[str]:
+    """``repr(value)`` in parts, the first without looking at the others."""
+    brackets = {list: "[]", tuple: "()", dict: "{}"}.get(type(value))
+    if isinstance(value, str | bytes):
+        yield repr(value[: QUOTED + 1])
+    elif type(value) is int and value.bit_length() > 8 * QUOTED:
+        yield f"a number of {value.bit_length():,} bits"  # too long for Python to write in decimal
+    elif brackets is None:
+        yield repr(value)
+    else:
+        yield brackets[0]
+        yield from _items(value)
+        yield brackets[1]
+
+
+def _items(value: Any) -> Iterator[str]:
+    for number, item in enumerate(value):
+        yield ", " if number else ""
+        yield from _pieces(item)
+        if isinstance(value, dict):
+            yield ": "
+            yield from _pieces(value[item])
+        elif isinstance(value, tuple) and len(value) == 1:
+            yield ","

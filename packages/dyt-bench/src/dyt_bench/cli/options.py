@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from dyt_bench.errors import quoted
 from dyt_bench.records import workspace as workspaces
-from dyt_bench.suite.quantities import seconds
+from dyt_bench.suite.quantities import MOST_COUNT, seconds
 
 DEFAULT_SUITE = Path("benchmarks/default.yaml")
 
@@ -24,7 +25,7 @@ class Quantity(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         try:
             return self.parse(value)
         except ValueError as error:
-            self.fail(f"{error}, got {value!r}", param, ctx)
+            self.fail(f"{error}, got {quoted(value)}", param, ctx)
 
 
 suite = click.argument("suite", type=click.Path(path_type=Path), default=DEFAULT_SUITE)
@@ -54,8 +55,8 @@ executor = click.option(
 def selection(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that narrow or change a suite."""
     for option in (
-        click.option("--steps", type=click.IntRange(1), help="Steps of every run."),
-        click.option("--seeds", type=click.IntRange(1), help="Run seeds 0 to N-1."),
+        click.option("--steps", type=click.IntRange(1, MOST_COUNT), help="Steps of every run."),
+        click.option("--seeds", type=click.IntRange(1, 2**32), help="Run seeds 0 to N-1."),
         click.option("--domain", "domains", multiple=True, help="Only this domain; repeatable."),
     ):
         command = option(command)

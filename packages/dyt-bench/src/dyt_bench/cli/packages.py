@@ -15,6 +15,7 @@ from dyt_bench.discovery.datasets import datasets_of
 from dyt_bench.discovery.domains import Discovery, discover
 from dyt_bench.discovery.extensions import DATASETS, variant_names
 from dyt_bench.discovery.inventory import inventory
+from dyt_bench.errors import quoted
 
 if TYPE_CHECKING:
     from dyt_bench.discovery.extensions import LoadedExtension
@@ -38,10 +39,10 @@ def domains(as_json: bool) -> None:
                 click.echo(f"  data   {key:<{width}}  {dataset.summary}")
         click.echo(f"{click.style('variants', bold=True)}: {', '.join(variant_names())}")
     for name, problem in found.broken.items():
-        click.echo(f"dyt-bench: domain {name!r} is broken: {problem}", err=True)
+        click.echo(f"dyt-bench: domain {quoted(name)} is broken: {problem}", err=True)
     for name, warnings in found.warnings.items():
         for warning in warnings:
-            click.echo(f"dyt-bench: domain {name!r}: {warning}", err=True)
+            click.echo(f"dyt-bench: domain {quoted(name)}: {warning}", err=True)
     _report_broken(inventory(found, [DATASETS]))
 
 
@@ -114,10 +115,10 @@ def check(
 def _report_broken(listed: Iterable["LoadedExtension"]) -> None:
     for plugin in listed:
         if plugin.problem:
-            about = f"{plugin.kind} {plugin.name!r} of {plugin.distribution}"
+            about = f"{plugin.kind} {quoted(plugin.name)} of {plugin.distribution}"
             click.echo(f"dyt-bench: {about} is broken: {plugin.problem}", err=True)
         for warning in plugin.warnings:
-            click.echo(f"dyt-bench: {plugin.kind} {plugin.name!r}: {warning}", err=True)
+            click.echo(f"dyt-bench: {plugin.kind} {quoted(plugin.name)}: {warning}", err=True)
 
 
 def _describe(found: Discovery) -> dict[str, Any]:

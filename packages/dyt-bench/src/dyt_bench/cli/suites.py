@@ -212,6 +212,7 @@ def _describe_plan(
     suite: "Suite", space: Workspace, expected: "Forecast", pruned: "Pruned | None"
 ) -> dict[str, Any]:
     runs = []
+    fitting = None if pruned is None else set(pruned.runs)
     for line in expected.lines:
         run = line.run
         result = space.record(run).result()
@@ -227,7 +228,7 @@ def _describe_plan(
                 "disk_bytes": line.disk_bytes,
                 "source": line.source,
                 "problem": line.problem,
-                "fits_budget": None if pruned is None else run in pruned.runs,
+                "fits_budget": None if fitting is None else run in fitting,
             }
         )
     dropped = [] if pruned is None else list(pruned.dropped)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dyt_bench.errors import quoted
 from dyt_bench.plugin.batches import tensors
 
 SMALL = 30_000_000  # parameters: larger models stay on the meta device
@@ -45,4 +46,4 @@ def count(model: nn.Module) -> int:
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known one, if there is one."""
     near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {quoted(near[0])}?" if near else ""

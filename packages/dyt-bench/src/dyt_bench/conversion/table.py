@@ -12,7 +12,7 @@ import dyt
 from dyt.recipes import resolve
 from dyt_bench.conversion import zoo
 from dyt_bench.discovery.extensions import RECIPES, VARIANTS
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 from dyt_bench.plugin.task import NATIVE
 
 
@@ -80,7 +80,7 @@ def convert_spec(spec: str, to: str, recipe: str | None, *, full: bool) -> Conve
                 source = f"{chosen.name}: {chosen.source}"
             model = dyt.convert(model, layer, recipe=start, strict=False)
         except ValueError as error:
-            raise UserError(f"model {spec!r}: {error}") from None
+            raise UserError(f"model {quoted(spec)}: {error}") from None
     rows = []
     for site in sites:
         now = model.get_submodule(site.name)

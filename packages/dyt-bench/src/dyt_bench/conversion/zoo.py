@@ -14,7 +14,7 @@ from torch import nn
 
 from dyt_bench.conversion.specimen import Specimen as Specimen
 from dyt_bench.discovery.domains import unknown
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 
 LIBRARIES = ("timm", "transformers", "diffusers")
 
@@ -29,17 +29,19 @@ def load(spec: str, *, full: bool = False) -> Specimen:
     source, colon, name = spec.partition(":")
     if not colon or not name or source not in (*LIBRARIES, "module"):
         what = unknown("source", source, (*LIBRARIES, "module"))
-        raise UserError(f"model {spec!r}: {what}; write SOURCE:NAME, as timm:vit_tiny_patch16_224")
+        raise UserError(
+            f"model {quoted(spec)}: {what}; write SOURCE:NAME, as timm:vit_tiny_patch16_224"
+        )
     try:
         if source == "module":
             return Specimen(spec, _made_by(name))
         found: Specimen = library(source).build(name, full=full)
         return found
     except UserError as error:
-        raise UserError(f"model {spec!r}: {error}") from None
+        raise UserError(f"model {quoted(spec)}: {error}") from None
     except Exception as error:  # libraries raise anything for a name or a size
         first = str(error).partition("\n")[0]
-        raise UserError(f"model {spec!r}: {type(error).__name__}: {first}") from None
+        raise UserError(f"model {quoted(spec)}: {type(error).__name__}: {first}") from None
 
 
 def library(source: str) -> Any:
@@ -62,10 +64,10 @@ def _made_by(path: str) -> nn.Module:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise UserError(f"there is no module {error.name!r}") from None
+        raise UserError(f"there is no module {quoted(error.name)}") from None
     factory: Callable[[], Any] | None = getattr(module, attribute, None)
     if not callable(factory):
-        raise UserError(f"{module_name} has no function {attribute!r}")
+        raise UserError(f"{module_name} has no function {quoted(attribute)}")
     model = factory()
     if not isinstance(model, nn.Module):
         raise UserError(f"{path} returned a {type(model).__name__}, not a torch.nn.Module")

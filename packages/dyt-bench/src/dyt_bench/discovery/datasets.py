@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dyt_bench.discovery.domains import unknown
 from dyt_bench.discovery.extensions import DATASETS
-from dyt_bench.errors import DataError, UserError
+from dyt_bench.errors import DataError, UserError, quoted
 from dyt_bench.plugin.domain import Dataset, Domain
 from dyt_bench.plugin.extensions import AddedDataset
 from dyt_bench.plugin.fetch import fetched_folder
@@ -37,7 +37,7 @@ def dataset_of(domain: Domain, name: str) -> Dataset:
     added = DATASETS.load(name)
     problem = mismatch(name, added, domain)
     if problem:
-        raise UserError(f"data set {name!r} {problem}")
+        raise UserError(f"data set {quoted(name)} {problem}")
     return _as_dataset(name, added, domain)
 
 
@@ -65,14 +65,15 @@ def as_read(task: Task, domain: Domain) -> Task:
 def mismatch(name: str, added: AddedDataset, domain: Domain) -> str:
     """Why the data set cannot be one of the domain's; empty if it can."""
     if added.domain != domain.name:
-        return f"is for the domain {added.domain!r}, not for {domain.name!r}"
+        return f"is for the domain {quoted(added.domain)}, not for {quoted(domain.name)}"
     if name in domain.datasets:
-        return f"is one of {domain.name!r} itself: it needs another name"
+        return f"is one of {quoted(domain.name)} itself: it needs another name"
     layouts = [key for key, dataset in domain.datasets.items() if dataset.takes_path]
     if added.reads_as not in layouts:
         return (
-            f"is to be read as {added.reads_as!r}, which is no data set of {domain.name!r} that "
-            f"takes a path: expected one of {', '.join(layouts) or 'none'}"
+            f"is to be read as {quoted(added.reads_as)}, which is no data set of "
+            f"{quoted(domain.name)} that takes a path: expected one of "
+            f"{', '.join(layouts) or 'none'}"
         )
     return ""
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from dyt_bench.discovery.importing import distribution, import_point, in_short
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted, shortened
 from dyt_bench.plugin.code import code_digest
 from dyt_bench.plugin.domain import (
     API_VERSION,
@@ -94,7 +94,7 @@ class Discovery:
             raise UserError(unknown("domain", name, self._points))
         loaded = self.loaded(name)
         if loaded.domain is None:
-            raise UserError(f"domain {name!r} is installed but broken: {loaded.problem}")
+            raise UserError(f"domain {quoted(name)} is installed but broken: {loaded.problem}")
         return loaded.domain
 
     def metric(self, name: str) -> Metric:
@@ -129,10 +129,10 @@ def flaw(domain: object) -> str | None:
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """One sentence: what is unknown, what was expected, and the nearest match."""
-    known = list(known)
-    near = get_close_matches(str(name), known, n=1)
-    guess = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}: expected one of {', '.join(known) or 'none'}{guess}"
+    known = list(dict.fromkeys(known))
+    near = get_close_matches(shortened(str(name)), known, n=1)
+    guess = f"; did you mean {quoted(near[0])}?" if near else ""
+    return f"unknown {kind} {quoted(name)}: expected one of {', '.join(known) or 'none'}{guess}"
 
 
 def _load(points: list[EntryPoint]) -> LoadedDomain:
@@ -151,14 +151,15 @@ def _flaw(value: Any, point: EntryPoint) -> str:
     """What is wrong with the object that ``point`` names: one sentence, or empty."""
     problem = flaw(value)
     if problem is None and value.name != point.name:
-        problem = f"is called {value.name!r} but registered as {point.name!r}: make them one name"
+        names = f"called {quoted(value.name)} but registered as {quoted(point.name)}"
+        problem = f"is {names}: make them one name"
     return f"{point.value} (from {distribution(point)}) {problem}" if problem else ""
 
 
 def wrong_version(version: object) -> str | None:
     """Why a plug-in written for this contract version cannot be used; None if it can."""
     if not isinstance(version, int) or isinstance(version, bool):
-        return f"must have a whole number as its api_version, got {version!r}"
+        return f"must have a whole number as its api_version, got {quoted(version)}"
     if version > API_VERSION:
         return (
             f"is made for contract version {version}, and this dyt-bench knows versions to "
@@ -187,7 +188,10 @@ def _wrong_field(domain: Domain) -> str | None:
             isinstance(key, str) and isinstance(each, kind) for key, each in value.items()
         )
         if not fits:
-            return f"must have a mapping from names to {kind.__name__} as its {name}, got {value!r}"
+            wanted = f"a mapping from names to {kind.__name__} as its {name}"
+            return f"must have {wanted}, got {quoted(value)}"
     if not _NAME.fullmatch(domain.name):
-        return f"has the name {domain.name!r}: it must be lower-case letters, digits and hyphens"
+        return (
+            f"has the name {quoted(domain.name)}: it must be lower-case letters, digits and hyphens"
+        )
     return None

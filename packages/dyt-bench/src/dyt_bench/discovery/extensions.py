@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from dyt_bench.discovery.domains import unknown, wrong_version
 from dyt_bench.discovery.importing import Imported, distribution, import_point
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 from dyt_bench.executors.contract import Executor
 from dyt_bench.plugin.code import code_digest
 from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, LayerClass, MakeSection
@@ -68,7 +68,7 @@ class ExtensionPoint(Generic[T]):
         imported = self._import(point)
         if imported.problem:
             origin = distribution(point)
-            raise UserError(f"{self.kind} {name!r} of {origin} is broken: {imported.problem}")
+            raise UserError(f"{self.kind} {quoted(name)} of {origin} is broken: {imported.problem}")
         return cast(T, imported.value)
 
     def find(self, name: str) -> EntryPoint:
@@ -85,7 +85,7 @@ class ExtensionPoint(Generic[T]):
         problem = self._declared(found)
         if problem:
             origin = distribution(found[0])
-            raise UserError(f"{self.kind} {name!r} of {origin} is broken: {problem}")
+            raise UserError(f"{self.kind} {quoted(name)} of {origin} is broken: {problem}")
         return found[0]
 
     def get(self, name: str) -> T | None:
@@ -131,12 +131,12 @@ class ExtensionPoint(Generic[T]):
         """What is wrong with a name's declaration; ``points`` are all entry points that have it."""
         name = points[0].name
         if not _NAME.fullmatch(name):
-            return f"name {name!r} must be lower-case letters, digits and hyphens"
+            return f"name {quoted(name)} must be lower-case letters, digits and hyphens"
         if name in self.own or name == NATIVE:
-            return f"name {name!r} is the harness's own: it needs another"
+            return f"name {quoted(name)} is the harness's own: it needs another"
         if len(points) > 1:
             origins = " and ".join(sorted(distribution(point) for point in points))
-            return f"{name!r} is declared by {origins}: uninstall all but one"
+            return f"{quoted(name)} is declared by {origins}: uninstall all but one"
         return ""
 
     def _import(self, point: EntryPoint) -> Imported:

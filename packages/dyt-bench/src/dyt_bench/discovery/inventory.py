@@ -13,7 +13,7 @@ from dyt_bench.discovery.extensions import (
     ExtensionPoint,
     LoadedExtension,
 )
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 
 
 def inventory(
@@ -31,7 +31,7 @@ def check(kind: str, name: str, found: Discovery) -> None:
     EXTENSION_POINTS[kind].load(name)
     problem = _misfit(kind, name, found)
     if problem:
-        raise UserError(f"{kind} {name!r} {problem}")
+        raise UserError(f"{kind} {quoted(name)} {problem}")
 
 
 def _misfit(kind: str, name: str, found: Discovery) -> str:

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dyt_bench.errors import CannotWrite, UserError
+from dyt_bench.errors import CannotWrite, UserError, quoted
 from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
 from dyt_bench.executors.group import end_with_all
@@ -43,7 +43,7 @@ class CommandExecutor:
     def __init__(self, preload: Sequence[str]) -> None:
         if self.prefix and shutil.which(self.prefix[0]) is None:
             raise UserError(
-                f"the executor {type(self).__name__} needs the command {self.prefix[0]!r}, "
+                f"the executor {type(self).__name__} needs the command {quoted(self.prefix[0])}, "
                 "which is not on this machine: install it, or choose another executor"
             )
 

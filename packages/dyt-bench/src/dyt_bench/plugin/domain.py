@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dyt_bench.errors import DataError as DataError
+from dyt_bench.errors import quoted as quoted
 from dyt_bench.plugin.fetch import Fetch as Fetch
 from dyt_bench.plugin.task import Task
 
@@ -34,6 +35,7 @@ __all__ = [
     "Metric",
     "Model",
     "TrainingPreset",
+    "quoted",
 ]
 
 API_VERSION = 2  # of this contract

@@ -6,7 +6,8 @@ A `Task` is everything that all variants of a comparison share; a `Run` is a tas
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,14 @@ class Task:
         """A short name for people: ``vision/vit/digits/s0``."""
         return f"{self.domain}/{self.model}/{self.dataset}/s{self.seed} {self.overrides}".rstrip()
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Hash of all that determines the task's data and start.
 
         Neither the files' location nor metrics of the trained model are part of it.
         """
         apart = {"path", "metrics"} | ({"skip_bad_files"} if not self.skip_bad_files else set())
-        return digest({key: value for key, value in asdict(self).items() if key not in apart})
+        return digest({key: value for key, value in _fields(self).items() if key not in apart})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,16 +100,16 @@ class Run:
         """A short name for people: ``vision/vit/digits/s0 dyt``."""
         return f"{self.task.label} {self.variant.label}"
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Hash of everything that determines the outcome. Resuming and skipping compare it."""
-        variant = {k: v for k, v in asdict(self.variant).items() if k != "code_digest" or v}
+        variant = {k: v for k, v in _fields(self.variant).items() if k != "code_digest" or v}
         return digest(self.task.identity, variant, *self.task.metrics)
 
     def parameters(self) -> dict[str, str | int | float]:
         """As a flat mapping, for MLflow and tables; unset options are left out."""
         flat: dict[str, str | int | float] = {"variant": self.variant.label}
-        for key, value in asdict(self.task).items():
+        for key, value in _fields(self.task).items():
             if key == "metrics":
                 value = ", ".join(name for name, _ in self.task.metrics)
             if value not in (None, "") and value is not False:
@@ -129,6 +130,11 @@ def run_of(parameters: Mapping[str, Any]) -> Run:
     name = str(parameters["variant"]).partition(" ")[0]  # its label, options and all
     alpha, recipe = parameters.get("alpha_init_value"), parameters.get("recipe")
     return Run(task=Task(**own), variant=Variant(name=name, alpha_init_value=alpha, recipe=recipe))
+
+
+def _fields(of: Task | Variant) -> dict[str, Any]:
+    """The values by name; `dataclasses.asdict` would copy each, for thousands of runs."""
+    return {each.name: getattr(of, each.name) for each in fields(of)}
 
 
 def digest(*parts: object) -> str:

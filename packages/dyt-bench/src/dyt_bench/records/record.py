@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dyt_bench.errors import CannotWrite
+from dyt_bench.errors import CannotWrite, quoted
 from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.task import Run
 from dyt_bench.training.outcome import Outcome
@@ -42,7 +42,7 @@ class Result(Outcome):
     def missing(self) -> list[str]:
         """A sentence for each metric that could not be taken at the end, with the reason."""
         return [
-            f"metric {name.removeprefix('eval/')!r} could not be taken: {why}"
+            f"metric {quoted(name.removeprefix('eval/'))} could not be taken: {why}"
             for name, why in self.facts.items()
             if name.startswith("eval/")
         ]

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 from dyt_bench.plugin.domain import API_VERSION
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -60,13 +60,14 @@ def _check(name: str, distribution: str, package: str, found: Discovery) -> None
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise UserError(
             f"a domain's name is at most {_LONGEST} lower-case letters, digits and single hyphens "
-            f"and begins with a letter, got {name!r}{_suggestion(name)}"
+            f"and begins with a letter, got {quoted(name)}{_suggestion(name)}"
         )
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
-        raise UserError(f"{name!r} is a word of Python's own: choose another name")
+        raise UserError(f"{quoted(name)} is a word of Python's own: choose another name")
     if name in found.names:
         raise UserError(
-            f"there is a domain {name!r} already, of {found.origin(name)}: choose another name"
+            f"there is a domain {quoted(name)} already, of {found.origin(name)}: "
+            "choose another name"
         )
     if find_spec(package) is not None or _is_installed(distribution):
         raise UserError(f"there is a package {distribution} already: choose another name")
@@ -75,7 +76,7 @@ def _check(name: str, distribution: str, package: str, found: Discovery) -> None
 def _suggestion(name: str) -> str:
     """The nearest valid name, if there is one."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-").removeprefix("dyt-")[:_LONGEST]
-    return f": try {plain!r}" if _NAME.fullmatch(plain) else ""
+    return f": try {quoted(plain)}" if _NAME.fullmatch(plain) else ""
 
 
 def _is_installed(distribution: str) -> bool:

@@ -96,16 +96,16 @@ def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {
     known = _known(workspace)
     memory, disk = _limits(workspace)
     lines = []
-    for task in suite.tasks:
-        runs = [run for run in suite.runs if run.task == task]
-        timing = _timing_s(runs, known, workspace)
-        for run in runs:
+    for runs in suite.by_task.values():
+        keys = [key(run.parameters()) for run in runs]
+        timing = _timing_s(runs, [known[which] for which in keys if which in known], workspace)
+        for run, which in zip(runs, keys, strict=True):
             result = workspace.record(run).result()
             if result is not None and result.status != "failed":
                 lines.append(Line(run, True, 0.0, 0.0, 0.0, 0.0, result.status))
                 continue
-            measured = known.get(key(run.parameters()))
-            problem = problems.get(key(run.parameters()), "")
+            measured = known.get(which)
+            problem = problems.get(which, "")
             if measured is None:
                 lines.append(Line(run, False, None, None, None, 0.0, "not known", problem))
                 continue
@@ -200,34 +200,59 @@ def prune(found: Forecast, budget_s: float) -> Pruned:
         )
     dropped = [f"{line.run.label}: {line.problem}" for line in found.lines if line.problem]
     lines = [line for line in found.lines if not line.problem]
-    while (total := _total(lines)) > budget_s:
-        seeds = sorted({line.run.task.seed for line in lines})
-        tasks = {line.run.task.group for line in lines}
-        if len(seeds) > 1:
-            lost = [line for line in lines if line.run.task.seed == seeds[-1]]
-            dropped.append(f"seed {seeds[-1]}, which takes {in_words(_total(lost))}")
-        elif len(tasks) > 1:
-            cost = {task: _total(_of(lines, task)) for task in tasks}
-            costliest = max(sorted(tasks), key=lambda task: cost[task])
-            lost = _of(lines, costliest)
-            dropped.append(f"{costliest}, which takes {in_words(cost[costliest])}")
-        else:
-            raise UserError(
-                f"nothing of the suite fits {in_words(budget_s)}: one seed of the cheapest task "
-                f"takes about {in_words(total)}; give it fewer --steps or a longer --budget"
-            )
-        lines = [line for line in lines if line not in lost]
+    lines, seeds = _fitting(lines, lambda line: line.run.task.seed, lambda seed, _: seed, budget_s)
+    dropped += [f"seed {seed}, which takes {in_words(cost)}" for seed, cost in seeds]
+    lines, groups = _fitting(lines, lambda line: line.run.task.group, _by_cost, budget_s)
+    dropped += [f"{group}, which takes {in_words(cost)}" for group, cost in groups]
+    total = _total(lines)
+    if total > budget_s:
+        raise UserError(
+            f"nothing of the suite fits {in_words(budget_s)}: one seed of the cheapest task "
+            f"takes about {in_words(total)}; give it fewer --steps or a longer --budget"
+        )
     return Pruned(tuple(line.run for line in lines), total, tuple(dropped))
+
+
+def _fitting(
+    lines: list[Line],
+    part_of: Callable[[Line], Any],
+    rank: Callable[[Any, float], Any],
+    budget_s: float,
+) -> tuple[list[Line], list[tuple[Any, float]]]:
+    """The lines without the parts of the highest rank, until the rest fits or one part is left.
+
+    Args:
+        part_of: which part a line belongs to.
+        rank: of a part and its seconds; what is dropped first has the highest.
+
+    Returns:
+        The lines that stay; the parts that are dropped, each with its seconds.
+    """
+    costs: dict[Any, float] = {}
+    for line in lines:
+        costs[part_of(line)] = costs.get(part_of(line), 0.0) + (line.seconds or 0.0)
+    left, total, dropped = (
+        sorted(costs, key=lambda part: rank(part, costs[part])),
+        _total(lines),
+        [],
+    )
+    while total > budget_s and len(left) > 1:
+        part = left.pop()
+        total -= costs[part]
+        dropped.append((part, costs[part]))
+    stay = set(left)
+    return [line for line in lines if part_of(line) in stay], dropped
+
+
+def _by_cost(group: str, cost: float) -> tuple[float, list[int]]:
+    """Of groups that cost the same, the first by name ranks highest."""
+    return cost, [-ord(letter) for letter in group]
 
 
 def key(parameters: Mapping[str, Any]) -> Key:
     """The parameters of a run that decide the cost of a step."""
     names = ("domain", "model", "dataset", "path", "batch_size", "training", "variant")
     return tuple(str(parameters.get(name, "")) for name in names)
-
-
-def _of(lines: Iterable[Line], group: str) -> list[Line]:
-    return [line for line in lines if line.run.task.group == group]
 
 
 def _total(lines: Iterable[Line]) -> float:
@@ -284,11 +309,11 @@ def _seconds(task: Task, measured: Measured) -> float:
     return measured.start_s + task.steps * measured.step_s + validations * measured.validation_s
 
 
-def _timing_s(runs: Sequence[Run], known: Mapping[Key, Measured], workspace: Workspace) -> float:
+def _timing_s(runs: Sequence[Run], costs: Sequence[Measured], workspace: Workspace) -> float:
     """Seconds to time a task's variants in turn, the first twice; 0 if that is done."""
-    costs = [known[key(run.parameters())] for run in runs if key(run.parameters()) in known]
-    path = workspace.timing_path(runs[0].task, [run.variant for run in runs])
-    if len(runs) < 2 or not costs or path.exists():
+    if len(runs) < 2 or not costs:
+        return 0.0
+    if workspace.timing_path(runs[0].task, [run.variant for run in runs]).exists():
         return 0.0
     steps = sum(cost.step_s for cost in costs) + costs[0].step_s
     return sum(cost.start_s for cost in costs) + (TIMING_ROUNDS + _WARMUP_ROUNDS) * steps

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.errors import CannotWrite, UserError
+from dyt_bench.errors import CannotWrite, UserError, quoted
 from dyt_bench.executors.contract import Preempted
 from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.domain import Metric
@@ -215,7 +215,7 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
     about = read_json(workspace.suite_path(name))
     if about is None:
         raise UserError(
-            f"no suite called {name!r} has run in {workspace.folder}: "
+            f"no suite called {quoted(name)} has run in {workspace.folder}: "
             f"there are {', '.join(workspace.suites()) or 'none'}"
         )
     records = [Record(workspace.runs / folder) for folder in about["runs"]]

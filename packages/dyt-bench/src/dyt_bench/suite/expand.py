@@ -10,21 +10,20 @@ A suite says what to run, never how::
         models: [vit, convnext]
 """
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
 from dyt_bench.discovery.datasets import content_digest, dataset_of
 from dyt_bench.discovery.domains import Discovery, unknown
 from dyt_bench.discovery.extensions import EXECUTORS, LOCAL, METRICS
-from dyt_bench.errors import DataError, UserError
+from dyt_bench.errors import DataError, UserError, listed, quoted, shortened
 from dyt_bench.plugin.domain import Domain, Model
 from dyt_bench.plugin.extensions import AddedMetric
 from dyt_bench.plugin.task import Run, Task, Variant, digest
-from dyt_bench.suite.document import Document, Place
+from dyt_bench.suite.document import MOST_CHARACTERS, Document, Place
 from dyt_bench.suite.names import (
     check_known,
     check_sections_and_executor,
@@ -32,11 +31,13 @@ from dyt_bench.suite.names import (
     resolve_variants,
 )
 from dyt_bench.suite.schema import SuiteFile, TaskEntry, validate
+from dyt_bench.suite.values import located
 
 # Fields of a `Model` that a task has, or that decide nothing.
 _IN_THE_TASK = {"summary", "library", "native_norm", "steps", "batch_size", "learning_rate"}
 _IN_THE_TASK |= {"training", "step_s", "reference_steps"}
 _VALIDATIONS = 5  # at most so many after the first, unless the suite says otherwise
+MOST_RUNS = 20_000  # of a suite: to plan so many takes some ten seconds
 
 
 Contents = Callable[[Domain, str, Path | None], str]  # `content_digest`, computed once for each
@@ -70,12 +71,20 @@ class Suite:
     # "domain/model/dataset" -> what a paper reports there
     expected: Mapping[str, Expected] = field(default_factory=dict)
 
+    @cached_property
+    def by_task(self) -> Mapping[Task, Sequence[Run]]:
+        """Each task's runs."""
+        found: dict[Task, list[Run]] = {}
+        for run in self.runs:
+            found.setdefault(run.task, []).append(run)
+        return found
+
     @property
     def tasks(self) -> list[Task]:
-        return list(dict.fromkeys(run.task for run in self.runs))
+        return list(self.by_task)
 
     def variants_of(self, task: Task) -> list[Variant]:
-        return [run.variant for run in self.runs if run.task == task]
+        return [run.variant for run in self.by_task.get(task, ())]
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,8 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
     if selection.executor is not None:
         EXECUTORS.load(selection.executor)
     shared = resolve_variants(document, ["variants"], file.variants)
-    seeds = file.seeds if selection.seeds is None else list(range(selection.seeds))
+    seeds = file.seeds if selection.seeds is None else range(selection.seeds)
+    _check_size(document, file, len(seeds))
     contents = cache(content_digest)  # several entries may have one data set
     runs: list[Run] = []
     entries: list[int] = []  # the place of each run's entry among the tasks
@@ -124,19 +134,22 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
                 metric = entry.expected_metric or found.domain(task.domain).metric.name
                 expected[task.group] = Expected(entry.expected, metric, entry.source)
     _check_distinct(document, runs, entries, shared, seeds)
-    runs.sort(key=lambda run: seeds.index(run.task.seed))  # stable
+    place = {seed: index for index, seed in enumerate(seeds)}
+    runs.sort(key=lambda run: place[run.task.seed])  # stable
     return _suite(file, selection, runs, expected)
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        with path.open(encoding="utf-8") as file:
+            return file.read(MOST_CHARACTERS + 1)  # `Document` refuses more
     except FileNotFoundError:
-        suites = sorted(str(file) for file in path.parent.glob("*.yaml"))
-        there = f"; there are {', '.join(suites)}" if suites else ""
+        suites = sorted(path.parent.glob("*.yaml"))
+        there = f"; there are {listed(suites)}" if suites else ""
         raise UserError(f"there is no suite file {path}{there}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the suite file {path}: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot read the suite file {shortened(str(path))}: {reason}") from None
 
 
 def _suite(
@@ -173,7 +186,7 @@ def _tasks(
     index: int,
     entry: TaskEntry,
     found: Discovery,
-    seeds: list[int],
+    seeds: Sequence[int],
     steps: int | None,
     metrics: Mapping[str, AddedMetric],
     contents: Contents,
@@ -184,16 +197,23 @@ def _tasks(
         domain = found.domain(entry.domain)
     except UserError as error:
         raise document.error([*at, "domain"], str(error)) from None
+    code_digest = found.code_digest(domain.name)
+    added = tuple(
+        (name, METRICS.code_digest(name))
+        for name, metric in metrics.items()
+        if not metric.domains or domain.name in metric.domains
+    )
     for m, model_name in enumerate(entry.models or [next(iter(domain.models))]):
         check_known(document, [*at, "models", m], "model", model_name, domain.models)
         model = domain.models[model_name]
-        preset = entry.training or model.training
-        check_known(document, [*at, "training"], "training preset", preset, domain.trainings)
+        training = entry.training or model.training
+        check_known(document, [*at, "training"], "training preset", training, domain.trainings)
         task_steps = steps or model.steps
         for d, dataset_name in enumerate(entry.datasets or [next(iter(domain.datasets))]):
             where = [*at, "datasets", d] if entry.datasets else at
             path, data_digest = _data(document, where, entry, domain, dataset_name, contents)
             val_every = _val_every(document, at, entry, task_steps)
+            preset, digested = None, ""
             for seed in seeds:
                 task = Task(
                     domain=domain.name,
@@ -204,20 +224,18 @@ def _tasks(
                     steps=task_steps,
                     batch_size=entry.batch_size or model.batch_size,
                     learning_rate=entry.learning_rate or model.learning_rate,
-                    training=preset,
+                    training=training,
                     train_samples=entry.train_samples,
                     skip_bad_files=entry.skip_bad_files,
                     overrides=_overrides(entry, model),
-                    metrics=tuple(
-                        (name, METRICS.code_digest(name))
-                        for name, metric in metrics.items()
-                        if not metric.domains or domain.name in metric.domains
-                    ),
+                    metrics=added,
                     val_every=val_every,
                     data_digest=data_digest,
-                    code_digest=found.code_digest(domain.name),
+                    code_digest=code_digest,
                 )
-                yield replace(task, preset_digest=preset_digest(domain, task))
+                if (found_preset := domain.training(task)) != preset:
+                    preset, digested = found_preset, preset_digest(domain, task)
+                yield replace(task, preset_digest=digested)
 
 
 def preset_digest(domain: Domain, task: Task) -> str:
@@ -250,7 +268,7 @@ def _overrides(entry: TaskEntry, model: Model) -> str:
 
 def default_val_every(steps: int) -> int:
     """The smallest divisor of ``steps`` that gives at most five validations after the first."""
-    return next(n for n in range(1, steps + 1) if steps % n == 0 and steps // n <= _VALIDATIONS)
+    return steps // next(n for n in range(_VALIDATIONS, 0, -1) if steps % n == 0)
 
 
 def _val_every(document: Document, at: Place, entry: TaskEntry, steps: int) -> int:
@@ -277,41 +295,64 @@ def _data(
         dataset = dataset_of(domain, name)
     except UserError as error:
         raise document.error(where, str(error)) from None
-    path = None if entry.path is None else _user_path(document, [*where[:2], "path"], entry.path)
-    if path is not None and not dataset.takes_path:
-        raise document.error([*where[:2], "path"], f"data set {name!r} takes no path")
+    path, at_path = None, [*where[:2], "path"]
+    if entry.path is not None:
+        if not dataset.takes_path:
+            raise document.error(at_path, f"data set {quoted(name)} takes no path")
+        try:
+            path = located(entry.path, document.path.parent)
+        except ValueError as error:
+            raise document.error(at_path, str(error)) from None
     try:
         return path, contents(domain, name, path)
     except DataError as error:
-        raise document.error(where, f"data set {name!r}: {error}") from None
+        raise document.error(where, f"data set {quoted(name)}: {error}") from None
     except OSError as error:
-        said = f"cannot read {error.filename}: {error.strerror}"
-        raise document.error(where, f"data set {name!r}: {said}") from None
-
-
-def _user_path(document: Document, where: Place, given: Path) -> Path:
-    """The path relative to the suite file, with ``~`` and ``$NAME`` as a shell reads them."""
-    if "\0" in str(given):
-        raise document.error(where, f"{str(given)!r} holds a NUL, which no path can")
-    expanded = os.path.expandvars(os.path.expanduser(given))
-    return (document.path.parent / expanded).resolve()
+        said = f"cannot read {shortened(str(error.filename))}: {error.strerror}"
+        raise document.error(where, f"data set {quoted(name)}: {said}") from None
 
 
 def _check_distinct(
     document: Document,
     runs: list[Run],
     entries: list[int],
-    variants: list[Variant],
-    seeds: list[int],
+    variants: Sequence[Variant],
+    seeds: Sequence[int],
 ) -> None:
     """Raise UserError if a run is listed twice; names the repeated variant, seed or entry."""
-    seen: set[str] = set()
+    seen: set[Hashable] = set()
     for run, entry in zip(runs, entries, strict=True):
-        if run.identity in seen:
+        identity = run.task.identity, run.task.metrics, run.variant  # as in `Run.identity`
+        if identity in seen:
             where: list[str | int] = ["tasks", entry]
-            for name, values in (("variants", variants), ("seeds", seeds)):
-                again = [i for i, value in enumerate(values) if value in values[:i]]
-                if again:
-                    where = [name, again[0]]
+            for name, again in (("variants", repeated(variants)), ("seeds", repeated(seeds))):
+                if again is not None:
+                    where = [name, again]
             raise document.error(where, f"the run {run.label} is listed twice")
-        seen.add(run.identity)
+        seen.add(identity)
+
+
+def repeated(values: Iterable[Hashable]) -> int | None:
+    """The index of the first value that stands before it as well; None if there is none."""
+    seen: set[Hashable] = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            return index
+        seen.add(value)
+    return None
+
+
+def _check_size(document: Document, file: SuiteFile, seeds: int) -> None:
+    """Raise UserError if the suite has more runs than can be planned."""
+    runs = sum(
+        len(entry.models or [0])
+        * len(entry.datasets or [0])
+        * len(file.variants if entry.variants is None else entry.variants)
+        * seeds
+        for entry in file.tasks
+    )
+    if runs > MOST_RUNS:
+        raise UserError(
+            f"{document.path} has {runs:,} runs, and a suite may have {MOST_RUNS:,}: take fewer "
+            "seeds, or divide it into several suites"
+        )

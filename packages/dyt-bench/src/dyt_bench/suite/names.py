@@ -13,7 +13,7 @@ from dyt_bench.discovery.extensions import (
     ExtensionPoint,
     variant_names,
 )
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 from dyt_bench.plugin.extensions import AddedMetric
 from dyt_bench.plugin.task import NATIVE, Variant, digest
 from dyt_bench.suite.document import Document, Place
@@ -47,7 +47,7 @@ def _variant(document: Document, where: Place, entry: VariantEntry) -> Variant:
         raise document.error(where, "the native norm takes no options")
     if variant.name in WITHOUT_ALPHA and (variant.recipe or variant.alpha_init_value):
         option = "recipe" if variant.recipe else "alpha_init_value"
-        raise document.error([*where, option], f"{variant.name!r} has no alpha: leave it out")
+        raise document.error([*where, option], f"{quoted(variant.name)} has no alpha: leave it out")
     if variant.recipe is not None:
         if document.content.get("kind") == "efficiency":
             raise document.error(at_recipe, "an efficiency suite swaps layers, no recipe fits")
@@ -82,7 +82,7 @@ def resolve_metrics(document: Document, file: SuiteFile) -> dict[str, AddedMetri
         metric = found[name] = _load(document, ["metrics", index], METRICS, name)
         if metric.domains and not domains & set(metric.domains):
             only = ", ".join(metric.domains)
-            message = f"{name!r} is for {only}, which the suite does not have"
+            message = f"{quoted(name)} is for {only}, which the suite does not have"
             raise document.error(["metrics", index], message)
     return found
 
@@ -97,7 +97,7 @@ def check_sections_and_executor(document: Document, file: SuiteFile) -> None:
             raise document.error([key], f"an efficiency suite trains nothing: it takes no {key}")
         again = next((i for i, name in enumerate(names) if name in names[:i]), None)
         if again is not None:
-            raise document.error([key, again], f"{names[again]!r} is listed twice")
+            raise document.error([key, again], f"{quoted(names[again])} is listed twice")
 
 
 def _load(document: Document, where: Place, point: ExtensionPoint[T], name: str) -> T:

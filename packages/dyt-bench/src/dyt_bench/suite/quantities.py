@@ -4,7 +4,11 @@ Not pydantic's: its ``timedelta`` takes no ``90s``, and its ``ByteSize`` takes `
 """
 
 import re
+from math import isfinite
 
+_SIZE = "a size such as 800MB or 8GiB"
+MOST_COUNT = 2**63 - 1  # the largest whole number of a column in MLflow or Parquet
+_MOST = 1e15  # bytes, or seconds: 1 PB, 31 million years
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {
     unit.lower(): base**power
@@ -28,7 +32,10 @@ def size(text: str | int) -> int:
     Raises:
         ValueError: not a positive number, with a unit from kB to TiB or without.
     """
-    return round(_parse(str(text), {"": 1, **_BYTES}, "a size such as 800MB or 8GiB"))
+    found = round(_parse(str(text), {"": 1, **_BYTES}, _SIZE))
+    if not found:
+        raise ValueError(f"expected {_SIZE}")
+    return found
 
 
 def in_words(seconds: float) -> str:
@@ -42,7 +49,10 @@ def in_words(seconds: float) -> str:
 
 
 def _parse(text: str, units: dict[str, int], expected: str) -> float:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
-    if match is None or match[2] not in units or not float(match[1]):
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*", text.lower())
+    value = float(match[1]) * units.get(match[2], 0) if match else 0.0
+    if not value or not isfinite(value):
         raise ValueError(f"expected {expected}")
-    return float(match[1]) * units[match[2]]
+    if value > _MOST:
+        raise ValueError(f"expected {expected}, and no more than {_MOST:g}")
+    return value

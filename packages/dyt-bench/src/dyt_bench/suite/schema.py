@@ -1,40 +1,40 @@
 """What a suite file may hold: keys, types and defaults, as pydantic models."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dyt_bench.discovery.domains import unknown
 from dyt_bench.discovery.extensions import LOCAL
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 from dyt_bench.plugin.task import NATIVE
 from dyt_bench.suite.document import Document, Place
-from dyt_bench.suite.quantities import seconds, size
+from dyt_bench.suite.values import (
+    AboveZero,
+    Count,
+    Duration,
+    Name,
+    Number,
+    Seed,
+    Size,
+    Text,
+    UserPath,
+)
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
-Positive = Annotated[int, Field(ge=1)]
 # Keys of earlier versions -> keys of this one, for the message about an old key.
 RENAMED = {"norms": "variants", "cell_timeout": "run_timeout", "cell_memory": "run_memory"}
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class VariantEntry(_Strict):
     """A variant; in a suite file a name alone, or a mapping with options."""
 
-    name: str
-    alpha_init_value: Annotated[float, Field(gt=0)] | None = None
-    recipe: str | None = None
+    name: Text
+    alpha_init_value: AboveZero | None = None
+    recipe: Text | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -48,37 +48,37 @@ Variants = Annotated[list[VariantEntry], Field(min_length=1)]
 class TaskEntry(_Strict):
     """Tasks of one domain: every model with every data set and seed."""
 
-    domain: str
-    models: Annotated[list[str], Field(min_length=1)] | None = None  # None: the first
-    datasets: Annotated[list[str], Field(min_length=1)] | None = None  # None: the first
+    domain: Text
+    models: Annotated[list[Text], Field(min_length=1)] | None = None  # None: the first
+    datasets: Annotated[list[Text], Field(min_length=1)] | None = None  # None: the first
     variants: Variants | None = None  # None: the suite's
-    path: Path | None = None  # the user's data; relative to the suite file
-    steps: Positive | None = None  # here and below, None means the model's own
-    batch_size: Positive | None = None
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
-    training: str | None = None  # a training preset of the domain
-    train_samples: Positive | None = None  # None: all there are
-    val_every: Positive | None = None
+    path: UserPath | None = None  # the user's data; relative to the suite file
+    steps: Count | None = None  # here and below, None means the model's own
+    batch_size: Count | None = None
+    learning_rate: AboveZero | None = None
+    training: Text | None = None  # a training preset of the domain
+    train_samples: Count | None = None  # None: all there are
+    val_every: Count | None = None
     skip_bad_files: bool = False  # leave out what cannot be read, and say so in the record
-    expected: dict[str, float] = {}  # variant -> what a paper reports
-    expected_metric: str = ""  # which metric that is; "": the domain's
-    source: str = ""  # the paper
+    expected: dict[str, Number] = {}  # variant -> what a paper reports
+    expected_metric: Text = ""  # which metric that is; "": the domain's
+    source: Text = ""  # the paper
 
 
 class SuiteFile(_Strict):
     """A suite file."""
 
     name: Name
-    title: str = ""
+    title: Text = ""
     kind: Literal["training", "efficiency"] = "training"
     variants: Variants = [VariantEntry(name=NATIVE), VariantEntry(name="dyt")]
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = [0]
-    steps: Positive | None = None  # for every task that does not give its own
-    metrics: list[str] = []  # added by packages, taken at the end of each run
-    sections: list[str] = []  # of the report, added by packages
-    executor: str = LOCAL  # where runs run
-    run_timeout: Annotated[float, BeforeValidator(seconds)] | None = None  # "2h"; None: no limit
-    run_memory: Annotated[int, BeforeValidator(size)] | None = None  # "8GiB"; None: no limit
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
+    steps: Count | None = None  # for every task that does not give its own
+    metrics: list[Text] = []  # added by packages, taken at the end of each run
+    sections: list[Text] = []  # of the report, added by packages
+    executor: Text = LOCAL  # where runs run
+    run_timeout: Duration | None = None  # "2h"; None: no limit
+    run_memory: Size | None = None  # "8GiB"; None: no limit
     tasks: Annotated[list[TaskEntry], Field(min_length=1)]
 
 
@@ -103,7 +103,7 @@ def validate(document: Document) -> SuiteFile:
         if first["type"] == "extra_forbidden":
             raise document.error(where, _unknown_key(where)) from None
         text = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        got = "" if first["type"] == "missing" else f", got {quoted(first['input'])}"
         raise document.error(where, f"{text[0].lower()}{text[1:]}{got}") from None
 
 
@@ -116,5 +116,5 @@ def _unknown_key(where: Place) -> str:
     key, known = where[-1], list(level.model_fields)
     new = RENAMED.get(str(key))
     if new in known:
-        return f"the key {key!r} is now called {new!r}: rename it"
+        return f"the key {quoted(key)} is now called {quoted(new)}: rename it"
     return unknown("key", key, known)

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 from dyt_bench.plugin.domain import Domain
 from dyt_bench.testing.checked import checked_domains
 from dyt_bench.testing.rule import RuleResult
@@ -102,5 +102,7 @@ def _find(name: str, found: Discovery) -> Domain:
             "module.path:object of a domain, in this folder or installed"
         ) from None
     if domain is None:
-        raise UserError(f"{module} has no object {attribute!r}: expected the name of its domain")
+        raise UserError(
+            f"{module} has no object {quoted(attribute)}: expected the name of its domain"
+        )
     return domain  # type: ignore[no-any-return]  # the first rule checks that it is one

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from dyt_bench.discovery.domains import flaw, unknown
 from dyt_bench.discovery.resolve import resolve
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 from dyt_bench.executors.contract import JobStopped
 from dyt_bench.executors.local import LocalExecutor
 from dyt_bench.plugin.domain import Domain
@@ -300,5 +300,5 @@ def checked_domains(
     found = [CheckedDomain(domain, model=model, dataset=dataset, path=path) for model in named]
     chosen = found[0].dataset
     if usable and path is not None and not domain.datasets[chosen].takes_path:
-        raise UserError(f"data set {chosen!r} takes no path")
+        raise UserError(f"data set {quoted(chosen)} takes no path")
     return found

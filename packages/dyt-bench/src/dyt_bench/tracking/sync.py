@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 from dyt_bench.plugin.atomic import read_json
 from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
@@ -47,7 +47,7 @@ def sync_suites(
     unknown = [name for name in names if name not in there]
     if unknown or not there:
         raise UserError(
-            f"no suite called {unknown[0]!r} has run in {workspace.folder}: "
+            f"no suite called {quoted(unknown[0])} has run in {workspace.folder}: "
             f"there are {', '.join(there) or 'none'}"
             if unknown
             else f"no suite has run in {workspace.folder} yet: there is nothing to send"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.store import is_remote, outage, prepare
 from dyt_bench.tracking.view import OVERVIEW, address, has_overview
@@ -124,7 +124,7 @@ def _find(base: str, tracking_uri: str, workspace: Workspace, suite: str | None)
     ours = {e.name: e for e in client.search_experiments() if e.name.startswith(PREFIX)}
     if suite is not None and PREFIX + suite not in ours:
         names = ", ".join(name.removeprefix(PREFIX) for name in ours)
-        raise UserError(f"no suite called {suite!r} is in {tracking_uri}: there are {names}")
+        raise UserError(f"no suite called {quoted(suite)} is in {tracking_uri}: there are {names}")
     if not ours:
         return f"{base.rstrip('/')}/#/experiments?workflowType=machine_learning"
     experiment = ours[PREFIX + suite] if suite is not None else _newest(ours, workspace)

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
+from dyt_bench.errors import quoted
 from dyt_bench.plugin.extensions import AddedMetric, Trained
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.training.outcome import Recorder
@@ -44,7 +45,7 @@ def evaluate(
 
 def _taken(name: str, metric: AddedMetric, is_taken: bool, trained: Trained) -> float:
     if is_taken:
-        raise ValueError(f"the domain has a metric {name!r} of its own")
+        raise ValueError(f"the domain has a metric {quoted(name)} of its own")
     taken: Any = metric.compute(trained)
     value = float(taken.detach() if isinstance(taken, Tensor) else taken)
     if not math.isfinite(value):

@@ -13,6 +13,7 @@ from typing import ClassVar, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from dyt_bench.discovery.domains import flaw
+from dyt_bench.errors import quoted
 from dyt_bench.plugin.domain import Domain, Metric, Model, TrainingPreset
 from dyt_bench.testing.checked import CheckedDomain
 from dyt_bench.testing.rule import Broken, rule
@@ -103,27 +104,27 @@ def _problems(domain: Domain) -> Iterator[str]:
         for key, value in named.items():
             if not _KEY.fullmatch(key):
                 yield (
-                    f"A {kind} is called {key!r}: lower-case letters, digits, dots, underscores "
-                    "and hyphens are expected."
+                    f"A {kind} is called {quoted(key)}: lower-case letters, digits, dots, "
+                    "underscores and hyphens are expected."
                 )
-            yield from _wrong_types(value, type(value), f"The {kind} {key!r}")
+            yield from _wrong_types(value, type(value), f"The {kind} {quoted(key)}")
     for holder in ("summary", "unit"):
         if "\n" in getattr(domain, holder):
             yield f"The domain's {holder} has more than one line."
     if not (math.isfinite(domain.metric.margin) and domain.metric.margin >= 0):
         yield f"Its metric has the margin {domain.metric.margin}: at least 0 is expected."
     for key, model in domain.models.items():
-        yield from _wrong_values(f"The model {key!r}", model, domain.trainings)
+        yield from _wrong_values(f"The model {quoted(key)}", model, domain.trainings)
 
 
 def _wrong_values(who: str, model: Model, trainings: Mapping[str, TrainingPreset]) -> Iterator[str]:
     for field in ("steps", "batch_size", "learning_rate", "step_s", "reference_steps"):
         value = getattr(model, field)
         if value is not None and not (math.isfinite(value) and value > 0):
-            yield f"{who} has {field} {value!r}: a number above 0 is expected."
+            yield f"{who} has {field} {quoted(value)}: a number above 0 is expected."
     if model.training not in trainings:
         known = ", ".join(trainings)
-        yield f"{who} names the training preset {model.training!r}: the domain has {known}."
+        yield f"{who} names the training preset {quoted(model.training)}: the domain has {known}."
 
 
 def _wrong_types(owner: object, kind: type, who: str) -> Iterator[str]:
@@ -136,6 +137,6 @@ def _wrong_types(owner: object, kind: type, who: str) -> Iterator[str]:
             TypeAdapter(hint).validate_python(value, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
-            at = "".join(f"[{part!r}]" for part in first["loc"] if part != "function-plain")
+            at = "".join(f"[{quoted(part)}]" for part in first["loc"] if part != "function-plain")
             got = repr(first["input"])
             yield f"{who} has {field}{at} {got}: {first['msg'][0].lower()}{first['msg'][1:]}."

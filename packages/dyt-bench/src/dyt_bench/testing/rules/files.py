@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, quoted
 from dyt_bench.testing.checked import CheckedDomain
 from dyt_bench.testing.rule import Broken, Remark, rule
 from dyt_bench.testing.rules.parts import parts
@@ -51,8 +51,8 @@ def _bad(folder: Path) -> Iterator[_Bad]:
         file.parent.mkdir(parents=True)
         file.write_bytes(junk)
         # The message may be about a file missing beside it: a tokenizer, a table of labels.
-        yield _Bad(f"a file of junk ending in {suffix!r}", file, file.parent)
-        yield _Bad(f"a folder with a file of junk ending in {suffix!r}", below, below)
+        yield _Bad(f"a file of junk ending in {quoted(suffix)}", file, file.parent)
+        yield _Bad(f"a folder with a file of junk ending in {quoted(suffix)}", below, below)
 
 
 def _check(checked: CheckedDomain, name: str, bad: _Bad) -> None:

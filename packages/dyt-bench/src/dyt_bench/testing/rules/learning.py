@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+from dyt_bench.errors import quoted
 from dyt_bench.suite.expand import default_val_every
 from dyt_bench.suite.quantities import in_words
 from dyt_bench.testing.checked import NATIVE_VARIANT, CheckedDomain, TrainedRun
@@ -30,8 +31,8 @@ def logs(checked: CheckedDomain) -> None:
             raise Broken(
                 f"{name} was logged, as a finite number, at {_steps(validated)} instead of "
                 f"{_steps([0, SHORT])}; what was logged is {others}.",
-                f"Call self.log({name!r}, value) in validation_step or on_validation_epoch_end, "
-                "with a finite value.",
+                f"Call self.log({quoted(name)}, value) in validation_step or "
+                "on_validation_epoch_end, with a finite value.",
             )
 
 
@@ -56,8 +57,8 @@ def improves(checked: CheckedDomain) -> None:
     first, last = (validation[metric.name] for validation in (result.first, result.last))
     if not metric.better(last, first):
         raise Broken(
-            f"{metric.name} went from {first:.6g} to {last:.6g}, and {metric.mode!r} says that "
-            f"{'less' if metric.mode == 'min' else 'more'} is better.",
+            f"{metric.name} went from {first:.6g} to {last:.6g}, and {quoted(metric.mode)} says "
+            f"that {'less' if metric.mode == 'min' else 'more'} is better.",
             "Fix Metric.mode; or, if it is right, let configure_optimizers return an optimiser "
             "of the module's parameters and choose Model.learning_rate for so small a budget.",
         )

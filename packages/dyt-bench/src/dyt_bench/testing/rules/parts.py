@@ -3,6 +3,7 @@
 from itertools import islice
 from typing import Any
 
+from dyt_bench.errors import quoted
 from dyt_bench.testing.checked import BRIEFLY, STEPS, CheckedDomain
 from dyt_bench.testing.rule import Broken, Remark, rule
 from dyt_bench.testing.rules.declared import contract
@@ -44,7 +45,7 @@ def units(checked: CheckedDomain) -> None:
     value: Any = getattr(module, "units_per_sample", "missing")
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise Broken(
-            f"units_per_sample is {value!r}.",
+            f"units_per_sample is {quoted(value)}.",
             "Set the module's units_per_sample to how many of the domain's units one sample "
             "holds: 1 for an image, its length for a sequence.",
         )
@@ -116,7 +117,7 @@ def validation(checked: CheckedDomain) -> None:
     if moved:
         name = moved[0]
         raise Broken(
-            f"{name} was {first[name]!r} and then {second.get(name)!r}.",
+            f"{name} was {quoted(first[name])} and then {quoted(second.get(name))}.",
             "Take what a validation pass draws from a generator of its own with a fixed seed, "
             "set anew in on_validation_epoch_start, and reset there whatever it sums up.",
         )

@@ -4,6 +4,7 @@ import math
 import pickle
 
 from dyt_bench.discovery.extensions import variant_names
+from dyt_bench.errors import quoted
 from dyt_bench.executors.contract import JobFailed
 from dyt_bench.plugin.task import Variant
 from dyt_bench.testing.checked import STEPS, CheckedDomain, TrainedRun
@@ -137,8 +138,8 @@ def _check_same(run: TrainedRun, other: TrainedRun, where: str, change: str) -> 
         for name, value in row.items():
             if not _same(value, other_row.get(name, math.nan)):
                 raise Broken(
-                    f"At step {row['step']:g}, {name} was {value!r}, and {where} "
-                    f"{other_row.get(name)!r}.",
+                    f"At step {row['step']:g}, {name} was {quoted(value)}, and {where} "
+                    f"{quoted(other_row.get(name))}.",
                     change,
                 )
     if len(run.rows) != len(other.rows):
