@@ -65,7 +65,8 @@ def listed(names: Iterable[object]) -> str:
 
 def _pieces(value: object) -> Iterator[str]:
     """``repr(value)`` in parts, the first without looking at the others."""
-    brackets = {list: "[]", tuple: "()", dict: "{}"}.get(type(value))
+    kinds: dict[type, str] = {list: "[]", tuple: "()", dict: "{}"}
+    brackets = kinds.get(type(value))
     if isinstance(value, str | bytes):
         yield repr(value[: QUOTED + 1])
     elif type(value) is int and value.bit_length() > 8 * QUOTED:
