@@ -203,7 +203,7 @@ def speed(rate: int) -> Fraction:
     plays that much faster or slower. The common rates are exact.
     """
     exact = Fraction(rate, SAMPLE_RATE)
-    return exact.limit_denominator(isqrt(int(_KERNEL / max(1, exact))))
+    return exact.limit_denominator(isqrt(int(_KERNEL / max(1.0, float(exact)))))
 
 
 @lru_cache(8)  # making a filter takes longer than applying it; each has up to 16 MiB
