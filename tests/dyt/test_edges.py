@@ -117,13 +117,11 @@ def test_a_layer_cast_between_forward_and_backward_is_refused(dtype):
 
 
 @pytest.mark.usefixtures("bound")
-@pytest.mark.parametrize(
-    "change", [lambda g: g.bfloat16(), lambda g: g[:1], lambda g: g.double()], ids=str
-)
+@pytest.mark.parametrize("change", ["dtype", "shape"])
 def test_a_gradient_that_a_hook_changed_is_refused(change):
     layer, x = dyt.DynamicTanh(24), torch.randn(6, 24, requires_grad=True)
     y = layer(x)
-    y.grad_fn.register_prehook(lambda gradients: (change(gradients[0]),))
+    y.grad_fn.register_prehook(lambda gradients: (CHANGES[change](gradients[0]),))
     with pytest.raises(RuntimeError, match=r"has changed the (type|size) of value"):
         y.sum().backward()
 
