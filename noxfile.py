@@ -145,7 +145,7 @@ def tests_slow(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def minimums(session: nox.Session) -> None:
-    """Test dyt-core with six PyTorchs, and everything with the lowest versions that we claim.
+    """Test dyt-core with six releases of PyTorch, and all with the lowest versions we claim.
 
     Arguments after -- choose: -- 3.12-2.11 (Python and PyTorch), -- lowest. A pair whose Python is
     not on the PATH is skipped, which the last lines say, or fails where it was chosen.
