@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 __all__ = ["FAMILY", "PointwiseFunction", "lookup", "register_function"]
 
@@ -38,9 +39,9 @@ class PointwiseFunction:
 # ---- what keeps a formula and autograd's derivatives of it right for every z
 #
 # The square of a large z overflows; where two terms of a slope nearly cancel, no digit of it is
-# left; |z| has no slope at 0; and autograd multiplies what a `where` leaves out by 0, which is NaN
-# where the part left out is infinite. The helpers below exclude these, up to z = +-infinity. A NaN
-# stays NaN, also in the slope.
+# left; |z| has no slope at 0; and autograd multiplies what is left out by 0, which is NaN where
+# that is infinite. The helpers below exclude these, up to z = +-infinity. A NaN stays NaN, also in
+# the slope: that of `clamp` is 0 there.
 
 Half = Callable[[Tensor], Tensor]  # of a = |z|
 
@@ -52,7 +53,7 @@ def _odd(half: Half) -> Half:
     """
 
     def f(z: Tensor) -> Tensor:
-        sign = 1 - 2 * (z < 0).to(z.dtype)
+        sign = torch.copysign(torch.ones_like(z), z.detach())
         return sign * half(sign * z)
 
     return f
@@ -62,20 +63,30 @@ def _even(half: Half) -> Half:
     return lambda z: half(z.abs())
 
 
-def _pieces(near: Half, far: Half) -> Half:
-    """``near(a)`` for a <= 1, ``far(1 / a)`` above; either gets no argument but its own."""
+def _at_least(z: Tensor, limit: float) -> Tensor:
+    """The larger of both, with slope 0 up to the limit."""
+    return functional.threshold(z, limit, limit)
 
-    def half(a: Tensor) -> Tensor:
-        is_near = a <= 1
-        inverse = torch.where(is_near, 1, a).reciprocal()
-        return torch.where(is_near, near(torch.where(is_near, a, 0)), far(inverse))
 
-    return half
+def _at_most(z: Tensor, limit: float) -> Tensor:
+    """The smaller of both, with slope 0 from the limit on."""
+    return -_at_least(-z, -limit)
 
 
 def _clip(z: Tensor, limit: float) -> Tensor:
-    """z within +-limit, with slope 0 from there on. (The slope of `clamp` is 0 at NaN too.)"""
-    return torch.where(z.abs() >= limit, z.detach().clamp(-limit, limit), z)
+    """z within +-limit, with slope 0 from there on."""
+    return _at_most(_at_least(z, -limit), limit)
+
+
+def _pieces(near: Half, far: Half) -> Half:
+    """``near(a)`` for a <= 1, ``far(1 / a)`` above; neither gets an argument beyond 2."""
+
+    def half(a: Tensor) -> Tensor:
+        is_near = (a <= 1).to(a.dtype)
+        inner, inverse = _at_most(a, 2), _at_least(a, 0.5).reciprocal()
+        return is_near * near(inner) + (1 - is_near) * far(inverse)
+
+    return half
 
 
 # ---- the formulas and their derivatives
@@ -115,8 +126,9 @@ def _satursin(z: Tensor) -> Tensor:
 
 
 def _d_satursin(z: Tensor) -> Tensor:
-    cosine = torch.cos(_clip(z, math.pi / 2))
-    return torch.where(z.abs() >= math.pi / 2, 0, cosine)  # the cosine of the nearest float is not
+    # The cosine of the float next to pi/2 is not 0.
+    is_inside = (z.abs() < math.pi / 2).to(z.dtype)
+    return is_inside * torch.cos(_clip(z, math.pi / 2))
 
 
 _softsign = _pieces(lambda a: a / (1 + a), lambda t: 1 / (1 + t))
@@ -173,12 +185,12 @@ def _d_saturlog(a: Tensor) -> Tensor:
 
 
 def _hardtanh(z: Tensor) -> Tensor:
-    # The factor is 1, or NaN where z is: so is the slope.
-    return torch.where(z.abs() > 1, z.sign(), z * _d_hardtanh(z.detach()))
+    is_inside = _d_hardtanh(z.detach())
+    return is_inside * _clip(z, 2) + (1 - is_inside) * z.sign()
 
 
 def _d_hardtanh(z: Tensor) -> Tensor:
-    return torch.where(z.isnan(), z, (z.abs() <= 1).to(z.dtype))
+    return (z.abs() <= 1).to(z.dtype) + 0 * _clip(z, 2)  # the second term is 0, or NaN as z is
 
 
 _TABLE = (
