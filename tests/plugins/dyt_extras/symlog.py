@@ -21,4 +21,6 @@ class DySymlog(dyt.PointwiseNorm):
     """``y = weight * symlog(alpha * x) + bias``: linear near zero, logarithmic far from it."""
 
     def __init__(self, normalized_shape, alpha_init_value=0.5, **options):
-        super().__init__(normalized_shape, SYMLOG.name, alpha_init_value, **options)
+        super().__init__(
+            normalized_shape, function=SYMLOG.name, alpha_init_value=alpha_init_value, **options
+        )
