@@ -18,6 +18,7 @@ from dyt_bench.errors import UserError
 from dyt_bench.executors import memory
 from dyt_bench.executors.command import CommandExecutor
 from dyt_bench.executors.contract import JobFailed, JobStopped, Limits, Preempted
+from dyt_bench.executors.group import Group
 from dyt_bench.executors.local import LocalExecutor
 from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.record import Record
@@ -274,6 +275,14 @@ def test_a_command_that_starts_nothing_fails_the_job(tmp_path):
     running = refusing([]).run(partial(echo, 1), tmp_path / "log")
     with pytest.raises(JobFailed, match="exit status 1, without a result"), running:
         list(running)
+
+
+def test_a_group_whose_process_had_ended_is_empty():
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    group = Group(ended.pid)
+    group.look()
+    assert group.memory(None) == group.memory(1) == 0
 
 
 def test_a_command_that_is_not_there_is_said_before_anything_runs():

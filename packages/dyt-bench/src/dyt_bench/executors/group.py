@@ -23,8 +23,10 @@ class Group:
     def look(self) -> None:
         """Find the processes; those whose parent has ended since are kept."""
         self._looked = time.monotonic()
-        with contextlib.suppress(psutil.Error, IndexError):
-            leader, *others = self.members
+        if not self.members:  # it had ended before it was found
+            return
+        leader, *others = self.members
+        with contextlib.suppress(psutil.Error):
             found = leader.children(recursive=True)  # not of another process with its number
             self.members = list(dict.fromkeys([leader, *found, *filter(_runs, others)]))
 
@@ -33,7 +35,7 @@ class Group:
         if time.monotonic() - self._looked >= _LOOK_EVERY_S:
             self.look()
         held = sum(map(_resident, self.members))
-        if limit is None or held <= limit or len(self.members) == 1:
+        if limit is None or held <= limit or len(self.members) < 2:
             return held
         self.look()
         # Exact, but it takes a process's lock, on which its page faults wait.
