@@ -255,8 +255,7 @@ def test_a_pytorch_that_it_was_not_tried_with_is_named(tmp_path, monkeypatch, fo
     monkeypatch.setattr(torch, "__version__", found)
     release = ".".join(found.split(".")[:2])
     assert dyt.bind() == (
-        f"the binding is built and tried for PyTorch 2.9 to 2.14; found {release}: layers go "
-        "through Python"
+        f"the binding is written for PyTorch 2.9 to 2.14; found {release}: layers go through Python"
     )
     assert not list(tmp_path.glob("dyt/*.so"))
 

@@ -55,7 +55,7 @@ def bind() -> str | None:
 
     Holds for this process from now on, for common cases; results are the same to the last bit.
     The first use compiles an extension for the installed PyTorch, which takes half a minute, and
-    keeps it in the user's cache (XDG_CACHE_HOME, or ~/.cache). Built and tried for PyTorch 2.9 to
+    keeps it in the user's cache (XDG_CACHE_HOME, or ~/.cache). Written for PyTorch 2.9 to
     2.14; for any other it is refused.
 
     Returns:

@@ -1,6 +1,6 @@
 """Compile and load binding.cpp, which calls the CPU kernels without Python in between.
 
-It is built and tried for the releases of PyTorch in `RELEASES`, and refused for any other. The
+It is written for the releases of PyTorch in `RELEASES`, and refused for any other. The
 compiled file is kept in the user's cache, by the PyTorch and the Python that it is for, so that a
 machine compiles it once.
 """
@@ -120,7 +120,7 @@ def _flags() -> list[str]:
         raise Unavailable(f"no Python.h in {python}: install Python's headers (python3-dev)")
     if (release := ".".join(torch.__version__.split(".")[:2])) not in RELEASES:
         raise Unavailable(
-            f"the binding is built and tried for PyTorch {RELEASES[0]} to {RELEASES[-1]}; "
+            f"the binding is written for PyTorch {RELEASES[0]} to {RELEASES[-1]}; "
             f"found {release}: layers go through Python"
         )
     headers = (python, pytorch, pytorch / "torch/csrc/api/include")
