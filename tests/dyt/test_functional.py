@@ -7,6 +7,7 @@ import torch
 
 import dyt
 from dyt import _ops, functional
+from dyt._kernels.call import Call
 from dyt._kernels.cpu import launcher as cpu
 
 CPU = pytest.mark.skipif(cpu.missing() is not None, reason="no CPU kernels")
@@ -47,6 +48,22 @@ def test_output_has_the_dtype_of_the_input(dtype):
     x = torch.randn(2, 4, dtype=dtype)
     y = dyt.dynamic_tanh(x, torch.full([1], 0.5), torch.ones(4), torch.zeros(4))
     assert y.dtype == dtype
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+@pytest.mark.parametrize(("shape", "scalar"), [((), (1,)), ((), ()), ((3,), (1, 1))])
+def test_output_has_the_shape_of_the_input(backend, shape, scalar):
+    x, alpha = torch.randn(shape, requires_grad=True), torch.full(scalar, 0.5, requires_grad=True)
+    y = dyt.dynamic_tanh(x, alpha, backend=backend)
+    assert y.shape == x.shape
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+    assert alpha.grad.shape == alpha.shape
+    dx, dalpha, *_ = _ops.eager_backward(
+        torch.ones_like(x), Call(x, alpha, None, None, None, "tanh", True)
+    )
+    torch.testing.assert_close(dx, x.grad)
+    torch.testing.assert_close(dalpha, alpha.grad)
 
 
 def test_empty_batch():

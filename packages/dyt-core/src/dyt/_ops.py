@@ -125,7 +125,11 @@ def eager_backward(dy: Tensor, call: Call) -> Gradients:
 
 
 def _as(x: Tensor, y: Tensor) -> Tensor:
-    """y in x's dtype; in a graph, a conversion to what it is already would be an operator."""
+    """y in x's dtype and number of dimensions: alpha's shape [1] gives a scalar x one.
+
+    In a graph, a conversion to what it is already would be an operator.
+    """
+    y = y if y.dim() == x.dim() else y.reshape(x.shape)
     return y if y.dtype is x.dtype else y.to(x.dtype)
 
 
