@@ -45,7 +45,7 @@ def test_the_probe_tells_apart_what_differs(trained, tmp_path, tone):
 
 def test_one_label_is_nothing_to_probe(trained, tmp_path, tone):
     for number in range(5):
-        tone(tmp_path / f"{number}.wav")
+        tone(tmp_path / f"{number}.wav", hertz=150 + number)
     _, module, data = trained(dataset="folder", path=tmp_path)
     assert linear_probe(module, data) == {}
 
