@@ -113,6 +113,8 @@ def plan(
     help="Time between checkpoints; 0: every step.",
 )
 @click.option("--keep-weights", is_flag=True, help="Keep every run's weights at the end.")
+@options.jobs
+@options.threads
 @options.as_json
 @options.workspace
 @options.out
@@ -130,6 +132,8 @@ def run(
     run_memory: int | None,
     checkpoint_every: float,
     keep_weights: bool,
+    jobs: int | None,
+    threads: int | None,
     as_json: bool,
     workspace: Path,
     out: Path,
@@ -141,6 +145,7 @@ def run(
     failed, 130 after Ctrl-C, 143 after SIGTERM. --budget alone runs what `plan` says fits.
     """
     from dyt_bench.executors.contract import preempt
+    from dyt_bench.scheduling.runner import How
     from dyt_bench.scheduling.session import Until, run_suite
     from dyt_bench.suite.expand import Selection, load_suite
 
@@ -165,10 +170,8 @@ def run(
         found,
         Workspace(workspace),
         tracking_uri=tracking_uri,
-        fresh=fresh,
         out=out,
-        checkpoint_every_s=checkpoint_every,
-        keep_weights=keep_weights,
+        how=How(fresh, checkpoint_every, keep_weights, jobs, threads),
         until=None if until is None else Until(budget),
     )
     if as_json:

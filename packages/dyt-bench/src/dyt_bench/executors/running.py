@@ -60,6 +60,7 @@ class JobProcess:
     def __init__(self, start: Start, log: Path, limits: Limits) -> None:
         self.start, self.log, self.limits = start, log, limits
         self.peak = 0  # the most bytes resident that were seen, of all its processes
+        self._stopping: BaseException | None = None
 
     def __enter__(self) -> "JobProcess":
         self._process, self._receive = self.start()
@@ -91,6 +92,8 @@ class JobProcess:
             CannotWrite: the job could not write its record.
         """
         while True:
+            if self._stopping is not None:
+                raise self._stopping
             ready = wait([self._receive, self._process.sentinel], _POLL_S)
             for event in self._events():
                 if event["event"] == "error":
@@ -103,6 +106,14 @@ class JobProcess:
                 self._process.join()
                 raise self._failed(self._death())
             self._check_limits()
+
+    def stop(self, error: BaseException) -> None:
+        """Make the iteration raise ``error`` within a moment; called by another thread."""
+        self._stopping = error
+
+    def kill(self) -> None:
+        """Kill the process and everything that it started; called by another thread."""
+        self._group.kill()
 
     def _events(self) -> Iterator[Event]:
         """The events that have arrived; half a message of a killed process is dropped."""

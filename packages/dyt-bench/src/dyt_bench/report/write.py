@@ -28,6 +28,7 @@ def write_report(
     timings: Mapping[str, Timing] = {},
     expected: Mapping[str, Any] = {},
     sections: Sequence[str] = (),
+    looks: int = 1,
 ) -> list[Standing]:
     """Write ``README.md``, ``report.html``, data, ``figures/`` and ``suites/`` into ``out``.
 
@@ -35,11 +36,12 @@ def write_report(
         timings: task identity -> variant label -> seconds of interleaved steps.
         expected: domain/model/dataset -> what a paper reports, as in `Evidence.expected`.
         sections: names of sections that packages add.
+        looks: how often verdicts could have ended the suite.
 
     Raises:
         UserError: none of the records has ended.
     """
-    evidence = Evidence(title, load_runs(records), timings, expected)
+    evidence = Evidence(title, load_runs(records), timings, expected, looks)
     if not evidence.runs:
         raise UserError("there is nothing to report: no run of the suite has ended yet")
     standings = leaderboard(evidence, found.metric)

@@ -62,6 +62,7 @@ class Board:
         self.console = console
         self.lines = {run.identity: _Line(run, metrics[run.task.domain]) for run in runs}
         self.doing = ""
+        self.slots = 1  # runs that may run at a time
         self._said = time.monotonic()
         self._is_live = console.is_terminal
         self._live = Live(
@@ -91,7 +92,7 @@ class Board:
         """The run resumes after ``step``."""
         line = self.lines[run.identity]
         line.step = line.skipped = step
-        self._say(f"  resumes after step {step}")
+        self._say(f"  {run.label}: resumes after step {step}")
 
     def row(self, run: Run, step: int, metrics: dict[str, float]) -> None:
         """A row of the record: training or validation."""
@@ -100,9 +101,11 @@ class Board:
         line.loss = metrics.get("train/loss", line.loss)
         if line.metric in metrics:
             line.judged = metrics[line.metric]
-            self._say(f"  step {step:>5}  {line.metric} {line.judged:.4g}{self._left()}")
+            said = f"step {step:>5}  {line.metric} {line.judged:.4g}{self._left()}"
+            self._say(f"  {run.label}: {said}")
         elif line.loss is not None and time.monotonic() - self._said > _WORD_EVERY_S:
-            self._say(f"  step {step:>5}  train/loss {line.loss:.4g}  {line.rate}{self._left()}")
+            said = f"step {step:>5}  train/loss {line.loss:.4g}  {line.rate}{self._left()}"
+            self._say(f"  {run.label}: {said}")
 
     def finish(self, run: Run, result: Result, *, reused: bool) -> None:
         line = self.lines[run.identity]
@@ -116,7 +119,7 @@ class Board:
             self._say(f"{self._count()} {run.label}: done before")
             return
         reason = f": {result.reason}" if result.reason else ""
-        self._say(f"  {result.status} in {in_words(line.seconds)}{reason}")
+        self._say(f"  {run.label}: {result.status} in {in_words(line.seconds)}{reason}")
 
     def note(self, doing: str) -> None:
         """What is happening besides the runs, for the line below the table."""
@@ -150,7 +153,7 @@ class Board:
                 of = line.run.task.group
                 own = seconds[of] / steps[of] if steps[of] >= _FEW_STEPS else pace
                 left += (line.run.task.steps - line.step) * own
-        return f"  about {in_words(left)} left"
+        return f"  about {in_words(left / self.slots)} left"
 
     def _render(self) -> Group:
         table = Table(box=None, padding=(0, 1), header_style="dim")

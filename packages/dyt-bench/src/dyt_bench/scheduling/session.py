@@ -21,11 +21,10 @@ from dyt_bench.records.workspace import Workspace
 from dyt_bench.report import write_report
 from dyt_bench.report.figures.group import draw_group
 from dyt_bench.scheduling.board import Board
-from dyt_bench.scheduling.runner import Runner
-from dyt_bench.scheduling.stopping import RunScore, next_runs
+from dyt_bench.scheduling.runner import How, Runner
+from dyt_bench.scheduling.stopping import LOOKS, RunScore, next_runs
 from dyt_bench.suite.expand import Suite
 from dyt_bench.tracking import Tracker
-from dyt_bench.training.outcome import CHECKPOINT_EVERY_S
 from dyt_bench.verdicts.standings import Standing
 
 Stopped = Literal["", "interrupted", "pre-empted"]  # by nothing, by Ctrl-C, by SIGTERM
@@ -46,7 +45,7 @@ class Session:
     """What a run came to."""
 
     suite: Suite
-    results: list[Result]
+    results: Mapping[str, Result]  # by the run's identity; runs that have ended
     tracking_uri: str
     experiment_id: str
     out: Path
@@ -57,7 +56,16 @@ class Session:
         """0 if every run ended by itself, 1 if one failed, 130 by Ctrl-C, 143 by SIGTERM."""
         if self.stopped:
             return {"interrupted": 130, "pre-empted": 143}[self.stopped]
-        return 1 if any(result.status == "failed" for result in self.results) else 0
+        return 1 if any(result.status == "failed" for _, result in self.ended) else 0
+
+    @property
+    def ended(self) -> list[tuple[Run, Result]]:
+        """The suite's runs that have ended, in its order."""
+        return [
+            (run, self.results[run.identity])
+            for run in self.suite.runs
+            if run.identity in self.results
+        ]
 
     def summary(self) -> dict[str, Any]:
         """For programs."""
@@ -76,7 +84,7 @@ class Session:
                     "first": result.first,
                     "last": result.last,
                 }
-                for run, result in zip(self.suite.runs, self.results, strict=False)
+                for run, result in self.ended
             ],
         }
 
@@ -87,10 +95,8 @@ def run_suite(
     workspace: Workspace,
     *,
     tracking_uri: str | None,
-    fresh: bool,
     out: Path,
-    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
-    keep_weights: bool = False,
+    how: How = How(),
     until: Until | None = None,
 ) -> Session:
     """Run, mirror to MLflow, report and print.
@@ -119,14 +125,12 @@ def run_suite(
             found,
             workspace,
             tracker,
-            fresh=fresh,
             out=out,
-            every_s=checkpoint_every_s,
-            keep_weights=keep_weights,
+            how=how,
             until=until,
         )
-        _conclude(session, tracker, found, workspace, fresh)
-        if keep_weights:
+        _conclude(session, tracker, found, workspace, how.fresh)
+        if how.keep_weights:
             _tell_weights(session, workspace)
     return session
 
@@ -137,29 +141,27 @@ def _train(
     workspace: Workspace,
     tracker: Tracker,
     *,
-    fresh: bool,
     out: Path,
-    every_s: float,
-    keep_weights: bool,
+    how: How,
     until: Until | None,
 ) -> Session:
     """Train the runs, add seeds if asked to, and send the last of them to MLflow."""
     domains = dict.fromkeys(run.task.domain for run in suite.runs)
     metrics = {name: found.metric(name) for name in domains}
-    results: list[Result] = []
+    results: dict[str, Result] = {}
     stopped: Stopped = ""
     new: tuple[Run, ...] = suite.runs
     started = time.monotonic()
     tracker.preview(suite.name, suite.title, suite.runs, found.metric)
     while new and not stopped:
-        _list_runs(suite, workspace)
+        _list_runs(suite, workspace, 1 if until is None else len(LOOKS))
         names = {name: metric.name for name, metric in metrics.items()}
         with Board(_console, new, names) as board:
             some = replace(suite, runs=new)
-            runner = Runner(some, workspace, tracker, board, found, fresh, every_s, keep_weights)
+            runner = Runner(some, workspace, tracker, board, found, how)
             try:
-                for result in runner.run():
-                    results.append(result)
+                for run, result in runner.run():
+                    results[run.identity] = result
             except KeyboardInterrupt as interruption:
                 stopped = "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
             except CannotWrite:
@@ -182,8 +184,8 @@ def _train(
     return Session(suite, results, tracker.uri, tracker.experiment_id, out, stopped)
 
 
-def _list_runs(suite: Suite, workspace: Workspace) -> None:
-    """Record which runs the suite consists of, for `report_suite`."""
+def _list_runs(suite: Suite, workspace: Workspace, looks: int) -> None:
+    """Record for `report_suite` which runs the suite has, and how often verdicts may end it."""
     write_json(
         workspace.suite_path(suite.name),
         {
@@ -191,18 +193,21 @@ def _list_runs(suite: Suite, workspace: Workspace) -> None:
             "runs": [workspace.record(run).folder.name for run in suite.runs],
             "expected": {key: asdict(value) for key, value in suite.expected.items()},
             "sections": suite.sections,
+            "looks": looks,
         },
     )
 
 
 def _outcomes(
-    suite: Suite, results: Sequence[Result], metrics: Mapping[str, Metric]
+    suite: Suite, results: Mapping[str, Result], metrics: Mapping[str, Metric]
 ) -> dict[str, RunScore]:
     outcomes = {}
-    for run, result in zip(suite.runs, results, strict=True):
+    for run in suite.runs:
+        result = results[run.identity]
         finished = result.status == "finished"
         value = result.last[metrics[run.task.domain].name] if finished else None
-        outcomes[run.identity] = RunScore(value, result.ended - result.started)
+        blind = result.summary.get(f"blind/{metrics[run.task.domain].name}")
+        outcomes[run.identity] = RunScore(value, result.ended - result.started, blind)
     return outcomes
 
 
@@ -227,6 +232,7 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
         workspace.timings(records),
         about["expected"],
         about.get("sections", ()),
+        about.get("looks", 1),
     )
 
 
@@ -252,8 +258,9 @@ def _conclude(
     session: Session, tracker: Tracker, found: Discovery, workspace: Workspace, fresh: bool
 ) -> None:
     """Print how it went and where to look."""
-    suite, results = session.suite, session.results
-    for run, result in zip(session.suite.runs, results, strict=False):
+    suite = session.suite
+    results = [result for _, result in session.ended]
+    for run, result in session.ended:
         if result.status != "finished":
             _print(f"{run.label}: {result.status}: {result.reason}")
         for sentence in result.missing:
@@ -266,6 +273,7 @@ def _conclude(
             f"{session.stopped} with {len(results)} of {len(suite.runs)} runs done; "
             f"the same command{' without --fresh' if fresh else ''} continues"
         )
+    if session.stopped == "pre-empted":  # the machine is taken back: there is no time to draw
         return
     is_reported = any(result.last for result in results)
     if is_reported:
@@ -285,11 +293,7 @@ def _conclude(
 
 def _tell_weights(session: Session, workspace: Workspace) -> None:
     """Say where weights are kept, and that runs done before may have none."""
-    ended = [
-        workspace.record(run)
-        for run, result in zip(session.suite.runs, session.results, strict=False)
-        if result.status == "finished"
-    ]
+    ended = [workspace.record(run) for run, result in session.ended if result.status == "finished"]
     without = sum(not record.weights_path.exists() for record in ended)
     _print(f"weights     weights.pt in each folder of {workspace.runs}")
     if without:

@@ -129,6 +129,7 @@ class Evidence:
     # domain/model/dataset -> what a paper reports there, with the keys
     # "values" (variant -> value), "metric" (its name) and "source" (the paper)
     expected: Mapping[str, Any] = field(default_factory=dict)
+    looks: int = 1  # how often verdicts could end the suite: `run --until` looks several times
 
 
 def load_runs(records: Sequence[Record]) -> list[EndedRun]:
