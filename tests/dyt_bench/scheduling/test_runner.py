@@ -50,8 +50,8 @@ def run(suite, folder):
     board = Board(Console(file=io.StringIO()), suite.runs, {"tiny": "val/loss"})
     runner = Runner(suite, workspace, NoTracker(), board, discover(), checkpoint_every_s=0)
     with workspace.opened():
-        results = list(runner.run())
-    return results, [workspace.record(run) for run in suite.runs]
+        results = dict(runner.run())
+    return [results[run] for run in suite.runs], [workspace.record(run) for run in suite.runs]
 
 
 def numbers(records):

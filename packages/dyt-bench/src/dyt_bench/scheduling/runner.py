@@ -37,8 +37,8 @@ class Runner:
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     keep_weights: bool = False
 
-    def run(self) -> Iterator[Result]:
-        """Run what is not done yet; yields results in the suite's order.
+    def run(self) -> Iterator[tuple[Run, Result]]:
+        """Run what is not done yet; yields each run with its result, as they end.
 
         A run that diverges or fails is recorded as such, and the next one starts. After an
         interruption finished runs stay finished, and the same call resumes.
@@ -57,7 +57,7 @@ class Runner:
             for variant in variants:
                 run = Run(task=task, variant=variant)
                 ratios = step_time_ratios(timing, variant.label) if timing else {}
-                yield self._run(executor, run, environment, ratios)
+                yield run, self._run(executor, run, environment, ratios)
 
     def _run(
         self,

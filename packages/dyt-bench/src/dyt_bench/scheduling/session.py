@@ -46,7 +46,7 @@ class Session:
     """What a run came to."""
 
     suite: Suite
-    results: list[Result]
+    results: Mapping[str, Result]  # by run identity; runs that have not ended have none
     tracking_uri: str
     experiment_id: str
     out: Path
@@ -57,7 +57,13 @@ class Session:
         """0 if every run ended by itself, 1 if one failed, 130 by Ctrl-C, 143 by SIGTERM."""
         if self.stopped:
             return {"interrupted": 130, "pre-empted": 143}[self.stopped]
-        return 1 if any(result.status == "failed" for result in self.results) else 0
+        return 1 if any(result.status == "failed" for _, result in self.ended) else 0
+
+    @property
+    def ended(self) -> list[tuple[Run, Result]]:
+        """The suite's runs that have ended, in its order."""
+        runs = self.suite.runs
+        return [(run, self.results[run.identity]) for run in runs if run.identity in self.results]
 
     def summary(self) -> dict[str, Any]:
         """For programs."""
@@ -76,7 +82,7 @@ class Session:
                     "first": result.first,
                     "last": result.last,
                 }
-                for run, result in zip(self.suite.runs, self.results, strict=False)
+                for run, result in self.ended
             ],
         }
 
@@ -146,7 +152,7 @@ def _train(
     """Train the runs, add seeds if asked to, and send the last of them to MLflow."""
     domains = dict.fromkeys(run.task.domain for run in suite.runs)
     metrics = {name: found.metric(name) for name in domains}
-    results: list[Result] = []
+    results: dict[str, Result] = {}
     stopped: Stopped = ""
     new: tuple[Run, ...] = suite.runs
     started = time.monotonic()
@@ -158,8 +164,8 @@ def _train(
             some = replace(suite, runs=new)
             runner = Runner(some, workspace, tracker, board, found, fresh, every_s, keep_weights)
             try:
-                for result in runner.run():
-                    results.append(result)
+                for run, result in runner.run():
+                    results[run.identity] = result
             except KeyboardInterrupt as interruption:
                 stopped = "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
             except CannotWrite:
@@ -196,10 +202,11 @@ def _list_runs(suite: Suite, workspace: Workspace) -> None:
 
 
 def _outcomes(
-    suite: Suite, results: Sequence[Result], metrics: Mapping[str, Metric]
+    suite: Suite, results: Mapping[str, Result], metrics: Mapping[str, Metric]
 ) -> dict[str, RunScore]:
     outcomes = {}
-    for run, result in zip(suite.runs, results, strict=True):
+    for run in suite.runs:
+        result = results[run.identity]
         finished = result.status == "finished"
         value = result.last[metrics[run.task.domain].name] if finished else None
         outcomes[run.identity] = RunScore(value, result.ended - result.started)
@@ -252,22 +259,22 @@ def _conclude(
     session: Session, tracker: Tracker, found: Discovery, workspace: Workspace, fresh: bool
 ) -> None:
     """Print how it went and where to look."""
-    suite, results = session.suite, session.results
-    for run, result in zip(session.suite.runs, results, strict=False):
+    suite, ended = session.suite, session.ended
+    for run, result in ended:
         if result.status != "finished":
             _print(f"{run.label}: {result.status}: {result.reason}")
         for sentence in result.missing:
             _print(f"{run.label}: {sentence}")
-    failed = sum(result.status == "failed" for result in results)
+    failed = sum(result.status == "failed" for _, result in ended)
     if failed:
         _print(f"{failed} of {len(suite.runs)} runs failed; the same command tries them again")
     if session.stopped:
         _print(
-            f"{session.stopped} with {len(results)} of {len(suite.runs)} runs done; "
+            f"{session.stopped} with {len(ended)} of {len(suite.runs)} runs done; "
             f"the same command{' without --fresh' if fresh else ''} continues"
         )
         return
-    is_reported = any(result.last for result in results)
+    is_reported = any(result.last for _, result in ended)
     if is_reported:
         print_leaderboard(report_suite(suite.name, found, workspace, session.out))
     is_default = session.tracking_uri == workspace.tracking_uri
@@ -285,11 +292,7 @@ def _conclude(
 
 def _tell_weights(session: Session, workspace: Workspace) -> None:
     """Say where weights are kept, and that runs done before may have none."""
-    ended = [
-        workspace.record(run)
-        for run, result in zip(session.suite.runs, session.results, strict=False)
-        if result.status == "finished"
-    ]
+    ended = [workspace.record(run) for run, result in session.ended if result.status == "finished"]
     without = sum(not record.weights_path.exists() for record in ended)
     _print(f"weights     weights.pt in each folder of {workspace.runs}")
     if without:
