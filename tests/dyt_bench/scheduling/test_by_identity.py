@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .conftest import InstantExecutor, loss_of
+from ..instant import InstantExecutor, loss_of
 
 # The task of `line` is listed twice, with `slow` between: it runs in one piece, before `slow`.
 SHARED = """\

@@ -9,7 +9,7 @@ from pathlib import Path
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import EXECUTORS
 from dyt_bench.executors.contract import Executor, Job, JobFailed, Limits
-from dyt_bench.plugin.atomic import read_json, write_json
+from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.record import Record, Result
@@ -112,7 +112,7 @@ class Runner:
     ) -> dict[str, list[float]]:
         """Seconds of a step by variant and round; empty if the task could not be timed."""
         path = self.workspace.timing_path(task, variants)
-        seconds: dict[str, list[float]] | None = None if self.fresh else read_json(path)
+        seconds: dict[str, list[float]] | None = None if self.fresh else self.workspace.timing(path)
         if seconds is not None:
             return seconds
         self.board.note(f"timing {task.label}, {len(variants)} variants in turn")

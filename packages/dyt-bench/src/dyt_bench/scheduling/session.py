@@ -11,13 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.errors import CannotWrite, UserError, quoted
+from dyt_bench.errors import CannotWrite, UserError, printable, quoted
 from dyt_bench.executors.contract import Preempted
-from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run
-from dyt_bench.records.record import Record, Result
-from dyt_bench.records.workspace import Workspace
+from dyt_bench.records.record import Result
+from dyt_bench.records.workspace import Reported, SuiteRuns, Workspace
 from dyt_bench.report import write_report
 from dyt_bench.report.figures.group import draw_group
 from dyt_bench.scheduling.board import Board
@@ -158,6 +157,7 @@ def _train(
     started = time.monotonic()
     tracker.preview(suite.name, suite.title, suite.runs, found.metric)
     while new and not stopped:
+        _set_aside(new, workspace)
         _list_runs(suite, workspace)
         names = {name: metric.name for name, metric in metrics.items()}
         with Board(_console, new, names) as board:
@@ -190,15 +190,27 @@ def _train(
 
 def _list_runs(suite: Suite, workspace: Workspace) -> None:
     """Record which runs the suite consists of, for `report_suite`."""
-    write_json(
-        workspace.suite_path(suite.name),
-        {
-            "title": suite.title,
-            "runs": [workspace.record(run).folder.name for run in suite.runs],
-            "expected": {key: asdict(value) for key, value in suite.expected.items()},
-            "sections": suite.sections,
-        },
+    runs = SuiteRuns(
+        title=suite.title,
+        runs=[workspace.record(run).folder.name for run in suite.runs],
+        expected={key: Reported(**asdict(value)) for key, value in suite.expected.items()},
+        sections=list(suite.sections),
     )
+    workspace.list_suite(suite.name, runs)
+
+
+def _set_aside(runs: Sequence[Run], workspace: Workspace) -> None:
+    """Set aside records that cannot be read, and say so; raises Newer for a later version's."""
+    workspace.readable([workspace.record(run) for run in runs])
+    if workspace.newer:
+        raise workspace.newer[0]
+    tell_problems(workspace)
+
+
+def tell_problems(workspace: Workspace) -> None:
+    """Print what of the workspace could not be read; once."""
+    while workspace.problems:
+        _print(workspace.problems.pop(0))
 
 
 def _outcomes(
@@ -219,21 +231,26 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
     Raises:
         UserError: no suite of that name has run in this workspace.
     """
-    about = read_json(workspace.suite_path(name))
-    if about is None:
+    listed = workspace.suite(name)
+    if listed is None:
+        tell_problems(workspace)
         raise UserError(
             f"no suite called {quoted(name)} has run in {workspace.folder}: "
             f"there are {', '.join(workspace.suites()) or 'none'}"
         )
-    records = [Record(workspace.runs / folder) for folder in about["runs"]]
+    records = workspace.readable(workspace.records_of(listed))
+    timings = workspace.timings(records)
+    problems = list(workspace.problems)
+    tell_problems(workspace)
     return write_report(
-        about["title"],
+        listed.title,
         records,
         found,
         out,
-        workspace.timings(records),
-        about["expected"],
-        about.get("sections", ()),
+        timings,
+        {key: asdict(value) for key, value in listed.expected.items()},
+        listed.sections,
+        problems,
     )
 
 
@@ -300,4 +317,4 @@ def _tell_weights(session: Session, workspace: Workspace) -> None:
 
 
 def _print(text: str) -> None:
-    _console.print(text, highlight=False, markup=False, soft_wrap=True)
+    _console.print(printable(text), highlight=False, markup=False, soft_wrap=True)

@@ -10,6 +10,21 @@ from dyt_bench.verdicts.statistics import Comparison, Interval
 
 Row = dict[str, str]  # column -> text
 
+# What Markdown would take for more than text. A single _ within a word is none, and [ without
+# a link is none.
+_ESCAPES = (
+    ("\\", "\\\\"),
+    ("&", "&amp;"),
+    ("<", "&lt;"),
+    ("`", "\\`"),
+    ("*", "\\*"),
+    ("__", "\\_\\_"),
+    ("~~", "\\~\\~"),
+    ("![", "!\\["),
+    ("](", "]\\("),
+    ("][", "]\\["),
+)
+
 # Column of `standing_row` or `compact_row` -> its meaning.
 READING = (
     (
@@ -167,8 +182,10 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text without HTML in it; Markdown stays."""
-    return text.replace("<", "&lt;")
+    """Text for a Markdown page: no HTML, link, picture, emphasis or code comes of it."""
+    for letters, safe in _ESCAPES:
+        text = text.replace(letters, safe)
+    return text
 
 
 def _cell(text: str) -> str:
