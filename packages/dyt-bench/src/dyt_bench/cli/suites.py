@@ -143,12 +143,14 @@ def run(
     failed, 130 after Ctrl-C, 143 after SIGTERM. --budget alone runs what `plan` says fits.
     """
     from dyt_bench.executors.contract import preempt
+    from dyt_bench.report.write import try_out
     from dyt_bench.scheduling.session import Until, run_suite
     from dyt_bench.suite.expand import Selection, load_suite
 
     found = discover()
     selection = Selection(domains, seeds, steps, run_timeout, run_memory, executor)
     loaded = load_suite(suite, found, selection)
+    try_out(out)
     if budget is not None and until is None:
         loaded = _within(loaded, Workspace(workspace), budget)
     end_as_by_ctrl_c()
@@ -192,7 +194,7 @@ def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
 
     standings = report_suite(name, discover(), Workspace(workspace), out)
     if as_json:
-        written = json.loads((out / "results.json").read_text())
+        written = json.loads((out / "results.json").read_text(encoding="utf-8"))
         verdicts = {"report": str(out / "README.md"), "verdicts": written["verdicts"]}
         click.echo(json.dumps(verdicts, indent=1))
         return

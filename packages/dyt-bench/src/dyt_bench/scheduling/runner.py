@@ -82,6 +82,9 @@ class Runner:
         try:
             job = partial(_train, run, record, self.checkpoint_every_s, self.keep_weights)
             result = self._follow(executor, run, job, record.log_path)
+            metric = self.found.metric(run.task.domain).name
+            if result.status == "finished" and metric not in result.last:
+                raise JobFailed(f"it never logged {metric}, by which its domain is judged")
             result = replace(result, summary={**result.summary, **ratios})
         except JobFailed as failure:
             result = Result(

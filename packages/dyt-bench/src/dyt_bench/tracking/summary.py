@@ -29,7 +29,7 @@ from dyt_bench.tracking.store import (
 from dyt_bench.tracking.view import GroupCharts, publish
 from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, group_names, load_runs
 from dyt_bench.verdicts.standings import BASELINE, MetricOf, Standing, leaderboard
-from dyt_bench.verdicts.words import markdown_table
+from dyt_bench.verdicts.words import escaped, markdown_table
 
 # Draws a group's figures into a folder: (name, metric, judged runs, standings, folder).
 DrawGroup = Callable[[str, Metric, Sequence[EndedRun], Sequence[Standing], Path], None]
@@ -327,7 +327,10 @@ def _note(
     """The summary's description, in Markdown: the verdict, and the seeds behind it."""
     metric = charts.metric
     mean = fmean(run.result.last[metric.name] for run in runs)
-    parts = [f"**{charts.name}, {variant}**: {metric.title} {mean:.4g}, mean of {len(runs)} seeds."]
+    parts = [
+        f"**{escaped(charts.name)}, {escaped(variant)}**: {metric.title} {mean:.4g}, "
+        f"mean of {len(runs)} seeds."
+    ]
     if standing is not None:
         comparison = standing.comparison
         bounds = ""

@@ -158,7 +158,7 @@ def load_runs(
     return _mark(runs)
 
 
-def never_logged(result: Result, metric: str) -> str:
+def _never_logged(result: Result, metric: str) -> str:
     """Why a finished run cannot be judged by the metric; empty if it can, or has not finished."""
     if result.status != "finished":
         return ""
@@ -171,7 +171,7 @@ def never_logged(result: Result, metric: str) -> str:
 
 
 def _logged(run: EndedRun, metric: Metric) -> EndedRun:
-    return replace(run, not_comparable=never_logged(run.result, metric.name))
+    return replace(run, not_comparable=_never_logged(run.result, metric.name))
 
 
 def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
