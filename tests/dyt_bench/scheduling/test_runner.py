@@ -51,9 +51,8 @@ def run(suite, folder, **how):
     how = How(checkpoint_every_s=0, **how)
     runner = Runner(suite, workspace, NoTracker(), board, discover(), how)
     with workspace.opened():
-        results = {run.identity: result for run, result in runner.run()}
-    results = [results[run.identity] for run in suite.runs]
-    return results, [workspace.record(run) for run in suite.runs]
+        results = dict(runner.run())
+    return [results[run] for run in suite.runs], [workspace.record(run) for run in suite.runs]
 
 
 def numbers(records):

@@ -121,9 +121,10 @@ def _is_row(event):
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, Preempted])
 def test_who_is_interrupted_ends_all_jobs_in_the_same_way(kind):
     executor = Stub()
-    with pytest.raises(kind), Slots(executor, [Slot()] * 2) as slots:
-        slots.start("a", hang, None, NO_LIMITS)
-        slots.start("b", hang, None, NO_LIMITS)
+    slots = Slots(executor, [Slot()] * 2)
+    slots.start("a", hang, None, NO_LIMITS)
+    slots.start("b", hang, None, NO_LIMITS)
+    with pytest.raises(kind), slots:
         raise kind
     assert executor.left_by == [kind, kind]
     assert executor.open == 0
@@ -131,8 +132,9 @@ def test_who_is_interrupted_ends_all_jobs_in_the_same_way(kind):
 
 def test_a_full_disk_reaches_the_caller(tmp_path):
     error = CannotWrite(tmp_path, OSError(28, "No space left on device"))
-    with pytest.raises(CannotWrite), Slots(Stub(), [Slot()]) as slots:
-        slots.start("a", partial(refuse, error), None, NO_LIMITS)
+    slots = Slots(Stub(), [Slot()])
+    slots.start("a", partial(refuse, error), None, NO_LIMITS)
+    with pytest.raises(CannotWrite), slots:
         slots.next_event()
 
 

@@ -106,7 +106,7 @@ def test_with_few_seeds_the_larger_spread_counts():
 
 
 def test_a_page_is_adjusted_by_holms_procedure():
-    """Against the adjusted p-values that statsmodels gives for the same ones (a table by hand)."""
+    """Against adjusted p-values that are computed here, one by one."""
     gains = [
         [1.0, 1.1, 0.9, 1.0],
         [0.5, 0.7, 0.3, 0.6],

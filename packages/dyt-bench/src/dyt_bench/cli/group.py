@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, printable
 
 
 class _Group(click.Group):
@@ -15,7 +15,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"dyt-bench: {error}", err=True)
+            click.echo(printable(f"dyt-bench: {error}"), err=True)
             ctx.exit(2)
 
 

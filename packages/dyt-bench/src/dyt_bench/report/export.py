@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dyt_bench.verdicts.runs import EndedRun
-from dyt_bench.verdicts.standings import Standing
 from dyt_bench.verdicts.speed import SpeedComparison
+from dyt_bench.verdicts.standings import Standing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,8 +91,8 @@ VERDICT_FIELDS = {
     "metric": "the domain's, on validation data",
     "mode": "min or max: which direction of the metric is better",
     "seeds": "those that baseline and variant both finished, without collapsed runs",
-    "collapses": "runs that diverged or ended no better than the blind score, of the variant and of "
-    "the baseline, out of how many, with Fisher's exact test of equal rates",
+    "collapses": "runs that diverged or ended no better than the blind score, of the variant and "
+    "of the baseline, out of how many, with Fisher's exact test of equal rates",
     "at_budget": "judged by the value at the end of the budget",
     "at_best": "judged by each run's own best validation",
     "*/baseline": "mean over seeds of the baseline's metric",
@@ -112,8 +112,8 @@ VERDICT_FIELDS = {
     "baseline_steps_to_quality": "the baseline's own",
     "time_to_quality": "time to that value over the baseline's; null: not reached or not timed",
     "speed": "step time over the baseline's: ratio with 95 % interval, the same of the baseline to "
-    "itself (aa), the floor below which no difference is claimed, builds, and the word; null ends: one "
-    "build",
+    "itself (aa), the floor below which no difference is claimed, builds, and the word; ends are "
+    "null for one build",
     "expected": "variant -> what a paper reports, of which metric, and the paper; or null",
     "blind": "the score without looking at the input; null: not known",
     "reference": "the reference score: what a simple method reaches",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dyt_bench.plugin.task import digest
 from dyt_bench.suite.document import to_yaml
 from dyt_bench.verdicts.runs import EndedRun, TaskGroup
 from dyt_bench.verdicts.standings import by_group
@@ -18,6 +19,8 @@ def write_suites(
     written = {}
     for group, own in by_group(runs).items():
         name = slug(names[group])
+        if f"{name}.yaml" in written.values():  # two names that differ in other letters alone
+            name = f"{name[:50]}-{digest(names[group])[:6]}"
         (folder / f"{name}.yaml").write_text(suite_text(name, group, own))
         written[names[group]] = f"{name}.yaml"
     return written

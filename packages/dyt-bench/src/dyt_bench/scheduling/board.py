@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dyt_bench.errors import printable
 from dyt_bench.plugin.task import Run
 from dyt_bench.records.record import Result
 from dyt_bench.suite.quantities import in_words
@@ -130,7 +131,7 @@ class Board:
     def _say(self, text: str) -> None:
         self._said = time.monotonic()
         if not self._is_live:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
     def _count(self) -> str:
         begun = sum(line.state != "waiting" for line in self.lines.values())
@@ -168,15 +169,15 @@ class Board:
             task = line.run.task
             table.add_row(
                 _MARKS[line.state],
-                f"{task.domain}/{task.model} s{task.seed}",
-                line.run.variant.label,
+                Text(printable(f"{task.domain}/{task.model} s{task.seed}")),
+                Text(printable(line.run.variant.label)),
                 ProgressBar(total=task.steps, completed=line.step, width=12),
                 f"{line.step}/{task.steps}",
                 "" if line.loss is None else f"{line.loss:.4f}",
                 line.rate if line.state == "running" else "",
                 "" if line.judged is None else f"{line.metric} {line.judged:.4f}",
                 in_words(line.spent) if line.spent else "",
-                Text(line.note, overflow="ellipsis", no_wrap=True),
+                Text(printable(line.note), overflow="ellipsis", no_wrap=True),
                 style=_STYLES.get(line.state, ""),
             )
         states = [line.state for line in self.lines.values()]

@@ -10,7 +10,7 @@ from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import EXECUTORS
 from dyt_bench.executors.contract import Event, Executor, JobFailed, Limits
 from dyt_bench.executors.slots import Slot, in_slot
-from dyt_bench.plugin.atomic import read_json, write_json
+from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.record import Record, Result
@@ -51,7 +51,7 @@ class Runner:
     def run(self) -> Iterator[tuple[Run, Result]]:
         """Run what is not done yet; yields each run as it ends, then times the tasks' steps.
 
-        Runs start in the suite's order. One that diverges or fails is recorded as such, and the
+        Runs start task by task, in the suite's order. One that diverges or fails is recorded as such, and the
         next one starts. After an interruption finished runs stay finished, and the same call
         resumes. A run whose task was timed is yielded again, with its step-time ratio.
 
@@ -71,7 +71,7 @@ class Runner:
 
     def _train(self, executor: Executor, owned: Sequence[Slot]) -> Iterator[tuple[Run, Result]]:
         environment = fingerprint()
-        waiting = deque(self.suite.runs)
+        waiting = deque(run for runs in self.suite.by_task.values() for run in runs)
         started: dict[str, tuple[Run, Record, float]] = {}
         slots: Slots[str]
         with Slots(executor, owned) as slots:
@@ -131,7 +131,11 @@ class Runner:
             case {"event": "resumed", "step": step}:
                 self.board.resumed(run, step)
             case {"event": "outcome", "value": Result() as result}:
-                return result
+                metric = self.found.metric(run.task.domain).name
+                if result.status != "finished" or metric in result.last:
+                    return result
+                reason = f"it never logged {metric}, by which its domain is judged"
+                return Result(status="failed", reason=reason, started=since, ended=time.time())
         return None
 
     def _time(
@@ -159,7 +163,9 @@ class Runner:
     ) -> dict[str, list[float]]:
         """Seconds of a step by variant and round; empty if the task could not be timed."""
         path = self.workspace.timing_path(task, variants)
-        seconds: dict[str, list[float]] | None = None if self.how.fresh else read_json(path)
+        seconds: dict[str, list[float]] | None = (
+            None if self.how.fresh else self.workspace.timing(path)
+        )
         if seconds is not None:
             return seconds
         self.board.note(f"timing {place}: {task.label}, {len(variants)} variants in turn")

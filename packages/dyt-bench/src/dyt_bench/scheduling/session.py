@@ -11,13 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.errors import CannotWrite, UserError, quoted
+from dyt_bench.errors import CannotWrite, UserError, printable, quoted
 from dyt_bench.executors.contract import Preempted
-from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run
-from dyt_bench.records.record import Record, Result
-from dyt_bench.records.workspace import Workspace
+from dyt_bench.records.record import Result
+from dyt_bench.records.workspace import Reported, SuiteRuns, Workspace
 from dyt_bench.report import write_report
 from dyt_bench.report.figures.group import draw_group
 from dyt_bench.scheduling.board import Board
@@ -28,6 +27,7 @@ from dyt_bench.tracking import Tracker
 from dyt_bench.verdicts.standings import Standing
 
 Stopped = Literal["", "interrupted", "pre-empted"]  # by nothing, by Ctrl-C, by SIGTERM
+_AS_USUAL = How()
 _HURRY_S = 1.5  # for MLflow after an interruption; the next run sends the rest
 # Everything for people goes to stderr, so that --json has stdout to itself.
 _console = Console(stderr=True)
@@ -45,7 +45,7 @@ class Session:
     """What a run came to."""
 
     suite: Suite
-    results: Mapping[str, Result]  # by the run's identity; runs that have ended
+    results: Mapping[str, Result]  # by run identity; runs that have not ended have none
     tracking_uri: str
     experiment_id: str
     out: Path
@@ -61,11 +61,8 @@ class Session:
     @property
     def ended(self) -> list[tuple[Run, Result]]:
         """The suite's runs that have ended, in its order."""
-        return [
-            (run, self.results[run.identity])
-            for run in self.suite.runs
-            if run.identity in self.results
-        ]
+        runs = self.suite.runs
+        return [(run, self.results[run.identity]) for run in runs if run.identity in self.results]
 
     def summary(self) -> dict[str, Any]:
         """For programs."""
@@ -96,7 +93,7 @@ def run_suite(
     *,
     tracking_uri: str | None,
     out: Path,
-    how: How = How(),
+    how: How = _AS_USUAL,
     until: Until | None = None,
 ) -> Session:
     """Run, mirror to MLflow, report and print.
@@ -154,6 +151,7 @@ def _train(
     started = time.monotonic()
     tracker.preview(suite.name, suite.title, suite.runs, found.metric)
     while new and not stopped:
+        _set_aside(new, workspace)
         _list_runs(suite, workspace, 1 if until is None else len(LOOKS))
         names = {name: metric.name for name, metric in metrics.items()}
         with Board(_console, new, names) as board:
@@ -186,16 +184,28 @@ def _train(
 
 def _list_runs(suite: Suite, workspace: Workspace, looks: int) -> None:
     """Record for `report_suite` which runs the suite has, and how often verdicts may end it."""
-    write_json(
-        workspace.suite_path(suite.name),
-        {
-            "title": suite.title,
-            "runs": [workspace.record(run).folder.name for run in suite.runs],
-            "expected": {key: asdict(value) for key, value in suite.expected.items()},
-            "sections": suite.sections,
-            "looks": looks,
-        },
+    runs = SuiteRuns(
+        title=suite.title,
+        runs=[workspace.record(run).folder.name for run in suite.runs],
+        expected={key: Reported(**asdict(value)) for key, value in suite.expected.items()},
+        sections=list(suite.sections),
+        looks=looks,
     )
+    workspace.list_suite(suite.name, runs)
+
+
+def _set_aside(runs: Sequence[Run], workspace: Workspace) -> None:
+    """Set aside records that cannot be read, and say so; raises Newer for a later version's."""
+    workspace.readable([workspace.record(run) for run in runs])
+    if workspace.newer:
+        raise workspace.newer[0]
+    tell_problems(workspace)
+
+
+def tell_problems(workspace: Workspace) -> None:
+    """Print what of the workspace could not be read; once."""
+    while workspace.problems:
+        _print(workspace.problems.pop(0))
 
 
 def _outcomes(
@@ -217,22 +227,27 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
     Raises:
         UserError: no suite of that name has run in this workspace.
     """
-    about = read_json(workspace.suite_path(name))
-    if about is None:
+    listed = workspace.suite(name)
+    if listed is None:
+        tell_problems(workspace)
         raise UserError(
             f"no suite called {quoted(name)} has run in {workspace.folder}: "
             f"there are {', '.join(workspace.suites()) or 'none'}"
         )
-    records = [Record(workspace.runs / folder) for folder in about["runs"]]
+    records = workspace.readable(workspace.records_of(listed))
+    timings = workspace.timings(records)
+    problems = list(workspace.problems)
+    tell_problems(workspace)
     return write_report(
-        about["title"],
+        listed.title,
         records,
         found,
         out,
-        workspace.timings(records),
-        about["expected"],
-        about.get("sections", ()),
-        about.get("looks", 1),
+        timings,
+        {key: asdict(value) for key, value in listed.expected.items()},
+        listed.sections,
+        listed.looks,
+        problems,
     )
 
 
@@ -258,24 +273,23 @@ def _conclude(
     session: Session, tracker: Tracker, found: Discovery, workspace: Workspace, fresh: bool
 ) -> None:
     """Print how it went and where to look."""
-    suite = session.suite
-    results = [result for _, result in session.ended]
-    for run, result in session.ended:
+    suite, ended = session.suite, session.ended
+    for run, result in ended:
         if result.status != "finished":
             _print(f"{run.label}: {result.status}: {result.reason}")
         for sentence in result.missing:
             _print(f"{run.label}: {sentence}")
-    failed = sum(result.status == "failed" for result in results)
+    failed = sum(result.status == "failed" for _, result in ended)
     if failed:
         _print(f"{failed} of {len(suite.runs)} runs failed; the same command tries them again")
     if session.stopped:
         _print(
-            f"{session.stopped} with {len(results)} of {len(suite.runs)} runs done; "
+            f"{session.stopped} with {len(ended)} of {len(suite.runs)} runs done; "
             f"the same command{' without --fresh' if fresh else ''} continues"
         )
     if session.stopped == "pre-empted":  # the machine is taken back: there is no time to draw
         return
-    is_reported = any(result.last for result in results)
+    is_reported = any(result.last for _, result in ended)
     if is_reported:
         print_leaderboard(report_suite(suite.name, found, workspace, session.out))
     is_default = session.tracking_uri == workspace.tracking_uri
@@ -301,4 +315,4 @@ def _tell_weights(session: Session, workspace: Workspace) -> None:
 
 
 def _print(text: str) -> None:
-    _console.print(text, highlight=False, markup=False, soft_wrap=True)
+    _console.print(printable(text), highlight=False, markup=False, soft_wrap=True)

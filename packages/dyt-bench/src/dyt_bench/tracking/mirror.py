@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from dyt_bench.errors import printable
 from dyt_bench.records.record import Record, Result
 from dyt_bench.tracking.store import (
     KIND_TAG,
@@ -18,7 +19,7 @@ from dyt_bench.tracking.store import (
     metric_name,
     points,
 )
-from dyt_bench.verdicts.words import Row, markdown_table
+from dyt_bench.verdicts.words import Row, escaped, markdown_table
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -104,8 +105,8 @@ class Mirror:
             VARIANT_TAG: parameters["variant"],
             "mlflow.source.name": "dyt-bench",
             "mlflow.source.type": "LOCAL",
-            "mlflow.source.git.commit": environment["commit"],
-            NOTE_TAG: f"**{about['label']}**: running.",
+            "mlflow.source.git.commit": environment.get("commit", "none"),
+            NOTE_TAG: f"**{escaped(about['label'])}**: running.",
             **{f"digest.{name}": value for name, value in about["digests"].items()},
             **{f"env.{name}": value for name, value in environment.items()},
         }
@@ -215,13 +216,15 @@ def log_start(store: Store, run_id: str, parameters: Mapping[str, Any], data_dig
     """Log parameters and data set, which a run has from its start; the variant is a tag."""
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-    params = [Param(key, str(value)) for key, value in parameters.items() if key != "variant"]
+    params = [
+        Param(key, printable(str(value))) for key, value in parameters.items() if key != "variant"
+    ]
     store.client.log_batch(run_id, params=params)
     dataset = Dataset(
-        name=f"{parameters['domain']}/{parameters['dataset']}",
+        name=printable(f"{parameters['domain']}/{parameters['dataset']}"),
         digest=data_digest,
         source_type="local",
-        source=str(parameters.get("path", parameters["dataset"])),
+        source=printable(str(parameters.get("path", parameters["dataset"]))),
     )
     tags = [InputTag("mlflow.data.context", "training")]
     store.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
@@ -249,8 +252,8 @@ def _is_whole(known: Known, result: Result) -> bool:
 
 def _note(label: str, result: Result) -> str:
     """The run's description, in Markdown."""
-    about = f"**{label}**: {result.status}"
-    lines = [f"{about}, {result.reason}." if result.reason else f"{about}."]
+    about = f"**{escaped(label)}**: {result.status}"
+    lines = [f"{about}, {escaped(result.reason)}." if result.reason else f"{about}."]
     names = [name for name in result.last if name != "step" and not name.startswith("time/")]
     if names:
         columns = {"first": result.first, "best": result.best, "last": result.last}
@@ -263,8 +266,9 @@ def _note(label: str, result: Result) -> str:
     if "weights" in result.facts:
         lines += [
             "",
-            f"Started from weights `{result.facts['weights']}` (except those of norm layers and "
-            f"their replacements) and saw batches `{result.facts.get('batches', '')}`: runs in "
+            f"Started from weights {escaped(result.facts['weights'])} (except those of norm layers "
+            f"and their replacements) and saw batches {escaped(result.facts.get('batches', ''))}: "
+            "runs in "
             "which both are equal are compared fairly.",
         ]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from dyt_bench.verdicts.runs import EndedRun
 
 @dataclass(frozen=True)
 class Collapses:
-    """How many runs of a variant and of the baseline diverged, or learned no more than the blind."""
+    """How many runs of a variant and of the baseline diverged, or learned nothing."""
 
     variant: int = 0
     of: int = 0  # the variant's runs that finished or diverged
@@ -44,3 +44,6 @@ class Collapses:
             [self.baseline, self.baseline_of - self.baseline],
         ]
         return float(fisher_exact(table).pvalue)
+
+
+NONE = Collapses()

@@ -8,8 +8,9 @@ from typing import Literal
 
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import NATIVE
-from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, Timing, group_names
+from dyt_bench.verdicts.collapse import NONE as NO_COLLAPSES
 from dyt_bench.verdicts.collapse import Collapses
+from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, Timing, group_names
 from dyt_bench.verdicts.speed import Interval, SpeedComparison, compare_speed, geometric_mean
 from dyt_bench.verdicts.statistics import (
     CONFIDENCE,
@@ -48,7 +49,7 @@ class Standing:
     baseline_steps: float
     variant_steps: float  # inf if most seeds do not get there
     speed: SpeedComparison | None  # None if not timed
-    collapses: Collapses = Collapses()  # runs that diverged, or learned no more than the blind
+    collapses: Collapses = NO_COLLAPSES  # runs that diverged, or learned no more than the blind
     expected: Mapping[str, float] | None = None  # variant -> what a paper reports
     expected_metric: str = ""  # which metric `expected` is about; empty: the domain's
     source: str = ""  # of `expected`

@@ -5,12 +5,28 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
+from dyt_bench.verdicts.collapse import NONE as NO_COLLAPSES
 from dyt_bench.verdicts.collapse import Collapses
 from dyt_bench.verdicts.speed import BUILDS_FROM, Interval
 from dyt_bench.verdicts.standings import BASELINE, Overall, Standing
 from dyt_bench.verdicts.statistics import MARGIN_SHARE, WORDS_FROM, Comparison
 
 Row = dict[str, str]  # column -> text
+
+# What Markdown would take for more than text. A single _ within a word is none, and [ without
+# a link is none.
+_ESCAPES = (
+    ("\\", "\\\\"),
+    ("&", "&amp;"),
+    ("<", "&lt;"),
+    ("`", "\\`"),
+    ("*", "\\*"),
+    ("__", "\\_\\_"),
+    ("~~", "\\~\\~"),
+    ("![", "!\\["),
+    ("](", "]\\("),
+    ("][", "]\\["),
+)
 
 # Column of `standing_row` or `compact_row` -> its meaning.
 READING = (
@@ -130,7 +146,7 @@ def gain(judged: Comparison) -> str:
     return f"{judged.gain:+.4f} [{low:+.3g}, {high:+.3g}]"
 
 
-def verdict(judged: Comparison, collapses: Collapses = Collapses()) -> str:
+def verdict(judged: Comparison, collapses: Collapses = NO_COLLAPSES) -> str:
     """``undetermined (n=3; about 9 seeds would decide)``, ``worse, within the margin (n=5)``."""
     word: str = judged.verdict
     if judged.within and word in ("better", "worse"):
@@ -194,8 +210,10 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text without HTML in it; Markdown stays."""
-    return text.replace("<", "&lt;")
+    """Text for a Markdown page: no HTML, link, picture, emphasis or code comes of it."""
+    for letters, safe in _ESCAPES:
+        text = text.replace(letters, safe)
+    return text
 
 
 def _cell(text: str) -> str:
