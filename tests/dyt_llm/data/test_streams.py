@@ -1,6 +1,8 @@
 """Streams of tokens: tokenizers, derived files, and text read from the disk."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +77,28 @@ def test_tokens_are_made_once_and_again_when_a_file_changes(
     build_data(task("stdlib-bpe"), files)
     assert len(kept()) == len(before) + 1
     assert not list((cache / "derived" / "llm").glob("*.partial"))
+
+
+def test_tokens_belong_to_the_content_not_to_the_time_or_the_folder(
+    tmp_path: Path, task: MakeTask, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one").mkdir()
+    files = pairs(tmp_path / "one", 12)
+    before = files[0].stat()
+    first = build_data(task("stdlib-bpe"), files)
+    copies = [tmp_path / "two" / file.name for file in files]
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    os.utime(files[0], (1, 1))
+    with monkeypatch.context() as patched:
+        patched.delattr("dyt_llm.data.streams.documents")  # neither is read again
+        for same in (files, copies):
+            data = build_data(task("stdlib-bpe"), same)
+            assert torch.equal(first.train.stream.long(), data.train.stream.long())
+    text = files[0].read_text()
+    files[0].write_text(text[::-1])
+    os.utime(files[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    streams = [build_data(task("stdlib-bpe"), f).train.stream.long() for f in (files, copies)]
+    assert not torch.equal(*streams)
 
 
 @pytest.mark.parametrize("dataset", ["stdlib-bpe", "folder"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 from dyt_bench.plugin.notices import notice
 from dyt_images.bits import bits
 
@@ -72,7 +72,7 @@ def _opened(file: str | Path) -> Iterator[Image.Image]:
     except DataError:
         raise
     except Exception as error:
-        said = str(error) or type(error).__name__
+        said = reason(error)
         raise DataError(f"{file} cannot be read as an image: {said}; fix or remove it") from None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dyt_bench.errors import DataError
+from dyt_bench.errors import DataError, listed
 
 __all__ = ["Tree", "matching", "walk"]
 
@@ -45,7 +45,7 @@ class Tree:
 
     def others(self) -> str:
         """What was left out, for a message: ``3 .gif, 1 without a suffix``; the most first."""
-        return ", ".join(
+        return listed(
             f"{count} {suffix or 'without a suffix'}"
             for suffix, count in sorted(self.left_out.items(), key=lambda each: (-each[1], each))
         )

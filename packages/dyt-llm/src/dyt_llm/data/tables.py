@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, quoted, reason
 from dyt_bench.plugin.notices import notice
 from dyt_llm.data.files import JSON_LINES
 
@@ -37,14 +37,14 @@ def read_rows(file: Path) -> Iterator[str]:
         text = row.get(column)
         if not isinstance(text, str):
             raise DataError(
-                f"{file}, row {number}: expected text in {column!r}, got {_shown(text)}"
+                f"{file}, row {number}: expected text in {quoted(column)}, got {_shown(text)}"
             )
         try:
             text.encode()
         except UnicodeEncodeError:
             raise DataError(
-                f"{file}, row {number}: {column!r} holds half of a character that JSON writes in "
-                "two parts (a lone surrogate): remove it"
+                f"{file}, row {number}: {quoted(column)} holds half of a character that JSON "
+                "writes in two parts (a lone surrogate): remove it"
             ) from None
         yield text
 
@@ -71,9 +71,9 @@ def _json_rows(file: Path) -> Iterator[Any]:
                 if line.strip():
                     yield json.loads(line)
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
-        raise DataError(f"{file}, row {number}: {error}") from None
+        raise DataError(f"{file}, row {number}: {reason(error)}") from None
     except (OSError, EOFError) as error:  # of a packed file that is cut off
-        raise DataError(f"{file} cannot be read after row {number}: {error}") from None
+        raise DataError(f"{file} cannot be read after row {number}: {reason(error)}") from None
 
 
 def _begins_an_array(line: bytes) -> bool:

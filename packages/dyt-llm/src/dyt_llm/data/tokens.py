@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 from dyt_bench.plugin.notices import notice
 
 BPE_TOKENS = 1024
@@ -151,7 +151,9 @@ def saved(file: Path) -> Subwords:
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises nothing more precise
-        raise DataError(f"{file} is no tokenizer of Hugging Face's tokenizers: {error}") from error
+        raise DataError(
+            f"{file} is no tokenizer of Hugging Face's tokenizers: {reason(error)}"
+        ) from error
     return Subwords(tokenizer, str(file))
 
 
