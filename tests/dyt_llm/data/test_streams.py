@@ -18,7 +18,7 @@ from dyt_llm import domain
 from dyt_llm.data import streams
 from dyt_llm.data.datamodule import build_data
 from dyt_llm.data.files import GPT2_FILES
-from dyt_llm.data.tokens import trained
+from dyt_llm.data.tokens import saved, trained
 
 MakeTask = Callable[..., Task]
 
@@ -221,6 +221,19 @@ def test_a_corpus_without_a_tokenizer_takes_gpt2s(
     data = domain.build_data(task("corpus", path=tmp_path))
     assert "naïve" in data.codec.decode(data.train.stream.tolist())
     assert int((data.held_out.stream.long() == 256).sum()) == 3
+
+
+def test_a_token_s_number_reserves_no_memory(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.json"
+    trained(["a text"], file)
+    content = json.loads(file.read_text())
+    last = max(content["model"]["vocab"], key=content["model"]["vocab"].__getitem__)
+    content["model"]["vocab"][last] = 2**32 - 1
+    file.write_text(json.dumps(content))
+    with pytest.raises(
+        DataError, match="numbered up to 4,294,967,295: expected less than 2,097,152"
+    ):
+        saved(file)
 
 
 @pytest.mark.parametrize(
