@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 
 from dyt_bench.plugin.derived import derived
 from dyt_bench.plugin.domain import DataError, listed, quoted
+from dyt_bench.plugin.files import is_ignored
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import check_apart, read_each
 from dyt_bench.plugin.task import digest
@@ -176,7 +177,7 @@ def _class_folders(root: Path, images: Iterable[Path]) -> dict[str, list[Path]]:
         raise DataError(
             f"{root}: no image lies in a folder; put each class's images into a folder of its own"
         )
-    folders = {each.name for each in root.iterdir() if each.is_dir() and each.name[0] != "."}
+    folders = {each.name for each in root.iterdir() if each.is_dir() and not is_ignored(each.name)}
     if empty := sorted(folders - found.keys()):
         raise DataError(
             f"{root}: {len(empty)} folders hold no image, {quoted(empty[0])} first: "

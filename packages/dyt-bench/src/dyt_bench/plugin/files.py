@@ -9,10 +9,19 @@ from dyt_bench.errors import DataError, quoted, shortened
 from dyt_bench.plugin.contents import digest_files as digest_files
 from dyt_bench.plugin.notices import is_collected, notice
 from dyt_bench.plugin.walk import Tree as Tree
+from dyt_bench.plugin.walk import is_ignored as is_ignored
 from dyt_bench.plugin.walk import matching as matching
 from dyt_bench.plugin.walk import walk as walk
 
-__all__ = ["Tree", "digest_files", "files_below", "matching", "package_file", "walk"]
+__all__ = [
+    "Tree",
+    "digest_files",
+    "files_below",
+    "is_ignored",
+    "matching",
+    "package_file",
+    "walk",
+]
 
 
 def package_file(package: str, relative: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dyt_bench.errors import DataError, listed
 
-__all__ = ["Tree", "matching", "walk"]
+__all__ = ["Tree", "is_ignored", "matching", "walk"]
 
 # What operating systems and their tools put beside people's files, in lower case. Names that begin
 # with a dot are hidden: .git, .DS_Store, and the ._NAME of macOS on other systems' disks.
@@ -88,10 +88,11 @@ def matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
     """
     found = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
     below = {file: file.relative_to(folder).parts for file in found}
-    return sorted((f for f in found if not any(map(_is_ignored, below[f]))), key=below.__getitem__)
+    return sorted((f for f in found if not any(map(is_ignored, below[f]))), key=below.__getitem__)
 
 
-def _is_ignored(name: str) -> bool:
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or one that operating systems make."""
     return name.startswith(".") or name.lower() in _NOT_THE_USERS
 
 
@@ -115,4 +116,4 @@ def _entries(folder: str) -> list[str]:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise DataError(f"cannot read {folder}: {error.strerror}") from error
-    return [os.path.join(folder, name) for name in names if not _is_ignored(name)]
+    return [os.path.join(folder, name) for name in names if not is_ignored(name)]
