@@ -62,7 +62,10 @@ RUN_FIELDS = {
     "last/*": "validation metrics at the end of the budget",
     "model/parameters": "learnable numbers",
     "model/norms_replaced": "norm layers that were replaced",
-    "memory/peak_mib": "most memory held: the allocator's on a GPU, the process's elsewhere; MiB",
+    "memory/peak_mib": (
+        "most memory held: the allocator's on a GPU, elsewhere the training process's, without "
+        "worker processes of its loaders, whose memory depends on the data alone; MiB"
+    ),
     "time/step_ms_median": "a training step without loading and validation; ms",
     "time/step_ms_q1": "lower quartile of the same; ms",
     "time/step_ms_q3": "upper quartile of the same; ms",
