@@ -60,7 +60,7 @@ def path(tmp_path):
 def test_imagenet_with_class_folders(tmp_path, path):
     paint(path / "train", 4)
     paint(path / "val", 2)
-    assert two_steps(tmp_path, "vision", "vit-w48", "imagenet", path) == []
+    assert two_steps(tmp_path, "vision", "vit-w32", "imagenet", path) == []
 
 
 def test_imagenet_with_a_flat_val_and_the_development_kit(tmp_path, path):
@@ -84,10 +84,10 @@ def test_imagenet_with_a_flat_val(tmp_path, path):
     kaggle = [f"{n},{('red', 'blue')[n % 2]} 1 2 3 4" for n in range(4)]
     truth = "\n".join(["ImageId,PredictionString", *kaggle])
     (path / "LOC_val_solution.csv").write_text(truth)
-    assert two_steps(tmp_path, "vision", "vit-w48", "imagenet", path) == []
+    assert two_steps(tmp_path, "vision", "vit-w32", "imagenet", path) == []
 
 
-@pytest.mark.parametrize(("domain", "model"), [("vision", "vit-w48"), ("diffusion", "dit")])
+@pytest.mark.parametrize(("domain", "model"), [("vision", "vit-w32"), ("diffusion", "dit")])
 def test_cifar10(tmp_path, path, monkeypatch, domain, model):
     lay_out_cifar(path)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)

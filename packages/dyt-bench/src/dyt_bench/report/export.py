@@ -78,8 +78,8 @@ RUN_FIELDS = {
     "time/load_ms_median": "wait for a batch; ms",
     "time/load_share": "share of training's time spent waiting for batches",
     "blind/*": "what is reached in the metric without looking at the input",
-    "reference/*": "what a simple method reaches in the metric",
-    "strong/*": "what a better simple method reaches",
+    "reference/*": "what a modest method reaches in the metric",
+    "strong/*": "what the strongest of the simple methods reaches in the metric",
     "eval/*": "further metrics, taken once at the end",
 }
 ROW_FIELDS = {

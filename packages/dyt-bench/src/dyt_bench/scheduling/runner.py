@@ -51,9 +51,9 @@ class Runner:
     def run(self) -> Iterator[tuple[Run, Result]]:
         """Run what is not done yet; yields each run as it ends, then times the tasks' steps.
 
-        Runs start task by task, in the suite's order. One that diverges or fails is recorded as such, and the
-        next one starts. After an interruption finished runs stay finished, and the same call
-        resumes. A run whose task was timed is yielded again, with its step-time ratio.
+        Runs start task by task, in the suite's order. One that diverges or fails is recorded as
+        such, and the next one starts. After an interruption finished runs stay finished, and the
+        same call resumes. A run whose task was timed is yielded again, with its step-time ratio.
 
         Raises:
             CannotWrite: the disk is full; what was recorded until then is whole.

@@ -71,8 +71,7 @@ def _train(
     trainer = make_trainer(task, domain.training(task), trace, [watch, checkpoints], changes)
     weights = weights_digest(module, norms)
     reason = ""
-    once: dict[str, float] = {}
-    missing: dict[str, str] = {}
+    taken = evaluation.Evaluation({}, {}, {})
     try:
         done = checkpoints.find()
         if done is None:
@@ -88,7 +87,7 @@ def _train(
             write_weights(module, recorder.weights_path)
         if evaluate:
             module.to(trainer.strategy.root_device).eval()  # fitting ends on the CPU
-            once, missing = evaluation.evaluate(parts, module, data, recorder)
+            taken = evaluation.evaluate(parts, module, data, recorder)
     except Diverged as divergence:
         reason = str(divergence)
     resumed = {"resumed": ", ".join(map(str, checkpoints.resumed))} if checkpoints.resumed else {}
@@ -103,7 +102,7 @@ def _train(
             "model/norms_replaced": len(norms) - _native_norms(module, norms),
             "memory/peak_mib": peak_memory_mib(module.device),
             **watch.summary(),
-            **once,
+            **taken.values,
         },
         facts={
             "weights": weights,
@@ -111,7 +110,8 @@ def _train(
             "device": device_class(module.device),
             "threads": str(torch.get_num_threads()),
             **resumed,
-            **missing,
+            **taken.methods,
+            **taken.missing,
         },
         alpha=alphas(module),
         saturation=watch.saturation,

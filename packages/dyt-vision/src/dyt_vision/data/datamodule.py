@@ -33,6 +33,7 @@ class VisionData(SeededDataModule):
     Attributes:
         labels: of the training set and of the validation set.
         channels: C.
+        pixels: S.
         classes: how many there are.
 
     Args:
@@ -69,7 +70,8 @@ class VisionData(SeededDataModule):
             seed=task.seed,
             num_workers=samples.workers,
         )
-        self.channels, self.classes = samples.channels, len(samples.classes)
+        self.channels, self.pixels = samples.channels, samples.pixels
+        self.classes = len(samples.classes)
 
 
 def vision_data(task: Task, preset: TrainingPreset) -> VisionData:
