@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sized
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
@@ -32,6 +33,7 @@ class ShuffledBatches(Sampler[list[int]]):
     def __init__(self, samples: int, batch_size: int, seed: int) -> None:
         self.samples, self.batch_size, self.seed = samples, batch_size, seed
         self.epoch, self.first = 0, 0
+        self._order: tuple[int, npt.NDArray[np.int64]] | None = None  # of an epoch
 
     def seek(self, epoch: int, first: int) -> None:
         """Make the next pass ``epoch``, starting at its batch ``first``; both count from 0."""
@@ -41,12 +43,19 @@ class ShuffledBatches(Sampler[list[int]]):
         """Number of batches in an epoch."""
         return self.samples // self.batch_size
 
+    def indices(self, step: int) -> npt.NDArray[np.int64]:
+        """The samples of batch ``step``, counted from 0 over all epochs."""
+        epoch, number = divmod(step, len(self))
+        if self._order is None or self._order[0] != epoch:
+            rng = np.random.default_rng([self.seed, epoch])
+            self._order = epoch, rng.permutation(self.samples)
+        return self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
+
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.samples)
-        first = self.first
-        self.seek(self.epoch + 1, 0)
+        epoch, first = self.epoch, self.first
+        self.seek(epoch + 1, 0)
         for number in range(first, len(self)):
-            yield order[number * self.batch_size : (number + 1) * self.batch_size].tolist()
+            yield self.indices(epoch * len(self) + number).tolist()
 
 
 class SeededDataModule(LightningDataModule):
