@@ -71,9 +71,9 @@ def test_the_same_run_twice_is_the_same_to_the_bit(train):
 def test_alpha_is_chosen_by_value_or_recipe(train):
     frozen = replace(TASK, learning_rate=1e-12)
     given, _, _ = train(Run(task=frozen, variant=Variant(name="dyt", alpha_init_value=0.8)))
-    assert list(given.alpha.values()) == pytest.approx([0.8] * 16)
+    assert list(given.alpha.values()) == pytest.approx([0.8] * len(given.alpha))
     ruled, _, _ = train(Run(task=frozen, variant=Variant(name="dyt", recipe="swap-only")))
-    assert list(ruled.alpha.values()) == pytest.approx([0.5] * 16)
+    assert list(ruled.alpha.values()) == pytest.approx([0.5] * len(ruled.alpha))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_divergence_is_a_result_with_its_step(train, monkeypatch):
 
 
 def test_rate_gradient_and_alpha_are_followed(train):
-    _, record, _ = train(Run(task=TASK, variant=DYT))
+    result, record, _ = train(Run(task=TASK, variant=DYT))
     steps = [row for row in record.rows() if "train/loss" in row]
     assert all(row["train/gradient_norm"] > 0 for row in steps)
     assert max(row["train/learning_rate"] for row in steps) == pytest.approx(TASK.learning_rate)
@@ -122,7 +122,7 @@ def test_rate_gradient_and_alpha_are_followed(train):
     for row in record.rows():
         if "val/acc" in row:
             layers = [name for name in row if name.startswith("alpha/")]
-            assert len(layers) == 16
+            assert len(layers) == len(result.alpha) > 0
             assert 0 <= row["saturation/mean"] <= 1
 
 
