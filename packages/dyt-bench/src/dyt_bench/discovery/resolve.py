@@ -1,5 +1,7 @@
 """A run's names -> the objects they stand for, imported. Called where the run is trained."""
 
+from dataclasses import replace
+
 from dyt_bench.discovery.datasets import as_read
 from dyt_bench.discovery.domains import discover
 from dyt_bench.discovery.extensions import METRICS, RECIPES, VARIANTS
@@ -20,6 +22,8 @@ def resolve(run: Run, domain: Domain | None = None) -> Parts:
         UserError: a name that nothing installed has, or what has it is broken.
     """
     task, variant = run.task, run.variant
+    if variant.learning_rate is not None:
+        task = replace(task, learning_rate=variant.learning_rate)
     domain = domain or discover().domain(task.domain)
     return Parts(
         domain=domain,

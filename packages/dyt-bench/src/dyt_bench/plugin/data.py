@@ -11,7 +11,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from dyt_bench.errors import DataError
 
-__all__ = ["SeededDataModule", "ShuffledBatches", "at_most"]
+__all__ = ["SeededDataModule", "ShuffledBatches", "at_most", "take_split"]
+
+_SPLIT_BLOCKS = 300  # at most about so many
 
 
 def at_most(samples: Dataset[Any], count: int | None) -> Dataset[Any]:
@@ -21,6 +23,30 @@ def at_most(samples: Dataset[Any], count: int | None) -> Dataset[Any]:
         return samples
     chosen = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:count]
     return Subset(samples, chosen.sort().values.tolist())
+
+
+def take_split(data: LightningDataModule, split: str) -> None:
+    """Let ``data`` validate on a part of its validation set: "tuning", "test", or "" for all.
+
+    Of blocks of neighbouring samples every third is for tuning, so that both parts hold all kinds
+    of samples, in whatever order they lie.
+
+    Raises:
+        DataError: ``data`` is no `SeededDataModule`, or has less than two validation samples.
+    """
+    if not split:
+        return
+    if not isinstance(data, SeededDataModule):
+        raise DataError(
+            f"the {split} part of the validation data needs a "
+            f"dyt_bench.plugin.data.SeededDataModule, got a {type(data).__name__}"
+        )
+    count = len(cast(Sized, data.val))
+    block = max(1, count // _SPLIT_BLOCKS)
+    wanted = [i for i in range(count) if ((i // block) % 3 == 0) == (split == "tuning")]
+    if not wanted:
+        raise DataError(f"{count} validation samples cannot be divided for tuning and test")
+    data.val = Subset(data.val, wanted)
 
 
 class ShuffledBatches(Sampler[list[int]]):

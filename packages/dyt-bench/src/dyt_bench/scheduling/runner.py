@@ -142,7 +142,11 @@ class Runner:
         self, executor: Executor, slot: Slot, results: dict[str, Result]
     ) -> Iterator[tuple[Run, Result]]:
         """Time the steps of each task's variants, alone on the machine; yields runs with ratios."""
-        tasks = [task for task in self.suite.tasks if len(self.suite.variants_of(task)) > 1]
+        tasks = [
+            task
+            for task in self.suite.tasks
+            if len(self.suite.variants_of(task)) > 1 and task.split != "tuning"
+        ]
         for number, task in enumerate(tasks, start=1):
             variants = self.suite.variants_of(task)
             seconds = self._timing(executor, slot, task, variants, f"{number} of {len(tasks)}")

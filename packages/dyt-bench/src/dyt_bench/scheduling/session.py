@@ -23,6 +23,7 @@ from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.runner import How, Runner
 from dyt_bench.scheduling.stopping import LOOKS, RunScore, next_runs
 from dyt_bench.suite.expand import Suite
+from dyt_bench.suite.tuning import chosen
 from dyt_bench.tracking import Tracker
 from dyt_bench.verdicts.standings import Standing
 
@@ -166,10 +167,14 @@ def _train(
                 tracker.close(_HURRY_S)
                 raise
         new = ()
+        if not stopped and suite.tunings:
+            new, suite = _at_chosen_rates(suite, results, metrics)
+            continue
         if until is not None and not stopped:
             spent = time.monotonic() - started
             left = None if until.budget_s is None else until.budget_s - spent
-            decision = next_runs(suite.runs, _outcomes(suite, results, metrics), metrics, left)
+            judged = [run for run in suite.runs if run.task.split != "tuning"]
+            decision = next_runs(judged, _outcomes(suite, results, metrics), metrics, left)
             new = decision.runs
             suite = replace(suite, runs=(*suite.runs, *new))
             _print(f"{len(new)} runs more: {decision.why}" if new else f"done: {decision.why}")
@@ -180,6 +185,22 @@ def _train(
         tracker.summarize(suite.title, records, found.metric, draw_group)
         tracker.close()
     return Session(suite, results, tracker.uri, tracker.experiment_id, out, stopped)
+
+
+def _at_chosen_rates(
+    suite: Suite, results: Mapping[str, Result], metrics: Mapping[str, Metric]
+) -> tuple[tuple[Run, ...], Suite]:
+    """The runs that the trials chose, and the suite with them; says which rates were chosen."""
+    values = {
+        identity: score.value for identity, score in _outcomes(suite, results, metrics).items()
+    }
+    new: list[Run] = []
+    for tuning in suite.tunings:
+        runs, said = chosen(tuning, values, metrics[tuning.tasks[0].domain])
+        new += runs
+        _print(said)
+    new.sort(key=lambda run: run.task.seed)  # stable: a seed of all models, then the next
+    return tuple(new), replace(suite, runs=(*suite.runs, *new), tunings=())
 
 
 def _list_runs(suite: Suite, workspace: Workspace, looks: int) -> None:

@@ -44,7 +44,9 @@ def _variant(document: Document, where: Place, entry: VariantEntry) -> Variant:
     variant = Variant(**entry.model_dump(), code_digest=_code_digest(document, where, entry))
     at_recipe = [*where, "recipe"]
     if variant.is_native and variant != Variant():
-        raise document.error(where, "the native norm takes no options")
+        raise document.error(where, "the native norm takes no options: its rate is the task's")
+    if variant.tuned and variant.learning_rate is not None:
+        raise document.error(where, "give learning_rate or tuned: both choose the rate")
     if variant.name in WITHOUT_ALPHA and (variant.recipe or variant.alpha_init_value):
         option = "recipe" if variant.recipe else "alpha_init_value"
         raise document.error([*where, option], f"{quoted(variant.name)} has no alpha: leave it out")
