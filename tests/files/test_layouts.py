@@ -75,7 +75,7 @@ def test_imagenet_with_a_flat_val_and_the_development_kit(tmp_path, path):
     )
     savemat(kit / "meta.mat", {"synsets": synsets})
     (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("1\n2\n2\n1\n")
-    assert two_steps(tmp_path, "vision", "vit-w48", "imagenet", path) == []
+    assert two_steps(tmp_path, "vision", "vit-w32", "imagenet", path) == []
 
 
 def test_imagenet_with_a_flat_val(tmp_path, path):
