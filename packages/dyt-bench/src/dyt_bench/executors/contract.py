@@ -38,6 +38,10 @@ class Preempted(KeyboardInterrupt):
     """SIGTERM: the scheduler takes the machine back. Jobs get more time to save their state."""
 
 
+class BudgetSpent(Preempted):
+    """The time that the user gave is over."""
+
+
 def preempt(number: int, frame: FrameType | None) -> None:
     """A handler for SIGTERM in the process that schedules the jobs."""
     raise Preempted

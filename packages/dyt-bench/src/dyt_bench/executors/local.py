@@ -20,6 +20,7 @@ from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
 from dyt_bench.executors.group import end_with_all
 from dyt_bench.executors.running import JobProcess, serve
+from dyt_bench.executors.sockets import short_paths
 
 PRELOAD = "DYT_BENCH_PRELOAD"  # the environment variable that tells the fork server what to import
 
@@ -40,6 +41,7 @@ class LocalExecutor:
 
     def _start(self, job: Job, log: Path) -> Any:
         """Start a process for the job; returns it and a connection for its events."""
+        short_paths()
         receive, send = self._context.Pipe(duplex=False)
         # As bytes: a job that cannot be unpickled then fails in the process, which keeps a log.
         arguments = (pickle.dumps(job), send, log)
@@ -77,6 +79,7 @@ def _in_environment(added: Mapping[str, str]) -> Iterator[None]:
 
 def _serve(job: bytes, send: Any, log: Path) -> None:
     """The main function of the process."""
+    short_paths()
     os.setpgid(0, 0)  # so that everything it starts can be ended with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What the job starts begins as in any script: by a fork on Linux, where workers then share the

@@ -13,7 +13,7 @@ from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.record import Record, Result
-from dyt_bench.records.workspace import Workspace
+from dyt_bench.records.workspace import Workspace, changed
 from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.jobs import TRAINING, time_task, train_run
 from dyt_bench.suite.expand import Suite
@@ -33,7 +33,7 @@ class Runner:
     tracker: Tracker
     board: Board
     found: Discovery
-    fresh: bool = False  # whether to run again what is done
+    fresh_since: float | None = None  # what was begun before is run again; in s since the epoch
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     keep_weights: bool = False
 
@@ -59,6 +59,10 @@ class Runner:
                 ratios = step_time_ratios(timing, variant.label) if timing else {}
                 yield run, self._run(executor, run, environment, ratios)
 
+    def _is_old(self, seconds: float) -> bool:
+        """Whether what is of that time is run again."""
+        return self.fresh_since is not None and seconds < self.fresh_since
+
     def _run(
         self,
         executor: Executor,
@@ -67,12 +71,13 @@ class Runner:
         ratios: dict[str, float],
     ) -> Result:
         record = self.workspace.record(run)
-        result = None if self.fresh else record.result()
+        fresh = self._is_old(record.about().get("started", 0.0))
+        result = None if fresh else record.result()
         if result is not None and result.status != "failed":
             self.tracker.follow(record)
             self.board.finish(run, result, reused=True)
             return result
-        if self.fresh or not record.begun:
+        if fresh or not record.begun:
             record.begin(run, environment)
         else:
             record.reopen()
@@ -115,7 +120,9 @@ class Runner:
     ) -> dict[str, list[float]]:
         """Seconds of a step by variant and round; empty if the task could not be timed."""
         path = self.workspace.timing_path(task, variants)
-        seconds: dict[str, list[float]] | None = None if self.fresh else self.workspace.timing(path)
+        seconds: dict[str, list[float]] | None = (
+            None if self._is_old(changed(path)) else self.workspace.timing(path)
+        )
         if seconds is not None:
             return seconds
         self.board.note(f"timing {task.label}, {len(variants)} variants in turn")
