@@ -50,7 +50,8 @@ def test_an_import_that_would_end_the_program_costs_one_line(imported, end):
 
 
 def test_a_child_of_an_import_ends_as_it_wants(imported):
-    source = "import os, warnings\nwarnings.simplefilter('ignore')\nif not (child := os.fork()):\n    os._exit(7)\n"
+    source = "import os, warnings\nwarnings.simplefilter('ignore')\n"
+    source += "if not (child := os.fork()):\n    os._exit(7)\n"
     source += "domain = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])"
     assert imported(source).value == 7
 

@@ -65,7 +65,9 @@ class Running(Protocol):
     def __iter__(self) -> Iterator[Event]:
         """The job's events as they arrive.
 
-        The last event is ``{"event": "outcome", "value": what the job returned}``.
+        The last event is ``{"event": "outcome", "value": what the job returned}``. An executor may
+        send ``{"event": "quiet", "seconds": how long none came, "alive": whether the job's
+        interpreter works}``.
 
         Raises:
             JobFailed: the job raised, went over a limit, or ended without an outcome.

@@ -19,6 +19,7 @@ from typing import Any
 from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
 from dyt_bench.executors.group import end_with_all
+from dyt_bench.executors.orphans import end_with_fork_server
 from dyt_bench.executors.running import JobProcess, serve
 from dyt_bench.executors.sockets import short_paths
 
@@ -79,6 +80,7 @@ def _in_environment(added: Mapping[str, str]) -> Iterator[None]:
 
 def _serve(job: bytes, send: Any, log: Path) -> None:
     """The main function of the process."""
+    end_with_fork_server()
     short_paths()
     os.setpgid(0, 0)  # so that everything it starts can be ended with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

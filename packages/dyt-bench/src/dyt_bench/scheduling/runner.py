@@ -111,6 +111,8 @@ class Runner:
                         self.board.row(run, step, metrics)
                     case {"event": "resumed", "step": step}:
                         self.board.resumed(run, step)
+                    case {"event": "quiet", "seconds": seconds, "alive": alive}:
+                        self.board.quiet(run, seconds, alive=alive)
                     case {"event": "outcome", "value": Result() as result}:
                         return result
         raise AssertionError("a job that ends without an outcome has failed")
@@ -131,7 +133,8 @@ class Runner:
         try:
             with executor.run(partial(_time, task, variants), log, limits) as running:
                 for event in running:
-                    seconds = event["value"]  # a timing sends no event but its outcome
+                    if event["event"] == "outcome":
+                        seconds = event["value"]
         except JobFailed as failure:
             self.board.note(f"timing {task.label} failed: {failure}")
         if seconds is None:
