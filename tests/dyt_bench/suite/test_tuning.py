@@ -143,7 +143,7 @@ def _task():
         ("tuned_rates: {dyt: 0.1}", "unknown tuned variant 'dyt'"),
         ("variants: [{name: native, learning_rate: 0.1}]", "its rate is the task's"),
         (
-            "variants: [native, {name: dyt, learning_rate: 0.1, tuned: true}], tuned_rates: {dyt: 1}",
+            "variants: [native, {name: dyt, learning_rate: 0.1, tuned: true}]",
             "both choose the rate",
         ),
         ("learning_rate: tunde", "input should be a valid number, got 'tunde'"),

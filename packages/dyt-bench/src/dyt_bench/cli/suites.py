@@ -1,7 +1,6 @@
 """Commands for suites: `plan`, `run` and `report`."""
 
 import json
-import signal
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dyt_bench.cli import options
-from dyt_bench.cli.group import end_as_by_ctrl_c, main
+from dyt_bench.cli.group import main
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import printable
 from dyt_bench.records.workspace import Workspace
@@ -144,12 +143,12 @@ def run(
 
     Runs that are done, with the same code, data and options, are not repeated: after an
     interruption the same command resumes, even in the middle of a run. Exit status 1 if a run
-    failed, 130 after Ctrl-C, 143 after SIGTERM. --budget alone runs what `plan` says fits.
+    failed, 130 after Ctrl-C, 143 after SIGTERM. --budget alone runs what `plan` says fits; whatever
+    is running when it is spent keeps a checkpoint.
     """
-    from dyt_bench.executors.contract import preempt
     from dyt_bench.report.write import try_out
     from dyt_bench.scheduling.runner import How
-    from dyt_bench.scheduling.session import Until, run_suite
+    from dyt_bench.scheduling.session import run_suite
     from dyt_bench.suite.expand import Selection, load_suite
 
     found = discover()
@@ -158,7 +157,6 @@ def run(
     try_out(out)
     if budget is not None and until is None:
         loaded = _within(loaded, Workspace(workspace), budget)
-    end_as_by_ctrl_c()
     if loaded.kind == "efficiency":
         from dyt_bench.efficiency.session import time_suite
 
@@ -168,7 +166,6 @@ def run(
         if as_json:
             click.echo(json.dumps([asdict(line) for line in lines], indent=1))
         return
-    signal.signal(signal.SIGTERM, preempt)
     session = run_suite(
         loaded,
         found,
@@ -176,7 +173,8 @@ def run(
         tracking_uri=tracking_uri,
         out=out,
         how=How(fresh, checkpoint_every, keep_weights, jobs, threads),
-        until=None if until is None else Until(budget),
+        until_decided=until is not None,
+        budget_s=budget,
     )
     if as_json:
         click.echo(json.dumps(session.summary(), indent=1))

@@ -39,6 +39,10 @@ class Preempted(KeyboardInterrupt):
     """SIGTERM: the scheduler takes the machine back. Jobs get more time to save their state."""
 
 
+class BudgetSpent(Preempted):
+    """The time that the user gave is over."""
+
+
 def preempt(number: int, frame: FrameType | None) -> None:
     """A handler for SIGTERM in the process that schedules the jobs."""
     raise Preempted
@@ -67,7 +71,9 @@ class Running(Protocol):
     def __iter__(self) -> Iterator[Event]:
         """The job's events as they arrive.
 
-        The last event is ``{"event": "outcome", "value": what the job returned}``.
+        The last event is ``{"event": "outcome", "value": what the job returned}``. An executor may
+        send ``{"event": "quiet", "seconds": how long none came, "alive": whether the job's
+        interpreter works}``.
 
         Raises:
             JobFailed: the job raised, went over a limit, or ended without an outcome.

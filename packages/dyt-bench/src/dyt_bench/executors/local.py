@@ -19,8 +19,10 @@ from typing import Any
 from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
 from dyt_bench.executors.group import end_with_all
+from dyt_bench.executors.orphans import end_with_fork_server
 from dyt_bench.executors.running import JobProcess, serve
 from dyt_bench.executors.slots import Slot, local_slots
+from dyt_bench.executors.sockets import short_paths
 
 PRELOAD = "DYT_BENCH_PRELOAD"  # the environment variable that tells the fork server what to import
 
@@ -47,6 +49,7 @@ class LocalExecutor:
 
     def _start(self, job: Job, log: Path) -> Any:
         """Start a process for the job; returns it and a connection for its events."""
+        short_paths()
         receive, send = self._context.Pipe(duplex=False)
         # As bytes: a job that cannot be unpickled then fails in the process, which keeps a log.
         arguments = (pickle.dumps(job), send, log)
@@ -84,6 +87,8 @@ def _in_environment(added: Mapping[str, str]) -> Iterator[None]:
 
 def _serve(job: bytes, send: Any, log: Path) -> None:
     """The main function of the process."""
+    end_with_fork_server()
+    short_paths()
     os.setpgid(0, 0)  # so that everything it starts can be ended with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What the job starts begins as in any script: by a fork on Linux, where workers then share the

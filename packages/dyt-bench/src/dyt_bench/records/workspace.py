@@ -4,6 +4,7 @@ import contextlib
 import glob
 import math
 import os
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -259,6 +260,24 @@ class Workspace:
             self.set_aside(problem)
         write_json(path, {"schema": SCHEMA, **asdict(runs)})
 
+    def fresh_path(self, name: str) -> Path:
+        """There while a suite is repeated; when that began."""
+        return self.folder / "suites" / "fresh" / f"{name}.json"
+
+    def fresh_since(self, name: str) -> float:
+        """When the suite began to be repeated, in seconds since the epoch: now, unless it is."""
+        path = self.fresh_path(name)
+        try:
+            since = (read_stored(path, TypeAdapter(dict[str, float])) or {}).get("since", math.nan)
+        except Unreadable as problem:
+            self.set_aside(problem)
+            since = math.nan
+        if not math.isfinite(since):
+            since = time.time()
+            path.parent.mkdir(exist_ok=True)
+            write_json(path, {"schema": SCHEMA, "since": since})
+        return since
+
     def records_of(self, runs: SuiteRuns) -> list[Record]:
         """The records that a suite lists."""
         return [Record(self.runs / folder) for folder in runs.runs]
@@ -269,7 +288,7 @@ class Workspace:
 
     def suites_by_age(self) -> list[str]:
         """Names of the suites that have run here, the last one last."""
-        paths = sorted((self.folder / "suites").glob("*.json"), key=_changed)
+        paths = sorted((self.folder / "suites").glob("*.json"), key=changed)
         return [path.stem for path in paths]
 
     def timing_path(self, task: Task, variants: list[Variant]) -> Path:
@@ -311,7 +330,7 @@ class Workspace:
             task: list(folder.glob(f"{glob.escape(_timing_name(*task, own))}-*.json"))
             for task, own in keys.items()
         }
-        newest = max(chain(*files.values()), key=_changed, default=None)
+        newest = max(chain(*files.values()), key=changed, default=None)
         if newest is None:
             return {}
         timed_by = newest.stem.rpartition("-")[2]
@@ -327,7 +346,7 @@ def _timing_name(domain: str, model: str, task: str, keys: list[str]) -> str:
     return f"{domain}-{model}-{digest(task, keys)}"
 
 
-def _changed(path: Path) -> float:
+def changed(path: Path) -> float:
     """When a file, or the link in its place, was changed."""
     with contextlib.suppress(OSError):
         return path.lstat().st_mtime

@@ -20,6 +20,7 @@ from dyt_bench.suite.quantities import in_words
 _MARKS = {"waiting": "·", "running": "▸", "finished": "✓", "diverged": "≁", "failed": "✗"}
 _STYLES = {"waiting": "dim", "running": "bold", "diverged": "yellow", "failed": "red"}
 _WORD_EVERY_S = 60.0  # between two plain lines, where validations are further apart
+_LONG_S = 600.0  # without a step, where the process works
 _FEW_STEPS = 10  # with fewer, no time left is estimated
 _AROUND = 5  # lines of a screen that are not runs
 
@@ -95,10 +96,20 @@ class Board:
         line.step = line.skipped = step
         self._say(f"  {run.label}: resumes after step {step}")
 
+    def quiet(self, run: Run, seconds: float, *, alive: bool) -> None:
+        """Nothing has come of the run for a while; long steps are no news."""
+        if alive and seconds < _LONG_S:
+            return
+        line = self.lines[run.identity]
+        line.note = f"no step for {in_words(seconds)}"
+        if not alive:
+            line.note = f"no sign of life for {in_words(seconds)}: its process is stuck"
+        self._say(f"  {run.label}: {line.note}; --run-timeout ends such runs")
+
     def row(self, run: Run, step: int, metrics: dict[str, float]) -> None:
         """A row of the record: training or validation."""
         line = self.lines[run.identity]
-        line.step = step
+        line.step, line.note = step, ""
         line.loss = metrics.get("train/loss", line.loss)
         if line.metric in metrics:
             line.judged = metrics[line.metric]

@@ -14,7 +14,7 @@ from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.record import Record, Result
-from dyt_bench.records.workspace import Workspace
+from dyt_bench.records.workspace import Workspace, changed
 from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.jobs import TRAINING, time_task, train_run
 from dyt_bench.scheduling.slots import Slots
@@ -30,7 +30,7 @@ TIMING_ROUNDS = 11  # interleaved steps of every variant
 class How:
     """How runs are run, which decides nothing of their results but the threads."""
 
-    fresh: bool = False  # whether to run again what is done
+    fresh: bool = False  # run again what is done; after a pre-emption, what was before it began
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     keep_weights: bool = False
     jobs: int | None = None  # runs at a time; None: as many as the executor's machine has room for
@@ -47,6 +47,7 @@ class Runner:
     board: Board
     found: Discovery
     how: How = field(default_factory=How)
+    fresh_since: float | None = None  # what was begun before is run again; in s since the epoch
 
     def run(self) -> Iterator[tuple[Run, Result]]:
         """Run what is not done yet; yields each run as it ends, then times the tasks' steps.
@@ -101,9 +102,13 @@ class Runner:
     def _limits(self) -> Limits:
         return Limits(self.suite.run_timeout, self.suite.run_memory)
 
+    def _is_old(self, seconds: float) -> bool:
+        """Whether what is of that time is run again."""
+        return self.fresh_since is not None and seconds < self.fresh_since
+
     def _done(self, run: Run, record: Record) -> Result | None:
         """The result of a run that is done before; None if it has to run."""
-        result = None if self.how.fresh else record.result()
+        result = None if self._is_old(record.about().get("started", 0.0)) else record.result()
         if result is None or result.status == "failed":
             return None
         self.tracker.follow(record)
@@ -111,7 +116,7 @@ class Runner:
         return result
 
     def _begin(self, run: Run, record: Record, environment: dict[str, str]) -> None:
-        if self.how.fresh or not record.begun:
+        if not record.begun or self._is_old(record.about().get("started", 0.0)):
             record.begin(run, environment)
         else:
             record.reopen()
@@ -130,6 +135,8 @@ class Runner:
                 self.board.row(run, step, metrics)
             case {"event": "resumed", "step": step}:
                 self.board.resumed(run, step)
+            case {"event": "quiet", "seconds": seconds, "alive": alive}:
+                self.board.quiet(run, seconds, alive=alive)
             case {"event": "outcome", "value": Result() as result}:
                 metric = self.found.metric(run.task.domain).name
                 if result.status != "finished" or metric in result.last:
@@ -168,7 +175,7 @@ class Runner:
         """Seconds of a step by variant and round; empty if the task could not be timed."""
         path = self.workspace.timing_path(task, variants)
         seconds: dict[str, list[float]] | None = (
-            None if self.how.fresh else self.workspace.timing(path)
+            None if self._is_old(changed(path)) else self.workspace.timing(path)
         )
         if seconds is not None:
             return seconds
@@ -177,7 +184,8 @@ class Runner:
         try:
             with executor.run(job, path.with_suffix(".log"), self._limits) as running:
                 for event in running:
-                    seconds = event["value"]  # a timing sends no event but its outcome
+                    if event["event"] == "outcome":
+                        seconds = event["value"]
         except JobFailed as failure:
             self.board.note(f"timing {task.label} failed: {failure}")
         if seconds is None:

@@ -1,10 +1,12 @@
 """One `dyt-bench run`, from the suite to the printed leaderboard."""
 
+import signal
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 from rich.console import Console
@@ -12,7 +14,7 @@ from rich.table import Table
 
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.errors import CannotWrite, UserError, printable, quoted
-from dyt_bench.executors.contract import Preempted
+from dyt_bench.executors.contract import BudgetSpent, Preempted
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run
 from dyt_bench.records.record import Result
@@ -27,18 +29,12 @@ from dyt_bench.suite.tuning import chosen
 from dyt_bench.tracking import Tracker
 from dyt_bench.verdicts.standings import Standing
 
-Stopped = Literal["", "interrupted", "pre-empted"]  # by nothing, by Ctrl-C, by SIGTERM
+# By nothing, by Ctrl-C, by SIGTERM, as the user's budget is spent.
+Stopped = Literal["", "interrupted", "pre-empted", "budget"]
 _AS_USUAL = How()
 _HURRY_S = 1.5  # for MLflow after an interruption; the next run sends the rest
 # Everything for people goes to stderr, so that --json has stdout to itself.
 _console = Console(stderr=True)
-
-
-@dataclass(frozen=True)
-class Until:
-    """Seeds are added until every verdict stands, or the budget is spent."""
-
-    budget_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,9 +50,9 @@ class Session:
 
     @property
     def exit_status(self) -> int:
-        """0 if every run ended by itself, 1 if one failed, 130 by Ctrl-C, 143 by SIGTERM."""
-        if self.stopped:
-            return {"interrupted": 130, "pre-empted": 143}[self.stopped]
+        """0 if runs ended by themselves, 1 if one failed, 130 by Ctrl-C, 143 by SIGTERM."""
+        if self.stopped in ("interrupted", "pre-empted"):
+            return 130 if self.stopped == "interrupted" else 143
         return 1 if any(result.status == "failed" for _, result in self.ended) else 0
 
     @property
@@ -95,15 +91,22 @@ def run_suite(
     tracking_uri: str | None,
     out: Path,
     how: How = _AS_USUAL,
-    until: Until | None = None,
+    until_decided: bool = False,
+    budget_s: float | None = None,
 ) -> Session:
     """Run, mirror to MLflow, report and print.
+
+    Args:
+        fresh: run again what is done; after a pre-emption, what was done before that began.
+        until_decided: add seeds until every verdict stands.
+        budget_s: when that is spent, what runs keeps a checkpoint and nothing else is started.
 
     Raises:
         UserError: the tracking store does not answer, a folder cannot be written, or another
             run works in the workspace; nothing has been run or written then.
         CannotWrite: the disk is full; what was recorded until then is whole.
     """
+    deadline = None if budget_s is None else time.monotonic() + budget_s
     uri = tracking_uri or workspace.tracking_uri
     tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace)
     with ExitStack() as stack:
@@ -125,8 +128,11 @@ def run_suite(
             tracker,
             out=out,
             how=how,
-            until=until,
+            until_decided=until_decided,
+            deadline=deadline,
         )
+        if how.fresh and session.stopped not in ("pre-empted", "budget"):
+            workspace.fresh_path(suite.name).unlink(missing_ok=True)
         _conclude(session, tracker, found, workspace, how.fresh)
         if how.keep_weights:
             _tell_weights(session, workspace)
@@ -141,7 +147,8 @@ def _train(
     *,
     out: Path,
     how: How,
-    until: Until | None,
+    until_decided: bool,
+    deadline: float | None,
 ) -> Session:
     """Train the runs, add seeds if asked to, and send the last of them to MLflow."""
     domains = dict.fromkeys(run.task.domain for run in suite.runs)
@@ -149,20 +156,21 @@ def _train(
     results: dict[str, Result] = {}
     stopped: Stopped = ""
     new: tuple[Run, ...] = suite.runs
-    started = time.monotonic()
+    since = workspace.fresh_since(suite.name) if how.fresh else None
     tracker.preview(suite.name, suite.title, suite.runs, found.metric)
     while new and not stopped:
         _set_aside(new, workspace)
-        _list_runs(suite, workspace, 1 if until is None else len(LOOKS))
+        _list_runs(suite, workspace, len(LOOKS) if until_decided else 1)
         names = {name: metric.name for name, metric in metrics.items()}
         with Board(_console, new, names) as board:
             some = replace(suite, runs=new)
-            runner = Runner(some, workspace, tracker, board, found, how)
+            runner = Runner(some, workspace, tracker, board, found, how, since)
             try:
-                for run, result in runner.run():
-                    results[run.identity] = result
+                with _until(deadline):
+                    for run, result in runner.run():
+                        results[run.identity] = result
             except KeyboardInterrupt as interruption:
-                stopped = "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
+                stopped = _why(interruption)
             except CannotWrite:
                 tracker.close(_HURRY_S)
                 raise
@@ -170,15 +178,14 @@ def _train(
         if not stopped and suite.tunings:
             new, suite = _at_chosen_rates(suite, results, metrics)
             continue
-        if until is not None and not stopped:
-            spent = time.monotonic() - started
-            left = None if until.budget_s is None else until.budget_s - spent
+        if until_decided and not stopped:
+            left = None if deadline is None else deadline - time.monotonic()
             judged = [run for run in suite.runs if run.task.split != "tuning"]
             decision = next_runs(judged, _outcomes(suite, results, metrics), metrics, left)
             new = decision.runs
             suite = replace(suite, runs=(*suite.runs, *new))
             _print(f"{len(new)} runs more: {decision.why}" if new else f"done: {decision.why}")
-    if stopped:
+    if stopped in ("interrupted", "pre-empted"):
         tracker.close(_HURRY_S)
     else:
         records = [workspace.record(run) for run in suite.runs]
@@ -201,6 +208,31 @@ def _at_chosen_rates(
         _print(said)
     new.sort(key=lambda run: run.task.seed)  # stable: a seed of all models, then the next
     return tuple(new), replace(suite, runs=(*suite.runs, *new), tunings=())
+
+
+@contextmanager
+def _until(deadline: float | None) -> Iterator[None]:
+    """A context that is left with BudgetSpent at the deadline, as SIGTERM leaves it."""
+    if deadline is None:
+        yield
+        return
+
+    def spend(number: int, frame: FrameType | None) -> None:
+        raise BudgetSpent
+
+    before = signal.signal(signal.SIGALRM, spend)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, max(1e-6, deadline - time.monotonic()))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _why(interruption: KeyboardInterrupt) -> Stopped:
+    if isinstance(interruption, BudgetSpent):
+        return "budget"
+    return "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
 
 
 def _list_runs(suite: Suite, workspace: Workspace, looks: int) -> None:
@@ -304,9 +336,11 @@ def _conclude(
     if failed:
         _print(f"{failed} of {len(suite.runs)} runs failed; the same command tries them again")
     if session.stopped:
+        word = "the budget is spent" if session.stopped == "budget" else session.stopped
+        anew = fresh and session.stopped == "interrupted"
         _print(
-            f"{session.stopped} with {len(ended)} of {len(suite.runs)} runs done; "
-            f"the same command{' without --fresh' if fresh else ''} continues"
+            f"{word} with {len(ended)} of {len(suite.runs)} runs done; "
+            f"the same command{' without --fresh' if anew else ''} continues"
         )
     if session.stopped == "pre-empted":  # the machine is taken back: there is no time to draw
         return
