@@ -35,6 +35,7 @@ __all__ = [
     "Metric",
     "Model",
     "Reference",
+    "Role",
     "TrainingPreset",
     "quoted",
 ]
