@@ -213,4 +213,4 @@ def arrow(path):
 def test_text(tmp_path, path, write):
     write(path)
     trained([row["text"] for row in ROWS[:50]], path / "tokenizer.json")
-    assert two_steps(tmp_path, "llm", "llama-w64", "corpus", path) == []
+    assert two_steps(tmp_path, "llm", "llama", "corpus", path) == []

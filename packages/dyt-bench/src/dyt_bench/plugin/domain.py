@@ -38,6 +38,7 @@ __all__ = [
     "Metric",
     "Model",
     "Reference",
+    "Role",
     "TrainingPreset",
     "listed",
     "quoted",

@@ -13,11 +13,11 @@ from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import check_apart, read_each
 from dyt_bench.plugin.task import digest
-from dyt_dna.data.files import SPECIES
+from dyt_dna.data.files import BEGINNINGS
 from dyt_dna.data.sequences import read_sequences, tokens_of
 from dyt_dna.data.splits import held_out_ends
 
-PIECES = 400, 100  # of each species: to train on, and of the last tenth of its genome
+PIECES = 1600, 250  # of each species: to train on, and of the last tenth of what is read
 _KEEP_FROM = 1000  # files, whose content the cache keeps as one
 
 
@@ -63,7 +63,7 @@ def read_species(files: Iterable[Path], length: int) -> Labelled:
     """
     parts: tuple[list[Tensor], list[Tensor]] = [], []
     classes: tuple[list[int], list[int]] = [], []
-    by_name = {Path(file).name: number for number, file in enumerate(SPECIES.values())}
+    by_name = {Path(file).name: number for number, file in enumerate(BEGINNINGS.values())}
     for file in files:
         split = held_out_ends(read_sequences(file), length, file)
         for use, stretches in enumerate((split.train, split.val)):
@@ -73,7 +73,7 @@ def read_species(files: Iterable[Path], length: int) -> Labelled:
             parts[use].extend(tokens[start : start + length] for start in starts)
             classes[use].extend([by_name[file.name]] * count)
     train, val = (Sequences.join(*use) for use in zip(parts, classes, strict=True))
-    return Labelled(train, val, list(SPECIES))
+    return Labelled(train, val, list(BEGINNINGS))
 
 
 def read_folder(files: Iterable[Path], source: Path | None, *, skip: bool = False) -> Labelled:

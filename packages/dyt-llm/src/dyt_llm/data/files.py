@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dyt_bench.plugin.domain import DataError, reason
 from dyt_bench.plugin.fetch import need
-from dyt_bench.plugin.files import files_below
+from dyt_bench.plugin.files import files_below, package_file
 
 TEXT = {".txt", ".md", ".rst", ".py"}  # a file is one document
 # A row is one document. JSON may be packed.
@@ -21,6 +21,10 @@ GPT2_FILES = ("encoder.json", "vocab.bpe")  # GPT-2's vocabulary and merges
 _PACKAGES = ("asyncio", "email", "http", "json", "logging")
 # Modules that a distribution or an administrator adds are not part of the library.
 _FOREIGN = {"sitecustomize.py", "usercustomize.py"}
+
+
+def kjv(path: Path | None) -> list[Path]:
+    return [package_file("dyt_llm", "text/genesis-to-judges.txt")]
 
 
 def stdlib(path: Path | None) -> list[Path]:
