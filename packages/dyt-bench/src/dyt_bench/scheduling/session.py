@@ -97,7 +97,6 @@ def run_suite(
     """Run, mirror to MLflow, report and print.
 
     Args:
-        fresh: run again what is done; after a pre-emption, what was done before that began.
         until_decided: add seeds until every verdict stands.
         budget_s: when that is spent, what runs keeps a checkpoint and nothing else is started.
 
