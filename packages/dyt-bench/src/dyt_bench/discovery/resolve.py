@@ -7,9 +7,11 @@ from dyt_bench.discovery.domains import discover
 from dyt_bench.discovery.extensions import METRICS, RECIPES, VARIANTS
 from dyt_bench.plugin.domain import Domain
 from dyt_bench.plugin.parts import Parts
-from dyt_bench.plugin.task import Run
+from dyt_bench.plugin.task import NATIVE, Run
 
 __all__ = ["resolve"]
+
+_LAYER = {NATIVE: "dyt"}
 
 
 def resolve(run: Run, domain: Domain | None = None) -> Parts:
@@ -28,7 +30,8 @@ def resolve(run: Run, domain: Domain | None = None) -> Parts:
     return Parts(
         domain=domain,
         task=as_read(task, domain),
-        layer=None if variant.is_native else VARIANTS.load(variant.name),
+        # A control's recipe takes no norm: which layer it would put in says nothing.
+        layer=None if variant.is_native else VARIANTS.load(_LAYER.get(variant.name, variant.name)),
         alpha_init_value=variant.alpha_init_value,
         recipe=RECIPES.load(variant.recipe) if variant.recipe else None,
         metrics={name: METRICS.load(name) for name, _ in task.metrics},

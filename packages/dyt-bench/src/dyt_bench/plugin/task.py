@@ -94,7 +94,8 @@ class Variant:
 
     @property
     def is_native(self) -> bool:
-        return self.name == NATIVE
+        """Whether it is the baseline; not a control that adds something beside the norms."""
+        return self.name == NATIVE and self.recipe is None
 
 
 @dataclass(frozen=True, kw_only=True)
