@@ -47,7 +47,9 @@ def test_reasons_are_said_of_the_runs_they_are_of(instant, shared, monkeypatch):
     ended = instant("run", "s.yaml")
     assert ended.exit_code == 1
     (said,) = [
-        line for line in ended.stderr.splitlines() if "it is slow (see" in line and "/s0" in line
+        line
+        for line in ended.stderr.splitlines()
+        if "it is slow (see" in line and "/s0" in line and not line.startswith(" ")
     ]
     assert said.startswith("tiny/slow/noise/s0 native: failed: ")
 
