@@ -27,6 +27,7 @@ from dyt_bench.scheduling.stopping import LOOKS, RunScore, next_runs
 from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.tuning import chosen
 from dyt_bench.tracking import Tracker
+from dyt_bench.tracking.address import shown
 from dyt_bench.verdicts.standings import Standing
 
 # By nothing, by Ctrl-C, by SIGTERM, as the user's budget is spent.
@@ -115,8 +116,8 @@ def run_suite(
             tracker.connect()
         if tracker.problem:
             _print(
-                f"MLflow at {uri} does not answer ({tracker.problem}): training continues without "
-                "it, and it is sent everything once it does"
+                f"MLflow at {shown(uri)} does not answer ({tracker.problem}): training continues "
+                "without it, and it is sent everything once it does"
             )
         if tracking_uri is not None:
             stack.enter_context(workspace.opened())
@@ -190,7 +191,7 @@ def _train(
         records = [workspace.record(run) for run in suite.runs]
         tracker.summarize(suite.title, records, found.metric, draw_group)
         tracker.close()
-    return Session(suite, results, tracker.uri, tracker.experiment_id, out, stopped)
+    return Session(suite, results, shown(tracker.uri), tracker.experiment_id, out, stopped)
 
 
 def _at_chosen_rates(

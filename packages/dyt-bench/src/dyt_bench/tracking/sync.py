@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from dyt_bench.errors import UserError, quoted
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.tracking.address import outage, shown
 from dyt_bench.tracking.mirror import Mirror, run_key
 from dyt_bench.tracking.repair import repair
-from dyt_bench.tracking.store import Store, outage
+from dyt_bench.tracking.store import Store, prepare
 from dyt_bench.tracking.summary import DrawGroup, Summaries
 from dyt_bench.verdicts.standings import MetricOf
 
@@ -50,9 +51,11 @@ def sync_suites(
             if unknown
             else f"no suite has run in {workspace.folder} yet: there is nothing to send"
         )
+    prepare()
     if (away := outage(uri)) is not None:
         raise UserError(
-            f"no MLflow store answers at {uri} ({away}): start the server, or fix --tracking-uri"
+            f"no MLflow store answers at {shown(uri)} ({away}): start the server, or fix "
+            "--tracking-uri"
         )
     live = workspace.is_running
     return [_sync(name, workspace, uri, metric_of, draw, live=live) for name in names or there]
