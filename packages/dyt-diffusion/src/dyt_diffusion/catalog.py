@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dyt_bench.plugin.domain import DataError, Model, TrainingPreset
+from dyt_bench.plugin.files import matching
 from dyt_images.catalog import image_sets
 from dyt_images.files import imagenet
 
@@ -67,7 +68,7 @@ def _imagenet_and_autoencoder(path: Path | None) -> list[Path]:
     images = imagenet(path)
     assert path is not None  # or `imagenet` has raised
     vae = path / "vae"
-    autoencoder = sorted(vae.glob("*.json")) + sorted(vae.glob("*.safetensors"))
+    autoencoder = matching(vae, ["*.json"]) + matching(vae, ["*.safetensors"])
     if not autoencoder:
         raise DataError(
             f"{vae} holds no autoencoder: save one there with diffusers' "

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from dyt_bench.cli import options
-from dyt_bench.cli.group import end_as_by_ctrl_c, main
+from dyt_bench.cli.group import main
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
 from dyt_bench.records.workspace import Workspace
@@ -52,5 +52,4 @@ def ui(
     space = Workspace(workspace)
     if tracking_uri is None and not space.database.exists():
         raise UserError(f"there is no store {space.database} yet: run a suite first")
-    end_as_by_ctrl_c()
     serve(space, tracking_uri or space.tracking_uri, name, port=port, browser=not no_browser)

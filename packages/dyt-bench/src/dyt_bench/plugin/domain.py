@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dyt_bench.errors import DataError as DataError
+from dyt_bench.errors import listed as listed
 from dyt_bench.errors import quoted as quoted
+from dyt_bench.errors import reason as reason
+from dyt_bench.errors import shortened as shortened
 from dyt_bench.plugin.fetch import Fetch as Fetch
 from dyt_bench.plugin.task import Task
 
@@ -37,7 +40,10 @@ __all__ = [
     "Reference",
     "Role",
     "TrainingPreset",
+    "listed",
     "quoted",
+    "reason",
+    "shortened",
 ]
 
 API_VERSION = 2  # of this contract

@@ -4,6 +4,7 @@ A probe is a run of a few steps, trained like any other and kept in the workspac
 The same function reads it and the records of earlier runs. No torch in this process.
 """
 
+import math
 import shutil
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from dyt_bench.executors.contract import JobFailed
 from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.record import Record, Result
+from dyt_bench.records.stored import Unreadable
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.scheduling.jobs import TRAINING, train_run
 from dyt_bench.scheduling.runner import TIMING_ROUNDS
@@ -30,6 +32,7 @@ _TRUSTED_STEPS = (
     50  # from so many on, the mean is used, not the median: it includes every cost of training
 )
 _WARMUP_ROUNDS = 2
+_MEASURES = ("memory/peak_mib", "model/parameters")
 _ROWS = 200  # at least so many of a long run's steps are logged
 
 Key = tuple[str, ...]
@@ -42,7 +45,7 @@ class Measured:
     start_s: float  # process, data, model, first validation
     step_s: float
     validation_s: float
-    memory_mib: float
+    memory_mib: float  # of the training process, without its loaders' workers
     row_bytes: float
     checkpoint_bytes: float  # while it runs
     source: str  # "probe" or "earlier run"
@@ -60,6 +63,7 @@ class Line:
     checkpoint_bytes: float  # while it runs
     source: str
     problem: str = ""  # why it will not fit or run
+    state: str = "waiting"  # or how it ended
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Forecast:
 
 
 def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {}) -> Forecast:
-    """Forecast from the workspace's probes and records.
+    """Forecast from the workspace's probes and records; those that cannot be read are set aside.
 
     Args:
         problems: `key` -> why its probe failed.
@@ -96,18 +100,21 @@ def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {
     known = _known(workspace)
     memory, disk = _limits(workspace)
     lines = []
+    records = workspace.readable([workspace.record(run) for run in suite.runs])
+    results = {record.folder: record.result() for record in records}
     for runs in suite.by_task.values():
         keys = [key(run.parameters()) for run in runs]
         timing = _timing_s(runs, [known[which] for which in keys if which in known], workspace)
         for run, which in zip(runs, keys, strict=True):
-            result = workspace.record(run).result()
+            result = results.get(workspace.record(run).folder)
+            state = "waiting" if result is None else result.status
             if result is not None and result.status != "failed":
-                lines.append(Line(run, True, 0.0, 0.0, 0.0, 0.0, result.status))
+                lines.append(Line(run, True, 0.0, 0.0, 0.0, 0.0, result.status, state=state))
                 continue
             measured = known.get(which)
             problem = problems.get(which, "")
             if measured is None:
-                lines.append(Line(run, False, None, None, None, 0.0, "not known", problem))
+                lines.append(Line(run, False, None, None, None, 0.0, "not known", problem, state))
                 continue
             if measured.memory_mib > memory:
                 problem = (
@@ -127,6 +134,7 @@ def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {
                     checkpoint_bytes=measured.checkpoint_bytes,
                     source=measured.source,
                     problem=problem,
+                    state=state,
                 )
             )
     found = Forecast(tuple(lines))
@@ -265,11 +273,14 @@ def _known(workspace: Workspace) -> dict[Key, Measured]:
     for folder, source in (("probes", "probe"), ("runs", "earlier run")):
         for path in (workspace.folder / folder).glob("*/result.json"):
             record = Record(path.parent)
-            result = record.result()
-            if result is None or result.status != "finished" or not record.begun:
+            try:
+                result, about = record.result(), record.about()
+                if result is None or result.status != "finished" or not record.begun or not about:
+                    continue
+                measured = _measured(record, result, source)
+            except Unreadable:  # whose suite it is says so
                 continue
-            measured = _measured(record, result, source)
-            which = key(record.about()["parameters"])
+            which = key(about["parameters"])
             rank = (source != "probe", result.ended)
             if measured is not None and (which not in found or found[which][:2] < rank):
                 found[which] = (*rank, measured)
@@ -279,8 +290,9 @@ def _known(workspace: Workspace) -> dict[Key, Measured]:
 def _measured(record: Record, result: Result, source: str) -> Measured | None:
     rows = record.rows()
     step_s = result.summary.get("time/step_ms_median", 0.0) / 1e3
-    steps = int(result.last.get("step", 0))
-    if not rows or not steps or not step_s:
+    steps = _steps(result)
+    numbers = (step_s, *(result.summary.get(name, 0.0) for name in _MEASURES))
+    if not rows or not steps or not step_s or not all(map(math.isfinite, numbers)):
         return None
     first = rows[0]["time"]
     validations = [
@@ -302,6 +314,11 @@ def _measured(record: Record, result: Result, source: str) -> Measured | None:
         checkpoint_bytes=12 * result.summary.get("model/parameters", 0.0),
         source=source,
     )
+
+
+def _steps(result: Result) -> int:
+    steps = result.last.get("step", 0)
+    return int(steps) if math.isfinite(steps) else 0
 
 
 def _seconds(task: Task, measured: Measured) -> float:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, printable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -159,8 +159,8 @@ class Store:
         run = self.client.create_run(
             self.experiment_id,
             start_time=round(started * 1e3),
-            tags={**tags, KEY_TAG: key},
-            run_name=name,
+            tags={name: printable(text) for name, text in {**tags, KEY_TAG: key}.items()},
+            run_name=printable(name),
         )
         self._learn(run)
         return True
@@ -182,7 +182,8 @@ class Store:
         """Set the tags that differ from what is known, in one request."""
         from mlflow.entities import RunTag
 
-        new = {key: value for key, value in tags.items() if known.tags.get(key) != value}
+        texts = {key: printable(value) for key, value in tags.items()}
+        new = {key: value for key, value in texts.items() if known.tags.get(key) != value}
         if new:
             self.client.log_batch(known.run_id, tags=[RunTag(k, v) for k, v in new.items()])
             known.tags.update(new)

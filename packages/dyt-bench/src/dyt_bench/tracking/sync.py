@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dyt_bench.errors import UserError, quoted
-from dyt_bench.plugin.atomic import read_json
-from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.mirror import Mirror, run_key
 from dyt_bench.tracking.repair import repair
@@ -69,9 +67,10 @@ def _sync(
     *,
     live: bool,
 ) -> Synced:
-    about = read_json(workspace.suite_path(name))
-    assert about is not None  # it is listed
-    records = [Record(workspace.runs / folder) for folder in about["runs"]]
+    listed = workspace.suite(name)
+    if listed is None:
+        raise UserError("; ".join(workspace.problems))
+    records = workspace.readable(workspace.records_of(listed))
     records = [record for record in records if record.about()]
     store = Store(uri, f"dyt-bench/{name}", workspace.artifacts)
     store.open()
@@ -79,5 +78,5 @@ def _sync(
     repaired = 0 if live else repair(store, workspace.identity)
     for record in records:
         Mirror(record, workspace.identity).send(store, last=not live)
-    Summaries(about["title"], records, workspace, metric_of, draw).send(store, last=True)
+    Summaries(listed.title, records, workspace, metric_of, draw).send(store, last=True)
     return Synced(name, store.experiment_id, len(records), new, repaired)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dyt_bench.plugin.derived import derived
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, quoted
 from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import check_apart, read_each
@@ -98,11 +98,11 @@ def read_folder(files: Iterable[Path], source: Path | None, *, skip: bool = Fals
         if not found:
             raise DataError(f"{source} holds no {use}/CLASS/SEQUENCE.txt")
     if unknown := {file.parent.name for file in uses["test"]} - set(names):
-        raise DataError(f"{source}: class {min(unknown)!r} is in test, but not in train")
+        raise DataError(f"{source}: class {quoted(min(unknown))} is in test, but not in train")
     if len(names) < 2:
-        raise DataError(f"{source}: classes must be two or more, got only {names[0]!r}")
+        raise DataError(f"{source}: classes must be two or more, got only {quoted(names[0])}")
     if absent := sorted(set(names) - {file.parent.name for file in uses["test"]}):
-        notice(f"{source}: class {absent[0]!r} is in train, but not in test")
+        notice(f"{source}: class {quoted(absent[0])} is in train, but not in test")
     train, val = (_read(found, names, skip) for found in uses.values())
     held_out = ((content, f"test sequence {n + 1}") for n, content in enumerate(_contents(val)))
     check_apart(_contents(train), held_out, "sequences", source)

@@ -3,7 +3,7 @@
 import sysconfig
 from pathlib import Path
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 from dyt_bench.plugin.fetch import need
 from dyt_bench.plugin.files import files_below, package_file
 
@@ -97,10 +97,9 @@ def fetch_openwebtext(folder: Path) -> None:
         text = load_dataset("Skylion007/openwebtext", split="train")
         tokenizer = Tokenizer.from_pretrained("openai-community/gpt2")
     except Exception as error:  # the Hub's client raises its own errors and its transports'
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"OpenWebText could not be fetched from the Hugging Face Hub: {said}; is there a "
-            "network? The same command tries again"
+            f"OpenWebText could not be fetched from the Hugging Face Hub: {reason(error)}; is "
+            "there a network? The same command tries again"
         ) from error
     text.save_to_disk(folder)
     tokenizer.save(str(folder / TOKENIZER))

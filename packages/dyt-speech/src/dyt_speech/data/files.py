@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 from dyt_bench.plugin.fetch import need
 from dyt_bench.plugin.files import files_below, package_file
 
@@ -113,10 +113,10 @@ def _download(name: str, start: Callable[[], object]) -> None:
         start()
     except (URLError, ConnectionError, TimeoutError) as error:
         raise DataError(
-            f"{name} could not be fetched: torchaudio's downloader said: {error}; is there a "
-            "network? To use a copy of your own, name it by path in the suite"
+            f"{name} could not be fetched: torchaudio's downloader said: {reason(error)}; is "
+            "there a network? To use a copy of your own, name it by path in the suite"
         ) from None
     except RuntimeError as error:  # a hash that differs
         raise DataError(
-            f"{name} could not be fetched: {error}; the same command tries again"
+            f"{name} could not be fetched: {reason(error)}; the same command tries again"
         ) from None
