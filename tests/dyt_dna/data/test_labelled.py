@@ -105,7 +105,7 @@ def test_species_are_pieces_of_four_genomes_apart_from_those_held_out(data_of: B
     data = data_of(None, dataset="species", model="hyena-w64")
     assert data.labelled.names == list(SPECIES) == list(BEGINNINGS)
     assert data.length == 128
-    for side, count in ((data.labelled.train, 1600), (data.labelled.val, 250)):
+    for side, count in ((data.labelled.train, 1600), (data.labelled.val, 160)):
         assert side.classes.bincount().tolist() == [count] * 4
         assert set(side.lengths.tolist()) == {128}
     train = {data.labelled.train[n].numpy().tobytes() for n in range(len(data.labelled.train))}

@@ -17,7 +17,7 @@ from dyt_dna.data.files import BEGINNINGS
 from dyt_dna.data.sequences import read_sequences, tokens_of
 from dyt_dna.data.splits import held_out_ends
 
-PIECES = 1600, 250  # of each species: to train on, and of the last tenth of what is read
+PIECES = 1600, 160  # of each species: to train on, and of the last tenth of what is read
 _KEEP_FROM = 1000  # files, whose content the cache keeps as one
 
 

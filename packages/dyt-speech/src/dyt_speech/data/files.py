@@ -32,6 +32,10 @@ def recordings_of(files: Iterable[Path]) -> list[Path]:
     return sorted(file for file in files if file.suffix.lower() in SUFFIXES)
 
 
+def prompts(path: Path | None) -> list[Path]:
+    return files_below(package_file("dyt_speech", "prompts"), {".ogg"}, "LICENCE/LANGUAGE/PART.ogg")
+
+
 def clips(path: Path | None) -> list[Path]:
     return files_below(package_file("dyt_speech", "clips"), {".wav"}, "SOURCE/CLIP.wav")
 

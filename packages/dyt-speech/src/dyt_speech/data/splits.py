@@ -76,6 +76,7 @@ def _listed(file: Path) -> set[str]:
 
 
 SPLITS = {
+    "prompts": Split(label=_folder_name),
     "clips": Split(label=_folder_name),
     "asterisk": Split(label=_language),
     "librispeech": Split(sides=_librispeech_sides, label=_sex),
