@@ -108,6 +108,13 @@ def kernels(session: nox.Session) -> None:
 
 
 @nox.session
+def compiled(session: nox.Session) -> None:
+    """Time compiled models with native norms, DyT and nothing; after --: --model, --out FOLDER."""
+    install_packages(session)
+    session.run("python", "-m", "benchmarks.compiled", *session.posargs)
+
+
+@nox.session
 def calibration(session: nox.Session) -> None:
     """Compare ways to start a model with DyT; after --: --starts all, --seeds 5, --jobs 2."""
     install_packages(session)

@@ -1,16 +1,16 @@
-"""The layers that are compared: ours by backend, the published form, the norms, and a copy."""
+"""The layers that are compared: DyT as imported, the formula, the norms, and a copy."""
 
 import importlib.util
-from collections.abc import Callable
 
 import torch
+from benchmarks.kernels.cases import TYPES, Case
 from torch import Tensor, nn
 
 import dyt
 
-COPY, AA, LAYER_NORM, PUBLISHED = "clone", "A/A", "nn.LayerNorm", "published eager"
-
-Call = Callable[[Tensor], Tensor]
+LAYER_NORM, AA, RMS_NORM, DYT, DERF, FORMULA, COPY = (
+    "LayerNorm", "A/A", "RMSNorm", "DyT", "Derf", "formula", "clone",
+)  # fmt: skip
 
 
 class Published(nn.Module):
@@ -39,54 +39,32 @@ class ChannelsFirst(nn.Module):
         return y.movedim(-1, 1)
 
 
-def fused_backend(device: torch.device) -> str:
-    """The backend that "auto" takes on this device."""
-    return "triton" if device.type == "cuda" else "cpu"
+class Copy(nn.Module):
+    """The least that any layer can do: read once, write once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.clone(x)
 
 
-def layers(
-    shape: tuple[int, ...], device: torch.device, dtype: torch.dtype, *, compiled: bool
-) -> dict[str, tuple[Call, nn.Module]]:
-    """Name -> what to call, and the module whose parameters it uses."""
-    last = len(shape) == 2
-    features = shape[-1] if last else shape[1]
-    fused = fused_backend(device)
-    made: dict[str, tuple[Call, nn.Module]] = {COPY: (torch.clone, nn.Module())}
-    made[AA] = made[COPY]
-    # The default backend on this device is fused, and called as a user would call it.
-    tanh = dyt.DynamicTanh(features, channels_last=last)
-    made[f"DyT {fused}"] = tanh, tanh
-    derf = dyt.DynamicErf(features, channels_last=last)
-    made[f"Derf {fused}"] = derf, derf
-    made["DyT eager"] = _with_backend("eager", tanh), tanh
-    published = Published(features, last)
-    made[PUBLISHED] = published, published
-    if compiled:
-        made["published compiled"] = torch.compile(published), published
-    for name, norm in {
-        LAYER_NORM: nn.LayerNorm(features),
-        "nn.RMSNorm": nn.RMSNorm(features),
-    }.items():
-        module = norm if last else ChannelsFirst(norm)
-        made[name] = module, module
+def layers(case: Case, device: torch.device) -> dict[str, nn.Module]:
+    """Name -> layer. A norm that takes no mixed types gets parameters of x's type."""
+    features, last = case.features, case.channels_last
+    norms = {LAYER_NORM: nn.LayerNorm(features), RMS_NORM: nn.RMSNorm(features)}
+    made: dict[str, nn.Module] = {
+        DYT: dyt.DynamicTanh(features, channels_last=last),
+        DERF: dyt.DynamicErf(features, channels_last=last),
+        FORMULA: Published(features, last),
+        COPY: Copy(),
+        **{name: norm if last else ChannelsFirst(norm) for name, norm in norms.items()},
+    }
     if device.type == "cuda" and last and importlib.util.find_spec("liger_kernel"):
         from liger_kernel.transformers.dyt import (  # type: ignore[import-not-found]  # optional
             LigerDyT,
         )
 
-        liger = LigerDyT(features)
-        made["Liger DyT"] = liger, liger
-    for _, module in made.values():
-        module.to(device, dtype)
-    return made
-
-
-def _with_backend(name: str, layer: nn.Module) -> Call:
-    """The layer, computed by this backend."""
-
-    def run(x: Tensor) -> Tensor:
-        with dyt.use_backend(name):
-            y: Tensor = layer(x)
-            return y
-
-    return run
+        made["Liger DyT"] = LigerDyT(features)
+    x_type, own_type = (getattr(torch, name) for name in TYPES[case.types])
+    for name, layer in made.items():
+        # A formula in PyTorch's operators would promote y to the wider type.
+        layer.to(device, x_type if name in (LAYER_NORM, RMS_NORM, FORMULA) else own_type)
+    return {**made, AA: made[LAYER_NORM]}

@@ -1,45 +1,35 @@
-"""Time the layers of one size and pass, interleaved."""
+"""Time the layers of one case, interleaved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from benchmarks.kernels.gate import ratio
-from benchmarks.kernels.layers import COPY, LAYER_NORM, Call, fused_backend, layers
+from benchmarks.kernels.cases import BOTH, INFERENCE, TYPES, Case
+from benchmarks.kernels.layers import LAYER_NORM, layers
 from torch import Tensor, nn
 
 from dyt_bench.training.clock import interleave, now, quartiles
 
-# Tokens by features, and ConvNeXt-T's first and third stage: (N, C, H, W).
-SIZES = {
-    "x".join(map(str, shape)): shape
-    for shape in ((256, 192), (4096, 768), (8192, 4096), (16, 96, 56, 56), (16, 384, 14, 14))
-}
-PASSES = ("forward", "forward+backward", "inference")
-DTYPES = ("float32", "bfloat16")
-# Tensors that a pass must read or write once: x and y; backward also x, dy and dx.
-MOVED = {"forward": 2, "forward+backward": 5, "inference": 2}
-PATIENCE_S = 8.0  # for one size and pass: slow rounds are fewer, but at least 7
-COMPILED = "4096x768"  # the size at which torch.compile takes part: it takes ten seconds a case
+# A round calls a layer so often that the clock's own time does not count, but another process
+# seldom interrupts it.
+ROUND_S = 3e-4
+PATIENCE_S = 5.0  # for one case: slow rounds are fewer, but at least 7
 # Larger than any GPU's second-level cache; and, a thread, than any CPU core's.
 FLUSH_GPU_BYTES, FLUSH_THREAD_BYTES = 256 << 20, 16 << 20
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer at one size and pass."""
+    """One layer in one case."""
 
-    size: str
-    dtype: str
-    pass_: str
+    case: str
     layer: str
     rounds: int
-    ms: float  # median
-    ratio: float  # to clone, median of the rounds' ratios
+    us: float  # median
+    ratio: float  # to LayerNorm, median of the rounds' ratios
     ratio_q1: float
     ratio_q3: float
-    to_layer_norm: float
-    gb_per_s: float  # of the bytes that a single pass must move
     kept_mb: float  # kept for backward, without x and the parameters
 
 
@@ -71,38 +61,59 @@ class Clock:
         self.end.synchronize()
         return float(self.start.elapsed_time(self.end)) / 1e3
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a call may be timed many times in a row, in caches that the last one filled."""
+        return not self.cold and self.device.type == "cpu"
 
-def timed(clock: Clock, run: Call, module: nn.Module, x: Tensor, pass_: str) -> Callable[[], float]:
-    """A call that runs the layer once on x and returns the seconds that this took."""
+
+def timed(clock: Clock, layer: nn.Module, x: Tensor, pass_: str) -> Callable[[], float]:
+    """A call that runs the layer on x and returns the seconds that one pass took."""
     gradient = torch.randn_like(x)
+    leaves = (x, *layer.parameters())
 
-    def forward() -> None:
-        run(x)
-
-    def forward_backward() -> None:
-        run(x).backward(gradient)  # type: ignore[no-untyped-call]
-
-    def inference() -> None:
-        with torch.inference_mode():
-            run(x)
-
-    call = dict(zip(PASSES, (forward, forward_backward, inference), strict=True))[pass_]
+    def clear() -> None:
+        for leaf in leaves:
+            leaf.grad = None
 
     def once() -> float:
-        x.grad = None
-        module.zero_grad(set_to_none=True)
-        if not clock.cold or pass_ != "forward+backward":
-            return clock(call)
-        y: list[Tensor] = []
-        seconds = clock(lambda: y.append(run(x)))
-        return seconds + clock(lambda: y[0].backward(gradient))  # type: ignore[no-untyped-call]
+        if pass_ == BOTH:
+            clear()
+            if not clock.cold:
+                return clock(lambda: layer(x).backward(gradient))
+            y: list[Tensor] = []
+            seconds = clock(lambda: y.append(layer(x)))
+            return seconds + clock(lambda: y[0].backward(gradient))  # type: ignore[no-untyped-call]
+        with torch.inference_mode(pass_ == INFERENCE):
+            return clock(lambda: layer(x))
 
-    return once
+    if not clock.repeats:
+        return once
+    once()
+    times = max(1, int(ROUND_S / min(once() for _ in range(5))))
+
+    def many() -> float:
+        if pass_ == BOTH:
+
+            def run() -> None:
+                for _ in range(times):
+                    layer(x).backward(gradient)
+                    clear()
+        else:
+
+            def run() -> None:
+                for _ in range(times):
+                    layer(x)
+
+        with torch.inference_mode(pass_ == INFERENCE):
+            return clock(run) / times
+
+    return many
 
 
-def kept_bytes(run: Call, module: nn.Module, x: Tensor) -> int:
+def kept_bytes(layer: nn.Module, x: Tensor) -> int:
     """Bytes of the tensors saved for backward that are neither x nor a parameter."""
-    known = {t.untyped_storage().data_ptr() for t in (x, *module.parameters())}
+    known = {t.untyped_storage().data_ptr() for t in (x, *layer.parameters())}
     kept: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -112,37 +123,35 @@ def kept_bytes(run: Call, module: nn.Module, x: Tensor) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        _y = run(x)
+        _y = layer(x)
     return sum(kept.values())
 
 
-def measure(
-    size: str, dtype: str, pass_: str, *, rounds: int, clock: Clock, compiled: bool
-) -> tuple[dict[str, list[float]], list[Row]]:
-    """Seconds by layer and round, and a row for each layer, of a size and pass."""
-    shape, device = SIZES[size], clock.device
-    x = torch.randn(shape, device=device, dtype=getattr(torch, dtype), requires_grad=True)
-    made = layers(shape, device, x.dtype, compiled=compiled)
-    calls = {name: timed(clock, run, module, x, pass_) for name, (run, module) in made.items()}
-    if dtype != "float32":  # for the ratio of the two dtypes
-        fused = f"DyT {fused_backend(device)}"
-        wide = x.detach().float().requires_grad_()
-        run, module = layers(shape, device, wide.dtype, compiled=False)[fused]
-        calls[f"{fused} float32"] = timed(clock, run, module, wide, pass_)
-    interleave(calls, rounds=1)  # compile and allocate
-    warm = interleave(calls, rounds=2)
-    round_s = sum(min(seconds) for seconds in warm.values())
-    seconds = interleave(calls, rounds=max(7, min(rounds, int(PATIENCE_S / round_s))))
-    bytes_moved = MOVED[pass_] * x.numel() * x.element_size()
-    rows = []
-    for name, own in seconds.items():
-        low, middle, high = quartiles([a / b for a, b in zip(own, seconds[COPY], strict=True)])
-        median = quartiles(own)[1]
-        kept = kept_bytes(*made[name], x) if name in made and pass_ != "inference" else 0
-        rows.append(
-            Row(
-                size, dtype, pass_, name, len(own), median * 1e3, middle, low, high,
-                ratio(own, seconds[LAYER_NORM]), bytes_moved / median / 1e9, kept / 1e6,
-            )
-        )  # fmt: skip
-    return seconds, rows
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def measure(case: Case, *, rounds: int, clock: Clock) -> list[Row]:
+    """A row for each layer of a case."""
+    with threads(case.threads):
+        dtype = getattr(torch, TYPES[case.types][0])
+        x = torch.randn(case.shape, device=clock.device, dtype=dtype, requires_grad=True)
+        made = layers(case, clock.device)
+        calls = {name: timed(clock, layer, x, case.pass_) for name, layer in made.items()}
+        warm = interleave(calls, rounds=2)
+        round_s = sum(max(ROUND_S, min(seconds)) for seconds in warm.values())
+        seconds = interleave(calls, rounds=max(7, min(rounds, int(PATIENCE_S / round_s))))
+        rows = []
+        for name, own in seconds.items():
+            pairs = zip(own, seconds[LAYER_NORM], strict=True)
+            low, middle, high = quartiles([a / b for a, b in pairs])
+            kept = 0 if case.pass_ == INFERENCE else kept_bytes(made[name], x)
+            us = quartiles(own)[1] * 1e6
+            rows.append(Row(str(case), name, len(own), us, middle, low, high, kept / 1e6))
+    return rows

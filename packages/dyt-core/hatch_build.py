@@ -1,6 +1,12 @@
-"""Build hook: compile the CPU kernels; without a C++ compiler, build the package without them."""
+"""Build hook: compile the CPU kernels; without a C++ compiler, build the package without them.
+
+Where PyTorch can be imported while the package is built (``pip install --no-build-isolation``), the
+binding to it is compiled too.
+"""
 
 import importlib.util
+import os
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -12,6 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 KERNELS = "src/dyt/_kernels"
 LIBRARY = f"{KERNELS}/cpu/libdyt_cpu.so"
 
+BINDING = f"{KERNELS}/cpu_autograd/_dyt_binding-*.so"
 FLAGS = ("-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 
 
@@ -26,6 +33,10 @@ class CpuKernels(BuildHookInterface):
             self.app.display_warning(f"dyt-core without its CPU kernels: {reason}")
             return
         build_data["artifacts"].append(LIBRARY)
+        if importlib.util.find_spec("torch") is not None:
+            if (reason := bind(root / "src")) is not None:
+                self.app.display_warning(f"dyt-core without its prebuilt binding: {reason}")
+            build_data["artifacts"].append(BINDING)
         build_data["pure_python"] = False
         # Any Python 3 can load it; only the operating system and the processor matter.
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
@@ -53,6 +64,20 @@ def build(kernels: Path) -> str | None:
     except compiler.CannotCompile as reason:
         return str(reason)
     return None
+
+
+def bind(source: Path) -> str | None:
+    """Compile the binding of the package below ``source`` to the PyTorch that is installed.
+
+    Returns:
+        None, or why there is none.
+    """
+    code = "from dyt._kernels.cpu_autograd import binding; print(binding.build() or '', end='')"
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    return (done.stdout if done.returncode == 0 else done.stderr.strip()[-500:]) or None
 
 
 def _load(path: Path) -> ModuleType:

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.kernels.gate import judge
+from benchmarks.kernels.cases import CASES
+from benchmarks.kernels.gate import judge, repeat
+from benchmarks.kernels.measure import Row
+from benchmarks.kernels.results import slug
 
 from dyt._kernels.cpu import launcher as cpu
 
@@ -24,46 +27,70 @@ def bench(folder, *options):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def test_one_size_makes_rows_a_plot_and_runs(tmp_path):
-    options = ("--size", "256x192", "--dtype", "bfloat16", "--rounds", "7", "--no-compile")
+def test_one_size_makes_rows_a_heat_map_and_runs(tmp_path):
+    options = ("--size", "256x192", "--types", "bf16", "--rounds", "7")
     done = bench(tmp_path, *options, "--json", "--out", "out")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
-    assert {row["pass_"] for row in rows} == {"forward", "forward+backward", "inference"}
-    by_layer = {row["layer"]: row for row in rows if row["pass_"] == "forward+backward"}
-    assert by_layer["clone"]["ratio"] == 1
-    assert by_layer["DyT cpu"]["kept_mb"] == 0
-    assert by_layer["published eager"]["kept_mb"] == pytest.approx(256 * 192 * 2 / 1e6)
-    assert json.loads((tmp_path / "out/cpu-bfloat16.json").read_text()) == rows
-    assert (tmp_path / "out/cpu-bfloat16.png").stat().st_size > 10_000
+    assert {row["case"] for row in rows} == {
+        "256x192 bf16 forward, 1T",
+        "256x192 bf16 forward+backward, 1T",
+    }
+    by_layer = {row["layer"]: row for row in rows if "backward" in row["case"]}
+    assert by_layer["LayerNorm"]["ratio"] == 1
+    assert by_layer["DyT"]["kept_mb"] == 0
+    assert by_layer["formula"]["kept_mb"] == pytest.approx(256 * 192 * 2 / 1e6)
+    (folder,) = (tmp_path / "out").iterdir()
+    written = json.loads((folder / "layers.json").read_text())
+    assert written["rows"] == rows
+    assert slug(written["where"].partition(", kernels")[0]) == folder.name
+    assert (folder / "layers.png").stat().st_size > 10_000
     with sqlite3.connect(tmp_path / ".dyt-bench/mlflow.db") as store:
         runs = store.execute("select name, status from runs").fetchall()
     store.close()
-    assert set(runs) == {(f"{layer} bfloat16", "FINISHED") for layer in by_layer}
+    assert set(runs) == {(layer, "FINISHED") for layer in by_layer}
 
 
 def test_cold_caches_are_timed_apart(tmp_path):
-    case = ("--size", "256x192", "--dtype", "float32", "--pass", "forward+backward")
-    done = bench(tmp_path, *case, "--rounds", "7", "--no-compile", "--cold", "--out", "out")
+    case = ("--size", "256x192", "--types", "fp32", "--pass", "forward+backward")
+    done = bench(tmp_path, *case, "--rounds", "7", "--cold", "--out", "out")
     assert done.returncode == 0, done.stderr
     assert "cold caches" in done.stdout
-    assert "limits" not in done.stdout
-    rows = json.loads((tmp_path / "out/cpu-float32-cold.json").read_text())
-    assert {"clone", "DyT cpu", "nn.LayerNorm"} <= {row["layer"] for row in rows}
+    assert "no longer than" not in done.stdout
+    (written,) = (tmp_path / "out").glob("*/layers-cold.json")
+    rows = json.loads(written.read_text())["rows"]
+    assert {"clone", "DyT", "LayerNorm"} <= {row["layer"] for row in rows}
     refused = bench(tmp_path, *case, "--cold", "--gate")
     assert (refused.returncode, "leave out --cold" in refused.stderr) == (2, True)
 
 
-def test_the_gate_says_which_limits_are_exceeded():
-    case = "4096x768", "float32", "forward"
-    quick, slow = [1.0, 1.0, 9.0], [2.0, 2.0, 2.0]
-    found = judge({case: {"DyT cpu": quick, "clone": quick, "nn.LayerNorm": slow}})
-    assert [(v.limit.to, v.ratio, v.kept) for v in found] == [
-        ("clone", 1.0, True),
-        ("nn.LayerNorm", 0.5, True),
+def rows(case, ratio, scatter):
+    """DyT and A/A of a case, of which A/A scatters so much between its quartiles."""
+    low, high = 1 - scatter / 2, 1 + scatter / 2
+    return [
+        Row(case, "DyT", 7, 1.0, ratio, ratio, ratio, 0.0),
+        Row(case, "A/A", 7, 1.0, 1.0, low, high, 0.0),
     ]
-    (short, _) = judge({case: {"DyT cpu": slow, "clone": quick, "nn.LayerNorm": slow}})
-    assert not short.kept
+
+
+def test_the_limit_is_layer_norms_time_and_half_of_what_it_scatters():
+    found = judge([*rows("a", 1.04, 0.1), *rows("b", 1.06, 0.1), *rows("c", 0.5, 0.0)])
+    assert [verdict.kept for verdict in found] == [True, False, True]
+    assert [verdict.at_most for verdict in found] == pytest.approx([1.05, 1.05, 1.0])
+
+
+def test_a_case_that_was_measured_again_is_judged_by_that():
+    first = [*rows("a", 1.2, 0.1), *rows("b", 0.8, 0.1)]
+    found = judge(repeat(first, rows("a", 0.9, 0.1)))
+    assert {verdict.case: verdict.ratio for verdict in found} == {"b": 0.8, "a": 0.9}
+
+
+def test_the_cases_differ_and_reach_from_narrow_to_wide():
+    assert len(set(map(str, CASES))) == len(CASES) >= 60
+    widths = {case.features for case in CASES}
+    assert min(widths) == 64
+    assert max(widths) == 8192
+    assert any(width % 2 for width in widths)
 
 
 def test_an_unknown_size_is_named(tmp_path):

@@ -6,6 +6,12 @@ import dyt
 from dyt import _ops as ops
 
 
+@pytest.fixture(autouse=True)
+def only_where_a_test_binds(monkeypatch):
+    """What another run left in the user's cache must not decide which way is tested."""
+    monkeypatch.setattr(ops, "sought", True)
+
+
 def _bind(monkeypatch):
     monkeypatch.setattr(ops, "bound", None)  # and whatever it was before comes back
     if (reason := dyt.bind()) is not None:

@@ -17,6 +17,7 @@ class InstantExecutor:
 
     @contextmanager
     def run(self, job, log, limits=None):
+        _, job = job.args  # what its slot owns, and what is done in it
         of = job.args[0]
         if not hasattr(of, "variant"):  # a task to time
             labels = [variant.label for variant in job.args[1]]

@@ -263,13 +263,52 @@ def test_a_pytorch_that_it_was_not_tried_with_is_named(tmp_path, monkeypatch, fo
 def test_a_library_that_cannot_be_loaded_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(ops, "bound", None)
-    binding._path().parent.mkdir()
-    binding._path().write_bytes(b"half of a library")
+    (tmp_path / "dyt").mkdir()
+    (tmp_path / "dyt" / binding._name()).write_bytes(b"half of a library")
     assert "delete it" in dyt.bind()
+    monkeypatch.setattr(ops, "sought", False)
+    dyt.dynamic_tanh(torch.ones(3, 41), torch.ones(1))  # works without it
+    assert ops.sought
+    assert ops.bound is None
 
 
-def test_importing_compiles_nothing(tmp_path):
-    code = "import dyt; from dyt import _ops; assert _ops.bound is None"
-    environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": ""}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+FIRST_CALL = """
+import torch, dyt
+from dyt import _ops
+layer = dyt.DynamicTanh(8)
+nodes = [layer(torch.ones(2, 8)).grad_fn.name() for _ in range(2)]
+print(_ops.bound is not None, nodes[1])
+"""
+
+
+def after_the_first_call(**environment):
+    command = [sys.executable, "-c", FIRST_CALL]
+    done = subprocess.run(
+        command, env={"PATH": "", **environment}, check=True, capture_output=True, text=True
+    )
+    return done.stdout.split()
+
+
+def test_nothing_is_compiled_that_nobody_asked_for(tmp_path):
+    found = after_the_first_call(XDG_CACHE_HOME=str(tmp_path))
+    assert found == ["False", "_FusedBackward"]
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_compiled_is_taken_at_the_first_call(bound, tmp_path):
+    """By every process from then on, without a call of `bind`."""
+    (tmp_path / "dyt").symlink_to(binding._found().parent)
+    found = after_the_first_call(XDG_CACHE_HOME=str(tmp_path))
+    assert found == ["True", "PointwiseNormBackward"]
+
+
+def test_a_package_built_beside_pytorch_has_it(bound, monkeypatch, tmp_path):
+    here = tmp_path / "cpu_autograd"
+    here.mkdir()
+    name, compiled = binding._name(), binding._found()
+    (here / "_dyt_binding-0123.so").touch()  # for another PyTorch
+    (here / name).symlink_to(compiled)
+    monkeypatch.setattr(binding, "_HERE", here)
+    assert binding.build() is None
+    assert [path.name for path in here.iterdir()] == [name]
+    assert binding._found() == here / name

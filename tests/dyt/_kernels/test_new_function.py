@@ -116,7 +116,7 @@ def eager(sources):
 @pytest.mark.parametrize(
     ("backend", "node", "environment"),
     [
-        ("cpu", "_FusedBackward", {}),
+        ("cpu", "_FusedBackward", {"XDG_CACHE_HOME": "/nowhere"}),
         ("bound", "PointwiseNormBackward", {}),
         ("triton", "_FusedBackward", {"TRITON_INTERPRET": "1"}),
     ],

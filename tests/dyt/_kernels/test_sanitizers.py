@@ -57,8 +57,8 @@ FAULTS = {
     ),
     "a gradient too short": (
         "loops.h",
-        "for (int64_t j = 0; j < chunk; j++)",
-        "for (int64_t j = 0; j + 1 < chunk; j++)",
+        "for (; j < n; j++) sums[j] += values[j];",
+        "for (; j + 1 < n; j++) sums[j] += values[j];",
         r"d(weight|bias)\[\d+\] is",
     ),
 }

@@ -35,7 +35,8 @@ def test_runs_have_their_own_results_where_two_entries_share_a_task(instant, sha
 
 def test_reasons_are_said_of_the_runs_they_are_of(instant, shared, monkeypatch):
     def fails(self, job, log, limits=None):
-        if hasattr(job.args[0], "variant") and job.args[0].task.model == "slow":
+        of = job.args[1].args[0]
+        if hasattr(of, "variant") and of.task.model == "slow":
             raise JobFailed("it is slow")
         return run(self, job, log, limits)
 
@@ -46,7 +47,9 @@ def test_reasons_are_said_of_the_runs_they_are_of(instant, shared, monkeypatch):
     ended = instant("run", "s.yaml")
     assert ended.exit_code == 1
     (said,) = [
-        line for line in ended.stderr.splitlines() if "it is slow (see" in line and "/s0" in line
+        line
+        for line in ended.stderr.splitlines()
+        if "it is slow (see" in line and "/s0" in line and not line.startswith(" ")
     ]
     assert said.startswith("tiny/slow/noise/s0 native: failed: ")
 

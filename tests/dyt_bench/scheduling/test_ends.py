@@ -116,7 +116,7 @@ def test_fresh_continues_after_a_preemption_and_not_after_ctrl_c(
     assert instant("run", "s.yaml").exit_code == 0
     old = started(space)
     with monkeypatch.context() as patched:
-        signalled(patched, InstantExecutor, "run", number, call=4)  # two timings, two runs
+        signalled(patched, InstantExecutor, "run", number, call=3)  # after two runs
         assert instant("run", "s.yaml", "--fresh").exit_code == SIGNALS[number][0]
     begun = started(space)
     done = {name for name in old if begun[name] != old[name] and Record(space.runs / name).result()}
@@ -135,7 +135,7 @@ def test_fresh_continues_after_a_preemption_and_not_after_ctrl_c(
 
 def test_a_budget_bounds_a_run_and_what_ended_is_reported(instant, undrawn, monkeypatch):
     """The clock stands still but for the alarm, which rings while the third run runs."""
-    signalled(monkeypatch, InstantExecutor, "run", signal.SIGALRM, call=5)
+    signalled(monkeypatch, InstantExecutor, "run", signal.SIGALRM, call=3)
     with monkeypatch.context() as patched:
         patched.setattr(suites, "_within", lambda suite, space, budget: suite)
         ended = instant("run", "s.yaml", "--budget", "1h", "--json")

@@ -70,6 +70,14 @@ def _written_out(letter: str) -> str:
     return " " if letter.isspace() else letter.encode("unicode_escape").decode("ascii")
 
 
+def reason(error: BaseException) -> str:
+    """What an error of a library says, on one line of at most 200 characters; or its class.
+
+    Some say nothing, and parsers quote what they could not read: a line of a gigabyte, perhaps.
+    """
+    return shortened(str(error).strip()) or type(error).__name__
+
+
 def listed(names: Iterable[object]) -> str:
     """The names, separated by commas, as many as fit 200 characters: ``a, b and 7 more``."""
     texts = [shortened(str(name)) for name in names]

@@ -1,10 +1,10 @@
 """The layer as one operator: schema, autograd, decomposition, and the ways into the kernels.
 
-Eager calls go through a `torch.autograd.Function`, or, after `bind`, on a CPU through an autograd
-node in C++. Whatever needs to see operators (torch.compile, torch.export, FakeTensor, dispatch
-modes) sees the custom operator ``dyt::pointwise_norm``. All ways call the same kernels and save
-the same tensors: x and the parameters, nothing else. Tensors that are more than their memory take
-the formula, by PyTorch's operators, whose rules they know.
+Eager calls go through a `torch.autograd.Function`, or on a CPU, where it is compiled, through an
+autograd node in C++. Whatever needs to see operators (torch.compile, torch.export, FakeTensor,
+dispatch modes) sees the custom operator ``dyt::pointwise_norm``. All ways call the same kernels and
+save the same tensors: x and the parameters, nothing else. Tensors that are more than their memory
+take the formula, by PyTorch's operators, whose rules they know.
 """
 
 from typing import Any, NamedTuple, cast
@@ -53,10 +53,11 @@ def fused_for(x: Tensor) -> str:
 def bind() -> str | None:
     """Call layers on a CPU without Python in between, which takes most of a small layer's time.
 
-    Holds for this process from now on, for common cases; results are the same to the last bit.
-    The first use compiles an extension for the installed PyTorch, which takes half a minute, and
-    keeps it in the user's cache (XDG_CACHE_HOME, or ~/.cache). Written for PyTorch 2.9 to
-    2.14; for any other it is refused.
+    Holds for common cases; results are the same to the last bit. Once it is compiled, every
+    process on this machine does so by itself. The first use compiles an extension for the installed
+    PyTorch, which takes half a minute, and keeps it in the user's cache (XDG_CACHE_HOME, or
+    ~/.cache); a package built beside PyTorch has it already. Written for PyTorch 2.9 to 2.14; for
+    any other it is refused.
 
     Returns:
         None, or in one sentence why it cannot be had here; layers then work as before.
@@ -65,16 +66,32 @@ def bind() -> str | None:
         >>> import dyt
         >>> problem = dyt.bind()
     """
+    return _bind(compiling=True)
+
+
+def bind_where_compiled() -> None:
+    """Once a process, at the first call on a CPU: take the binding if it is there, else do without.
+
+    Nothing is compiled that nobody asked for.
+    """
+    global sought
+    if not sought:
+        sought = True
+        _bind(compiling=False)
+
+
+def _bind(*, compiling: bool) -> str | None:
     global bound
     if bound is None:
         try:
-            bound = binding.load(_gradients)
+            bound = binding.load(_gradients, compiling=compiling)
         except binding.Unavailable as reason:
             return str(reason)
     return None
 
 
 bound: binding.Bound | None = None
+sought = False
 
 
 def _gradients(dy: Tensor, *arguments: Any) -> Gradients:

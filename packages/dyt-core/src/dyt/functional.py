@@ -225,6 +225,8 @@ def _route(call: Call, backend: str) -> ops.Route | None:
     chosen = _choose(call, backend)
     if chosen == "eager":
         return None
+    if chosen == "cpu":
+        ops.bind_where_compiled()
     facts = tuple(map(guard.facts, call.tensors()))
     prepared = ops.kernels(chosen).prepare(call)
     return ops.Route(call.function, call.channels_last, chosen, facts, prepared)

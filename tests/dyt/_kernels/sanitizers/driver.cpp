@@ -45,6 +45,7 @@ struct Case {
   bool has_shift, has_weight, has_bias;
   int64_t outer, n, inner, x_ld, dy_ld;
   int threads;
+  int64_t cache;    // bytes of the caches a thread; 0: not known
   bool raw;         // of random bits, NaN among them: no formula to compare with
   bool aligned;     // as PyTorch's tensors are
   bool concurrent;  // both calls at once
@@ -103,12 +104,13 @@ void choose_sizes(Random& random, Case& c) {
   c.dy_ld = c.period() + (random.one_in(3) ? random.size(100) : 0);
 }
 
-// So many elements that y and dx are written past the caches, where rows begin on their lines.
+// So many elements that y and dx are written past caches so small, where rows begin on their lines.
 void choose_large_sizes(Random& random, Case& c) {
   c.x_type = int(random.below(2));
   c.inner = random.one_in(2) ? 1 : 64;
   c.n = random.one_in(3) ? 50 + random.below(200) : 32 * (1 + random.below(8));
-  c.outer = LARGE_Y / itemsize(c.x_type) / c.period() + 1;
+  c.cache = (1 + random.below(64)) << 10;
+  c.outer = c.cache * c.threads / itemsize(c.x_type) / c.period() + 1;
   c.x_ld = c.dy_ld = c.period();
 }
 
@@ -387,12 +389,12 @@ std::string check(const Case& c, Random& random, const Formula& formula) {
 void print(const Case& c, const char* function) {
   std::fprintf(stderr,
                "  %s at level %d, x %s, parameters %s, shift %d, weight %d, bias %d, outer %lld, "
-               "n %lld, inner %lld, x_ld %lld, dy_ld %lld, threads %d, raw %d, aligned %d, "
-               "concurrent %d\n",
+               "n %lld, inner %lld, x_ld %lld, dy_ld %lld, threads %d, cache %lld, raw %d, "
+               "aligned %d, concurrent %d\n",
                function, c.level, c.x_type ? "bf16" : "fp32", c.type ? "bf16" : "fp32",
                c.has_shift, c.has_weight, c.has_bias, (long long)c.outer, (long long)c.n,
-               (long long)c.inner, (long long)c.x_ld, (long long)c.dy_ld, c.threads, c.raw,
-               c.aligned, c.concurrent);
+               (long long)c.inner, (long long)c.x_ld, (long long)c.dy_ld, c.threads, (long long)c.cache,
+               c.raw, c.aligned, c.concurrent);
 }
 
 // The functions of an OpenMP runtime; null if it lacks one.
@@ -426,7 +428,7 @@ int run(unsigned seed, unsigned calls, const char* path) {
       std::fprintf(stderr, "there is no formula of %s to compare with: add it to truth.h\n", name);
       return 2;
     }
-    dyt_init(runtime.region, runtime.index, runtime.size, c.level);
+    dyt_init(runtime.region, runtime.index, runtime.size, c.level, c.cache);
     const std::string wrong = check(c, random, *formula);
     if (!wrong.empty()) {
       std::fprintf(stderr, "call %u of seed %u: %s\n", call, seed, wrong.c_str());

@@ -10,6 +10,7 @@ from dyt_bench.errors import quoted
 from dyt_bench.records import workspace as workspaces
 from dyt_bench.suite.quantities import MOST_COUNT, seconds
 
+MOST_JOBS = 4096
 DEFAULT_SUITE = Path("benchmarks/default.yaml")
 
 
@@ -49,6 +50,14 @@ budget = click.option(
 )
 executor = click.option(
     "--executor", metavar="NAME", help="Where runs run: local, or a package's (see plugins)."
+)
+jobs = click.option(
+    "--jobs",
+    type=click.IntRange(1, MOST_JOBS),
+    help="Runs at a time; by default as many as there are cores, or GPUs.",
+)
+threads = click.option(
+    "--threads", type=click.IntRange(1, MOST_JOBS), help="Threads of a run; by default 1 on a CPU."
 )
 
 

@@ -114,6 +114,8 @@ def plan(
     help="Time between checkpoints; 0: every step.",
 )
 @click.option("--keep-weights", is_flag=True, help="Keep every run's weights at the end.")
+@options.jobs
+@options.threads
 @options.as_json
 @options.workspace
 @options.out
@@ -131,6 +133,8 @@ def run(
     run_memory: int | None,
     checkpoint_every: float,
     keep_weights: bool,
+    jobs: int | None,
+    threads: int | None,
     as_json: bool,
     workspace: Path,
     out: Path,
@@ -143,6 +147,7 @@ def run(
     is running when it is spent keeps a checkpoint.
     """
     from dyt_bench.report.write import try_out
+    from dyt_bench.scheduling.runner import How
     from dyt_bench.scheduling.session import run_suite
     from dyt_bench.suite.expand import Selection, load_suite
 
@@ -166,10 +171,8 @@ def run(
         found,
         Workspace(workspace),
         tracking_uri=tracking_uri,
-        fresh=fresh,
         out=out,
-        checkpoint_every_s=checkpoint_every,
-        keep_weights=keep_weights,
+        how=How(fresh, checkpoint_every, keep_weights, jobs, threads),
         until_decided=until is not None,
         budget_s=budget,
     )

@@ -1,4 +1,4 @@
-"""Run jobs one after another, each in a process of its own, on this machine.
+"""Run jobs on this machine, each in a process of its own.
 
 Processes come from a fork server that has imported the heavy libraries once, so that a job
 starts at once, and leaks, threads and crashes in C libraries end with its process.
@@ -21,10 +21,13 @@ from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
 from dyt_bench.executors.group import end_with_all
 from dyt_bench.executors.orphans import end_with_fork_server
 from dyt_bench.executors.running import JobProcess, serve
+from dyt_bench.executors.slots import Slot, local_slots
 from dyt_bench.executors.sockets import short_paths
 
 PRELOAD = "DYT_BENCH_PRELOAD"  # the environment variable that tells the fork server what to import
 
+# The environment that the fork server starts with is this process's own: one thread changes it.
+_starting = threading.Lock()
 _STARTS = 15  # attempts; they take ten seconds in all
 
 
@@ -35,6 +38,10 @@ class LocalExecutor:
         self.preload = preload
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["dyt_bench.executors.preload"])
+
+    def slots(self, jobs: int | None, threads: int | None) -> Sequence[Slot]:
+        """See `dyt_bench.executors.contract.Executor`."""
+        return local_slots(jobs, threads)
 
     def run(self, job: Job, log: Path, limits: Limits = NO_LIMITS) -> JobProcess:
         """See `dyt_bench.executors.contract.Executor`."""
@@ -51,7 +58,7 @@ class LocalExecutor:
             # Not daemonic: a daemonic process may not start others, and loaders have workers.
             process = self._context.Process(target=_serve, args=arguments)
             try:
-                with _in_environment(environment):  # the fork server's, if it starts now
+                with _starting, _in_environment(environment):  # the fork server's, if it starts now
                     process.start()
                 break
             except (EOFError, OSError):

@@ -63,6 +63,7 @@ class JobProcess:
     def __init__(self, start: Start, log: Path, limits: Limits) -> None:
         self.start, self.log, self.limits = start, log, limits
         self.peak = 0  # the most bytes resident that were seen, of all its processes
+        self._stopping: BaseException | None = None
 
     def __enter__(self) -> "JobProcess":
         self._process, self._receive = self.start()
@@ -97,6 +98,8 @@ class JobProcess:
         """
         heard = beaten = told = time.monotonic()
         while True:
+            if self._stopping is not None:
+                raise self._stopping
             ready = wait([self._receive, self._process.sentinel], _POLL_S)
             for event in self._events():
                 beaten = time.monotonic()
@@ -117,6 +120,14 @@ class JobProcess:
                 told = now
                 alive = now - beaten < 4 * _BEAT_S
                 yield {"event": "quiet", "seconds": now - heard, "alive": alive}
+
+    def stop(self, error: BaseException) -> None:
+        """Make the iteration raise ``error`` within a moment; called by another thread."""
+        self._stopping = error
+
+    def kill(self) -> None:
+        """Kill the process and everything that it started; called by another thread."""
+        self._group.kill()
 
     def _events(self) -> Iterator[Event]:
         """The events that have arrived; half a message of a killed process is dropped."""

@@ -268,9 +268,12 @@ class Record:
             os.fsync(file.fileno())
 
     def finish(self, result: Result) -> None:
-        """Write the result, whole or not at all; a run that has ended needs no checkpoint."""
+        """Write the result, whole or not at all; a run that has finished needs no checkpoint.
+
+        One that diverged keeps its last one, from which its end can be replayed.
+        """
         write_json(self.result_path, {"schema": SCHEMA, **asdict(result)})
-        if result.status != "failed":
+        if result.status == "finished":
             self.checkpoint_path.unlink(missing_ok=True)
 
     def about(self) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class SuiteRuns:
     runs: list[str]  # names of the records' folders
     expected: dict[str, Reported] = field(default_factory=dict)  # by domain/model/dataset
     sections: list[str] = field(default_factory=list)  # of the report, added by packages
+    looks: int = 1  # how often verdicts could have ended it
 
 
 @cache

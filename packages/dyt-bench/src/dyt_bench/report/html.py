@@ -11,11 +11,11 @@ from dyt_bench.errors import printable
 from dyt_bench.records.stored import Unreadable, content_of
 from dyt_bench.report import tables
 from dyt_bench.report.added import AddedSection
-from dyt_bench.report.figures import cost, curves, effects, layers
+from dyt_bench.report.figures import cost, curves, effects, layers, rates
 from dyt_bench.report.figures.style import VARIABLES, WEB, drawn, looks
 from dyt_bench.report.illustration import Illustration, attempt
 from dyt_bench.verdicts import words
-from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup
+from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, group_names
 from dyt_bench.verdicts.standings import (
     BASELINE,
     Standing,
@@ -155,12 +155,18 @@ def _sections(
             ),
         ):
             illustrations += _if_any(caption, find)
+    metrics = {run.group.domain: found.metric(run.group.domain) for run in runs}
+    tried: list[Illustration] = []
+    if by_rate := rates.rate_curves([*runs, *evidence.trials], metrics):
+        of_rates = group_names(by_rate)
+        draw = partial(rates.sheet, by_rate, of_rates, metrics, WEB)
+        tried.append(Illustration.attempted("all models: metric by learning rate", draw))
     return [
         {
             "title": title,
             "note": note,
             "figures": figures,
-            "broad": title in ("Effects", "Cost"),
+            "broad": title in ("Effects", "Cost", "Learning rates"),
         }
         for title, note, figures in (
             (
@@ -170,6 +176,7 @@ def _sections(
                 "count as equivalent. An arrow: the interval ends outside the figure.",
                 effect,
             ),
+            ("Learning rates", rates.NOTE, tried),
             (
                 "Learning",
                 "Mean over seeds; the band reaches from the lowest to the highest seed. Training "

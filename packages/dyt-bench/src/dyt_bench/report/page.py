@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.report import tables
 from dyt_bench.report.added import AddedSection
+from dyt_bench.report.figures.rates import NOTE as RATES_NOTE
+from dyt_bench.report.figures.rates import rate_curves
 from dyt_bench.verdicts import words
 from dyt_bench.verdicts.runs import Evidence, TaskGroup
 from dyt_bench.verdicts.standings import Standing, by_group, overall
@@ -47,6 +49,10 @@ def page(
     if together:
         rows = [words.overall_row(one) for one in together]
         parts += ["## Over all models", markdown_table(rows)]
+    metrics = {run.group.domain: found.metric(run.group.domain) for run in runs}
+    if rate_curves([*runs, *evidence.trials], metrics):
+        figure = _figure("Validation metric by learning rate", "figures/rates.png", problems)
+        parts += ["## Learning rates", figure, RATES_NOTE]
     curves = _figure("Training and validation by step", "figures/curves.png", problems)
     parts += ["## Curves", curves]
     parts.append("Means over seeds; the bands reach from the lowest to the highest seed.")

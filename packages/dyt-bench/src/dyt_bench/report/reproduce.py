@@ -40,6 +40,8 @@ def suite_text(name: str, group: TaskGroup, runs: Sequence[EndedRun]) -> str:
         "train_samples": group.train_samples,
         "val_every": group.val_every,
         "skip_bad_files": group.skip_bad_files or None,
+        "split": group.split or None,
+        "tuned_rates": _tuned_rates(runs) or None,
     }
     task = {key: value for key, value in task.items() if value is not None}
     variants = {run.variant: _variant(run.parameters) for run in runs}
@@ -61,4 +63,21 @@ def _variant(parameters: Mapping[str, Any]) -> str | dict[str, Any]:
     """A variant as suite files have it: its name, or a mapping with its options."""
     name = str(parameters["variant"]).partition(" ")[0]
     options = {k: parameters[k] for k in ("alpha_init_value", "recipe") if k in parameters}
+    if _is_tuned(parameters):
+        options["learning_rate"] = "tuned"
+    elif "variant_learning_rate" in parameters:
+        options["learning_rate"] = parameters["variant_learning_rate"]
     return {"name": name, **options} if options else name
+
+
+def _is_tuned(parameters: Mapping[str, Any]) -> bool:
+    return str(parameters["variant"]).endswith(" tuned")
+
+
+def _tuned_rates(runs: Sequence[EndedRun]) -> dict[str, float]:
+    """Label of a variant, without "tuned" -> the rate that trials chose for it."""
+    return {
+        run.variant.removesuffix(" tuned"): run.parameters["variant_learning_rate"]
+        for run in runs
+        if _is_tuned(run.parameters)
+    }

@@ -16,13 +16,20 @@ from dyt_bench.plugin.extensions import Collected
 from dyt_bench.records.record import Record
 from dyt_bench.report.added import add_sections
 from dyt_bench.report.export import write_data
-from dyt_bench.report.figures import curves, effects
+from dyt_bench.report.figures import curves, effects, rates
 from dyt_bench.report.figures.style import LIGHT, drawn
 from dyt_bench.report.html import html_page
 from dyt_bench.report.illustration import attempt
 from dyt_bench.report.page import page
 from dyt_bench.report.reproduce import write_suites
-from dyt_bench.verdicts.runs import EndedRun, Evidence, Timing, group_names, load_runs
+from dyt_bench.verdicts.runs import (
+    EndedRun,
+    Evidence,
+    Timing,
+    group_names,
+    load_runs,
+    without_trials,
+)
 from dyt_bench.verdicts.standings import Standing, leaderboard
 
 _FILES = ("README.md", "report.html", "results.json", "runs.parquet", "rows.parquet")
@@ -65,6 +72,7 @@ def write_report(
     timings: Mapping[str, Timing] = {},
     expected: Mapping[str, Any] = {},
     sections: Sequence[str] = (),
+    looks: int = 1,
     problems: Sequence[str] = (),
 ) -> list[Standing]:
     """Write ``README.md``, ``report.html``, data, ``figures/`` and ``suites/`` into ``out``.
@@ -75,6 +83,7 @@ def write_report(
         timings: task identity -> variant label -> seconds of interleaved steps.
         expected: domain/model/dataset -> what a paper reports, as in `Evidence.expected`.
         sections: names of sections that packages add.
+        looks: how often verdicts could have ended the suite.
         problems: what could not be read, a sentence each.
 
     Raises:
@@ -82,7 +91,8 @@ def write_report(
     """
     try_out(out)
     runs, unknown = _known(records, found)
-    evidence = Evidence(printable(title), runs, timings, expected)
+    judged, trials = without_trials(runs)
+    evidence = Evidence(printable(title), judged, timings, expected, trials, looks)
     if not evidence.runs:
         raise UserError(
             "; ".join(["there is nothing to report: no run of the suite has ended yet", *unknown])
@@ -92,7 +102,7 @@ def write_report(
     names = group_names(run.group for run in evidence.runs)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     problems += _draw(evidence, standings, found, out / "figures")
-    write_data(evidence.title, evidence.runs, standings, out)
+    write_data(evidence.title, runs, standings, out)
     suites = write_suites(evidence.runs, names, out / "suites")
     texts = {name: (out / "suites" / file).read_text() for name, file in suites.items()}
     about = _conditions(evidence.runs, found)
@@ -165,6 +175,9 @@ def _draw(
     names = group_names(run.group for run in evidence.runs)
     metrics = {run.group.domain: found.metric(run.group.domain) for run in runs}
     figures = {"curves.png": lambda: curves.sheet(runs, names, metrics, LIGHT)}
+    if by_rate := rates.rate_curves([*evidence.runs, *evidence.trials], metrics):
+        of_rates = group_names(by_rate)
+        figures["rates.png"] = lambda: rates.sheet(by_rate, of_rates, metrics, LIGHT)
     if standings:
         figures["summary.png"] = lambda: effects.summary(standings, LIGHT)
     problems = []

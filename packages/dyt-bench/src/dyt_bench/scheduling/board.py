@@ -64,6 +64,7 @@ class Board:
         self.console = console
         self.lines = {run.identity: _Line(run, metrics[run.task.domain]) for run in runs}
         self.doing = ""
+        self.slots = 1  # runs that may run at a time
         self._said = time.monotonic()
         self._is_live = console.is_terminal
         self._live = Live(
@@ -93,7 +94,7 @@ class Board:
         """The run resumes after ``step``."""
         line = self.lines[run.identity]
         line.step = line.skipped = step
-        self._say(f"  resumes after step {step}")
+        self._say(f"  {run.label}: resumes after step {step}")
 
     def quiet(self, run: Run, seconds: float, *, alive: bool) -> None:
         """Nothing has come of the run for a while; long steps are no news."""
@@ -112,9 +113,11 @@ class Board:
         line.loss = metrics.get("train/loss", line.loss)
         if line.metric in metrics:
             line.judged = metrics[line.metric]
-            self._say(f"  step {step:>5}  {line.metric} {line.judged:.4g}{self._left()}")
+            said = f"step {step:>5}  {line.metric} {line.judged:.4g}{self._left()}"
+            self._say(f"  {run.label}: {said}")
         elif line.loss is not None and time.monotonic() - self._said > _WORD_EVERY_S:
-            self._say(f"  step {step:>5}  train/loss {line.loss:.4g}  {line.rate}{self._left()}")
+            said = f"step {step:>5}  train/loss {line.loss:.4g}  {line.rate}{self._left()}"
+            self._say(f"  {run.label}: {said}")
 
     def finish(self, run: Run, result: Result, *, reused: bool) -> None:
         line = self.lines[run.identity]
@@ -128,7 +131,7 @@ class Board:
             self._say(f"{self._count()} {run.label}: done before")
             return
         reason = f": {result.reason}" if result.reason else ""
-        self._say(f"  {result.status} in {in_words(line.seconds)}{reason}")
+        self._say(f"  {run.label}: {result.status} in {in_words(line.seconds)}{reason}")
 
     def note(self, doing: str) -> None:
         """What is happening besides the runs, for the line below the table."""
@@ -162,7 +165,7 @@ class Board:
                 of = line.run.task.group
                 own = seconds[of] / steps[of] if steps[of] >= _FEW_STEPS else pace
                 left += (line.run.task.steps - line.step) * own
-        return f"  about {in_words(left)} left"
+        return f"  about {in_words(left / self.slots)} left"
 
     def _render(self) -> Group:
         table = Table(box=None, padding=(0, 1), header_style="dim")

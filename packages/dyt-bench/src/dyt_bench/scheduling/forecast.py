@@ -45,7 +45,7 @@ class Measured:
     start_s: float  # process, data, model, first validation
     step_s: float
     validation_s: float
-    memory_mib: float
+    memory_mib: float  # of the training process, without its loaders' workers
     row_bytes: float
     checkpoint_bytes: float  # while it runs
     source: str  # "probe" or "earlier run"

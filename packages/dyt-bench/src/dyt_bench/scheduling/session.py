@@ -22,16 +22,17 @@ from dyt_bench.records.workspace import Reported, SuiteRuns, Workspace
 from dyt_bench.report import write_report
 from dyt_bench.report.figures.group import draw_group
 from dyt_bench.scheduling.board import Board
-from dyt_bench.scheduling.runner import Runner
-from dyt_bench.scheduling.stopping import RunScore, next_runs
+from dyt_bench.scheduling.runner import How, Runner
+from dyt_bench.scheduling.stopping import LOOKS, RunScore, next_runs
 from dyt_bench.suite.expand import Suite
+from dyt_bench.suite.tuning import chosen
 from dyt_bench.tracking import Tracker
 from dyt_bench.tracking.address import shown
-from dyt_bench.training.outcome import CHECKPOINT_EVERY_S
 from dyt_bench.verdicts.standings import Standing
 
 # By nothing, by Ctrl-C, by SIGTERM, as the user's budget is spent.
 Stopped = Literal["", "interrupted", "pre-empted", "budget"]
+_AS_USUAL = How()
 _HURRY_S = 1.5  # for MLflow after an interruption; the next run sends the rest
 # Everything for people goes to stderr, so that --json has stdout to itself.
 _console = Console(stderr=True)
@@ -89,17 +90,14 @@ def run_suite(
     workspace: Workspace,
     *,
     tracking_uri: str | None,
-    fresh: bool,
     out: Path,
-    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
-    keep_weights: bool = False,
+    how: How = _AS_USUAL,
     until_decided: bool = False,
     budget_s: float | None = None,
 ) -> Session:
     """Run, mirror to MLflow, report and print.
 
     Args:
-        fresh: run again what is done; after a pre-emption, what was done before that began.
         until_decided: add seeds until every verdict stands.
         budget_s: when that is spent, what runs keeps a checkpoint and nothing else is started.
 
@@ -128,17 +126,15 @@ def run_suite(
             found,
             workspace,
             tracker,
-            fresh=fresh,
             out=out,
-            every_s=checkpoint_every_s,
-            keep_weights=keep_weights,
+            how=how,
             until_decided=until_decided,
             deadline=deadline,
         )
-        if fresh and session.stopped not in ("pre-empted", "budget"):
+        if how.fresh and session.stopped not in ("pre-empted", "budget"):
             workspace.fresh_path(suite.name).unlink(missing_ok=True)
-        _conclude(session, tracker, found, workspace, fresh)
-        if keep_weights:
+        _conclude(session, tracker, found, workspace, how.fresh)
+        if how.keep_weights:
             _tell_weights(session, workspace)
     return session
 
@@ -149,10 +145,8 @@ def _train(
     workspace: Workspace,
     tracker: Tracker,
     *,
-    fresh: bool,
     out: Path,
-    every_s: float,
-    keep_weights: bool,
+    how: How,
     until_decided: bool,
     deadline: float | None,
 ) -> Session:
@@ -162,15 +156,15 @@ def _train(
     results: dict[str, Result] = {}
     stopped: Stopped = ""
     new: tuple[Run, ...] = suite.runs
-    since = workspace.fresh_since(suite.name) if fresh else None
+    since = workspace.fresh_since(suite.name) if how.fresh else None
     tracker.preview(suite.name, suite.title, suite.runs, found.metric)
     while new and not stopped:
         _set_aside(new, workspace)
-        _list_runs(suite, workspace)
+        _list_runs(suite, workspace, len(LOOKS) if until_decided else 1)
         names = {name: metric.name for name, metric in metrics.items()}
         with Board(_console, new, names) as board:
             some = replace(suite, runs=new)
-            runner = Runner(some, workspace, tracker, board, found, since, every_s, keep_weights)
+            runner = Runner(some, workspace, tracker, board, found, how, since)
             try:
                 with _until(deadline):
                     for run, result in runner.run():
@@ -181,9 +175,13 @@ def _train(
                 tracker.close(_HURRY_S)
                 raise
         new = ()
+        if not stopped and suite.tunings:
+            new, suite = _at_chosen_rates(suite, results, metrics)
+            continue
         if until_decided and not stopped:
             left = None if deadline is None else deadline - time.monotonic()
-            decision = next_runs(suite.runs, _outcomes(suite, results, metrics), metrics, left)
+            judged = [run for run in suite.runs if run.task.split != "tuning"]
+            decision = next_runs(judged, _outcomes(suite, results, metrics), metrics, left)
             new = decision.runs
             suite = replace(suite, runs=(*suite.runs, *new))
             _print(f"{len(new)} runs more: {decision.why}" if new else f"done: {decision.why}")
@@ -194,6 +192,22 @@ def _train(
         tracker.summarize(suite.title, records, found.metric, draw_group)
         tracker.close()
     return Session(suite, results, shown(tracker.uri), tracker.experiment_id, out, stopped)
+
+
+def _at_chosen_rates(
+    suite: Suite, results: Mapping[str, Result], metrics: Mapping[str, Metric]
+) -> tuple[tuple[Run, ...], Suite]:
+    """The runs that the trials chose, and the suite with them; says which rates were chosen."""
+    values = {
+        identity: score.value for identity, score in _outcomes(suite, results, metrics).items()
+    }
+    new: list[Run] = []
+    for tuning in suite.tunings:
+        runs, said = chosen(tuning, values, metrics[tuning.tasks[0].domain])
+        new += runs
+        _print(said)
+    new.sort(key=lambda run: run.task.seed)  # stable: a seed of all models, then the next
+    return tuple(new), replace(suite, runs=(*suite.runs, *new), tunings=())
 
 
 @contextmanager
@@ -221,13 +235,14 @@ def _why(interruption: KeyboardInterrupt) -> Stopped:
     return "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
 
 
-def _list_runs(suite: Suite, workspace: Workspace) -> None:
-    """Record which runs the suite consists of, for `report_suite`."""
+def _list_runs(suite: Suite, workspace: Workspace, looks: int) -> None:
+    """Record for `report_suite` which runs the suite has, and how often verdicts may end it."""
     runs = SuiteRuns(
         title=suite.title,
         runs=[workspace.record(run).folder.name for run in suite.runs],
         expected={key: Reported(**asdict(value)) for key, value in suite.expected.items()},
         sections=list(suite.sections),
+        looks=looks,
     )
     workspace.list_suite(suite.name, runs)
 
@@ -254,7 +269,8 @@ def _outcomes(
         result = results[run.identity]
         finished = result.status == "finished"
         value = result.last[metrics[run.task.domain].name] if finished else None
-        outcomes[run.identity] = RunScore(value, result.ended - result.started)
+        blind = result.summary.get(f"blind/{metrics[run.task.domain].name}")
+        outcomes[run.identity] = RunScore(value, result.ended - result.started, blind)
     return outcomes
 
 
@@ -283,6 +299,7 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
         timings,
         {key: asdict(value) for key, value in listed.expected.items()},
         listed.sections,
+        listed.looks,
         problems,
     )
 
@@ -325,7 +342,7 @@ def _conclude(
             f"{word} with {len(ended)} of {len(suite.runs)} runs done; "
             f"the same command{' without --fresh' if anew else ''} continues"
         )
-    if session.stopped in ("interrupted", "pre-empted"):
+    if session.stopped == "pre-empted":  # the machine is taken back: there is no time to draw
         return
     is_reported = any(result.last for _, result in ended)
     if is_reported:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 IDENTITY_TAG = "dyt_bench.run"
 # Set once parameters and data set are sent, which a run has from its start.
 _ENTERED_TAG = "dyt_bench.entered"
+_TIMED_TAG = "dyt_bench.timed"  # set once the step-time ratio is sent
+_RATIO = "time/step_ratio"
 _MODEL_TAG = "dyt_bench.model"  # set once the weights are sent
 _NOT_IN_MODELS = re.compile(r"[/:.%\"']+")  # MLflow refuses these in a model's name
 _LOADING = (
@@ -154,6 +156,8 @@ class Mirror:
             self._log(store, known, [point for row in rows for point in points(row)])
         tags = {f"dyt_bench.{name}": value for name, value in result.facts.items()}
         tags["dyt_bench.status"] = result.status
+        if _RATIO in result.summary:
+            tags[_TIMED_TAG] = "yes"
         if self.record.weights_path.exists():
             self._log_model(store, known, result)
         if result.reason:
@@ -235,7 +239,12 @@ def by_layer(seeds: Sequence[Mapping[str, float]]) -> dict[int, float]:
 
 
 def _is_whole(known: Known, result: Result) -> bool:
-    """Whether MLflow has everything of a run that has ended: its end is sent last."""
+    """Whether MLflow has everything of a run that has ended.
+
+    Its end is sent last, and may be sent again with a step-time ratio.
+    """
+    if _RATIO in result.summary and _TIMED_TAG not in known.tags:
+        return False
     return known.status == _STATUS[result.status] and known.end_time == max(
         round(result.ended * 1e3), known.start_time
     )

@@ -27,7 +27,14 @@ from dyt_bench.tracking.store import (
     points,
 )
 from dyt_bench.tracking.view import GroupCharts, publish
-from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, group_names, load_runs
+from dyt_bench.verdicts.runs import (
+    EndedRun,
+    Evidence,
+    TaskGroup,
+    group_names,
+    load_runs,
+    without_trials,
+)
 from dyt_bench.verdicts.standings import BASELINE, MetricOf, Standing, leaderboard
 from dyt_bench.verdicts.words import escaped, markdown_table
 
@@ -73,7 +80,8 @@ class _SuiteItem:
     def _judge(self) -> tuple[list[EndedRun], list[Standing]]:
         runs = load_runs(self.records, self.metric_of)
         timings = self.workspace.timings(self.records)
-        return runs, leaderboard(Evidence(self.title, runs, timings), self.metric_of)
+        judged, _ = without_trials(runs)
+        return runs, leaderboard(Evidence(self.title, judged, timings), self.metric_of)
 
     def _fill(self, store: Store, summaries: Sequence[Summary]) -> None:
         """Send every summary, without figures; delete earlier ones, which had fewer seeds."""

@@ -33,6 +33,7 @@ class TaskGroup:
     train_samples: int | None
     val_every: int
     skip_bad_files: bool = False
+    split: str = ""
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "TaskGroup":
@@ -50,6 +51,7 @@ class TaskGroup:
             train_samples=p.get("train_samples"),
             val_every=int(p["val_every"]),
             skip_bad_files=bool(p.get("skip_bad_files", False)),
+            split=str(p.get("split", "")),
         )
 
     @property
@@ -134,6 +136,18 @@ class Evidence:
     # domain/model/dataset -> what a paper reports there, with the keys
     # "values" (variant -> value), "metric" (its name) and "source" (the paper)
     expected: Mapping[str, Any] = field(default_factory=dict)
+    trials: Sequence[EndedRun] = ()  # that chose learning rates; no verdict is drawn from them
+    looks: int = 1  # how often verdicts could end the suite: `run --until` looks several times
+
+
+def without_trials(runs: Sequence[EndedRun]) -> tuple[list[EndedRun], list[EndedRun]]:
+    """The runs that verdicts are drawn from, and the trials of learning rates.
+
+    Where there are trials alone, as after an interruption, they stand in the others' place.
+    """
+    trials = [run for run in runs if run.group.split == "tuning"]
+    others = [run for run in runs if run.group.split != "tuning"]
+    return (others, trials) if others else (trials, [])
 
 
 def load_runs(
@@ -190,6 +204,7 @@ def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
             "train_samples": f"{group.train_samples or 'all'} samples",
             "val_every": f"validated every {group.val_every}",
             "skip_bad_files": "bad files left out" if group.skip_bad_files else "",
+            "split": f"{group.split} split" if group.split else "",
         }
         extra = [
             text

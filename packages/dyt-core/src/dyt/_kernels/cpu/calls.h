@@ -62,7 +62,7 @@ enum Status : int {
 inline const char* sentence(int status) {
   static const char* const sentences[] = {
       "the CPU kernels did what they were called for",
-      "there is no memory for what the CPU kernels keep: parameters in fp32 and partial sums",
+      "there is no memory for what the CPU kernels keep: parameters and partial sums",
       "the CPU kernels have no function of this code: reinstall dyt-core",
 #define SENTENCES(NAME)                                                                      \
   #NAME " has no memory: the CPU kernels take tensors whose elements lie at data_ptr(), and "      \

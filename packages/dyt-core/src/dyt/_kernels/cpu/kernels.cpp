@@ -44,14 +44,13 @@ constexpr int64_t SCALAR_BLOCK = 4096;
 constexpr int64_t GRAIN = 16384;
 // Parameters that are constant over this many elements are scalars of the loop.
 constexpr int64_t LONG_RUN = 32;
-// Results from this size on (in bytes) are written past the caches, which could not hold them. That
-// saves reading each of their lines first, and was faster even where the next operation reads the
-// result at once. From FRESH on, glibc's malloc returns pages that the kernel has just zeroed, and
-// that are in the caches for that reason: there it was slower (measured on two cores of a server).
-constexpr int64_t LARGE_Y = 6 << 20, LARGE_DX = 3 << 19, FRESH = 32 << 20;
-// How many elements ahead the loops prefetch. The processor's own prefetching starts again at every
-// page of each stream, and in a model only dy is in the caches: without this, backward took 1.4 to
-// 3 times as long there.
+// Results from this size on (in bytes) come from malloc as pages that the kernel has just zeroed:
+// the largest threshold of glibc. They are in the caches for that reason, and are written there.
+constexpr int64_t FRESH = 32 << 20;
+// How many elements ahead the loops prefetch: a time, for the loops take as long for an element in
+// a cache whatever its type, of about one access to memory. The processor's own prefetching starts
+// again at every page of each stream, and in a model only dy is in the caches: without this,
+// backward took 1.1 to 3 times as long there, and half or twice of it was no better.
 constexpr int64_t AHEAD = 512;
 // Columns are repeated until a row has at least this many.
 constexpr int64_t SHORT_ROW = 128;
@@ -65,7 +64,8 @@ struct bf16 {
 struct Problem {
   const void *x, *dy;
   void *y, *dx;
-  const float *weight, *bias;  // of one row (columns) or of the n runs
+  const void *weight, *bias;  // of one row (columns) or of the n runs, in the parameters' type
+  int64_t weight_step, bias_step;  // 0: the layer has none, and each is the same number
   float alpha, shift;
   bool columns;
   bool past_caches;        // how to write the result
@@ -106,9 +106,18 @@ static_assert(FUNCTIONS <= 1 << FUNCTION_BITS, "calls.h gives the function too f
 using Forward = void (*)(const Problem&, int64_t, int64_t);
 using Backward = void (*)(const Problem&, Partial&, int64_t, int64_t);
 
+// Where one thread's sums for parameter c begin, and how they lie: `repeats` times `run` of them.
+struct Reduction {
+  const double* first;
+  int64_t shares, stride, n, run, repeats;
+};
+
+using Reduce = void (*)(const Reduction&, void*);
+
 struct Kernels {
-  Forward forward[FUNCTIONS][2];  // by function, then fp32, bf16
-  Backward backward[FUNCTIONS][2];
+  Forward forward[FUNCTIONS][2][2];  // by function, then x in fp32, bf16, then the parameters
+  Backward backward[FUNCTIONS][2][2];
+  Reduce reduce[2];  // by the parameters' type
 };
 
 namespace portable {  // 128 bits: SSE2 or NEON
@@ -236,11 +245,16 @@ int64_t share_begin(const Problem& p, int64_t i, int64_t shares) {
   return (units * i / shares) * unit;
 }
 
-// Whether to write a result past the caches; each row must begin on a cache line.
-bool past_caches(const Problem& p, const void* result, int x_type, int64_t large) {
+// Bytes of the caches that one thread can count on; 0: not known, and nothing is written past them.
+int64_t cache_bytes = 0;
+
+// Whether to write a result past the caches, which could not hold the `tensors` of its size. That
+// saves reading each of its lines first, and was faster even where the next operation reads the
+// result at once. Each row must begin on a cache line.
+bool past_caches(const Problem& p, const void* result, int x_type, int tensors, int64_t shares) {
   const int64_t itemsize = x_type ? 2 : 4, size = p.numel * itemsize;
   const bool aligned = uintptr_t(result) % 64 == 0 && p.width * itemsize % 64 == 0;
-  return aligned && size >= large && size < FRESH;
+  return aligned && cache_bytes && tensors * size >= cache_bytes * shares && size < FRESH;
 }
 
 // ---- parameters
@@ -258,38 +272,53 @@ void put_parameter(void* p, int64_t i, int type, double value) {
     portable::store(static_cast<float*>(p) + i, single, 1, false);
 }
 
-// Weight or bias as fp32 in the problem's order; not copied where they are so already.
+// So many equal numbers that each instruction set can load a vector of them.
+constexpr int CONSTANTS = 16;
+template <class T>
+struct Constant {
+  T values[CONSTANTS];
+  explicit Constant(T value) { std::fill_n(values, CONSTANTS, value); }
+};
+
+// What stands for a weight or a bias that the layer does not have, in the type of the others.
+const void* constant(float value, int type) {
+  static const Constant<float> ones(1.f), zeros(0.f);
+  static const Constant<bf16> short_ones(bf16{0x3f80}), short_zeros(bf16{0});
+  if (type) return value != 0 ? short_ones.values : short_zeros.values;
+  return value != 0 ? ones.values : zeros.values;
+}
+
+// Weight or bias in the problem's order; not copied where they lie so already.
 class Expanded {
  public:
-  const float* values = nullptr;
+  const void* values = nullptr;
+  int64_t step = 0;
 
   bool fill(const void* p, bool present, float fallback, int type, int64_t n, int64_t run,
             int64_t size) {
-    const bool aligned = uintptr_t(p) % alignof(float) == 0;
-    if (present && aligned && !type && n * run == size && run == 1) {
-      values = static_cast<const float*>(p);
-      return true;
-    }
-    own_.reset(new (std::nothrow) float[size]);
-    if (!own_) return false;
-    float* const own = own_.get();
-    values = own;
-    if (!present) {
-      std::fill_n(own, size, fallback);
-      return true;
-    }
-    const int64_t period = n * run;
-    if (run == 1 && !type)
-      std::memcpy(own, p, period * sizeof(float));
-    else
-      for (int64_t c = 0; c < n; c++) std::fill_n(own + c * run, run, parameter(p, c, type));
-    for (int64_t done = period; done < size; done += period)
-      std::memcpy(own + done, own, period * sizeof(float));
-    return true;
+    step = present;
+    values = present ? p : constant(fallback, type);
+    if (!present || (n * run == size && run == 1)) return true;
+    return type ? repeat<uint16_t>(p, n, run, size) : repeat<uint32_t>(p, n, run, size);
   }
 
  private:
-  std::unique_ptr<float[]> own_;
+  std::unique_ptr<char[]> own_;
+
+  template <class Bits>
+  bool repeat(const void* p, int64_t n, int64_t run, int64_t size) {
+    own_.reset(new (std::nothrow) char[size * sizeof(Bits)]);
+    if (!own_) return false;
+    values = own_.get();
+    const int64_t period = n * run;
+    for (int64_t c = 0; c < n; c++)
+      for (int64_t j = 0; j < run; j++)
+        std::memcpy(own_.get() + (c * run + j) * sizeof(Bits),
+                    static_cast<const char*>(p) + c * sizeof(Bits), sizeof(Bits));
+    for (int64_t done = period; done < size; done += period)
+      std::memcpy(own_.get() + done * sizeof(Bits), own_.get(), period * sizeof(Bits));
+    return true;
+  }
 };
 
 struct Layout {
@@ -355,9 +384,11 @@ int64_t dyt_config(int function, int x_type, int parameter_type, int has_shift, 
 // In one sentence, what dyt_forward or dyt_backward returned.
 const char* dyt_sentence(int status) { return sentence(status); }
 
-// Use these functions of an OpenMP runtime (all or none), and no wider instructions than those of
-// `level`, a place in dyt_levels. Returns the level in use.
-int dyt_init(ParallelRegion region, ThreadQuery index, ThreadQuery size, int level) {
+// Use these functions of an OpenMP runtime (all or none), no wider instructions than those of
+// `level`, a place in dyt_levels, and so many bytes of the caches a thread. Returns the level.
+int dyt_init(ParallelRegion region, ThreadQuery index, ThreadQuery size, int level,
+             int64_t cache) {
+  cache_bytes = cache;
   parallel_region = index && size ? region : nullptr;
   thread_index = index;
   team_size = size;
@@ -389,11 +420,12 @@ int dyt_forward(const ForwardCall* call) {
       !biases.fill(bias, codes.has_bias, 0.f, type, n, layout.run, size))
     return OUT_OF_MEMORY;
   p.x = x, p.y = y, p.weight = weights.values, p.bias = biases.values;
-  p.past_caches = past_caches(p, y, codes.x_type, LARGE_Y);
+  p.weight_step = weights.step, p.bias_step = biases.step;
+  const int64_t shares = shares_of(p.numel, threads);
+  p.past_caches = past_caches(p, y, codes.x_type, 1, shares);
   p.alpha = parameter(alpha, 0, type);
   p.shift = codes.has_shift ? parameter(shift, 0, type) : 0.f;
-  const Forward kernel = kernels->forward[codes.function][codes.x_type];
-  const int64_t shares = shares_of(p.numel, threads);
+  const Forward kernel = kernels->forward[codes.function][codes.x_type][type];
   in_parallel(int(shares), [&](int i) {
     kernel(p, share_begin(p, i, shares), share_begin(p, i + 1, shares));
   });
@@ -425,12 +457,12 @@ int dyt_backward(const BackwardCall* call) {
   Expanded weights;
   if (!weights.fill(weight, codes.has_weight, 1.f, type, n, layout.run, size))
     return OUT_OF_MEMORY;
-  p.x = x, p.dy = dy, p.dx = dx, p.weight = weights.values;
-  p.past_caches = past_caches(p, dx, codes.x_type, LARGE_DX);
+  p.x = x, p.dy = dy, p.dx = dx, p.weight = weights.values, p.weight_step = weights.step;
+  const int64_t shares = shares_of(p.numel, threads);
+  p.past_caches = past_caches(p, dx, codes.x_type, 3, shares);
   p.alpha = parameter(alpha, 0, type);
   p.shift = codes.has_shift ? parameter(shift, 0, type) : 0.f;
-  const Backward kernel = kernels->backward[codes.function][codes.x_type];
-  const int64_t shares = shares_of(p.numel, threads);
+  const Backward kernel = kernels->backward[codes.function][codes.x_type][type];
   const int64_t stride = 2 * size;
   std::unique_ptr<double[]> sums(new (std::nothrow) double[shares * stride]);
   std::unique_ptr<Partial[]> partials(new (std::nothrow) Partial[shares]);
@@ -449,16 +481,9 @@ int dyt_backward(const BackwardCall* call) {
   }
   put_parameter(dalpha, 0, type, alpha_sum);
   if (codes.has_shift) put_parameter(dshift, 0, type, shift_sum);
-  // Every share has met parameter c `repeats` times, in runs of `run` elements.
   const auto reduce = [&](void* gradient, int64_t first) {
-    for (int64_t c = 0; c < p.n; c++) {
-      double sum = 0;
-      for (int64_t i = 0; i < shares; i++)
-        for (int64_t k = 0; k < layout.repeats; k++)
-          for (int64_t j = 0; j < layout.run; j++)
-            sum += sums[i * stride + first + (k * p.n + c) * layout.run + j];
-      put_parameter(gradient, c, type, sum);
-    }
+    kernels->reduce[type](
+        {sums.get() + first, shares, stride, p.n, layout.run, layout.repeats}, gradient);
   };
   if (codes.has_weight) reduce(dweight, 0);
   if (codes.has_bias) reduce(dbias, size);

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dyt._kernels.call import Call, Gradients, Tensors
+from dyt._kernels.cpu import caches
 from dyt.functions import FAMILY
 
 LIBRARY = Path(__file__).with_name("libdyt_cpu.so")
@@ -41,7 +42,7 @@ class _Library:
             )
             return
         self.init = library.dyt_init
-        self.init.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int]
+        self.init.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int, ctypes.c_int64]
         self.forward: Callable[[bytes], int] = library.dyt_forward
         self.backward: Callable[[bytes], int] = library.dyt_backward
         library.dyt_forward.argtypes = library.dyt_backward.argtypes = [ctypes.c_char_p]
@@ -67,7 +68,8 @@ class _Library:
         self.limit(self.levels[-1])
 
     def limit(self, level: str) -> None:
-        self.level = self.levels[self.init(*_openmp(), self.levels.index(level))]
+        chosen = self.init(*_openmp(), self.levels.index(level), caches.bytes_of_a_thread())
+        self.level = self.levels[chosen]
 
 
 def _names(function: Callable[[], bytes]) -> tuple[str, ...]:
@@ -182,7 +184,7 @@ class Prepared:
         """y, with x's shape, dtype and strides; the arithmetic is fp32.
 
         Raises:
-            MemoryError: there is no memory for the parameters in fp32.
+            MemoryError: there is no memory for the parameters, repeated.
             RuntimeError: a tensor has no memory, or is there where the prepared call had none.
         """
         x, alpha, shift, weight, bias = tensors

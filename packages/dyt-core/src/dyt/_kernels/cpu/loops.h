@@ -31,11 +31,13 @@ INLINE F at_least(F z, float limit) { return _mm512_max_ps(same(limit), z); }
 INLINE F root(F z) { return _mm512_sqrt_ps(z); }
 INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE F widen(H halves) { return F(_mm512_slli_epi32(_mm512_cvtepu16_epi32(__m256i(halves)), 16)); }
-#if BF16
-INLINE H narrow(F value) { return H(_mm512_cvtneps_pbh(value)); }
-#else
-INLINE H narrow(F value) { return H(_mm512_cvtepi32_epi16(__m512i(rounded(value)))); }
+INLINE H narrow(F value) {
+#if BF16  // an instruction that takes subnormal numbers for 0
+  if (__builtin_expect(!_mm512_fpclass_ps_mask(value, 0x20), 1))
+    return H(_mm512_cvtneps_pbh(value));
 #endif
+  return H(_mm512_cvtepi32_epi16(__m512i(rounded(value))));
+}
 INLINE void stream(float* p, F value) { _mm512_stream_ps(p, value); }
 INLINE void stream(bf16* p, H value) { _mm256_stream_si256((__m256i*)p, __m256i(value)); }
 INLINE void finish_streaming() { _mm_sfence(); }
@@ -180,16 +182,26 @@ INLINE F doubled(F n, F q) { return n * q / fma(q, q, n * (n * 0.25f)); }
 
 // ---- loops over adjacent elements
 
-// A parameter that changes with each column, and one that is constant over a whole run.
+// A parameter that changes with each column (with step 0 it is the same for all, in a vector), and
+// one that is constant over a whole run.
+template <class P>
 struct Each {
-  const float* p;
-  INLINE F at(const Each& self, int64_t j, int n) { return load(self.p + j, n); }
+  const P* p;
+  int64_t step;
+  Each(const void* first, int64_t column, int64_t each)
+      : p(static_cast<const P*>(first) + column * each), step(each) {}
+  INLINE F at(const Each& self, int64_t j, int n) { return load(self.p + j * self.step, n); }
 };
 
 struct Same {
   F value;
   INLINE F at(const Same& self, int64_t, int) { return self.value; }
 };
+
+template <class P>
+INLINE float number(const void* first, int64_t i) {
+  return load(static_cast<const P*>(first) + i, 1)[0];
+}
 
 // What is the same for all elements of a call: a copy, so that the compiler knows that no store to
 // y changes it.
@@ -259,29 +271,27 @@ INLINE void backward_step(const Uniform& u, const T* x, const T* dy, T* dx, F we
   sums.shift += dz;
 }
 
-template <class Fn, class T>
-INLINE void backward_column(const Uniform& u, const T* x, const T* dy, T* dx, const float* weight,
-                            float* dweight, float* dbias, int n, Sums& sums,
-                            const Ahead& ahead) {
-  sums.weight = load(dweight, n), sums.bias = load(dbias, n);
-  backward_step<Fn>(u, x, dy, dx, load(weight, n), n, sums, ahead);
-  store(dweight, sums.weight, n, false);
-  store(dbias, sums.bias, n, false);
+template <class Fn, class T, class P>
+INLINE void backward_column(const Uniform& u, const T* x, const T* dy, T* dx,
+                            const Each<P>& weight, float* dweight, float* dbias, int64_t j, int n,
+                            Sums& sums, const Ahead& ahead) {
+  sums.weight = load(dweight + j, n), sums.bias = load(dbias + j, n);
+  backward_step<Fn>(u, x + j, dy + j, dx + j, Each<P>::at(weight, j, n), n, sums, ahead);
+  store(dweight + j, sums.weight, n, false);
+  store(dbias + j, sums.bias, n, false);
 }
 
 // One row at a time. Several at once would load and store the columns' sums less often, but memory
 // delivers a quarter less to twelve streams than to three.
-template <class Fn, class T>
-INLINE void backward_row(const Uniform& u, const T* x, const T* dy, T* dx, const float* weight,
+template <class Fn, class T, class P>
+INLINE void backward_row(const Uniform& u, const T* x, const T* dy, T* dx, const Each<P>& weight,
                          float* dweight, float* dbias, int64_t count, Sums& sums,
                          const Ahead& ahead) {
   int64_t j = 0;
   for (; j + LANES <= count; j += LANES)
-    backward_column<Fn>(u, x + j, dy + j, dx + j, weight + j, dweight + j, dbias + j, LANES, sums,
-                        ahead);
+    backward_column<Fn>(u, x, dy, dx, weight, dweight, dbias, j, LANES, sums, ahead);
   if (j < count)
-    backward_column<Fn>(u, x + j, dy + j, dx + j, weight + j, dweight + j, dbias + j,
-                        int(count - j), sums, ahead);
+    backward_column<Fn>(u, x, dy, dx, weight, dweight, dbias, j, int(count - j), sums, ahead);
 }
 
 template <class Fn, class T>
@@ -299,9 +309,65 @@ INLINE void backward_run(const Uniform& u, const T* x, const T* dy, T* dx, float
   add_scalars(sums, partial);
 }
 
+// ---- sums in fp64
+
+// So many of them as are in a vector, and as many in fp32.
+constexpr int WIDE = LANES / 2;
+typedef double D __attribute__((vector_size(WIDTH), may_alias));
+typedef float Half __attribute__((vector_size(WIDTH / 2), may_alias));
+
+// sums[j] += values[j] for j < n.
+INLINE void add(double* sums, const float* values, int64_t n) {
+  int64_t j = 0;
+  for (; j + WIDE <= n; j += WIDE) {
+    const D sum = read<D>(sums + j) + __builtin_convertvector(read<Half>(values + j), D);
+    std::memcpy(sums + j, &sum, sizeof sum);
+  }
+  for (; j < n; j++) sums[j] += values[j];
+}
+
+// The sum for parameter c, of all shares, in their order.
+INLINE double total(const Reduction& own, int64_t c) {
+  double result = 0;
+  for (int64_t i = 0; i < own.shares; i++)
+    for (int64_t k = 0; k < own.repeats; k++)
+      for (int64_t j = 0; j < own.run; j++)
+        result += own.first[i * own.stride + (k * own.n + c) * own.run + j];
+  return result;
+}
+
+// The same for WIDE parameters whose runs are one element long.
+INLINE D totals(const Reduction& own, int64_t c) {
+  D result{};
+  for (int64_t i = 0; i < own.shares; i++)
+    for (int64_t k = 0; k < own.repeats; k++)
+      result += read<D>(own.first + i * own.stride + k * own.n + c);
+  return result;
+}
+
+// The gradient of each parameter, in its type.
+template <class P>
+void reduce(const Reduction& own, void* gradient) {
+  float single[ROW_BLOCK];
+  for (int64_t c = 0; c < own.n; c += ROW_BLOCK) {
+    const int64_t count = std::min(ROW_BLOCK, own.n - c);
+    int64_t j = 0;
+    if (own.run == 1)
+      for (; j + WIDE <= count; j += WIDE) {
+        const Half part = __builtin_convertvector(totals(own, c + j), Half);
+        std::memcpy(single + j, &part, sizeof part);
+      }
+    for (; j < count; j++) single[j] = float(total(own, c + j));
+    for (j = 0; j < count; j += LANES) {
+      const int n = int(std::min<int64_t>(LANES, count - j));
+      store(static_cast<P*>(gradient) + c + j, load(single + j, n), n, false);
+    }
+  }
+}
+
 // ---- a thread's share: elements begin..end of the whole, which may start and end within a row
 
-template <class Fn, class T>
+template <class Fn, class T, class P>
 void forward(const Problem& p, int64_t begin, int64_t end) {
   const T* x = static_cast<const T*>(p.x);
   T* y = static_cast<T*>(p.y);
@@ -312,10 +378,12 @@ void forward(const Problem& p, int64_t begin, int64_t end) {
     const int64_t ahead = end - i - count >= AHEAD ? AHEAD : 0;
     const T* from = x + offset(row, p.group, p.x_ld, p.width) + column;
     if (p.columns) {
-      const Each weight{p.weight + column}, bias{p.bias + column};
+      const Each<P> weight(p.weight, column, p.weight_step), bias(p.bias, column, p.bias_step);
       forward_row<Fn>(u, from, y + i, weight, bias, count, ahead);
     } else {
-      const Same weight{same(p.weight[row % p.n])}, bias{same(p.bias[row % p.n])};
+      const int64_t c = row % p.n;
+      const Same weight{same(number<P>(p.weight, c * p.weight_step))},
+          bias{same(number<P>(p.bias, c * p.bias_step))};
       forward_row<Fn>(u, from, y + i, weight, bias, count, ahead);
     }
     i += count;
@@ -324,7 +392,7 @@ void forward(const Problem& p, int64_t begin, int64_t end) {
 }
 
 // `rows` rows from `row` on, `count` columns of each from `column` on.
-template <class Fn, class T>
+template <class Fn, class T, class P>
 INLINE void backward_block(const Problem& p, Partial& partial, int64_t row, int64_t rows,
                            int64_t column, int64_t count) {
   const Uniform u(p);
@@ -333,6 +401,7 @@ INLINE void backward_block(const Problem& p, Partial& partial, int64_t row, int6
     const int64_t chunk = std::min(CHUNK, column + count - c);
     std::fill_n(dweight, chunk, 0.f);
     std::fill_n(dbias, chunk, 0.f);
+    const Each<P> weight(p.weight, c, p.weight_step);
     Sums sums;
     int64_t summed = 0;
     const int64_t rows_ahead = (AHEAD + chunk - 1) / chunk;
@@ -340,22 +409,20 @@ INLINE void backward_block(const Problem& p, Partial& partial, int64_t row, int6
       const int64_t jump = r + rows_ahead < row + rows ? rows_ahead : 0;
       backward_row<Fn>(u, static_cast<const T*>(p.x) + r * p.x_ld + c,
                        static_cast<const T*>(p.dy) + r * p.dy_ld + c,
-                       static_cast<T*>(p.dx) + r * p.width + c, p.weight + c, dweight, dbias,
-                       chunk, sums, {jump * p.x_ld, jump * p.dy_ld, jump * p.width});
+                       static_cast<T*>(p.dx) + r * p.width + c, weight, dweight, dbias, chunk,
+                       sums, {jump * p.x_ld, jump * p.dy_ld, jump * p.width});
       summed += chunk;
       if (summed >= SCALAR_BLOCK || r + 1 == row + rows) {
         add_scalars(sums, partial);
         summed = 0;
       }
     }
-    for (int64_t j = 0; j < chunk; j++) {
-      partial.dweight[c + j] += dweight[j];
-      partial.dbias[c + j] += dbias[j];
-    }
+    add(partial.dweight + c, dweight, chunk);
+    add(partial.dbias + c, dbias, chunk);
   }
 }
 
-template <class Fn, class T>
+template <class Fn, class T, class P>
 void backward(const Problem& p, Partial& partial, int64_t begin, int64_t end) {
   const Uniform u(p);
   for (int64_t i = begin; i < end;) {
@@ -365,7 +432,7 @@ void backward(const Problem& p, Partial& partial, int64_t begin, int64_t end) {
       const bool whole = column == 0 && full > 0;
       const int64_t rows = whole ? std::min(full, ROW_BLOCK) : 1;
       const int64_t count = whole ? p.width : std::min(p.width - column, end - i);
-      backward_block<Fn, T>(p, partial, row, rows, column, count);
+      backward_block<Fn, T, P>(p, partial, row, rows, column, count);
       i += rows * count;
     } else {
       const int64_t count = std::min({p.width - column, end - i, CHUNK});
@@ -373,7 +440,8 @@ void backward(const Problem& p, Partial& partial, int64_t begin, int64_t end) {
       backward_run<Fn>(
           u, static_cast<const T*>(p.x) + offset(row, p.group, p.x_ld, p.width) + column,
           static_cast<const T*>(p.dy) + offset(row, p.group, p.dy_ld, p.width) + column,
-          static_cast<T*>(p.dx) + i, p.weight[row % p.n], count, partial.dweight[row % p.n],
+          static_cast<T*>(p.dx) + i, number<P>(p.weight, row % p.n * p.weight_step), count,
+          partial.dweight[row % p.n],
           partial.dbias[row % p.n], partial, {ahead, ahead, ahead});
       i += count;
     }
@@ -383,12 +451,15 @@ void backward(const Problem& p, Partial& partial, int64_t begin, int64_t end) {
 
 const Kernels kernels = {
     {
-#define FUNCTION(NAME, ...) {forward<NAME##_function, float>, forward<NAME##_function, bf16>},
+#define OF(PASS, NAME, T) {PASS<NAME##_function, T, float>, PASS<NAME##_function, T, bf16>}
+#define FUNCTION(NAME, ...) {OF(forward, NAME, float), OF(forward, NAME, bf16)},
 #include "functions.h"
 #undef FUNCTION
     },
     {
-#define FUNCTION(NAME, ...) {backward<NAME##_function, float>, backward<NAME##_function, bf16>},
+#define FUNCTION(NAME, ...) {OF(backward, NAME, float), OF(backward, NAME, bf16)},
 #include "functions.h"
 #undef FUNCTION
-    }};
+#undef OF
+    },
+    {reduce<float>, reduce<bf16>}};

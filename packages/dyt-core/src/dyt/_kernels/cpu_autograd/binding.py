@@ -1,8 +1,8 @@
 """Compile and load binding.cpp, which calls the CPU kernels without Python in between.
 
-It is written for the releases of PyTorch in `RELEASES`, and refused for any other. The
-compiled file is kept in the user's cache, by the PyTorch and the Python that it is for, so that a
-machine compiles it once.
+It is written for the releases of PyTorch in `RELEASES`, and refused for any other. The compiled
+file lies beside this one where the package was built beside PyTorch, else in the user's cache, by
+the PyTorch and the Python that it is for, so that a machine compiles it once.
 """
 
 import hashlib
@@ -39,19 +39,22 @@ class Unavailable(Exception):
     """There is no binding; in one sentence, why."""
 
 
-def load(gradients: Callable[..., Any]) -> Bound:
-    """The binding's one function; compiles it first where needed, which takes half a minute.
+def load(gradients: Callable[..., Any], *, compiling: bool) -> Bound:
+    """The binding's one function.
 
     Args:
         gradients: computes the gradients by operators, which are differentiable in turn.
+        compiling: whether to compile it where it is not yet, which takes half a minute.
 
     Raises:
-        Unavailable: it cannot be compiled here.
+        Unavailable: it is not compiled, or cannot be here.
     """
     if (reason := cpu.missing()) is not None:
         raise Unavailable(reason)
-    path = _path()
+    path = _found()
     if not path.exists():
+        if not compiling:
+            raise Unavailable(f"there is no {path}: dyt.bind() compiles it")
         _compile(path)
     spec = importlib.util.spec_from_file_location(_MODULE, path)
     assert spec is not None
@@ -66,20 +69,48 @@ def load(gradients: Callable[..., Any]) -> Bound:
     return bound
 
 
-def _path() -> Path:
-    """The file for these sources, this PyTorch and this Python."""
+def build() -> str | None:
+    """Compile it beside this file, for the PyTorch that is installed: `hatch_build.py` calls this.
+
+    Returns:
+        None, or in one sentence why there is none.
+    """
+    path = _HERE / _name()
+    for older in _HERE.glob(f"{_MODULE}-*.so"):
+        if older != path:
+            older.unlink()
+    try:
+        if not path.exists():
+            compile_library(_SOURCES[0], path, *_options())
+    except (CannotCompile, Unavailable) as reason:
+        return str(reason)
+    return None
+
+
+def _found() -> Path:
+    """Where it lies: beside this file, or else in the user's cache, now or once it is compiled."""
+    name = _name()
+    if (beside := _HERE / name).exists():
+        return beside
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "dyt" / name
+
+
+def _name() -> str:
+    """Of the file for these sources, this PyTorch and this Python."""
     facts = [
         torch.__version__,
         str(torch.version.git_version),
         str(torch.compiled_with_cxx11_abi()),
         sysconfig.get_config_var("SOABI") or sys.version,
-        platform.platform(),
+        platform.system(),
+        platform.machine(),
+        *platform.libc_ver(),
         *_FLAGS,
         *(path.read_text() for path in _SOURCES),
     ]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "dyt" / f"{_MODULE}-{digest}.so"
+    return f"{_MODULE}-{digest}.so"
 
 
 def _compile(path: Path) -> None:
@@ -90,7 +121,7 @@ def _compile(path: Path) -> None:
     """
     import fcntl  # not on Windows, where there are no CPU kernels either
 
-    flags = _flags()
+    options = _options()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -101,7 +132,7 @@ def _compile(path: Path) -> None:
             if path.exists():
                 return
             fresh = Path(folder) / path.name
-            compile_library(_SOURCES[0], fresh, flags, (f"-L{_torch() / 'lib'}", *_LIBRARIES))
+            compile_library(_SOURCES[0], fresh, *options)
             fresh.replace(path)
     except OSError as error:
         raise Unavailable(f"it cannot be compiled into {path.parent}: {error}") from error
@@ -109,8 +140,8 @@ def _compile(path: Path) -> None:
         raise Unavailable(str(reason)) from reason
 
 
-def _flags() -> list[str]:
-    """The compiler's flags, with the folders of headers.
+def _options() -> tuple[list[str], list[str]]:
+    """The compiler's flags, with the folders of headers, and the libraries to link to.
 
     Raises:
         Unavailable: Python's headers are missing, or PyTorch is of another release.
@@ -125,7 +156,8 @@ def _flags() -> list[str]:
         )
     headers = (python, pytorch, pytorch / "torch/csrc/api/include")
     abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
-    return [*_FLAGS, abi, *(f"-I{folder}" for folder in headers)]
+    flags = [*_FLAGS, abi, *(f"-I{folder}" for folder in headers)]
+    return flags, [f"-L{_torch() / 'lib'}", *_LIBRARIES]
 
 
 def _torch() -> Path:
