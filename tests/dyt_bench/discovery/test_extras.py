@@ -173,5 +173,7 @@ def test_all_of_them_in_one_run(extras, tmp_path):
     assert '<section id="added-seeds">' in html
     assert "<td>dysymlog</td>" in html
     assert 'var(--variant-0)"></i>dysymlog' in html
-    again = (tmp_path / ".dyt-bench" / "results" / "extras" / "suites" / "llm-llama.yaml").read_text()
+    again = (
+        tmp_path / ".dyt-bench" / "results" / "extras" / "suites" / "llm-llama.yaml"
+    ).read_text()
     assert "metrics: [generalization-gap]" in again

@@ -141,7 +141,9 @@ def test_a_broken_record_is_named_kept_and_counts_as_not_there(instant, space, w
             page = Path(".dyt-bench/results/s/README.md").read_text()
             assert "## What could not be read or drawn" in page
             assert broken.name in page
-            assert len(json.loads(Path(".dyt-bench/results/s/results.json").read_text())["runs"]) == 3
+            assert (
+                len(json.loads(Path(".dyt-bench/results/s/results.json").read_text())["runs"]) == 3
+            )
         case "run":
             assert len(InstantExecutor.trained) == 1
             assert Record(broken).result().status == "finished"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dyt_bench.plugin.domain import Dataset, Fetch, Model, TrainingPreset
+from dyt_bench.plugin.fetch import DEBIAN
 from dyt_dna.data import files
 from dyt_dna.shapes import SHAPES
 
@@ -158,6 +159,11 @@ DATASETS: Mapping[str, Dataset] = {
         fetch=Fetch(
             size="18 MB",
             debian=("ragout-examples",),
+            addresses={
+                f"{DEBIAN}/r/ragout/ragout-examples_2.3-4_all.deb": (
+                    "sha256:cbe6d0dd8b0e36ef2c93c9b9655955f42019dcd9e9b77388ee58ee54d50bd140"
+                )
+            },
             keep=tuple(f"{files.RAGOUT}/**/{Path(file).name}" for file in files.SPECIES.values()),
         ),
     ),

