@@ -64,6 +64,7 @@ class Line:
     checkpoint_bytes: float  # while it runs
     source: str
     problem: str = ""  # why it will not fit or run
+    alone_s: float = 0.0  # step timing that comes with it, while nothing else runs
     state: str = "waiting"  # or how it ended
 
 
@@ -76,7 +77,7 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        return _total(self.lines) / self.slots
+        return _total(self.lines, self.slots) / self.slots
 
     @property
     def memory_mib(self) -> float:
@@ -130,8 +131,7 @@ def forecast(
                     f"does not fit: it takes {measured.memory_mib:,.0f} MiB of memory, "
                     f"this machine has {memory:,.0f}"
                 )
-            seconds = _seconds(run.task, measured) + timing
-            timing = 0.0
+            seconds = _seconds(run.task, measured)
             size = measured.row_bytes * _rows(run.task)
             lines.append(
                 Line(
@@ -219,11 +219,15 @@ def prune(found: Forecast, budget_s: float) -> Pruned:
     dropped = [f"{line.run.label}: {line.problem}" for line in found.lines if line.problem]
     lines = [line for line in found.lines if not line.problem]
     budget_s *= found.slots
-    lines, seeds = _fitting(lines, lambda line: line.run.task.seed, lambda seed, _: seed, budget_s)
-    dropped += [f"seed {seed}, which takes {in_words(cost)}" for seed, cost in seeds]
-    lines, groups = _fitting(lines, lambda line: line.run.task.group, _by_cost, budget_s)
-    dropped += [f"{group}, which takes {in_words(cost)}" for group, cost in groups]
-    total = _total(lines)
+    lines, seeds = _fitting(
+        lines, lambda line: line.run.task.seed, lambda seed, _: seed, budget_s, found.slots
+    )
+    dropped += [f"seed {seed}, which takes {in_words(cost / found.slots)}" for seed, cost in seeds]
+    lines, groups = _fitting(
+        lines, lambda line: line.run.task.group, _by_cost, budget_s, found.slots
+    )
+    dropped += [f"{group}, which takes {in_words(cost / found.slots)}" for group, cost in groups]
+    total = _total(lines, found.slots)
     if total > budget_s:
         raise UserError(
             f"nothing of the suite fits {in_words(budget_s / found.slots)}: one seed of the "
@@ -238,6 +242,7 @@ def _fitting(
     part_of: Callable[[Line], Any],
     rank: Callable[[Any, float], Any],
     budget_s: float,
+    slots: int,
 ) -> tuple[list[Line], list[tuple[Any, float]]]:
     """The lines without the parts of the highest rank, until the rest fits or one part is left.
 
@@ -250,10 +255,10 @@ def _fitting(
     """
     costs: dict[Any, float] = {}
     for line in lines:
-        costs[part_of(line)] = costs.get(part_of(line), 0.0) + (line.seconds or 0.0)
+        costs[part_of(line)] = costs.get(part_of(line), 0.0) + _total([line], slots)
     left, total, dropped = (
         sorted(costs, key=lambda part: rank(part, costs[part])),
-        _total(lines),
+        _total(lines, slots),
         [],
     )
     while total > budget_s and len(left) > 1:
@@ -275,8 +280,9 @@ def key(parameters: Mapping[str, Any]) -> Key:
     return tuple(str(parameters.get(name, "")) for name in names)
 
 
-def _total(lines: Iterable[Line]) -> float:
-    return sum(line.seconds or 0.0 for line in lines)
+def _total(lines: Iterable[Line], slots: int) -> float:
+    """Seconds of slots: what runs alone takes all of them."""
+    return sum((line.seconds or 0.0) + slots * line.alone_s for line in lines)
 
 
 def _known(workspace: Workspace) -> dict[Key, Measured]:
