@@ -70,8 +70,9 @@ def evaluate(
     if data.autoencoder is None:
         wanted = torch.arange(count) % data.classes
         drawn = independent_pixels(data, wanted, generator)
-        taken = torch.cat([classifier(part.to(module.device)) for part in drawn.split(_BATCH)])
-        metrics["label_accuracy_pixels"] = float((taken.argmax(1).cpu() == wanted).float().mean())
+        parts = torch.split(drawn, _BATCH)
+        taken = torch.cat([classifier(part.to(module.device)).argmax(1).cpu() for part in parts])
+        metrics["label_accuracy_pixels"] = float((taken == wanted).float().mean())
     if len(cast(Sized, data.val)) > 1:
         distance.reset()
         for images, _ in _batches(data.val, count):

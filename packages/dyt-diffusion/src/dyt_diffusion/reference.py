@@ -80,7 +80,7 @@ def class_gaussians(data: DiffusionData) -> dict[int, Gaussian]:
     """Label -> the Gaussian of the class's training images, D values each."""
     images, labels = _images(data)
     found = {}
-    for label in labels.unique().tolist():
+    for label in torch.unique(labels).tolist():
         own = images[labels == label].numpy()
         covariance, _ = ledoit_wolf(own)
         variances, axes = np.linalg.eigh(covariance)
@@ -98,11 +98,11 @@ def independent_pixels(data: DiffusionData, labels: Tensor, generator: torch.Gen
     shape = (data.channels, data.size, data.size)
     images, classes = _images(data)
     samples = torch.zeros(len(labels), *shape)
-    for label in labels.unique().tolist():
+    for label in torch.unique(labels).tolist():
         own, places = images[classes == label].float(), labels == label
         noise = torch.randn(int(places.sum()), own.shape[1], generator=generator)
         drawn = own.mean(0) + own.std(0, correction=0) * noise
-        samples[places] = drawn.clamp(-1, 1).unflatten(1, shape)
+        samples[places] = drawn.clamp(-1, 1).view(-1, *shape)
     return samples
 
 

@@ -48,4 +48,5 @@ def kmers(sequences: Sequences, k: int, length: int) -> NDArray[np.float64]:
                 words = words[(words != UNKNOWN).all(1)]
                 numbers = words @ UNKNOWN ** np.arange(k)[::-1]
                 found[index] += np.bincount(numbers, minlength=UNKNOWN**k)
-    return found / found.sum(1, keepdims=True).clip(min=1)
+    shares: NDArray[np.float64] = found / found.sum(1, keepdims=True).clip(min=1)
+    return shares
