@@ -144,8 +144,10 @@ def forecast(
                     source=measured.source,
                     problem=problem,
                     state=state,
+                    alone_s=timing,
                 )
             )
+            timing = 0.0
     slots = len(local_slots(jobs)) if suite.executor == LOCAL else jobs or 1
     found = Forecast(tuple(lines), slots)
     if found.disk_bytes > disk:
