@@ -275,7 +275,6 @@ def _overrides(entry: TaskEntry, model: Model) -> str:
         "batch": (entry.batch_size, model.batch_size),
         "training": (entry.training, model.training),
         "n": (entry.train_samples, None),
-        "split": (entry.split or None, None),
         "skip_bad_files": ("yes" if entry.skip_bad_files else None, None),
     }
     return " ".join(
