@@ -100,7 +100,7 @@ def space(instant, undrawn, whole, tmp_path, tmp_path_factory, monkeypatch):
         monkeypatch.chdir(whole[0])
         Path("s.yaml").write_text(SUITE)
         assert instant("run", "s.yaml").exit_code == 0
-        shutil.rmtree("results")
+        shutil.rmtree(".dyt-bench/results")
         InstantExecutor.trained.clear()
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
@@ -138,10 +138,12 @@ def test_a_broken_record_is_named_kept_and_counts_as_not_there(instant, space, w
         case "plan":
             assert ended.stdout.count("finished") == 3
         case "report":
-            page = Path("results/README.md").read_text()
+            page = Path(".dyt-bench/results/s/README.md").read_text()
             assert "## What could not be read or drawn" in page
             assert broken.name in page
-            assert len(json.loads(Path("results/results.json").read_text())["runs"]) == 3
+            assert (
+                len(json.loads(Path(".dyt-bench/results/s/results.json").read_text())["runs"]) == 3
+            )
         case "run":
             assert len(InstantExecutor.trained) == 1
             assert Record(broken).result().status == "finished"

@@ -143,7 +143,7 @@ def test_a_budget_bounds_a_run_and_what_ended_is_reported(instant, undrawn, monk
     said = json.loads(ended.stdout)
     assert (said["stopped"], len(said["runs"])) == ("budget", 2)
     assert "the budget is spent with 2 of 4 runs done; the same command continues" in ended.stderr
-    assert Path("results/README.md").exists()
+    assert Path(".dyt-bench/results/s/README.md").exists()
     assert instant("run", "s.yaml").stderr.count("done before") == 2
 
 

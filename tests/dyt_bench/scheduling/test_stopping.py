@@ -116,7 +116,7 @@ def decided(tiny, tmp_path_factory):
             [*command, "--json", *options], cwd=folder, env=tiny, capture_output=True, text=True
         )
         assert ran.returncode == 0, ran.stderr
-        page = (folder / "results" / "README.md").read_text()
+        page = (folder / ".dyt-bench" / "results" / "until" / "README.md").read_text()
         return json.loads(ran.stdout)["runs"], " ".join(ran.stderr.split()), page
 
     return run("--budget", "1s"), run()

@@ -137,7 +137,7 @@ def run(
     threads: int | None,
     as_json: bool,
     workspace: Path,
-    out: Path,
+    out: Path | None,
 ) -> None:
     """Train every run of SUITE, time its variants, log to MLflow, write the report.
 
@@ -154,6 +154,7 @@ def run(
     found = discover()
     selection = Selection(domains, seeds, steps, run_timeout, run_memory, executor)
     loaded = load_suite(suite, found, selection)
+    out = options.report_folder(out, workspace, loaded.name)
     try_out(out)
     if budget is not None and until is None:
         loaded = _within(loaded, Workspace(workspace), budget)
@@ -162,7 +163,7 @@ def run(
 
         space = Workspace(workspace)
         with space.opened():
-            lines = time_suite(loaded, found, space, tracking_uri, out / loaded.name)
+            lines = time_suite(loaded, found, space, tracking_uri, out)
         if as_json:
             click.echo(json.dumps([asdict(line) for line in lines], indent=1))
         return
@@ -186,13 +187,14 @@ def run(
 @options.as_json
 @options.workspace
 @options.out
-def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
+def report(name: str, as_json: bool, workspace: Path, out: Path | None) -> None:
     """Write the report of the suite called NAME again, from its last runs.
 
     With --json, print the verdicts as in results.json, which explains every field.
     """
     from dyt_bench.scheduling.session import print_leaderboard, report_suite
 
+    out = options.report_folder(out, workspace, name)
     standings = report_suite(name, discover(), Workspace(workspace), out)
     if as_json:
         written = json.loads((out / "results.json").read_text(encoding="utf-8"))

@@ -84,7 +84,7 @@ def page(
         text = tables.group_text(group, own, found)
         parts.append(
             f"**{escaped(names[group])}**: {escaped(text)} To reproduce: "
-            f"`dyt-bench run results/suites/{suites[names[group]]}`"
+            f"`dyt-bench run suites/{suites[names[group]]}`"
         )
     parts.append(
         "`runs.parquet` has a row for each run, `rows.parquet` a row for each point, and "

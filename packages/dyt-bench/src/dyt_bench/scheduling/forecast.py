@@ -14,9 +14,10 @@ from itertools import pairwise
 from typing import Any
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.discovery.extensions import EXECUTORS
+from dyt_bench.discovery.extensions import EXECUTORS, LOCAL
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import JobFailed
+from dyt_bench.executors.slots import local_slots
 from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.record import Record, Result
@@ -71,15 +72,16 @@ class Forecast:
     """A suite's forecast, run by run; step timing is counted with a task's last run."""
 
     lines: tuple[Line, ...]
+    slots: int = 1  # runs at a time
 
     @property
     def seconds(self) -> float:
-        return sum(line.seconds or 0.0 for line in self.lines)
+        return _total(self.lines) / self.slots
 
     @property
     def memory_mib(self) -> float:
-        """Peak memory: one run at a time."""
-        return max((line.memory_mib or 0.0 for line in self.lines), default=0.0)
+        """Peak memory, of the largest runs at the same time."""
+        return sum(sorted(line.memory_mib or 0.0 for line in self.lines)[-self.slots :])
 
     @property
     def disk_bytes(self) -> float:
@@ -91,11 +93,18 @@ class Forecast:
         return [line.run for line in self.lines if line.seconds is None and not line.problem]
 
 
-def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {}) -> Forecast:
+def forecast(
+    suite: Suite,
+    workspace: Workspace,
+    problems: Mapping[Key, str] = {},
+    *,
+    jobs: int | None = None,
+) -> Forecast:
     """Forecast from the workspace's probes and records; those that cannot be read are set aside.
 
     Args:
         problems: `key` -> why its probe failed.
+        jobs: runs at a time; None: as many as `run` starts.
     """
     known = _known(workspace)
     memory, disk = _limits(workspace)
@@ -137,7 +146,8 @@ def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {
                     state=state,
                 )
             )
-    found = Forecast(tuple(lines))
+    slots = len(local_slots(jobs)) if suite.executor == LOCAL else jobs or 1
+    found = Forecast(tuple(lines), slots)
     if found.disk_bytes > disk:
         raise UserError(
             f"the suite's records take about {found.disk_bytes / 2**20:,.0f} MiB and "
@@ -208,6 +218,7 @@ def prune(found: Forecast, budget_s: float) -> Pruned:
         )
     dropped = [f"{line.run.label}: {line.problem}" for line in found.lines if line.problem]
     lines = [line for line in found.lines if not line.problem]
+    budget_s *= found.slots
     lines, seeds = _fitting(lines, lambda line: line.run.task.seed, lambda seed, _: seed, budget_s)
     dropped += [f"seed {seed}, which takes {in_words(cost)}" for seed, cost in seeds]
     lines, groups = _fitting(lines, lambda line: line.run.task.group, _by_cost, budget_s)
@@ -215,10 +226,11 @@ def prune(found: Forecast, budget_s: float) -> Pruned:
     total = _total(lines)
     if total > budget_s:
         raise UserError(
-            f"nothing of the suite fits {in_words(budget_s)}: one seed of the cheapest task "
-            f"takes about {in_words(total)}; give it fewer --steps or a longer --budget"
+            f"nothing of the suite fits {in_words(budget_s / found.slots)}: one seed of the "
+            f"cheapest task takes about {in_words(total / found.slots)}; give it fewer --steps or "
+            "a longer --budget"
         )
-    return Pruned(tuple(line.run for line in lines), total, tuple(dropped))
+    return Pruned(tuple(line.run for line in lines), total / found.slots, tuple(dropped))
 
 
 def _fitting(
