@@ -98,7 +98,8 @@ def _kept_alive() -> Iterator[None]:
 
     In a child that it forks meanwhile they do what they always do.
     """
-    own, real = os.getpid(), {"_exit": os._exit, "abort": os.abort}
+    own = os.getpid()
+    real: dict[str, Callable[..., Any]] = {"_exit": os._exit, "abort": os.abort}
 
     def refused(name: str) -> Callable[..., None]:
         def end(*status: int) -> None:

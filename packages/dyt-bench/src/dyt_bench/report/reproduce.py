@@ -16,7 +16,7 @@ def write_suites(
 ) -> dict[str, str]:
     """Write one suite for each group into ``folder``; returns group name -> file name."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = {}
+    written: dict[str, str] = {}
     for group, own in by_group(runs).items():
         name = slug(names[group])
         if f"{name}.yaml" in written.values():  # two names that differ in other letters alone

@@ -3,11 +3,12 @@
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dyt_bench.discovery.datasets import dataset_of
 from dyt_bench.discovery.domains import Discovery
@@ -31,6 +32,9 @@ from dyt_bench.verdicts.runs import (
     without_trials,
 )
 from dyt_bench.verdicts.standings import Standing, leaderboard
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _FILES = ("README.md", "report.html", "results.json", "runs.parquet", "rows.parquet")
 _FOLDERS = ("figures", "suites")
@@ -174,20 +178,25 @@ def _draw(
     runs = [run for run in evidence.runs if run.is_judged] or evidence.runs
     names = group_names(run.group for run in evidence.runs)
     metrics = {run.group.domain: found.metric(run.group.domain) for run in runs}
-    figures = {"curves.png": lambda: curves.sheet(runs, names, metrics, LIGHT)}
+    figures: dict[str, Callable[[], Figure]] = {
+        "curves.png": partial(curves.sheet, runs, names, metrics, LIGHT)
+    }
     if by_rate := rates.rate_curves([*evidence.runs, *evidence.trials], metrics):
         of_rates = group_names(by_rate)
-        figures["rates.png"] = lambda: rates.sheet(by_rate, of_rates, metrics, LIGHT)
+        figures["rates.png"] = partial(rates.sheet, by_rate, of_rates, metrics, LIGHT)
     if standings:
-        figures["summary.png"] = lambda: effects.summary(standings, LIGHT)
+        figures["summary.png"] = partial(effects.summary, standings, LIGHT)
     problems = []
     with drawn(LIGHT):
         for file, make in figures.items():
             (folder / file).unlink(missing_ok=True)  # an earlier report's
-            why = attempt(lambda make=make, file=file: make().savefig(folder / file))
-            if why:
+            if why := attempt(partial(_save, make, folder / file)):
                 problems.append(f"figures/{file} could not be drawn: {why}")
     return problems
+
+
+def _save(make: "Callable[[], Figure]", file: Path) -> None:
+    make().savefig(file)
 
 
 def _conditions(runs: Sequence[EndedRun], found: Discovery) -> str:

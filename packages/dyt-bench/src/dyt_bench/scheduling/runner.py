@@ -141,7 +141,8 @@ class Runner:
                 metric = self.found.metric(run.task.domain).name
                 if result.status != "finished" or metric in result.last:
                     return result
-                reason = f"it never logged {metric}, by which its domain is judged"
+                why = f"it never logged {metric}, by which its domain is judged"
+                reason = f"{why} (see {record.log_path})"
                 return Result(status="failed", reason=reason, started=since, ended=time.time())
         return None
 

@@ -102,8 +102,8 @@ def _no_answer(uri: str) -> str | None:
 
     given = os.environ.get(_TIMEOUT, _OURS)
     try:
-        answer = http_request(
-            get_default_host_creds(uri),
+        answer = http_request(  # type: ignore[no-untyped-call]
+            get_default_host_creds(uri),  # type: ignore[no-untyped-call]
             _SEARCH,
             "POST",
             max_retries=0,
