@@ -1,13 +1,14 @@
 """Show, draw, log and write what was measured."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from benchmarks.kernels.gate import Verdict
+from benchmarks.kernels.gate import Verdict, judge
 from benchmarks.kernels.layers import AA, LAYER_NORM
 from benchmarks.kernels.measure import Clock, Row
 from rich.markup import escape
@@ -54,25 +55,36 @@ def limits(found: Sequence[Verdict]) -> Iterator[str]:
     """The cases that exceed their limit, a line each, and how many keep it."""
     for verdict in found:
         if not verdict.kept:
-            yield f"EXCEEDED {verdict.ratio:.3f} (at most {verdict.at_most:.3f})  {verdict.case}"
+            word = "EXCEEDED" if verdict.judged else "TOO NOISY"
+            yield f"{word} {verdict.ratio:.3f} (at most {verdict.at_most:.3f})  {verdict.case}"
     kept = sum(verdict.kept for verdict in found)
     yield f"{kept} of {len(found)} cases: DyT takes no longer than LayerNorm"
 
 
 def draw(rows: Sequence[Row], title: str, path: Path) -> None:
-    """A heat map of the table: blue where a layer is faster than LayerNorm, red where slower."""
+    """A heat map of the table: blue where a layer is faster than LayerNorm, red where slower.
+
+    A case in which LayerNorm against itself scatters too much to judge stays grey.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     cases, names = by_case(rows), peers(rows)
-    ratios = [[own[name].ratio for name in names] for own in cases.values()]
+    judged = {verdict.case for verdict in judge(rows) if verdict.judged}
+    ratios = [
+        [own[name].ratio if case in judged else math.nan for name in names]
+        for case, own in cases.items()
+    ]
     with matplotlib.rc_context({"font.size": 7}):
         figure = Figure(figsize=(7, 1 + 0.17 * len(cases)), layout="constrained")
         axis = figure.subplots()
         norm = matplotlib.colors.LogNorm(0.25, 4)
+        axis.set_facecolor("lightgrey")
         axis.imshow(ratios, aspect="auto", cmap="RdBu_r", norm=norm)
         for y, own in enumerate(ratios):
             for x, value in enumerate(own):
+                if math.isnan(value):
+                    continue
                 colour = "white" if not 0.4 < value < 2.5 else "black"
                 axis.text(x, y, f"{value:.2f}", ha="center", va="center", color=colour)
         axis.set_xticks(range(len(names)), names)

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.kernels.cases import CASES
 from benchmarks.kernels.gate import judge, repeat
 from benchmarks.kernels.measure import Row
-from benchmarks.kernels.results import slug
+from benchmarks.kernels.results import limits, slug
 
 from dyt._kernels.cpu import launcher as cpu
 
@@ -77,6 +77,15 @@ def test_the_limit_is_layer_norms_time_and_half_of_what_it_scatters():
     found = judge([*rows("a", 1.04, 0.1), *rows("b", 1.06, 0.1), *rows("c", 0.5, 0.0)])
     assert [verdict.kept for verdict in found] == [True, False, True]
     assert [verdict.at_most for verdict in found] == pytest.approx([1.05, 1.05, 1.0])
+
+
+def test_a_case_that_scatters_too_much_is_not_kept():
+    """Nor is it said to exceed anything: a busy machine proves neither."""
+    (noisy,) = judge(rows("a", 1.1, 0.4))
+    assert (noisy.judged, noisy.kept) == (False, False)
+    assert next(limits([noisy])).startswith("TOO NOISY 1.100")
+    (fast,) = judge(rows("a", 0.5, 0.4))
+    assert fast.kept
 
 
 def test_a_case_that_was_measured_again_is_judged_by_that():

@@ -137,11 +137,13 @@ def test_only_x_and_parameters_are_kept_for_backward():
     assert {t.data_ptr() for t in kept} <= known
 
 
+@pytest.mark.parametrize("backend", ["cpu", "eager"])
 @pytest.mark.parametrize("mode", ["eager", "aot_eager"])
-def test_compile_without_a_graph_break(mode):
+def test_compile_without_a_graph_break(mode, backend):
     module, x = layer(), torch.randn(6, 24)
     compiled = torch.compile(module, backend=mode, fullgraph=True)
-    assert_same(gradients_of(compiled, x, module), gradients_of(module, x, module))
+    with dyt.use_backend(backend):
+        assert_same(gradients_of(compiled, x, module), gradients_of(module, x, module))
 
 
 def test_compile_with_inductor_and_dynamic_shapes():
@@ -163,11 +165,24 @@ def test_compile_honours_the_backend_in_use():
     module, x = layer(), torch.randn(6, 24)
     compiled = torch.compile(module, backend=spy, fullgraph=True)
     compiled(x)
-    with dyt.use_backend("eager"):
+    with dyt.use_backend("cpu"):
         compiled(x)
-    fused, eager = seen
+    formula, fused = seen
     assert any("pointwise_norm" in target for target in fused)
-    assert not any("pointwise_norm" in target for target in eager)
+    assert not any("pointwise_norm" in target for target in formula)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_compiled_layer_keeps_x_and_its_parameters_alone(dtype):
+    """As the kernels do: what the formula has between them is computed again."""
+    torch.compiler.reset()  # of what other tests compiled the same forward for
+    module, x = layer().to(dtype), torch.randn(6, 24, dtype=dtype, requires_grad=True)
+    compiled = torch.compile(module, fullgraph=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        compiled(x)
+    known = {t.data_ptr() for t in (x, *module.parameters())}
+    assert {t.data_ptr() for t in kept} <= known
 
 
 @pytest.mark.parametrize("strict", [True, False])
