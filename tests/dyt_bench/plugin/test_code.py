@@ -68,9 +68,9 @@ NO_OTHER = {
 }
 ANOTHER = {
     "the optimiser": ("dyt_bench/plugin/optim.py", "betas=training.betas", "betas=(0.5, 0.5)"),
-    "the loader's order": ("dyt_bench/plugin/data.py", "[self.seed, self.epoch]", "[self.seed]"),
+    "the loader's order": ("dyt_bench/plugin/data.py", "[self.seed, epoch]", "[self.seed]"),
     "a forward": ("dyt_vision/module.py", "self.model(images)", "self.model(-images)"),
-    "a model's shape": ("dyt_vision/models.py", "num_heads=3", "num_heads=6"),
+    "a model's shape": ("dyt_vision/models.py", "num_heads=4", "num_heads=2"),
     "the function of a layer": ("dyt/functions.py", "torch.tanh(z).square()", "torch.tanh(z)"),
     "what a row is called": ("dyt_vision/module.py", '"val/acc"', '"val/accuracy"'),
     "the trainer": ("dyt_bench/training/trainer.py", "deterministic=True", "deterministic=False"),

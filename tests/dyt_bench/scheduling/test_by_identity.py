@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from dyt_bench.plugin.task import Run
+
 from ..instant import InstantExecutor, loss_of
 
 # The task of `line` is listed twice, with `slow` between: it runs in one piece, before `slow`.
@@ -36,7 +38,7 @@ def test_runs_have_their_own_results_where_two_entries_share_a_task(instant, sha
 def test_reasons_are_said_of_the_runs_they_are_of(instant, shared, monkeypatch):
     def fails(self, job, log, limits=None):
         of = job.args[1].args[0]
-        if hasattr(of, "variant") and of.task.model == "slow":
+        if isinstance(of, Run) and of.task.model == "slow":
             raise JobFailed("it is slow")
         return run(self, job, log, limits)
 
