@@ -81,7 +81,7 @@ for package in PACKAGES:
 
 @nox.session
 def report(session: nox.Session) -> None:
-    """Write results/ again from the last run; after --: a suite's name, --out FOLDER."""
+    """Write the report again from the last run; after --: a suite's name, --out FOLDER."""
     install_packages(session)
     session.run("dyt-bench", "report", *session.posargs)
 

@@ -15,7 +15,7 @@ from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.report.figures.style import LIGHT, looks
-from dyt_bench.verdicts.statistics import compare
+from dyt_bench.verdicts.statistics import compare, gains_of
 from dyt_bench.verdicts.words import markdown_table
 
 MAIN = ("native", "plain", "calibrated")  # the starts that are run by default
@@ -66,7 +66,9 @@ class CalibrationResults:
         seeds = [seed for seed in native if seed in own]
         if not seeds:
             return ""
-        judged = compare([native[s] for s in seeds], [own[s] for s in seeds], self.metrics[model])
+        metric = self.metrics[model]
+        gains = gains_of([native[s] for s in seeds], [own[s] for s in seeds], metric)
+        judged = compare(gains, metric.margin)
         return f"{judged.verdict} (n={judged.seeds})"
 
     def gains(self, model: str, start: str, base: str) -> list[float]:

@@ -70,7 +70,15 @@ MODELS = {"llama": llama, "dit": dit, "wav2vec2": wav2vec2, "vit": vit, "convnex
 
 
 @pytest.mark.parametrize(
-    ("width", "attention", "rest"), [(4096, 0.8, 0.2), (5120, 0.6, 0.15), (8192, 0.2, 0.05)]
+    ("width", "attention", "rest"),
+    [
+        (128, 1.0, 1.0),
+        (1024, 1.0, 1.0),
+        (2048, 1.0, 0.5),
+        (4096, 0.8, 0.2),
+        (5120, 0.6, 0.15),
+        (8192, 0.2, 0.05),
+    ],
 )
 def test_llama_rule_gives_the_papers_alpha(width, attention, rest):
     layer = nn.ModuleDict(
@@ -86,6 +94,22 @@ def test_llama_rule_gives_the_papers_alpha(width, attention, rest):
         "layers.0.post_attention_layernorm": rest,
         "norm": rest,
     }
+
+
+def test_the_control_keeps_every_norm_and_adds_the_factor():
+    model = llama()
+    norms = {site.name for site in dyt.audit(model)}
+    ids = torch.tensor([[1, 2]])
+    dyt.convert(model, recipe="factor")
+    assert {site.name for site in dyt.audit(model)} == norms
+    embedding = model.get_input_embeddings()
+    assert isinstance(embedding, ScaledEmbedding)
+    assert (embedding.weight * embedding.scale).std().item() == pytest.approx(1, rel=1e-5)
+    model(ids).logits.sum().backward()
+    assert embedding.scale.grad is not None
+    assert type(dyt.revert(model).get_input_embeddings()) is nn.Embedding
+    with pytest.raises(ValueError, match=r"lacks one torch.nn.Embedding of tokens"):
+        dyt.convert(vit(), recipe="factor")
 
 
 def test_llama_gets_one_learnable_scalar_after_the_embedding():
@@ -109,8 +133,8 @@ def test_llama_gets_one_learnable_scalar_after_the_embedding():
 
 def test_llama_weights_stay_as_they_are_and_bias_there_is_none():
     model = dyt.convert(llama(), recipe="llama")
-    assert model.model.layers[0].input_layernorm.alpha.item() == pytest.approx(0.8)
-    assert model.model.layers[0].post_attention_layernorm.alpha.item() == pytest.approx(0.2)
+    assert model.model.layers[0].input_layernorm.alpha.item() == pytest.approx(1.0)
+    assert model.model.layers[0].post_attention_layernorm.alpha.item() == pytest.approx(1.0)
     assert model.model.norm.bias is None
 
 
@@ -160,7 +184,7 @@ def test_two_recipes_fit_every_model(name, recipe):
     layers = [m for m in model.modules() if isinstance(m, dyt.PointwiseNorm)]
     alpha = sorted({round(layer.alpha.item(), 6) for layer in layers})
     paper_of_llama = (name, recipe) == ("llama", "paper")
-    assert alpha == ([0.2, 0.8] if paper_of_llama else [0.5])
+    assert alpha == ([1.0] if paper_of_llama else [0.5])
 
 
 @pytest.mark.parametrize("recipe", [LLAMA, DIT, WAV2VEC2, *map(RECIPES.get, ("vit", "convnext"))])
@@ -179,7 +203,7 @@ def test_swap_only_is_one_half_everywhere():
 
 def test_every_recipe_names_its_source():
     recipes = [r for r in RECIPES.values() if isinstance(r, dyt.Recipe)]
-    published = [recipe for recipe in recipes if not recipe.calibrated]
+    published = [r for r in recipes if not r.calibrated and r.name != "factor"]
     assert all(recipe.source.startswith("arXiv 2503.10622") for recipe in published)
     assert all(recipe.source for recipe in recipes)
     assert all(name == recipe.name for name, recipe in RECIPES.items() if recipe in recipes)

@@ -2,14 +2,21 @@
 
 import importlib
 import os
+import signal
 import sys
 import tomllib
 from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from dyt_bench.cli import main
+from dyt_bench.discovery.extensions import EXECUTORS
+from dyt_bench.scheduling import session
 from dyt_tiny import install
+
+from .instant import InstantExecutor, NoTracker
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
@@ -73,3 +80,33 @@ def plant(tmp_path, monkeypatch):
     yield called
     for module in planted:
         sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def instant(tiny, monkeypatch):
+    """`dyt-bench` in this process, with runs that take no time: (arguments) -> what it said.
+
+    The executor is called "instant", and there is no MLflow.
+    """
+    address = f"{InstantExecutor.__module__}:{InstantExecutor.__name__}"
+    monkeypatch.setitem(EXECUTORS.own, "instant", address)
+    monkeypatch.setattr(session, "Tracker", NoTracker)
+    monkeypatch.setattr(InstantExecutor, "trained", [])
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield lambda *arguments: CliRunner().invoke(main, [str(each) for each in arguments])
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made, but not drawn, which takes most of a report's time."""
+    from matplotlib.figure import Figure
+
+    def save(self, file, **_):
+        if hasattr(file, "write"):
+            file.write("<svg></svg>")
+        else:
+            file.write_bytes(b"not drawn")
+
+    monkeypatch.setattr(Figure, "savefig", save)

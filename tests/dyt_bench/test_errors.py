@@ -2,7 +2,7 @@
 
 import pytest
 
-from dyt_bench.errors import listed, quoted, shortened
+from dyt_bench.errors import listed, quoted, reason, shortened
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,12 @@ def test_a_value_that_holds_itself_is_cut():
 
 def test_a_text_of_several_lines_becomes_one():
     assert shortened("a\nb") == "a b"
+
+
+def test_what_a_library_says_is_one_line_or_its_class():
+    assert reason(ValueError("no\nnumber")) == "no number"
+    assert reason(ValueError(" ")) == "ValueError"
+    assert len(reason(ValueError("x" * 10**6))) == 200
 
 
 def test_names_are_listed_as_far_as_they_fit():

@@ -50,10 +50,9 @@ def test_data_sets_not_there_name_the_command_that_gets_them(
 ) -> None:
     monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path))
     monkeypatch.setattr("dyt_dna.data.files.RAGOUT", "nowhere")
-    for name in ("bacteria", "species"):
-        with pytest.raises(DataError, match="dyt-bench data fetch dna/bacteria"):
-            domain.datasets[name].files(None)
+    with pytest.raises(DataError, match="dyt-bench data fetch dna/bacteria"):
+        domain.datasets["bacteria"].files(None)
     for file in SPECIES.values():
         (tmp_path / "dna/bacteria" / file).parent.mkdir(parents=True)
         (tmp_path / "dna/bacteria" / file).touch()
-    assert len(list(domain.datasets["species"].files(None))) == len(SPECIES)
+    assert len(list(domain.datasets["bacteria"].files(None))) == len(SPECIES)

@@ -42,7 +42,6 @@ def test_a_classifier_learns_and_gc_content_alone_predicts(
 ) -> None:
     data = data_of(folder)
     loss, accuracy = gc_content(data)
-    assert domain.reference_score(labelled_task, data) == loss
     assert 0 < loss < 0.4
     assert accuracy > 0.8
     torch.manual_seed(0)

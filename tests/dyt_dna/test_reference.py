@@ -4,10 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from dyt_bench.plugin.task import Task
 from dyt_dna import domain
-from dyt_dna.reference import MASKED_ORDER, ORDER, markov_loss
+from dyt_dna.bases import BASES, UNKNOWN
+from dyt_dna.data.labelled import Sequences
+from dyt_dna.kmers import kmers
+from dyt_dna.reference import MODEST, ORDER, markov_loss
 
 TASK = Task(
     domain="dna",
@@ -28,12 +32,22 @@ def test_markov_loss_of_the_readme(order: int, loss: float) -> None:
 def test_the_score_is_taken_on_what_the_model_is_validated_on() -> None:
     causal = domain.build_data(TASK)
     masked = domain.build_data(replace(TASK, model="caduceus"))
-    assert domain.reference_score(TASK, causal) == markov_loss(causal, ORDER)
-    task = replace(TASK, model="caduceus")
-    all_bases, some = markov_loss(causal, MASKED_ORDER), domain.reference_score(task, masked)
-    assert some != all_bases
-    assert some == pytest.approx(all_bases, abs=0.02)
-    assert f"a Markov chain of order {ORDER};" in domain.metric.reference
+    assert [(each.role, each.score) for each in domain.references(TASK, causal)] == [
+        ("blind", markov_loss(causal, 0)),
+        ("modest", markov_loss(causal, MODEST)),
+        ("strong", markov_loss(causal, ORDER)),
+    ]
+    (blind,) = domain.references(replace(TASK, model="caduceus"), masked)
+    assert blind.score != markov_loss(causal, 0)
+    assert blind.score == pytest.approx(markov_loss(causal, 0), abs=0.02)
+
+
+def test_words_are_counted_on_both_strands_without_unknown_bases() -> None:
+    sequences = Sequences.join([torch.tensor([0, 0, 1, UNKNOWN, 3])], [0])  # AACNT; GTT
+    shares = kmers(sequences, 2, length=5)[0]
+    found = {f"{BASES[n // 4]}{BASES[n % 4]}": share for n, share in enumerate(shares) if share}
+    assert found == {"AA": 0.25, "AC": 0.25, "GT": 0.25, "TT": 0.25}
+    assert kmers(Sequences.join([torch.tensor([0])], [0]), 2, length=5).sum() == 0
 
 
 def test_markov_loss_of_a_certain_sequence(tmp_path: Path) -> None:

@@ -63,6 +63,13 @@ def test_a_class_without_an_image_is_named(tmp_path):
         folder(tmp_path)
 
 
+def test_what_systems_put_beside_the_classes_is_no_class(tmp_path):
+    paint(tmp_path, 2)
+    for name in ("__MACOSX", "@eaDir", ".cache"):
+        (tmp_path / name).mkdir()
+    assert folder(tmp_path).classes == ["blue", "red"]
+
+
 def test_images_beside_the_classes_are_noticed(tmp_path):
     paint(tmp_path, 2)
     Image.new("RGB", (8, 8)).save(tmp_path / "stray.png")

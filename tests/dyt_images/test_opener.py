@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tests.dyt_images.layouts import save_images
 
 from dyt_bench.errors import DataError
 from dyt_bench.plugin.notices import collected
+from dyt_images import opener
 from dyt_images.files import IMAGE_SUFFIXES
 from dyt_images.opener import check_image, checking, open_image
 
@@ -105,14 +107,14 @@ def test_frames_but_the_first_and_colours_without_a_profile_are_noticed(tmp_path
     ]
 
 
-def png(depth, colour, rows):
+def png(depth, colour, rows, size=(4, 4)):
     """A PNG file by its specification: Pillow writes no 16-bit RGB."""
 
     def chunk(name, content):
         checked = name + content
         return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
 
-    header = struct.pack(">IIBBBBB", 4, 4, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     parts = (chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
@@ -146,6 +148,35 @@ def test_more_than_eight_bits_are_refused_in_every_mode(tmp_path, name, content)
     for read in (open_image, check_image):
         with pytest.raises(DataError, match=rf"{name} has more than 8 bits a colour: convert it"):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (12_000, 12_000), (1, 2**27 + 1)])
+@pytest.mark.parametrize("kind", ["png", "bmp", "ppm"])
+def test_memory_is_not_reserved_by_a_number_in_the_file(tmp_path, monkeypatch, size, kind):
+    """Files of a hundred bytes, each of which promises as many pixels as it can."""
+    content = {
+        "png": png(8, 2, noise(4, 12), size),
+        "bmp": b"BM" + struct.pack("<IIIIiiHHIIiiII", 99, 0, 54, 40, *size, 1, 24, *[0] * 6),
+        "ppm": b"P6 %d %d 255\n" % size,
+    }[kind]
+    (tmp_path / f"a.{kind}").write_bytes(content + bytes(50))
+    monkeypatch.delattr("PIL.ImageFile.ImageFile.load_prepare")  # reserves the memory
+    for read in (open_image, check_image):
+        with checking(), pytest.raises(DataError, match=rf"{kind} says .* the 134,217,728 that"):
+            read(tmp_path / f"a.{kind}")
+
+
+def test_large_images_are_read_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(opener, "_LARGE", 10)
+    Image.fromarray(noise(20, 30, 3)).save(tmp_path / "a.png")
+    with opener._one_large, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(open_image, tmp_path / "a.png")
+        Image.fromarray(noise(3, 3, 3)).save(tmp_path / "b.png")
+        assert pool.submit(open_image, tmp_path / "b.png").result().size == (3, 3)
+        assert not waiting.done()
+        opener._one_large.release()
+        assert waiting.result().size == (30, 20)
+        opener._one_large.acquire()
 
 
 def test_eight_bits_in_the_same_modes_are_read(tmp_path):

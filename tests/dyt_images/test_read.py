@@ -8,6 +8,7 @@ from tests.dyt_images.layouts import lay_out_cifar, lay_out_fashion, lay_out_mni
 
 from dyt_bench.errors import DataError
 from dyt_images.catalog import image_sets
+from dyt_images.files import cifar10
 from dyt_images.idx import read_idx
 from dyt_images.read import READERS
 
@@ -97,6 +98,15 @@ def test_a_broken_idx_file_is_named(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"ubyte\.gz is not in gzipped IDX format, or is cut off"):
         read_idx(file)
+
+
+def test_cifar10_s_files_are_those_that_the_walk_finds(tmp_path):
+    lay_out_cifar(tmp_path)
+    whole = cifar10("vision", tmp_path)
+    assert len(whole) == 7
+    (tmp_path / "cifar-10-batches-py" / "._data_batch_1").touch()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_7").mkdir()
+    assert cifar10("vision", tmp_path) == whole
 
 
 def test_cifar10_is_checked_before_it_is_unpickled(tmp_path, monkeypatch):

@@ -3,4 +3,4 @@
 from dyt_bench.testing import conformance
 from dyt_llm import domain
 
-test_conformance = conformance(domain, models=["llama-w64"], slow=["reference"])
+test_conformance = conformance(domain, models=["llama"], slow=["reference"])

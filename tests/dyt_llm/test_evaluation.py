@@ -1,7 +1,6 @@
 """Metrics taken once: use of context, and the loss by place in the window."""
 
 from collections.abc import Callable
-from math import log
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,6 @@ def test_what_is_measured_once(made: tuple, tmp_path: Path) -> None:
     assert len(accuracy) == 6
     assert all(0 <= value <= 1 for value in accuracy.values())
     assert figures["few_shot_chance"] == 0.25
-    assert figures["markov5_loss"] < domain.reference_score(task, data) < log(256)
     (picture,) = tmp_path.iterdir()
     assert picture.name == "in_context.png"
     with Image.open(picture) as image:

@@ -40,7 +40,12 @@ def test_the_probe_tells_apart_what_differs(trained, tmp_path, tone):
     _, module, data = trained(dataset="folder", path=tmp_path)
     with torch.no_grad():
         probe = linear_probe(module, data)
-    assert probe == {"probe_acc": 1.0, "probe_majority": 0.5, "probe_windows": 20}
+    assert probe == {
+        "probe_acc": 1.0,
+        "probe_mel": 1.0,
+        "probe_majority": 0.5,
+        "probe_windows": 20,
+    }
 
 
 def test_one_label_is_nothing_to_probe(trained, tmp_path, tone):

@@ -3,4 +3,4 @@
 from dyt_bench.testing import conformance
 from dyt_vision import domain
 
-test_conformance = conformance(domain, models=["vit-w48"])
+test_conformance = conformance(domain, models=["vit-w32"])

@@ -12,9 +12,11 @@ def test_every_model_of_the_catalogue_can_be_built():
     assert ARCHITECTURES.keys() == domain.models.keys()
 
 
-@pytest.mark.parametrize("name", [n for n in ARCHITECTURES if ARCHITECTURES[n].pixels == 32])
-def test_small_models_take_any_channels_and_classes(name):
-    assert ARCHITECTURES[name].build(3, 2, 0.0)(torch.randn(1, 3, 32, 32)).shape == (1, 2)
+@pytest.mark.parametrize("pixels", [8, 28, 32])
+@pytest.mark.parametrize("name", [n for n in ARCHITECTURES if ARCHITECTURES[n].pixels is None])
+def test_small_models_take_any_size_channels_and_classes(name, pixels):
+    model = ARCHITECTURES[name].build(3, pixels, 2, 0.0)
+    assert model(torch.randn(1, 3, pixels, pixels)).shape == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_small_models_take_any_channels_and_classes(name):
 )
 def test_sizes_are_the_papers(name, millions):
     with torch.device("meta"):
-        model = ARCHITECTURES[name].build(3, 1000, 0.0)
+        model = ARCHITECTURES[name].build(3, 224, 1000, 0.0)
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count / 1e6 == pytest.approx(millions, rel=0.01)
     sites = dyt.audit(model)
@@ -46,6 +48,6 @@ def test_sizes_are_the_papers(name, millions):
 
 
 def test_paths_are_dropped_as_the_preset_says():
-    dropped = ARCHITECTURES["vit-tiny"].build(3, 10, 0.4)
+    dropped = ARCHITECTURES["vit-tiny"].build(3, 224, 10, 0.4)
     rates = [m.drop_prob for m in dropped.modules() if type(m).__name__ == "DropPath"]
     assert max(rates) == pytest.approx(0.4)

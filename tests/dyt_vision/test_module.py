@@ -18,13 +18,13 @@ def test_importing_the_domain_is_cheap():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-@pytest.mark.parametrize(("model", "norms"), [("vit", 13), ("convnext", 16)])
+@pytest.mark.parametrize(("model", "norms"), [("vit", 9), ("convnext", 10)])
 def test_every_norm_is_swapped_and_the_model_still_computes(task, model, norms):
     module = domain.build_module(task(model=model), domain.build_data(task()))
     dyt.convert(module, exclude=domain.models[model].exclude)
     swapped = [m for m in module.modules() if isinstance(m, dyt.DynamicTanh)]
     assert len(swapped) == norms
-    assert module(torch.randn(2, 1, 32, 32)).shape == (2, 10)
+    assert module(torch.randn(2, 1, 8, 8)).shape == (2, 10)
 
 
 def test_loss_falls_on_the_digits(task):

@@ -8,6 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import soundfile
+from scipy.io import savemat
 from tests.dyt_images.layouts import lay_out_cifar, paint, save_images
 
 from dyt_bench.discovery.domains import discover
@@ -59,7 +60,22 @@ def path(tmp_path):
 def test_imagenet_with_class_folders(tmp_path, path):
     paint(path / "train", 4)
     paint(path / "val", 2)
-    assert two_steps(tmp_path, "vision", "vit-w48", "imagenet", path) == []
+    assert two_steps(tmp_path, "vision", "vit-w32", "imagenet", path) == []
+
+
+def test_imagenet_with_a_flat_val_and_the_development_kit(tmp_path, path):
+    paint(path / "train", 4)
+    (path / "train" / "red").rename(path / "train" / "n01440764")
+    (path / "train" / "blue").rename(path / "train" / "n01443537")
+    save_images(path / "val", 4, (0, 255, 0), "JPEG")
+    kit = path / "ILSVRC2012_devkit_t12" / "data"
+    kit.mkdir(parents=True)
+    synsets = np.array(
+        [(1, "n01440764"), (2, "n01443537")], [("ILSVRC2012_ID", "i4"), ("WNID", "O")]
+    )
+    savemat(kit / "meta.mat", {"synsets": synsets})
+    (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("1\n2\n2\n1\n")
+    assert two_steps(tmp_path, "vision", "vit-w32", "imagenet", path) == []
 
 
 def test_imagenet_with_a_flat_val(tmp_path, path):
@@ -68,10 +84,10 @@ def test_imagenet_with_a_flat_val(tmp_path, path):
     kaggle = [f"{n},{('red', 'blue')[n % 2]} 1 2 3 4" for n in range(4)]
     truth = "\n".join(["ImageId,PredictionString", *kaggle])
     (path / "LOC_val_solution.csv").write_text(truth)
-    assert two_steps(tmp_path, "vision", "vit-w48", "imagenet", path) == []
+    assert two_steps(tmp_path, "vision", "vit-w32", "imagenet", path) == []
 
 
-@pytest.mark.parametrize(("domain", "model"), [("vision", "vit-w48"), ("diffusion", "dit")])
+@pytest.mark.parametrize(("domain", "model"), [("vision", "vit-w32"), ("diffusion", "dit")])
 def test_cifar10(tmp_path, path, monkeypatch, domain, model):
     lay_out_cifar(path)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
@@ -162,6 +178,10 @@ def jsonl(path):
 
 
 def jsonl_gz(path):
+    (path / "train.jsonl.gz").write_bytes(gzip.compress(LINES.encode()))
+
+
+def c4(path):
     (path / "c4-train.00000-of-00001.json.gz").write_bytes(gzip.compress(LINES.encode()))
 
 
@@ -189,8 +209,8 @@ def arrow(path):
         (path / name).write_text("{}")
 
 
-@pytest.mark.parametrize("write", [jsonl, jsonl_gz, jsonl_zst, parquet, arrow])
+@pytest.mark.parametrize("write", [jsonl, jsonl_gz, c4, jsonl_zst, parquet, arrow])
 def test_text(tmp_path, path, write):
     write(path)
     trained([row["text"] for row in ROWS[:50]], path / "tokenizer.json")
-    assert two_steps(tmp_path, "llm", "llama-w64", "corpus", path) == []
+    assert two_steps(tmp_path, "llm", "llama", "corpus", path) == []

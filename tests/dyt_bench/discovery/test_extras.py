@@ -162,16 +162,18 @@ def test_all_of_them_in_one_run(extras, tmp_path):
         assert "eval/generalization-gap" in r.data.metrics
         assert r.data.metrics["model/norms_replaced"] >= 0
 
-    page = (tmp_path / "results" / "README.md").read_text()
+    page = (tmp_path / ".dyt-bench" / "results" / "extras" / "README.md").read_text()
     assert "## Spread over seeds\n\n| model | variant | seeds | least loss | most |" in page
     assert "| generalization gap (loss) ↓ |" in page
     assert "0.7 MB of English: the Python language reference" in page
-    picture = tmp_path / "results" / "figures" / "seeds-1.png"
+    picture = tmp_path / ".dyt-bench" / "results" / "extras" / "figures" / "seeds-1.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "![loss of every seed](figures/seeds-1.png)" in page
-    html = (tmp_path / "results" / "report.html").read_text()
+    html = (tmp_path / ".dyt-bench" / "results" / "extras" / "report.html").read_text()
     assert '<section id="added-seeds">' in html
     assert "<td>dysymlog</td>" in html
     assert 'var(--variant-0)"></i>dysymlog' in html
-    again = (tmp_path / "results" / "suites" / "llm-llama.yaml").read_text()
+    again = (
+        tmp_path / ".dyt-bench" / "results" / "extras" / "suites" / "llm-llama.yaml"
+    ).read_text()
     assert "metrics: [generalization-gap]" in again

@@ -1,5 +1,6 @@
 """Whatever the import of a plug-in does is reported in a sentence, and ends nothing."""
 
+import os
 import threading
 from importlib.metadata import EntryPoint
 
@@ -38,6 +39,21 @@ def test_an_exception_is_reported_with_its_place(imported, source, problem):
     line = len(source.splitlines())
     assert f"dyt_odd.py, line {line})" in outcome.problem
     assert outcome.problem.endswith(": fix dyt-odd 1.0, or uninstall it")
+
+
+@pytest.mark.parametrize("end", ["os._exit(3)", "os.abort()", "from os import _exit; _exit(0)"])
+def test_an_import_that_would_end_the_program_costs_one_line(imported, end):
+    outcome = imported(f"import os\ntry:\n    {end}\nexcept Exception:\n    pass")
+    assert "importing dyt_odd:domain tried to end the program: os." in outcome.problem
+    assert outcome.problem.endswith("was called: fix dyt-odd 1.0, or uninstall it")
+    assert os._exit.__module__ == os.abort.__module__ == "posix"
+
+
+def test_a_child_of_an_import_ends_as_it_wants(imported):
+    source = "import os, warnings\nwarnings.simplefilter('ignore')\n"
+    source += "if not (child := os.fork()):\n    os._exit(7)\n"
+    source += "domain = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])"
+    assert imported(source).value == 7
 
 
 @pytest.mark.parametrize(

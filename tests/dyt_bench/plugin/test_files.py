@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,11 @@ def test_files_below_finds_by_suffix_in_order(tmp_path):
     names = [p.relative_to(tmp_path).as_posix() for p in files_below(tmp_path, {".txt"}, "x.txt")]
     assert names == ["a.txt", "b.TXT", "d/e.txt"]
     assert files_below(tmp_path / "a.txt", {".txt"}, "x.txt") == [tmp_path / "a.txt"]
+
+
+def test_a_path_that_no_system_takes_is_cut_in_the_message():
+    with pytest.raises(DataError, match=r"^a{197}\.\.\. does not exist"):
+        files_below(Path("a" * 10_000), {".txt"}, "x.txt")
 
 
 def test_files_below_says_what_is_missing(tmp_path):

@@ -199,7 +199,7 @@ def test_the_plugin_passes_the_check(bench):
 def test_the_plugin_trains(bench):
     run = bench("run", "suite.yaml", "--json")
     assert run.returncode == 0, run.stderr
-    page = (bench.folder / "results" / "README.md").read_text()
+    page = (bench.folder / ".dyt-bench" / "results" / "veterans" / "README.md").read_text()
     section = page.split("## Veterans")[1]
     assert "- clip of veteran/line" in section
     assert "EndedRun.norm is EndedRun.variant since contract version 2" in run.stderr

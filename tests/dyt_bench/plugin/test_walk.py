@@ -38,6 +38,15 @@ def test_what_hides_and_what_systems_leave_is_passed_over_and_not_counted(tmp_pa
     assert names(walk(hidden, {".txt"})) == ["1.txt"]  # what the user names is meant
 
 
+def test_many_suffixes_are_listed_as_far_as_they_fit(tmp_path):
+    for number in range(1000):
+        (tmp_path / f"frame.{number:04}").touch()
+    others = walk(tmp_path, {".png"}).others()
+    assert others.startswith("1 .0000, 1 .0001, ")
+    assert others.endswith(" more")
+    assert len(others) < 250
+
+
 def test_what_is_left_out_is_counted_by_suffix(tmp_path):
     plant(tmp_path, "1.txt", "a/1.gif", "b/2.GIF", "README", "a/LICENCE", "3.bmp")
     tree = walk(tmp_path, {".txt"})

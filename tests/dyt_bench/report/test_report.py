@@ -119,14 +119,14 @@ def test_best_and_last_are_both_judged(record, found):
     assert (standing.comparison.verdict, standing.best.verdict) == ("better", "worse")
 
 
-def test_step_time_is_judged_over_the_rounds_of_all_seeds(record, found):
+def test_step_time_is_judged_over_the_builds_of_all_seeds(record, found):
     records = [
-        record(variant, seed, [0.1, 0.9]) for seed in range(2) for variant in ("native", "dyt")
+        record(variant, seed, [0.1, 0.9]) for seed in range(3) for variant in ("native", "dyt")
     ]
     seconds = {"native": [1.0, 1.1] * 5, "dyt": [1.2, 1.3] * 5, AA: [1.0, 1.1] * 5}
     timings = {str(r.about()["task_identity"]): seconds for r in records}
     (standing,) = standings_of(records, found, timings)
-    assert (standing.speed.rounds, standing.speed.word) == (20, "slower")
+    assert (standing.speed.builds, standing.speed.word) == (3, "slower")
     assert standing.time_to_quality == pytest.approx(standing.speed.ratio.middle)
 
 
@@ -154,7 +154,54 @@ def test_with_a_diverged_seed_no_verdict_is_good(record, found):
     assert standings_of(records, found)[0].comparison.verdict == "better"
     records.append(record("dyt", 3, [0.1, 0.2], status="diverged"))
     (standing,) = standings_of(records, found)
-    assert (standing.comparison.verdict, standing.diverged) == ("undetermined", 1)
+    collapses = standing.collapses
+    assert standing.comparison.verdict == "undetermined"
+    assert (collapses.variant, collapses.of) == (1, 4)
+    assert (collapses.baseline, collapses.baseline_of) == (0, 4)
+    assert collapses.p == 1.0
+
+
+def scored(blind, reference=None):
+    names = {"blind/val/acc": blind, "reference/val/acc": reference}
+    return {"summary": {name: value for name, value in names.items() if value is not None}}
+
+
+def test_the_margin_is_a_share_of_what_native_learned(record, found):
+    records = [record("native", seed, [0.1, 0.9], **scored(0.1)) for seed in range(3)]
+    records += [record("dyt", seed, [0.1, 0.88 + seed / 1000], **scored(0.1)) for seed in range(3)]
+    (standing,) = standings_of(records, found)
+    assert standing.comparison.margin == pytest.approx(0.05 * 0.8)
+    assert standing.share == pytest.approx(-0.019 / 0.8)
+    assert (standing.comparison.verdict, standing.comparison.within) == ("worse", True)
+
+
+def test_a_native_model_that_does_not_beat_the_reference_can_judge_nothing(record, found):
+    records = [record("native", seed, [0.1, 0.4], **scored(0.1, 0.5)) for seed in range(3)]
+    records += [record("dyt", seed, [0.1, 0.3], **scored(0.1, 0.5)) for seed in range(3)]
+    (standing,) = standings_of(records, found)
+    assert standing.comparison.verdict == "too little learned"
+    records = [record("native", seed, [0.1, 0.6], **scored(0.1, 0.5)) for seed in range(3)]
+    records += [record("dyt", seed, [0.1, 0.3], **scored(0.1, 0.5)) for seed in range(3)]
+    assert standings_of(records, found)[0].comparison.verdict == "worse"
+
+
+def test_a_run_that_learned_no_more_than_the_blind_is_in_no_mean(record, found):
+    records = [record("native", seed, [0.1, 0.9], **scored(0.1)) for seed in range(4)]
+    records += [record("dyt", seed, [0.1, 0.91], **scored(0.1)) for seed in range(3)]
+    records.append(record("dyt", 3, [0.1, 0.1], **scored(0.1)))
+    (standing,) = standings_of(records, found)
+    assert standing.variant_last == pytest.approx(0.91)
+    assert (standing.collapses.variant, standing.collapses.of) == (1, 4)
+    assert standing.comparison.verdict == "undetermined"
+
+
+def test_where_every_run_collapsed_the_row_says_so(record, found):
+    records = [record("native", seed, [0.1, 0.9], **scored(0.1)) for seed in range(4)]
+    records += [record("dyt", seed, [0.1, 0.1], **scored(0.1)) for seed in range(4)]
+    (standing,) = standings_of(records, found)
+    assert (standing.collapses.variant, standing.collapses.of) == (4, 4)
+    assert standing.collapses.p == pytest.approx(2 / 70)
+    assert standing.comparison.verdict == "worse"
 
 
 def test_diverged_runs_are_shown_but_not_judged(record, found, tmp_path):
@@ -245,7 +292,7 @@ def test_over_all_models(record, found):
 def reported(record, found, tmp_path):
     """A report with everything in it, hostile text included."""
     records = []
-    for seed in range(2):
+    for seed in range(3):
         for variant, last in (("native", 0.9), ("dyt", 0.8)):
             summary = {"reference/val/acc": 0.1, "eval/ece": 0.03}
             notices = ["2 of 9 files cannot be read and are left out:\n  <b>.png"]
@@ -351,7 +398,7 @@ def test_the_readme_has_the_verdicts_first(reported):
 
 def test_the_data_say_what_they_mean(reported):
     content = json.loads((reported / "results.json").read_text())
-    assert content["schema"]["version"] == 3
+    assert content["schema"]["version"] == 4
     (verdict,) = content["verdicts"]
     assert verdict["at_budget"]["verdict"] == "worse"
     assert verdict["speed"]["word"] == "slower"
@@ -359,11 +406,11 @@ def test_the_data_say_what_they_mean(reported):
     assert set(verdict) <= set(VERDICT_FIELDS)
     assert set(verdict["at_best"]) <= described
     runs = pq.read_table(reported / "runs.parquet")
-    assert runs.schema.metadata[b"dyt_bench.schema"] == b"3"
+    assert runs.schema.metadata[b"dyt_bench.schema"] == b"4"
     stars = [name.rstrip("*") for name in RUN_FIELDS if name.endswith("*")]
     for name in runs.column_names:
         assert name in RUN_FIELDS or name.startswith(tuple(stars)), name
-    assert runs.column("last/val/acc").to_pylist() == [0.9, 0.8, 0.9, 0.8]
+    assert runs.column("last/val/acc").to_pylist() == [0.9, 0.8] * 3
     rows = pq.read_table(reported / "rows.parquet").to_pylist()
     dyt_run = runs.column("identity").to_pylist()[1]
     points = [r for r in rows if r["identity"] == dyt_run and r["metric"] == "val/acc"]

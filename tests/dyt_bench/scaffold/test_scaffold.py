@@ -270,7 +270,7 @@ def test_it_runs_as_it_is_and_mlflow_has_the_runs(weather, tmp_path):
     runs = [run for run in runs if IDENTITY_TAG in run.data.tags]
     assert {run.data.tags["variant"] for run in runs} == {"native", "dyt"}
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert (tmp_path / "results" / "README.md").exists()
+    assert Path(summary["report"]).exists()
 
 
 def test_its_names_are_refused_once_it_is_installed(weather, tmp_path, monkeypatch, cli):

@@ -39,9 +39,10 @@ def test_plain_lines_tell_the_story():
     follow(Console(file=out, width=200))
     lines = out.getvalue().splitlines()
     assert lines[0] == "[1/2] vision/vit/digits/s0 native: 20 steps"
-    assert lines[1] == "  step     0  val/acc 0.1"
-    assert lines[2].startswith("  step    10  val/acc 0.4  about 0 s left")
-    assert lines[3:] == ["  finished in 7 s", "[2/2] vision/vit/digits/s0 dyt: done before"]
+    assert lines[1] == "  vision/vit/digits/s0 native: step     0  val/acc 0.1"
+    assert lines[2].endswith("native: step    10  val/acc 0.4  about 0 s left")
+    assert lines[3] == "  vision/vit/digits/s0 native: finished in 7 s"
+    assert lines[4:] == ["[2/2] vision/vit/digits/s0 dyt: done before"]
 
 
 def test_without_a_terminal_a_long_way_between_validations_is_not_silent(monkeypatch):
@@ -54,8 +55,8 @@ def test_without_a_terminal_a_long_way_between_validations_is_not_silent(monkeyp
             clock += 10.0
             board.row(RUNS[0], step, {"train/loss": 1.5})
     lines = out.getvalue().splitlines()
-    assert lines[1] == "  resumes after step 2"
-    assert lines[2:] == ["  step     9  train/loss 1.5  0.1/s"]
+    assert lines[1] == "  vision/vit/digits/s0 native: resumes after step 2"
+    assert lines[2:] == ["  vision/vit/digits/s0 native: step     9  train/loss 1.5  0.1/s"]
 
 
 def test_the_live_table_draws():

@@ -19,7 +19,7 @@ from dyt_bench.errors import CannotWrite, UserError
 from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.scheduling.board import Board
-from dyt_bench.scheduling.runner import Runner
+from dyt_bench.scheduling.runner import How, Runner
 from dyt_bench.suite.expand import Suite
 
 TASK = Task(
@@ -44,14 +44,15 @@ def suite_of(*models, variants=("native", "dyt"), steps=12, **limits):
     return Suite("s", "s", "training", tuple(runs), **limits)
 
 
-def run(suite, folder):
+def run(suite, folder, **how):
     """The results, and the records, of running ``suite`` with a checkpoint after each step."""
     workspace = Workspace(folder)
     board = Board(Console(file=io.StringIO()), suite.runs, {"tiny": "val/loss"})
-    runner = Runner(suite, workspace, NoTracker(), board, discover(), checkpoint_every_s=0)
+    how = How(checkpoint_every_s=0, **how)
+    runner = Runner(suite, workspace, NoTracker(), board, discover(), how)
     with workspace.opened():
-        results = list(runner.run())
-    return results, [workspace.record(run) for run in suite.runs]
+        results = dict(runner.run())
+    return [results[run] for run in suite.runs], [workspace.record(run) for run in suite.runs]
 
 
 def numbers(records):
@@ -86,6 +87,16 @@ def test_a_run_that_breaks_is_recorded_and_the_rest_goes_on(tiny, tmp_path):
         assert reason in result.reason
         assert in_log in record.log_path.read_text()
         assert record.result() == result
+
+
+def test_runs_side_by_side_end_as_one_after_another(tiny, tmp_path):
+    suite = suite_of("line", "slow")
+    _, alone = run(suite, tmp_path / "alone", jobs=1)
+    _, beside = run(suite, tmp_path / "beside", jobs=3)
+    assert numbers(beside) == numbers(alone)
+    assert {record.result().facts["threads"] for record in beside} == {"1"}
+    ratios = [record.result().summary["time/step_ratio"] for record in beside]
+    assert ratios[0] == ratios[2] == 1.0
 
 
 def test_a_run_over_its_limits_is_ended(tiny, tmp_path):

@@ -11,6 +11,7 @@ import time
 import pytest
 from mlflow import MlflowClient
 
+REPORT = ".dyt-bench/results/reduced"
 SUITE = """
 name: reduced
 steps: 4
@@ -70,7 +71,7 @@ def test_mlflow_has_every_run_with_its_curves(ran):
 
 def test_variants_of_a_task_start_alike_and_see_the_same(ran):
     folder, _ = ran
-    rows = json.loads((folder / "results" / "results.json").read_text())["runs"]
+    rows = json.loads((folder / REPORT / "results.json").read_text())["runs"]
     for domain in {row["domain"] for row in rows}:
         pair = [row for row in rows if row["domain"] == domain]
         assert len({(row["digest/weights"], row["digest/batches"]) for row in pair}) == 1
@@ -78,11 +79,11 @@ def test_variants_of_a_task_start_alike_and_see_the_same(ran):
 
 def test_the_report_is_there(ran):
     folder, _ = ran
-    page = (folder / "results" / "README.md").read_text()
+    page = (folder / REPORT / "README.md").read_text()
     for name in ("vision/convnext", "diffusion/dit", "speech/wav2vec2", "dna/hyena", "llm/llama"):
         assert f"| {name} |" in page
     for figure in ("summary.png", "curves.png"):
-        assert (folder / "results" / "figures" / figure).read_bytes().startswith(b"\x89PNG")
+        assert (folder / REPORT / "figures" / figure).read_bytes().startswith(b"\x89PNG")
         assert f"figures/{figure}" in page
 
 
@@ -138,7 +139,7 @@ def test_told_to_stop_it_keeps_a_checkpoint_and_says_so(tiny, tmp_path, number, 
     (record,) = runs.iterdir()
     assert (record / "checkpoint").exists()
     assert not (record / "result.json").exists()
-    assert not (tmp_path / "results").exists()
+    assert not (tmp_path / ".dyt-bench" / "results").exists()
 
 
 def test_a_failing_run_is_reported_and_the_rest_goes_on(tmp_path):

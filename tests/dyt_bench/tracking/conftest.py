@@ -1,5 +1,8 @@
 """Made-up records, and MLflow stores and servers for them."""
 
+import datetime
+import inspect
+import ipaddress
 import shutil
 import socket
 import threading
@@ -13,6 +16,7 @@ from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Result
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.tracking import address
 from dyt_bench.tracking import store as stores
 from dyt_bench.tracking import tracker as trackers
 
@@ -119,7 +123,7 @@ def impatient(monkeypatch):
     """Waits of hundredths of seconds in place of seconds."""
     monkeypatch.setattr(trackers, "SEND_EVERY_S", 0.02)
     monkeypatch.setattr(trackers, "ASK_AGAIN_S", 0.1)
-    monkeypatch.setattr(stores, "PROBE_S", 0.5)
+    monkeypatch.setattr(address, "PROBE_S", 0.5)
 
 
 class Server:
@@ -131,10 +135,10 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.port}"
         self._server = None
 
-    def start(self):
+    def start(self, tls=None):
         from werkzeug.serving import make_server
 
-        self._server = make_server("127.0.0.1", self.port, self.app, threaded=True)
+        self._server = make_server("127.0.0.1", self.port, self.app, threaded=True, ssl_context=tls)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
@@ -196,3 +200,54 @@ def runs_of(uri, kind="run", experiment="dyt-bench/made-up"):
     if found is None:
         return []
     return client.search_runs([found.experiment_id], f"tags.kind = '{kind}'")
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """A laboratory's own authority: its certificate, and the server's with its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    folder = tmp_path_factory.mktemp("certificates")
+    now = datetime.datetime.now(datetime.UTC)
+
+    def named(name):
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    def builder(subject, issuer, key):
+        made = x509.CertificateBuilder().subject_name(named(subject)).issuer_name(named(issuer))
+        made = made.public_key(key.public_key()).serial_number(x509.random_serial_number())
+        made = made.not_valid_before(now - datetime.timedelta(days=1))
+        return made.not_valid_after(now + datetime.timedelta(days=1))
+
+    def usage(*given):
+        names = [name for name in inspect.signature(x509.KeyUsage).parameters if name != "self"]
+        return x509.KeyUsage(**{name: name in given for name in names})
+
+    root, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority = (
+        builder("laboratory", "laboratory", root)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(usage("key_cert_sign", "crl_sign"), critical=True)
+    )
+    authority = authority.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(root.public_key()), critical=False
+    ).sign(root, hashes.SHA256())
+    hosts = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    server = (
+        builder("server", "laboratory", own)
+        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()), critical=False
+        )
+        .sign(root, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "authority.pem").write_bytes(authority.public_bytes(pem))
+    (folder / "server.pem").write_bytes(server.public_bytes(pem))
+    (folder / "key.pem").write_bytes(
+        own.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder

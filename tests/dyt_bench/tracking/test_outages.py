@@ -9,7 +9,7 @@ import time
 import pytest
 
 from dyt_bench.records.workspace import Workspace
-from dyt_bench.tracking.store import outage
+from dyt_bench.tracking.address import outage
 
 from .conftest import curves, free_port, runs_of
 

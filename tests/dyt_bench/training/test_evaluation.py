@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
+from dyt_bench.plugin.domain import Reference
 from dyt_bench.plugin.extensions import AddedMetric
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.record import Record, Result
 from dyt_bench.training.evaluation import evaluate
+from dyt_bench.training.references import references
 from dyt_tiny import Tiny
 
 TASK = Task(
@@ -63,8 +65,8 @@ def evaluated(tmp_path):
 
 
 def test_each_is_recorded_by_its_name(evaluated):
-    once, _ = evaluated
-    assert once == {
+    assert evaluated.methods == {"reference": "reference score"}
+    assert evaluated.values == {
         "eval/own": 1.0,
         "reference/val/loss": 2.0,
         "eval/weights": 4.0,
@@ -73,7 +75,7 @@ def test_each_is_recorded_by_its_name(evaluated):
 
 
 def test_one_that_fails_is_said_and_the_others_are_there(evaluated, capsys):
-    _, missing = evaluated
+    missing = evaluated.missing
     assert missing == {
         "eval/failing": "RuntimeError: out of luck",
         "eval/nan": "ValueError: it is nan",
@@ -86,3 +88,43 @@ def test_one_that_fails_is_said_and_the_others_are_there(evaluated, capsys):
 def test_the_traceback_is_in_the_runs_log(request, capfd):
     request.getfixturevalue("evaluated")
     assert "in fail\n" in capfd.readouterr().err
+
+
+class Compared(Tiny):
+    """Counts how often simple methods are fitted."""
+
+    found = (Reference("the mean", 3.0, "blind"), Reference("1-NN", 1.0, "strong"))
+    fitted = 0
+
+    def references(self, task, data):
+        self.fitted += 1
+        return self.found
+
+
+def test_a_reference_is_recorded_by_its_role_with_its_method(tmp_path):
+    record = Record(tmp_path / "run")
+    record.begin(Run(task=TASK), {})
+    found = evaluate(Parts(domain=Compared(), task=TASK), nn.Linear(2, 2), [], record)
+    assert found.values == {"blind/val/loss": 3.0, "strong/val/loss": 1.0}
+    assert found.methods == {"blind": "the mean", "strong": "1-NN"}
+
+
+def test_two_references_of_one_role_are_refused():
+    domain = Compared()
+    domain.found = (*domain.found, Reference("the median", 2.0, "blind"))
+    with pytest.raises(ValueError, match="at most one a role, got 2 that are 'blind'"):
+        references(domain, TASK, [])
+
+
+def test_methods_are_fitted_once_for_all_budgets_and_rates(tmp_path, monkeypatch):
+    monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path))
+    domain, known = Compared(), replace(TASK, data_digest="d", code_digest="c")
+    longer = replace(known, steps=4, learning_rate=0.1, overrides="lr=0.1")
+    assert references(domain, known, []) == references(domain, longer, []) == [*domain.found]
+    assert domain.fitted == 1
+    references(domain, replace(known, data_digest="another"), [])
+    references(domain, replace(known, train_samples=5), [])
+    assert domain.fitted == 3
+    references(domain, TASK, [])  # nothing says what its data are
+    references(domain, TASK, [])
+    assert domain.fitted == 5

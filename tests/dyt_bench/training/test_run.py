@@ -1,5 +1,6 @@
 """Training a run for real: the same start and batches for every variant, the same bits twice."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -70,9 +71,9 @@ def test_the_same_run_twice_is_the_same_to_the_bit(train):
 def test_alpha_is_chosen_by_value_or_recipe(train):
     frozen = replace(TASK, learning_rate=1e-12)
     given, _, _ = train(Run(task=frozen, variant=Variant(name="dyt", alpha_init_value=0.8)))
-    assert list(given.alpha.values()) == pytest.approx([0.8] * 16)
+    assert list(given.alpha.values()) == pytest.approx([0.8] * len(given.alpha))
     ruled, _, _ = train(Run(task=frozen, variant=Variant(name="dyt", recipe="swap-only")))
-    assert list(ruled.alpha.values()) == pytest.approx([0.5] * 16)
+    assert list(ruled.alpha.values()) == pytest.approx([0.5] * len(ruled.alpha))
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,50 @@ def test_divergence_is_a_result_with_its_step(train, monkeypatch):
     assert result.reason == "the loss became nan at step 4"
     assert result.last["step"] == 3
     assert all(math.isfinite(value) for row in record.rows() for value in row.values())
+    left = json.loads((record.artifacts / "last_steps.json").read_text())
+    assert [step["step"] for step in left] == [1, 2, 3, 4]
+    assert math.isnan(left[-1]["loss"])
+    assert all(step["gradient_norm"] > 0 and step["rate"] > 0 for step in left[:3])
+
+
+def test_rate_gradient_and_alpha_are_followed(train):
+    result, record, _ = train(Run(task=TASK, variant=DYT))
+    steps = [row for row in record.rows() if "train/loss" in row]
+    assert all(row["train/gradient_norm"] > 0 for row in steps)
+    assert max(row["train/learning_rate"] for row in steps) == pytest.approx(TASK.learning_rate)
+    assert all(row["alpha/mean"] == pytest.approx(0.5, abs=0.05) for row in steps)
+    for row in record.rows():
+        if "val/acc" in row:
+            layers = [name for name in row if name.startswith("alpha/")]
+            assert len(layers) == len(result.alpha) > 0
+            assert 0 <= row["saturation/mean"] <= 1
+
+
+def test_what_training_draws_does_not_depend_on_validations(train):
+    """Nor, so, on where it was cut off: noise is of a step, not of a stream."""
+    task = replace(TASK, domain="speech", model="wav2vec2", dataset="clips", batch_size=2)
+    often, seldom = (
+        train(Run(task=replace(task, val_every=every)), str(every))[1].rows() for every in (1, 6)
+    )
+    losses = [
+        [(row["step"], row["train/loss"]) for row in rows if "train/loss" in row]
+        for rows in (often, seldom)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_batches_are_known_by_their_samples_and_the_first_by_their_content(train, monkeypatch):
+    from dyt_bench.training import trainer
+
+    whole, _, _ = train(Run(task=TASK), "whole")
+    monkeypatch.setattr(trainer, "CONTENT_STEPS", 0)
+    indices, _, _ = train(Run(task=TASK), "indices")
+    assert whole.facts["batches"] != indices.facts["batches"]
+    monkeypatch.setattr(trainer, "as_bytes", None)  # so nothing of the batches is read
+    again, _, _ = train(Run(task=TASK, variant=DYT), "again")
+    assert again.facts["batches"] == indices.facts["batches"]
+    other, _, _ = train(Run(task=replace(TASK, seed=1)), "other")
+    assert other.facts["batches"] != indices.facts["batches"]
 
 
 def test_timing_takes_every_norm_in_turn():

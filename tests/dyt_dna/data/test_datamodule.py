@@ -241,6 +241,8 @@ def test_bed_file_splits_as_it_says(tmp_path: Path) -> None:
         ("chr1\t0\t99999\ttrain", "is no part of 'chr1', which has 5000 bases"),
         ("chr1\t0\t10\tdev", "column 4 must be train, valid or test, got 'dev'"),
         ("chr1 0 10 train", "expected sequence, start, end"),
+        (f"chr1\t0\t{'9' * 5000}\ttrain", "expected sequence, start, end"),
+        (f"{'c' * 10**5}\t0\t10\ttrain", "no sequence is called 'ccc"),
     ],
 )
 def test_bad_bed_lines_are_named(tmp_path: Path, line: str, message: str) -> None:

@@ -1,7 +1,7 @@
 """Labelled sequences: how folders and species are read, kept, cut and refused."""
 
-import gzip
 from collections.abc import Callable
+from math import log
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from dyt_bench.plugin.task import Task
 from dyt_dna import domain
 from dyt_dna.data import labelled
 from dyt_dna.data.datamodule import LabelledData
-from dyt_dna.data.files import SPECIES
+from dyt_dna.data.files import BEGINNINGS, SPECIES
 
 Build = Callable[..., LabelledData]
 
@@ -101,21 +101,24 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(
         data_of(folder)
 
 
-def test_species_are_read_and_classified_by_gc_content(
-    tmp_path: Path,
-    labelled_task: Task,
-    data_of: Build,
-    sequence: Callable[..., str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_species_are_pieces_of_four_genomes_apart_from_those_held_out(data_of: Build) -> None:
+    data = data_of(None, dataset="species", model="hyena-w64")
+    assert data.labelled.names == list(SPECIES) == list(BEGINNINGS)
+    assert data.length == 128
+    for side, count in ((data.labelled.train, 1600), (data.labelled.val, 160)):
+        assert side.classes.bincount().tolist() == [count] * 4
+        assert set(side.lengths.tolist()) == {128}
+    train = {data.labelled.train[n].numpy().tobytes() for n in range(len(data.labelled.train))}
+    assert not any(
+        data.labelled.val[n].numpy().tobytes() in train for n in range(len(data.labelled.val))
+    )
+
+
+def test_references_of_the_species_look_at_more_and_more(
+    data_of: Build, labelled_task: Task
 ) -> None:
-    monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path))
-    monkeypatch.setattr("dyt_dna.data.files.RAGOUT", "nowhere")
-    for number, file in enumerate(SPECIES.values()):
-        path = tmp_path / "dna/bacteria" / file
-        path.parent.mkdir(parents=True)
-        with gzip.open(path, "wt") as text:
-            text.write(f">s\n{sequence(number, 20_000, (1, number + 1, number + 1, 1))}\n")
-    data = data_of(None, dataset="species", model="caduceus")
-    assert data.length == 256
-    assert sorted({int(label) for _, label in data.val}) == [0, 1, 2, 3]
-    assert domain.reference_score(labelled_task, data) < 1
+    data = data_of(None, dataset="species", model="hyena-w64")
+    found = domain.references(labelled_task, data)
+    assert [each.role for each in found] == ["blind", "modest", "strong"]
+    assert found[0].score == pytest.approx(log(4))
+    assert [each.score for each in found[1:]] == pytest.approx([0.68, 0.35], abs=0.02)

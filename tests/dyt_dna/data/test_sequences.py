@@ -1,7 +1,10 @@
 """What is read from FASTA and GenBank files."""
 
+import os
 import re
+import shutil
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -87,6 +90,50 @@ def test_large_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert [letters(s.tokens) for s in kept] == ["ACGTN" * 5, "TTTT"]
         assert not any(s.coding.any() for s in kept)
         assert letters(kept[1].reverse_complement().tokens) == "AAAA"
+
+
+def test_tokens_belong_to_the_content_not_to_the_time_or_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYT_BENCH_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(sequences, "_KEEP_FROM", 0)
+    path = fasta(tmp_path / "a.fa", "ACGT")
+    before = path.stat()
+    read_sequences(path)
+    (tmp_path / "other").mkdir()
+    shutil.copy(path, tmp_path / "other" / "a.fa")
+    os.utime(path, (1, 1))
+    with monkeypatch.context() as patched:
+        patched.delattr(sequences, "_parse")  # neither is parsed again
+        for file in (path, tmp_path / "other" / "a.fa"):
+            assert letters(read_sequences(file)[0].tokens) == "ACGT"
+    fasta(path, "TTTT")  # of the same size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert letters(read_sequences(path)[0].tokens) == "TTTT"
+
+
+@pytest.mark.parametrize("blocks", [0, 2**31])
+def test_2bit_reserves_no_memory_by_its_numbers(tmp_path: Path, blocks: int) -> None:
+    """Two thousand million bases, or blocks, in a file of fifty bytes."""
+    content = bytearray(two_bit({"chr1": "ACGT"}))
+    record = content.rindex(struct.pack("<4I", 4, 0, 0, 0))
+    struct.pack_into("<2I", content, record, *((4, blocks) if blocks else (2**31, 0)))
+    (tmp_path / "a.2bit").write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"a\.2bit: cut off"):
+            read_sequences(tmp_path / "a.2bit")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_a_parser_quotes_is_cut(tmp_path: Path) -> None:
+    """Biopython repeats the line that it cannot read, whatever its length."""
+    (tmp_path / "a.gb").write_text(f"LOCUS       {'x' * 10**6}\n")
+    with pytest.raises(DataError, match=r"a\.gb: ") as caught:
+        read_sequences(tmp_path / "a.gb")
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
 
 
 def test_nothing_is_kept_of_a_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_a_tenth_of_the_library_is_held_out(stdlib: TextData) -> None:
 def test_batches_are_windows_of_int64(stdlib: TextData) -> None:
     train, val = next(iter(stdlib.train_dataloader())), next(iter(stdlib.val_dataloader()))
     for batch in (train, val):
-        assert batch.shape == (8, CONTEXT + 1)
+        assert batch.shape == (4, CONTEXT + 1)
         assert batch.dtype == torch.int64
         assert 0 <= batch.min() <= batch.max() < len(stdlib.codec.token_bytes) == 256
 

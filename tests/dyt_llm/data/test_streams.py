@@ -1,6 +1,8 @@
 """Streams of tokens: tokenizers, derived files, and text read from the disk."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from dyt_llm import domain
 from dyt_llm.data import streams
 from dyt_llm.data.datamodule import build_data
 from dyt_llm.data.files import GPT2_FILES
-from dyt_llm.data.tokens import trained
+from dyt_llm.data.tokens import saved, trained
 
 MakeTask = Callable[..., Task]
 
@@ -75,6 +77,28 @@ def test_tokens_are_made_once_and_again_when_a_file_changes(
     build_data(task("stdlib-bpe"), files)
     assert len(kept()) == len(before) + 1
     assert not list((cache / "derived" / "llm").glob("*.partial"))
+
+
+def test_tokens_belong_to_the_content_not_to_the_time_or_the_folder(
+    tmp_path: Path, task: MakeTask, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one").mkdir()
+    files = pairs(tmp_path / "one", 12)
+    before = files[0].stat()
+    first = build_data(task("stdlib-bpe"), files)
+    copies = [tmp_path / "two" / file.name for file in files]
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    os.utime(files[0], (1, 1))
+    with monkeypatch.context() as patched:
+        patched.delattr("dyt_llm.data.streams.documents")  # neither is read again
+        for same in (files, copies):
+            data = build_data(task("stdlib-bpe"), same)
+            assert torch.equal(first.train.stream.long(), data.train.stream.long())
+    text = files[0].read_text()
+    files[0].write_text(text[::-1])
+    os.utime(files[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    streams = [build_data(task("stdlib-bpe"), f).train.stream.long() for f in (files, copies)]
+    assert not torch.equal(*streams)
 
 
 @pytest.mark.parametrize("dataset", ["stdlib-bpe", "folder"])
@@ -197,6 +221,19 @@ def test_a_corpus_without_a_tokenizer_takes_gpt2s(
     data = domain.build_data(task("corpus", path=tmp_path))
     assert "naïve" in data.codec.decode(data.train.stream.tolist())
     assert int((data.held_out.stream.long() == 256).sum()) == 3
+
+
+def test_a_token_s_number_reserves_no_memory(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.json"
+    trained(["a text"], file)
+    content = json.loads(file.read_text())
+    last = max(content["model"]["vocab"], key=content["model"]["vocab"].__getitem__)
+    content["model"]["vocab"][last] = 2**32 - 1
+    file.write_text(json.dumps(content))
+    with pytest.raises(
+        DataError, match="numbered up to 4,294,967,295: expected less than 2,097,152"
+    ):
+        saved(file)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pyarrow
@@ -10,6 +13,7 @@ import pytest
 
 from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.notices import collected
+from dyt_llm.data import tables
 from dyt_llm.data.documents import documents
 from dyt_llm.data.tables import read_rows
 
@@ -156,3 +160,114 @@ def test_a_document_on_both_sides_is_refused(tmp_path: Path) -> None:
         (tmp_path / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError, match="1 of 2 held-out documents are among those to train on"):
         list(documents(sorted(tmp_path.iterdir())))
+
+
+_POOLS: list[pyarrow.MemoryPool] = []  # kept: Arrow's buffers do not keep theirs
+
+
+@contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """Arrow holds no more than so many bytes inside."""
+    before = pyarrow.default_memory_pool()
+    counted = pyarrow.proxy_memory_pool(pyarrow.system_memory_pool())
+    _POOLS.append(counted)
+    pyarrow.set_memory_pool(counted)
+    try:
+        yield
+    finally:
+        pyarrow.set_memory_pool(before)
+    assert counted.max_memory() < size
+
+
+def test_a_large_row_group_is_read_in_parts_and_other_columns_not_at_all(tmp_path: Path) -> None:
+    texts = [random.Random(n).randbytes(4_000).hex() for n in range(3_000)]
+    table = pyarrow.table({"image": [text.encode() for text in texts], "text": texts})
+    file = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(table, file, compression="none")
+    assert pyarrow.parquet.read_metadata(file).num_row_groups == 1
+    assert file.stat().st_size > 40 * 2**20
+    with at_most(40 * 2**20):
+        assert list(read_rows(file)) == texts
+
+
+def test_a_large_batch_is_not_copied(tmp_path: Path) -> None:
+    texts = [random.Random(n).randbytes(4_000).hex() for n in range(1_000)]
+    table = pyarrow.table({"image": [text.encode() for text in texts], "text": texts})
+    with pyarrow.ipc.new_stream(str(tmp_path / "a.arrow"), table.schema) as stream:
+        stream.write_table(table)
+    with at_most(2**20):
+        assert list(read_rows(tmp_path / "a.arrow")) == texts
+
+
+def repeated(file: Path, text: str, times: int) -> None:
+    """A file that holds one text and the number of its rows, or that a few bytes stand for."""
+    column = pyarrow.array([text]).dictionary_encode()
+    if file.suffix == ".parquet":
+        rows = pyarrow.DictionaryArray.from_arrays([0] * times, column.dictionary)
+        pyarrow.parquet.write_table(pyarrow.table({"text": rows}), file)
+    else:
+        lines = (json.dumps({"text": text}) + "\n").encode() * times
+        packed = pyarrow.compress(lines, codec="zstd", asbytes=True)
+        file.write_bytes(packed if file.suffix == ".zst" else gzip.compress(lines))
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl.gz", "a.jsonl.zst"])
+def test_a_few_bytes_do_not_unpack_to_any_amount(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_AT_LEAST", 2**20)
+    monkeypatch.setattr(tables, "_UNPACKS", 30)
+    repeated(tmp_path / name, "x" * 10_000, 10_000)
+    with at_most(2**22) if name.endswith("parquet") else nullcontext():
+        rows = read_rows(tmp_path / name)
+        with pytest.raises(DataError, match=r"row \d+: the file unpacks to more than [\d,]+ bytes"):
+            assert sum(map(len, rows)) <= 2**20
+
+
+@pytest.mark.parametrize("begin", [b'{"text": "', b'[{"text": "'])
+def test_a_line_without_an_end_is_not_read_whole(
+    begin: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_LONGEST", 2**16)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(begin + b"x" * 2**20))
+    with pytest.raises(DataError, match="it has more than 65,536 bytes"):
+        list(read_rows(tmp_path / "a.jsonl.gz"))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["packed.jsonl.gz", "packed.jsonl.zst", "rows.parquet", "saved/*.arrow", "file.arrow"],
+)
+def test_damage_anywhere_gives_rows_or_one_sentence(
+    folder: Path, pattern: str, tmp_path: Path
+) -> None:
+    (whole,) = folder.glob(pattern)
+    content, chance = whole.read_bytes(), random.Random(0)
+    file = tmp_path / whole.name
+    for _ in range(60):
+        damaged = bytearray(content)
+        for _ in range(chance.choice([1, 4])):
+            damaged[chance.randrange(len(content))] = chance.randrange(256)
+        file.write_bytes(damaged)
+        with suppress(DataError):
+            assert all(isinstance(text, str) for text in read_rows(file))
+
+
+def test_text_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    column = pyarrow.array([b"caf\xe9"]).cast(pyarrow.string(), safe=False)
+    pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="'utf-8' codec can't decode byte 0xe9"):
+        list(read_rows(tmp_path / "a.parquet"))
+
+
+def test_an_offset_outside_of_the_batch_is_an_error(tmp_path: Path) -> None:
+    table = pyarrow.table({"text": ["one", "two"]})
+    file = tmp_path / "a.arrow"
+    with pyarrow.ipc.new_stream(str(file), table.schema) as stream:
+        stream.write_table(table)
+    offsets = b"".join(n.to_bytes(4, "little") for n in (0, 3, 6))
+    assert file.read_bytes().count(offsets) == 1
+    outside = offsets[:8] + (2**30).to_bytes(4, "little")
+    file.write_bytes(file.read_bytes().replace(offsets, outside))
+    with pytest.raises(DataError, match="cannot be read after row 0"):
+        list(read_rows(file))

@@ -1,5 +1,7 @@
 """Decoding: any format, rate and number of channels, and what is damaged, named."""
 
+import os
+import shutil
 from fractions import Fraction
 
 import numpy as np
@@ -247,6 +249,26 @@ def test_what_is_kept_is_decoded_once_and_again_when_a_file_changes(
     tone(path, hertz=880)
     assert loudest(decode_all([path]).samples) == 880
     assert len([path for path in (cache / "derived" / "speech").iterdir() if path.is_dir()]) == 2
+
+
+def test_samples_belong_to_the_content_not_to_the_time_or_the_folder(
+    tmp_path, tone, monkeypatch, cache, capsys
+):
+    monkeypatch.setattr(audio, "_IN_MEMORY", 0)
+    (tmp_path / "one").mkdir()
+    path = tone(tmp_path / "one" / "a.wav", hertz=440)
+    decode_all([path])
+    before = path.stat()
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    os.utime(path, (1, 1))
+    capsys.readouterr()
+    copy = tmp_path / "two" / "a.wav"
+    assert [r.path for f in (path, copy) for r in decode_all([f]).recordings] == [path, copy]
+    assert capsys.readouterr().out == ""  # neither is decoded again
+    tone(path, hertz=880)  # of the same size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert loudest(decode_all([path]).samples) == 880
 
 
 def test_a_damaged_file_leaves_nothing_in_the_cache(tmp_path, tone, monkeypatch, cache):

@@ -25,6 +25,30 @@ def test_clips_are_held_out_whole_and_from_both_sources(task):
     assert data.left_out == 0
 
 
+def test_the_prompts_are_held_out_by_the_file_in_every_language(task):
+    data = domain.build_data(task(dataset="prompts"))
+    train, val = ({r.path for r in side.recordings} for side in (data.train, data.val.dataset))
+    assert not train & val
+    assert train | val == set(domain.datasets["prompts"].files(None))
+    for side in (train, val):
+        assert {path.parent.name for path in side} == {"en", "es", "fr", "it", "ru"}
+    minutes = len(data.samples) / 16_000 / 60
+    assert minutes == pytest.approx(13.1, abs=0.1)
+
+
+def test_the_prompts_licences_are_beside_them():
+    folders = {path.parents[1] for path in domain.datasets["prompts"].files(None)}
+    speakers = {
+        "cc-by": ("Attribution 3.0", "Carlo Flora", "Maxim Topal"),
+        "cc-by-sa": ("Attribution-ShareAlike 3.0", "Allison Smith", "June Wallack"),
+    }
+    assert {folder.name for folder in folders} == set(speakers)
+    for folder in folders:
+        notice, licence = ((folder / name).read_text() for name in ("NOTICE", "LICENSE"))
+        assert all(said in notice for said in (*speakers[folder.name], "modified"))
+        assert speakers[folder.name][0] in licence
+
+
 def test_the_clips_licence_is_beside_them():
     (folder,) = {path.parents[1] for path in domain.datasets["clips"].files(None)}
     assert "Carnegie Mellon University" in (folder / "LICENSE").read_text()

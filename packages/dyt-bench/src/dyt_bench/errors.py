@@ -52,6 +52,32 @@ def shortened(text: str) -> str:
     return line if len(line) <= QUOTED else line[: QUOTED - 3] + "..."
 
 
+def printable(text: str) -> str:
+    """The text with what no terminal and no file takes written out: ``\\x1b``, ``\\udcff``.
+
+    Lines and tabs stay. Control characters would be obeyed by a terminal, and a name that is not
+    UTF-8 cannot be written.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else _written_out(letter)
+        for letter in text
+    )
+
+
+def _written_out(letter: str) -> str:
+    return " " if letter.isspace() else letter.encode("unicode_escape").decode("ascii")
+
+
+def reason(error: BaseException) -> str:
+    """What an error of a library says, on one line of at most 200 characters; or its class.
+
+    Some say nothing, and parsers quote what they could not read: a line of a gigabyte, perhaps.
+    """
+    return shortened(str(error).strip()) or type(error).__name__
+
+
 def listed(names: Iterable[object]) -> str:
     """The names, separated by commas, as many as fit 200 characters: ``a, b and 7 more``."""
     texts = [shortened(str(name)) for name in names]

@@ -24,6 +24,7 @@ __all__ = [
     "CONVNEXT",
     "DIT",
     "DNA",
+    "FACTOR",
     "LLAMA",
     "RECIPES",
     "SWAP_ONLY",
@@ -77,12 +78,19 @@ class Recipe:
     calibrated: bool = False
 
 
-# width -> (alpha of the norm before attention, alpha of every other norm)
-_LLAMA_ALPHA = {4096: (0.8, 0.2), 5120: (0.6, 0.15), 8192: (0.2, 0.05)}
+# width -> (alpha of the norm before attention, alpha of every other norm): arXiv 2503.10622,
+# tables 10 (5120) and 11
+_LLAMA_ALPHA = {
+    1024: (1.0, 1.0),
+    2048: (1.0, 0.5),
+    4096: (0.8, 0.2),
+    5120: (0.6, 0.15),
+    8192: (0.2, 0.05),
+}
 
 
 def _llama_alpha(site: NormSite) -> float:
-    """The table's entry at the nearest width; narrower models take that of 4096."""
+    """The tables' entry at the nearest width; narrower models take that of 1024."""
     features = site.features or min(_LLAMA_ALPHA)
     width = min(_LLAMA_ALPHA, key=lambda known: abs(known - features))
     attention, rest = _LLAMA_ALPHA[width]
@@ -110,6 +118,20 @@ def _not_llama(model: nn.Module, sites: Sequence[NormSite]) -> str | None:
 def _scale_embedding(model: nn.Module) -> dict[nn.Module, nn.Module]:
     (embedding,) = _token_embeddings(model)
     return {embedding: ScaledEmbedding(embedding, math.sqrt(embedding.embedding_dim))}
+
+
+def _unit_embedding(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    (embedding,) = _token_embeddings(model)
+    spread = 1.0 if embedding.weight.is_meta else embedding.weight.std().item()
+    return {embedding: ScaledEmbedding(embedding, 1 / spread)}
+
+
+def _no_site(site: NormSite) -> bool:
+    return False
+
+
+def _not_embedded(model: nn.Module, sites: Sequence[NormSite]) -> str | None:
+    return None if len(_token_embeddings(model)) == 1 else "one torch.nn.Embedding of tokens"
 
 
 def _not_dit(model: nn.Module, sites: Sequence[NormSite]) -> str | None:
@@ -194,7 +216,7 @@ CALIBRATED = Recipe(
 LLAMA = Recipe(
     "llama",
     _llama_alpha,
-    "arXiv 2503.10622, LLaMA 7B, 13B, 34B and 70B: alpha by width, larger before attention, and "
+    "arXiv 2503.10622, LLaMA, tables 10 and 11: alpha by width, larger before attention, and "
     "one learnable scalar after the embedding, started at sqrt(width)",
     misfit=_not_llama,
     around=_scale_embedding,
@@ -233,6 +255,15 @@ DNA = Recipe(
     "arXiv 2503.10622, HyenaDNA: every LayerNorm; Caduceus: every RMSNorm; alpha 0.5",
     misfit=_without("Hyena", "Caduceus"),
 )
+FACTOR = Recipe(
+    "factor",
+    _half,
+    "this project, a control: every norm stays, and the embedding gets the learnable factor that "
+    "other recipes add, started where it scales the weights to unit variance",
+    takes=_no_site,
+    misfit=_not_embedded,
+    around=_unit_embedding,
+)
 # The first that fits is the paper's; those that look at structure come before names.
 _PUBLISHED = (DIT, WAV2VEC2, LLAMA, VIT, CONVNEXT, DNA)
 
@@ -248,7 +279,8 @@ def paper(model: nn.Module) -> Recipe:
 
 # What `dyt.convert` and suites take by name: a recipe, or a choice of one by model.
 RECIPES: Mapping[str, Recipe | Callable[[nn.Module], Recipe]] = MappingProxyType(
-    {recipe.name: recipe for recipe in (SWAP_ONLY, CALIBRATED, *_PUBLISHED)} | {"paper": paper}
+    {recipe.name: recipe for recipe in (SWAP_ONLY, CALIBRATED, FACTOR, *_PUBLISHED)}
+    | {"paper": paper}
 )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dyt_bench.plugin.domain import Domain, Metric
+from dyt_bench.plugin.domain import Domain, Metric, Reference
 from dyt_bench.plugin.task import Task
 from dyt_diffusion.catalog import DATASETS, MODELS, TRAININGS
 
@@ -25,7 +25,7 @@ class Diffusion(Domain):
         mode="min",
         title="denoising loss (MSE)",
         margin=0.005,
-        reference="best linear denoiser of each pixel alone",
+        reference="best linear denoiser of a pixel alone",
     )
     preload = (
         "dyt_diffusion.data.datamodule",
@@ -46,10 +46,12 @@ class Diffusion(Domain):
 
         return Denoiser(task, data, self.training(task))
 
-    def reference_score(self, task: Task, data: DiffusionData) -> float:  # type: ignore[override]
-        from dyt_diffusion.reference import linear_denoising_loss
+    def references(  # type: ignore[override]
+        self, task: Task, data: DiffusionData
+    ) -> Sequence[Reference]:
+        from dyt_diffusion.reference import references
 
-        return linear_denoising_loss(data)
+        return references(data)
 
     def evaluate(  # type: ignore[override]
         self, task: Task, module: Denoiser, data: DiffusionData, folder: Path

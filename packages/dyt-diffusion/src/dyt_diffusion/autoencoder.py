@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dyt_bench.plugin.derived import derived_array
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 
 _BATCH = 32  # images encoded at once
 
@@ -88,6 +88,6 @@ class Autoencoder:
 
     def _error(self, error: Exception) -> DataError:
         return DataError(
-            f"{self.folder} holds no autoencoder ({' '.join(str(error).split())}): save one there "
+            f"{self.folder} holds no autoencoder ({reason(error)}): save one there "
             "with diffusers' AutoencoderKL.save_pretrained"
         )

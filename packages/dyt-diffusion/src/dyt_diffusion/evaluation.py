@@ -16,6 +16,7 @@ from dyt_bench.plugin.domain import TrainingPreset
 from dyt_diffusion.classifier import accuracy, trained_classifier
 from dyt_diffusion.data.datamodule import DiffusionData
 from dyt_diffusion.module import Denoiser
+from dyt_diffusion.reference import independent_pixels
 
 _BATCH = 200  # samples drawn at once
 _COMPARED_WITH = 10_000  # training images at most
@@ -40,6 +41,8 @@ def evaluate(
             reach. Left out where only one image is held out.
         classifier_accuracy: the classifier's, on the held-out images.
         label_accuracy: the share of samples that it takes for the class they were drawn for.
+        label_accuracy_pixels: the same of samples whose values are drawn each by itself, from its
+            mean and spread in the class. Pixels alone.
     """
     count = int(preset.options["samples"])
     steps = int(preset.options["sampling_steps"])
@@ -64,6 +67,12 @@ def evaluate(
         "classifier_accuracy": accuracy(classifier, data),
         "label_accuracy": right / count,
     }
+    if data.autoencoder is None:
+        wanted = torch.arange(count) % data.classes
+        drawn = independent_pixels(data, wanted, generator)
+        parts = torch.split(drawn, _BATCH)
+        taken = torch.cat([classifier(part.to(module.device)).argmax(1).cpu() for part in parts])
+        metrics["label_accuracy_pixels"] = float((taken == wanted).float().mean())
     if len(cast(Sized, data.val)) > 1:
         distance.reset()
         for images, _ in _batches(data.val, count):

@@ -18,7 +18,7 @@ class Size:
     layers: int
     width: int
     heads: int
-    patch: int | None = None  # pixels a side of a token; None: as many as make 8 x 8 tokens
+    patch: int | None = None  # pixels a side of a token; None: 2, or what makes 8 x 8 tokens
 
     def build(self, channels: int, size: int, classes: int) -> nn.Module:
         """The model of (B, channels, size, size) images, in the paper's start.
@@ -28,7 +28,7 @@ class Size:
         Raises:
             ValueError: the patch does not divide the images.
         """
-        divisors = (p for p in range(1, size + 1) if size % p == 0)
+        divisors = (p for p in range(min(2, size), size + 1) if size % p == 0)
         patch = self.patch or next(p for p in divisors if size // p <= _TOKENS)
         if size % patch:
             raise ValueError(f"size must be a multiple of the patch, {patch}, got {size}")
@@ -91,7 +91,7 @@ def _initialize(model: Any, embedding: Any) -> None:
 
 ARCHITECTURES: Mapping[str, Size] = MappingProxyType(
     {
-        "dit": Size(layers=4, width=128, heads=4),
+        "dit": Size(layers=4, width=64, heads=4),
         "dit-b4": Size(layers=12, width=768, heads=12, patch=4),
         "dit-l4": Size(layers=24, width=1024, heads=16, patch=4),
         "dit-xl2": Size(layers=28, width=1152, heads=16, patch=2),

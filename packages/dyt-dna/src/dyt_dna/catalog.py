@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dyt_bench.plugin.domain import Dataset, Fetch, Model, TrainingPreset
+from dyt_bench.plugin.fetch import DEBIAN
 from dyt_dna.data import files
 from dyt_dna.shapes import SHAPES
 
@@ -62,6 +63,14 @@ def _small_hyena(summary: str) -> Model:
 
 MODELS: Mapping[str, Model] = {
     "hyena": _small_hyena("HyenaDNA, 2 layers of 128, 1,024 bases"),
+    "hyena-w64": Model(
+        summary="HyenaDNA, 2 layers of 64, 128 bases: for classes, a core's quarter of a minute",
+        library="dyt-dna",
+        native_norm="LayerNorm",
+        steps=350,
+        batch_size=16,
+        learning_rate=4e-3,
+    ),
     "hyena-std02": _small_hyena("HyenaDNA, 2 layers of 128, started with weights of 0.02"),
     "caduceus": _small_caduceus("Caduceus-Ph, 2 layers of 64, 256 bases"),
     "caduceus-ps": _small_caduceus("Caduceus-PS, 2 layers of 64, 256 bases, both strands at once"),
@@ -150,6 +159,11 @@ DATASETS: Mapping[str, Dataset] = {
         fetch=Fetch(
             size="18 MB",
             debian=("ragout-examples",),
+            addresses={
+                f"{DEBIAN}/r/ragout/ragout-examples_2.3-4_all.deb": (
+                    "sha256:cbe6d0dd8b0e36ef2c93c9b9655955f42019dcd9e9b77388ee58ee54d50bd140"
+                )
+            },
             keep=tuple(f"{files.RAGOUT}/**/{Path(file).name}" for file in files.SPECIES.values()),
         ),
     ),
@@ -169,10 +183,10 @@ DATASETS: Mapping[str, Dataset] = {
         takes_path=True,
     ),
     "species": Dataset(
-        summary="which of four bacteria? stretches of their genomes; their GC contents differ",
-        source=f"{_RAGOUT_SOURCE}: fetch dna/bacteria",
+        summary="which of four bacteria? stretches of 400,000 bases of each",
+        source=f"{_RAGOUT_SOURCE}: the beginnings, as bacteria/NOTICE of this package says",
         licence="BSD-3-Clause",
-        files=files.bacteria,
+        files=files.species,
     ),
     "genomic-benchmarks": Dataset(
         summary="one of the GenomicBenchmarks, or any labelled sequences",

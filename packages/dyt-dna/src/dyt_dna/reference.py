@@ -1,4 +1,4 @@
-"""Reference scores: a Markov chain over bases, and classification by GC content."""
+"""Reference scores: Markov chains over bases, and simple classifiers of sequences."""
 
 from collections.abc import Sequence
 
@@ -8,28 +8,55 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import nll_loss
 
+from dyt_bench.plugin.domain import Reference, Role
 from dyt_bench.plugin.markov import markov_nats
 from dyt_bench.plugin.task import Task
 from dyt_dna.bases import BASES, UNKNOWN
 from dyt_dna.data.datamodule import GenomeData, LabelledData
 from dyt_dna.data.labelled import Sequences
 from dyt_dna.data.sequences import Stretch
+from dyt_dna.kmers import kmer_loss
 from dyt_dna.shapes import SHAPES
 
-# Orders of the chain that a model is compared with. For next bases, the best on the chloroplast;
-# for masked ones the frequencies of bases, as a step has a fraction of the targets to learn from.
-ORDER, MASKED_ORDER = 6, 0
+MODEST, ORDER = 2, 6  # of chains over next bases; 6 is the best on the chloroplast
+SHORT, LONG = 2, 4  # letters of the words that sequences are classified by
 COUNTED = 2**24  # bases of both strands, at most: more hardly change a chain of order 10
 # Of the powers of four up to it, this gives the chloroplast the lowest loss at orders 4 to 8.
 _WEIGHT = 256.0
 _GC = [BASES.index("G"), BASES.index("C")]
 
 
-def reference_score(task: Task, data: GenomeData | LabelledData) -> float:
-    """`markov_loss` of a genome, the loss of `gc_content` of labelled sequences."""
+def references(task: Task, data: GenomeData | LabelledData) -> list[Reference]:
+    """Validation losses: of classes, by their frequencies and by words; of bases, by chains.
+
+    Masked bases are compared with the frequencies of bases alone.
+    """
     if isinstance(data, LabelledData):
-        return gc_content(data)[0]
-    return markov_loss(data, MASKED_ORDER if SHAPES[task.model].masked else ORDER)
+        return [
+            Reference("frequencies of the classes", class_frequencies(data), "blind"),
+            *(
+                Reference(f"logistic regression of words of {k} bases", kmer_loss(data, k), role)
+                for k, role in _BY_WORDS
+            ),
+        ]
+    blind = Reference("frequencies of bases", markov_loss(data, 0), "blind")
+    if SHAPES[task.model].masked:
+        return [blind]
+    return [
+        blind,
+        Reference(f"a Markov chain of order {MODEST}", markov_loss(data, MODEST), "modest"),
+        Reference(f"a Markov chain of order {ORDER}", markov_loss(data, ORDER), "strong"),
+    ]
+
+
+_BY_WORDS: tuple[tuple[int, Role], ...] = ((SHORT, "modest"), (LONG, "strong"))
+
+
+def class_frequencies(data: LabelledData) -> float:
+    """Loss (nats a sequence) of the classes' shares in training, whatever the sequence."""
+    train, val = data.labelled.train.classes, data.labelled.val.classes
+    shares = torch.bincount(train, minlength=len(data.labelled.names)).double() / len(train)
+    return float(-shares.log()[val].mean())
 
 
 def markov_loss(data: GenomeData, order: int) -> float:

@@ -27,6 +27,7 @@ SHAPES: Mapping[str, Shape] = {
     # The released models' 0.02 shrinks a layer's output to a quarter of its input at this width. A
     # norm undoes that and DyT does not; with the native norm, both give the same loss.
     "hyena": Shape(family="hyena", width=128, depth=2, length=1024, std=128**-0.5),
+    "hyena-w64": Shape(family="hyena", width=64, depth=2, length=128, std=64**-0.5),
     "hyena-std02": Shape(family="hyena", width=128, depth=2, length=1024),
     "caduceus": Shape(family="caduceus-ph", width=64, depth=2, length=256),
     "caduceus-ps": Shape(family="caduceus-ps", width=64, depth=2, length=256),

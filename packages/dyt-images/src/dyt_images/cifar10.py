@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torchvision.datasets import CIFAR10
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 from dyt_images.arrays import Images, ImageSet
 
 
@@ -25,6 +25,8 @@ def read_cifar10(files: list[Path]) -> ImageSet:
             "another; remove cifar-10-batches-py and get it again"
         ) from None
     except (OSError, EOFError, pickle.UnpicklingError) as error:
-        raise DataError(f"{root} does not hold CIFAR-10 as it was published: {error}") from None
+        raise DataError(
+            f"{root} does not hold CIFAR-10 as it was published: {reason(error)}"
+        ) from None
     train, val = (Images(part.data.transpose(0, 3, 1, 2), part.targets) for part in parts)
     return ImageSet(train, val, list(parts[0].classes))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.fetch import cache, need
-from dyt_bench.plugin.files import files_below, package_file
+from dyt_bench.plugin.files import files_below, matching, package_file
 
 # What Pillow decodes by itself; a test compares them.
 IMAGE_SUFFIXES = {
@@ -54,7 +54,7 @@ def cifar10(domain: str, path: Path | None) -> list[Path]:
     patterns = [f"{_CIFAR}/*_batch*", f"{_CIFAR}/batches.meta"]
     if path is None:
         return _fetched(domain, "cifar10", patterns)
-    files = sorted(file for pattern in patterns for file in path.glob(pattern))
+    files = matching(path, patterns)
     if not files:
         raise DataError(f"{path} holds no {_CIFAR}: unpack CIFAR-10's Python version there")
     return files

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from dyt_bench.plugin.derived import derived
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, listed, quoted
+from dyt_bench.plugin.files import is_ignored
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import check_apart, read_each
 from dyt_bench.plugin.task import digest
@@ -80,7 +81,7 @@ def read_folder(root: Path, files: Iterable[Path], key: str, *, skip: bool) -> C
     names = {name.lower() for name in found}
     if names & _TRAIN and names & _HELD_OUT:
         raise DataError(
-            f"{root}: the folders {', '.join(sorted(found))} look like the parts of a data set, "
+            f"{root}: the folders {listed(sorted(found))} look like the parts of a data set, "
             "not like classes: use the data set 'imagenet', which reads train and val, or give "
             "the path of one part"
         )
@@ -120,7 +121,8 @@ def read_train_and_val(
         names = set(val)
     if alone := sorted(train.keys() ^ names):
         raise DataError(
-            f"{root}: train and val must have the same classes, and {alone[0]!r} is in one alone"
+            f"{root}: train and val must have the same classes, and {quoted(alone[0])} is in one "
+            "alone"
         )
     to_train_on = [(file, name) for name in train for file in train[name]]
     both = _readable([*to_train_on, *labelled], train, key, skip)
@@ -175,11 +177,12 @@ def _class_folders(root: Path, images: Iterable[Path]) -> dict[str, list[Path]]:
         raise DataError(
             f"{root}: no image lies in a folder; put each class's images into a folder of its own"
         )
-    folders = {each.name for each in root.iterdir() if each.is_dir() and each.name[0] != "."}
+    folders = {each.name for each in root.iterdir() if each.is_dir() and not is_ignored(each.name)}
     if empty := sorted(folders - found.keys()):
         raise DataError(
-            f"{root}: {len(empty)} folders hold no image, {empty[0]!r} first: expected "
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}; put each class's images into a folder of its own"
+            f"{root}: {len(empty)} folders hold no image, {quoted(empty[0])} first: "
+            f"expected {', '.join(sorted(IMAGE_SUFFIXES))}; put each class's images into a folder "
+            "of its own"
         )
     if stray:
         notice(f"{root}: {stray:,} images lie in no class's folder and are left out")

@@ -12,7 +12,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 from dyt_images.files import GROUND_TRUTH
 
 _DEVELOPMENT_KIT, _META, _KAGGLE, _TENSORFLOW, *_PAIRS = GROUND_TRUTH
@@ -49,9 +49,9 @@ def classes_in_val(
     try:
         found = readers[file.name](file)
     except (OSError, ValueError, LookupError) as error:
-        raise DataError(f"{file} does not say which classes the images in val have: {error}") from (
-            None
-        )
+        raise DataError(
+            f"{file} does not say which classes the images in val have: {reason(error)}"
+        ) from None
     labelled = []
     for image in images:
         name = found.get(image.name) or found.get(image.stem)

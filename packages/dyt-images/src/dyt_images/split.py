@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sklearn.model_selection import train_test_split
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, quoted
 
 VAL_SHARE = 0.2  # a fifth
 _SEED = 0  # one split for every seed: seeds vary the training, not the split
@@ -30,7 +30,7 @@ def held_out(
         if counts[label] < least:
             images = "image" if counts[label] == 1 else "images"
             raise DataError(
-                f"{source}: class {name!r} has {counts[label]} {images}: expected at least "
+                f"{source}: class {quoted(name)} has {counts[label]} {images}: expected at least "
                 f"{least}, because a fifth is held out"
             )
     if round(VAL_SHARE * len(labels)) < len(classes):

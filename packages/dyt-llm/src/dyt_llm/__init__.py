@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dyt_bench.plugin.domain import Domain, Metric
+from dyt_bench.plugin.domain import Domain, Metric, Reference
 from dyt_bench.plugin.task import Task
 from dyt_llm.catalog import DATASETS, MODELS, TRAININGS
 
@@ -25,7 +25,7 @@ class LanguageModelling(Domain):
         mode="min",
         title="loss (nats/byte)",
         margin=0.02,
-        reference="unigram",
+        reference="a Markov chain of order 2",
     )
     preload = ("dyt_llm.data.datamodule", "dyt_llm.module", "dyt_llm.evaluation")
     models = MODELS
@@ -42,16 +42,17 @@ class LanguageModelling(Domain):
 
         return LanguageModel(task, data, self.training(task))
 
-    def reference_score(self, task: Task, data: TextData) -> float:  # type: ignore[override]
-        """The frequencies of single tokens in the training text, in nats per byte."""
-        from dyt_llm.reference import unigram_loss
+    def references(  # type: ignore[override]
+        self, task: Task, data: TextData
+    ) -> Sequence[Reference]:
+        from dyt_llm.reference import references
 
-        return unigram_loss(data)
+        return references(data)
 
     def evaluate(  # type: ignore[override]
         self, task: Task, module: LanguageModel, data: TextData, folder: Path
     ) -> Mapping[str, float]:
-        """In-context accuracy and a Markov chain's loss; see `dyt_llm.evaluation`."""
+        """In-context accuracy; see `dyt_llm.evaluation`."""
         from dyt_llm.evaluation import evaluate
 
         return evaluate(module, data, folder)

@@ -1,4 +1,4 @@
-"""Metrics taken once at the end: how a model uses its context, and a Markov chain's loss."""
+"""Metrics taken once at the end: how a model uses its context."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from torch import Tensor
 from dyt_llm.data.datamodule import TextData
 from dyt_llm.in_context import CHOICES, SHOTS, few_shot
 from dyt_llm.module import LanguageModel
-from dyt_llm.reference import highest_order, markov_loss
 
 _HELD_OUT = 2**20  # tokens of the held-out text that questions are made from, at most
 
@@ -17,20 +16,13 @@ _HELD_OUT = 2**20  # tokens of the held-out text that questions are made from, a
 def evaluate(module: LanguageModel, data: TextData, folder: Path) -> dict[str, float]:
     """Metrics of how the model uses its context; draws ``in_context.png`` into ``folder``.
 
-    - ``complete_0shot`` and the like: accuracy of `few_shot`; chance is ``few_shot_chance``;
-    - ``markov5_loss``: nats per byte of a Markov chain over tokens, to compare with ``val/loss``;
-      of a lower order, and so named, where words of six tokens exceed 63 bits.
+    ``complete_0shot`` and the like are accuracies of `few_shot`; chance is ``few_shot_chance``.
     """
     context = data.context
     text = data.codec.decode(data.held_out.stream[:_HELD_OUT].tolist())
     accuracy = few_shot(module, text, data.codec, context, module.device)
     _draw(accuracy, loss_by_position(module, data.val_windows()), folder / "in_context.png")
-    order = highest_order(data)
-    return {
-        **accuracy,
-        "few_shot_chance": 1 / CHOICES,
-        f"markov{order}_loss": markov_loss(data, order),
-    }
+    return {**accuracy, "few_shot_chance": 1 / CHOICES}
 
 
 @torch.no_grad()

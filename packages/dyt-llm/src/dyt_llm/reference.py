@@ -1,11 +1,22 @@
 """Reference scores: what frequencies of tokens predict, by themselves and given those before."""
 
+from dyt_bench.plugin.domain import Reference
 from dyt_bench.plugin.markov import longest_word, markov_nats
 from dyt_llm.data.datamodule import TextData
 
 COUNTED = 2**21  # tokens of the training text, at most, so that counting takes a second or two
-_ORDER = 5  # of chains over bytes up to it, the best on Python's source
+_MODEST, _ORDER = 2, 5  # of chains; 5 is, over bytes up to it, the best on Python's source
 _WEIGHT = 64.0  # of the shorter context; of 4, 16 and 64 the best at order 5 on the stdlib
+
+
+def references(data: TextData) -> list[Reference]:
+    """Nats per byte of the validation text: frequencies of tokens, and two Markov chains."""
+    order = highest_order(data)
+    return [
+        Reference("frequencies of tokens (unigram)", unigram_loss(data), "blind"),
+        Reference(f"Markov chain of order {_MODEST}", markov_loss(data, _MODEST), "modest"),
+        Reference(f"Markov chain of order {order}", markov_loss(data, order), "strong"),
+    ]
 
 
 def unigram_loss(data: TextData) -> float:

@@ -22,8 +22,8 @@ class Shape:
 def _start(width: int) -> dict[str, object]:
     """Weights of a small model start with a standard deviation of 1 / sqrt(width).
 
-    The libraries' 0.02 suits a model of width 2,500. At width 128 it shrinks a layer's output to a
-    quarter of its input, which a norm undoes and DyT does not.
+    The libraries' 0.02 suits a model of width 2,500. At width 64 it shrinks a layer's output to a
+    sixth of its input, which a norm undoes and DyT does not.
     """
     return {"initializer_range": width**-0.5}
 
@@ -44,33 +44,33 @@ def _llama(width: int) -> Shape:
 _LLAMA_2 = {"rms_norm_eps": 1e-5}
 
 SHAPES: dict[str, Shape] = {
-    "llama": _llama(128),
-    "llama-std02": replace(_llama(128), more={}),  # transformers' initializer_range
-    "llama-w64": _llama(64),
+    "llama": _llama(64),
+    "llama-std02": replace(_llama(64), more={}),  # transformers' initializer_range
+    "llama-w128": _llama(128),
     "llama-w256": _llama(256),
-    # As in Mistral: a feed-forward part of 3.5 times the width, a quarter of the heads for keys
-    # and values, and a sliding window of half the context.
+    # As in Mistral: a feed-forward part of 3.5 times the width, fewer heads for keys and values,
+    # and a sliding window of half the context.
     "mistral": Shape(
         family="mistral",
-        width=128,
-        feed_forward=448,
+        width=64,
+        feed_forward=224,
         layers=4,
-        heads=4,
+        heads=2,
         kv_heads=1,
-        more={"sliding_window": 64, **_start(128)},
+        more={"sliding_window": 64, **_start(64)},
     ),
-    # As in ERNIE 4.5 0.3B: an eighth of the heads for keys and values, heads wider than width /
-    # heads, tied embeddings.
+    # As in ERNIE 4.5 0.3B: fewer heads for keys and values, heads wider than width / heads, tied
+    # embeddings.
     "ernie": Shape(
         family="ernie",
-        width=128,
-        feed_forward=384,
+        width=64,
+        feed_forward=192,
         layers=4,
-        heads=4,
+        heads=2,
         kv_heads=1,
-        more={"head_dim": 64, "tie_word_embeddings": True, **_start(128)},
+        more={"head_dim": 64, "tie_word_embeddings": True, **_start(64)},
     ),
-    "gpt2": Shape(family="gpt2", width=128, feed_forward=512, layers=4, heads=4, more=_start(128)),
+    "gpt2": Shape(family="gpt2", width=64, feed_forward=256, layers=4, heads=2, more=_start(64)),
     # arXiv 2302.13971, table 2, and arXiv 2307.09288, appendix A.1: LLaMA 2's context.
     "llama-7b": Shape(
         family="llama",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dyt_bench.plugin.domain import Domain, Metric
+from dyt_bench.plugin.domain import Domain, Metric, Reference
 from dyt_bench.plugin.task import Task
 from dyt_speech.catalog import DATASETS, MODELS, TRAININGS
 
@@ -25,7 +25,6 @@ class Speech(Domain):
         mode="min",
         title="contrastive loss (nats/masked frame)",
         margin=0.05,
-        reference="a blind guess between a frame's code and its negatives",
     )
     preload = ("dyt_speech.data.datamodule", "dyt_speech.module", "dyt_speech.evaluation")
     models = MODELS
@@ -43,10 +42,12 @@ class Speech(Domain):
 
         return Pretraining(task, self.training(task))
 
-    def reference_score(self, task: Task, data: SpeechData) -> float:  # type: ignore[override]
-        from dyt_speech.reference import blind_guess
+    def references(  # type: ignore[override]
+        self, task: Task, data: SpeechData
+    ) -> Sequence[Reference]:
+        from dyt_speech.reference import references
 
-        return blind_guess(task.model)
+        return references(task.model)
 
     def evaluate(  # type: ignore[override]
         self, task: Task, module: Pretraining, data: SpeechData, folder: Path

@@ -1,7 +1,8 @@
 """Metrics taken once at the end: a linear probe of the features, and which codes are in use."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dyt_speech.data.datamodule import SpeechData, Windows
 from dyt_speech.module import Pretraining
+from dyt_speech.reference import mel_features
 
 PROBE_WINDOWS = 512  # at most, of a second each
 FOLDS = 5
@@ -41,8 +43,9 @@ def linear_probe(module: Pretraining, data: SpeechData) -> dict[str, float]:
 
     Logistic regression on the standardised mean over frames of the encoder's output, without
     masks; cross-validated, so that no recording is both fitted and scored. ``probe_acc`` is the
-    share of windows classified right, ``probe_majority`` what the most frequent label reaches.
-    Pretraining has seen no label. Empty unless two labels have two recordings each.
+    share of windows classified right, ``probe_mel`` the same from `mel_features` in their place,
+    ``probe_majority`` what the most frequent label reaches. Pretraining has seen no label. Empty
+    unless two labels have two recordings each.
     """
     recordings = Counter(label for _, label in data.labelled)
     labels = {recording: label for recording, label in data.labelled if recordings[label] > 1}
@@ -59,21 +62,21 @@ def linear_probe(module: Pretraining, data: SpeechData) -> dict[str, float]:
     folds = min(FOLDS, min(len(set(groups[wanted == label])) for label, _ in frequent))
     if folds < 2 or len(frequent) < 2:
         return {}
-    features = np.concatenate(
-        [
-            _mean_features(module, torch.stack([windows[index] for index in batch]))
-            for batch in _batches(chosen)
-        ]
-    )
-    guessed = cross_val_predict(
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
-        features,
-        wanted,
-        groups=groups,
-        cv=StratifiedGroupKFold(folds),
-    )
+
+    def accuracy(features_of: Callable[[torch.Tensor], NDArray[np.float32]]) -> float:
+        parts = (torch.stack([windows[index] for index in batch]) for batch in _batches(chosen))
+        guessed = cross_val_predict(
+            make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+            np.concatenate([features_of(part) for part in parts]),
+            wanted,
+            groups=groups,
+            cv=StratifiedGroupKFold(folds),
+        )
+        return float((guessed == wanted).mean())
+
     return {
-        "probe_acc": float((guessed == wanted).mean()),
+        "probe_acc": accuracy(partial(_mean_features, module)),
+        "probe_mel": accuracy(mel_features),
         "probe_majority": frequent[0][1] / count,
         "probe_windows": float(count),
     }

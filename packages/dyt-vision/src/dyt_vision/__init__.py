@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dyt_bench.plugin.domain import Domain, Metric
+from dyt_bench.plugin.domain import Domain, Metric, Reference
 from dyt_bench.plugin.task import Task
 from dyt_vision.catalog import DATASETS, MODELS, TRAININGS
 
@@ -23,7 +24,7 @@ class Vision(Domain):
         mode="max",
         title="top-1 accuracy",
         margin=0.01,
-        reference="always the class that is most frequent in training",
+        reference="logistic regression of the pixels",
     )
     preload = ("dyt_vision.data.datamodule", "dyt_vision.module")
     models = MODELS
@@ -40,10 +41,12 @@ class Vision(Domain):
 
         return Classifier(task, data, self.training(task))
 
-    def reference_score(self, task: Task, data: VisionData) -> float:  # type: ignore[override]
-        from dyt_vision.reference import majority
+    def references(  # type: ignore[override]
+        self, task: Task, data: VisionData
+    ) -> Sequence[Reference]:
+        from dyt_vision.reference import references
 
-        return majority(data)
+        return references(data)
 
 
 domain = Vision()

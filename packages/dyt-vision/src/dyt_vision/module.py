@@ -30,7 +30,7 @@ class Classifier(LightningModule):
         self.task, self.preset = task, preset
         option = {key: value for key, value in preset.options.items() if not isinstance(value, str)}
         self.model = ARCHITECTURES[task.model].build(
-            data.channels, data.classes, option.get("drop_path", 0.0)
+            data.channels, data.pixels, data.classes, option.get("drop_path", 0.0)
         )
         self.accuracy = MulticlassAccuracy(data.classes, average="micro")
         self.smoothing = option.get("label_smoothing", 0.0)

@@ -5,18 +5,32 @@ from typing import Any
 
 import click
 
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, printable
+from dyt_bench.executors.contract import Preempted, preempt
 
 
 class _Group(click.Group):
-    """Turns a user's mistake into one sentence on stderr and exit status 2."""
+    """Turns a user's mistake into one sentence on stderr and exit status 2.
+
+    SIGINT and SIGTERM at any time end in status 130 and 143, with what was started ended.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, preempt)
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt as interruption:
+            preempted = isinstance(interruption, Preempted)
+            click.echo(f"dyt-bench: {'pre-empted' if preempted else 'interrupted'}", err=True)
+            ctx.exit(143 if preempted else 130)
         except UserError as error:
-            click.echo(f"dyt-bench: {error}", err=True)
+            click.echo(printable(f"dyt-bench: {error}"), err=True)
             ctx.exit(2)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,9 +52,3 @@ def main() -> None:
       dyt-bench doctor                         whether runs work on this machine
       dyt-bench new-domain weather             a package for a domain of your own
     """
-
-
-def end_as_by_ctrl_c() -> None:
-    """Treat SIGTERM like Ctrl-C, and SIGINT even where a shell's background jobs ignore it."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)

@@ -10,6 +10,7 @@ from dyt_bench.errors import quoted
 from dyt_bench.records import workspace as workspaces
 from dyt_bench.suite.quantities import MOST_COUNT, seconds
 
+MOST_JOBS = 4096
 DEFAULT_SUITE = Path("benchmarks/default.yaml")
 
 
@@ -40,9 +41,7 @@ workspace = click.option(
 out = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results"),
-    show_default=True,
-    help="Folder for the report.",
+    help="Folder for the report; by default results/SUITE in the workspace.",
 )
 budget = click.option(
     "--budget", type=Quantity(seconds), help="Most time for the suite: 90s, 30m, 2h."
@@ -50,6 +49,19 @@ budget = click.option(
 executor = click.option(
     "--executor", metavar="NAME", help="Where runs run: local, or a package's (see plugins)."
 )
+jobs = click.option(
+    "--jobs",
+    type=click.IntRange(1, MOST_JOBS),
+    help="Runs at a time; by default as many as there are cores, or GPUs.",
+)
+threads = click.option(
+    "--threads", type=click.IntRange(1, MOST_JOBS), help="Threads of a run; by default 1 on a CPU."
+)
+
+
+def report_folder(out: Path | None, workspace: Path, suite: str) -> Path:
+    """Where the report of a suite goes: it overwrites no other suite's unless it is told to."""
+    return out or workspace / "results" / suite
 
 
 def selection(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,7 +1,6 @@
 """Commands for suites: `plan`, `run` and `report`."""
 
 import json
-import signal
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dyt_bench.cli import options
-from dyt_bench.cli.group import end_as_by_ctrl_c, main
+from dyt_bench.cli.group import main
 from dyt_bench.discovery.domains import discover
+from dyt_bench.errors import printable
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.suite.quantities import in_words, seconds, size
 
@@ -63,9 +63,10 @@ def plan(
         with space.opened():
             problems = probe(loaded, found, space, lambda text: click.echo(text, err=True))
     expected = forecast(loaded, space, problems)
+    _tell_problems(space)
     pruned = None if budget is None else prune(expected, budget)
     if as_json:
-        click.echo(json.dumps(_describe_plan(loaded, space, expected, pruned), indent=1))
+        click.echo(json.dumps(_describe_plan(loaded, expected, pruned), indent=1))
         return
     for line in expected.lines:
         task = line.run.task
@@ -113,6 +114,8 @@ def plan(
     help="Time between checkpoints; 0: every step.",
 )
 @click.option("--keep-weights", is_flag=True, help="Keep every run's weights at the end.")
+@options.jobs
+@options.threads
 @options.as_json
 @options.workspace
 @options.out
@@ -130,46 +133,49 @@ def run(
     run_memory: int | None,
     checkpoint_every: float,
     keep_weights: bool,
+    jobs: int | None,
+    threads: int | None,
     as_json: bool,
     workspace: Path,
-    out: Path,
+    out: Path | None,
 ) -> None:
     """Train every run of SUITE, time its variants, log to MLflow, write the report.
 
     Runs that are done, with the same code, data and options, are not repeated: after an
     interruption the same command resumes, even in the middle of a run. Exit status 1 if a run
-    failed, 130 after Ctrl-C, 143 after SIGTERM. --budget alone runs what `plan` says fits.
+    failed, 130 after Ctrl-C, 143 after SIGTERM. --budget alone runs what `plan` says fits; whatever
+    is running when it is spent keeps a checkpoint.
     """
-    from dyt_bench.executors.contract import preempt
-    from dyt_bench.scheduling.session import Until, run_suite
+    from dyt_bench.report.write import try_out
+    from dyt_bench.scheduling.runner import How
+    from dyt_bench.scheduling.session import run_suite
     from dyt_bench.suite.expand import Selection, load_suite
 
     found = discover()
     selection = Selection(domains, seeds, steps, run_timeout, run_memory, executor)
     loaded = load_suite(suite, found, selection)
+    out = options.report_folder(out, workspace, loaded.name)
+    try_out(out)
     if budget is not None and until is None:
         loaded = _within(loaded, Workspace(workspace), budget)
-    end_as_by_ctrl_c()
     if loaded.kind == "efficiency":
         from dyt_bench.efficiency.session import time_suite
 
         space = Workspace(workspace)
         with space.opened():
-            lines = time_suite(loaded, found, space, tracking_uri, out / loaded.name)
+            lines = time_suite(loaded, found, space, tracking_uri, out)
         if as_json:
             click.echo(json.dumps([asdict(line) for line in lines], indent=1))
         return
-    signal.signal(signal.SIGTERM, preempt)
     session = run_suite(
         loaded,
         found,
         Workspace(workspace),
         tracking_uri=tracking_uri,
-        fresh=fresh,
         out=out,
-        checkpoint_every_s=checkpoint_every,
-        keep_weights=keep_weights,
-        until=None if until is None else Until(budget),
+        how=How(fresh, checkpoint_every, keep_weights, jobs, threads),
+        until_decided=until is not None,
+        budget_s=budget,
     )
     if as_json:
         click.echo(json.dumps(session.summary(), indent=1))
@@ -181,16 +187,17 @@ def run(
 @options.as_json
 @options.workspace
 @options.out
-def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
+def report(name: str, as_json: bool, workspace: Path, out: Path | None) -> None:
     """Write the report of the suite called NAME again, from its last runs.
 
     With --json, print the verdicts as in results.json, which explains every field.
     """
     from dyt_bench.scheduling.session import print_leaderboard, report_suite
 
+    out = options.report_folder(out, workspace, name)
     standings = report_suite(name, discover(), Workspace(workspace), out)
     if as_json:
-        written = json.loads((out / "results.json").read_text())
+        written = json.loads((out / "results.json").read_text(encoding="utf-8"))
         verdicts = {"report": str(out / "README.md"), "verdicts": written["verdicts"]}
         click.echo(json.dumps(verdicts, indent=1))
         return
@@ -198,31 +205,36 @@ def report(name: str, as_json: bool, workspace: Path, out: Path) -> None:
     click.echo(f"report: {out / 'README.md'}")
 
 
+def _tell_problems(space: Workspace) -> None:
+    """Print what of the workspace could not be read."""
+    for sentence in space.problems:
+        click.echo(printable(sentence), err=True)
+
+
 def _within(suite: "Suite", space: Workspace, budget: float) -> "Suite":
     """The part of the suite that fits the budget; prints the rest."""
     from dyt_bench.scheduling.forecast import forecast, prune
 
-    pruned = prune(forecast(suite, space), budget)
+    expected = forecast(suite, space)
+    _tell_problems(space)
+    pruned = prune(expected, budget)
     for dropped in pruned.dropped:
         click.echo(f"left out: {dropped}", err=True)
     return replace(suite, runs=pruned.runs)
 
 
-def _describe_plan(
-    suite: "Suite", space: Workspace, expected: "Forecast", pruned: "Pruned | None"
-) -> dict[str, Any]:
+def _describe_plan(suite: "Suite", expected: "Forecast", pruned: "Pruned | None") -> dict[str, Any]:
     runs = []
     fitting = None if pruned is None else set(pruned.runs)
     for line in expected.lines:
         run = line.run
-        result = space.record(run).result()
         runs.append(
             {
                 "identity": run.identity,
                 "label": run.label,
                 **run.parameters(),
                 "samples": run.task.steps * run.task.batch_size,
-                "state": "waiting" if result is None else result.status,
+                "state": line.state,
                 "seconds": line.seconds,
                 "memory_mib": line.memory_mib,
                 "disk_bytes": line.disk_bytes,

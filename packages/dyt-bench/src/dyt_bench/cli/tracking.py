@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from dyt_bench.cli import options
-from dyt_bench.cli.group import end_as_by_ctrl_c, main
+from dyt_bench.cli.group import main
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
 from dyt_bench.records.workspace import Workspace
@@ -22,13 +22,15 @@ def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> N
     killed process left running are marked as killed.
     """
     from dyt_bench.report.figures.group import draw_group
+    from dyt_bench.tracking.address import shown
     from dyt_bench.tracking.sync import sync_suites
 
     space = Workspace(workspace)
     uri = tracking_uri or space.tracking_uri
     for synced in sync_suites(names, space, uri, discover().metric, draw_group):
         click.echo(
-            f"dyt-bench/{synced.suite}: {synced.runs} runs, {synced.new} of them new to {uri}"
+            f"dyt-bench/{synced.suite}: {synced.runs} runs, {synced.new} of them new "
+            f"to {shown(uri)}"
             + (f"; {synced.repaired} left running, now marked as killed" * bool(synced.repaired))
         )
 
@@ -52,5 +54,4 @@ def ui(
     space = Workspace(workspace)
     if tracking_uri is None and not space.database.exists():
         raise UserError(f"there is no store {space.database} yet: run a suite first")
-    end_as_by_ctrl_c()
     serve(space, tracking_uri or space.tracking_uri, name, port=port, browser=not no_browser)

@@ -1,8 +1,8 @@
 """Import the object of an entry point safely, and report what went wrong in one sentence.
 
 An exception, `sys.exit` and a syntax error are caught, an import that hangs is abandoned, and
-slow imports and files written to the working directory are reported as warnings. Only what ends
-the process itself, a crash in C or `os._exit`, is not caught.
+slow imports and files written to the working directory are reported as warnings. `os._exit` and
+`os.abort` raise meanwhile. Only a crash in C, or a signal, ends the process.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -39,7 +40,7 @@ def import_point(point: EntryPoint) -> Imported:
     files, heavy, started = _stamps(), _heavy(), time.perf_counter()
     try:
         # A program may read our standard output, so what the plug-in prints goes elsewhere.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), _kept_alive():
             imported.value = _import(point)
         seconds = time.perf_counter() - started
         if seconds > SLOW_S:
@@ -49,6 +50,10 @@ def import_point(point: EntryPoint) -> Imported:
         imported.problem = f"importing {point.value} {reason}: {_advice(point)}"
     except KeyboardInterrupt:
         raise
+    except _Ends as error:
+        imported.problem = (
+            f"importing {point.value} tried to end the program: {error}: {_advice(point)}"
+        )
     except BaseException as error:
         reason = f"raised {in_short(error)}"
         imported.problem = f"importing {point.value} {reason}: {_advice(point)}"
@@ -81,6 +86,36 @@ def in_short(error: BaseException) -> str:
     if isinstance(error, SyntaxError) or not frames:  # its message has the place
         return text
     return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})"
+
+
+class _Ends(BaseException):
+    """An import tries to end the process."""
+
+
+@contextlib.contextmanager
+def _kept_alive() -> Iterator[None]:
+    """A context in which `os._exit` and `os.abort` raise _Ends in this process.
+
+    In a child that it forks meanwhile they do what they always do.
+    """
+    own = os.getpid()
+    real: dict[str, Callable[..., Any]] = {"_exit": os._exit, "abort": os.abort}
+
+    def refused(name: str) -> Callable[..., None]:
+        def end(*status: int) -> None:
+            if os.getpid() != own:
+                real[name](*status)
+            raise _Ends(f"os.{name} was called")
+
+        return end
+
+    for name in real:
+        setattr(os, name, refused(name))
+    try:
+        yield
+    finally:
+        for name, function in real.items():
+            setattr(os, name, function)
 
 
 class _Hangs(Exception):

@@ -25,6 +25,7 @@ from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
 from dyt_bench.executors.group import end_with_all
 from dyt_bench.executors.running import JobProcess, serve
+from dyt_bench.executors.sockets import short_paths
 
 _STOP = b"stop"  # the parent's message for SIGTERM, which not every command forwards
 
@@ -131,6 +132,7 @@ def _obey(orders: "Connection[Any, Any]") -> None:
 
 def main() -> None:
     """The main function of the process."""
+    short_paths()
     orders = Connection(os.dup(0), writable=False)
     events = Connection(os.dup(1), readable=False)
     path, log = pickle.loads(orders.recv_bytes())

@@ -6,8 +6,9 @@ The harness passes a job to ``run`` and iterates over its events::
         for event in running:
             ...
 
-One job runs at a time, in a process of its own, so that a crash ends no other. It may start
-processes, which end with it.
+Each job runs in a process of its own, so that a crash ends no other. It may start processes, which
+end with it. How many run at a time an executor says by ``slots``, if it has that method; without it
+one runs at a time, or as many as the user asks for.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,10 @@ class Preempted(KeyboardInterrupt):
     """SIGTERM: the scheduler takes the machine back. Jobs get more time to save their state."""
 
 
+class BudgetSpent(Preempted):
+    """The time that the user gave is over."""
+
+
 def preempt(number: int, frame: FrameType | None) -> None:
     """A handler for SIGTERM in the process that schedules the jobs."""
     raise Preempted
@@ -56,12 +61,19 @@ NO_LIMITS = Limits()
 
 
 class Running(Protocol):
-    """A job in its process."""
+    """A job in its process.
+
+    It may have ``stop(error)`` and ``kill()``, for other threads: the iteration then raises
+    ``error`` within a moment; the process ends at once. Without them a job is told to end at its
+    next event.
+    """
 
     def __iter__(self) -> Iterator[Event]:
         """The job's events as they arrive.
 
-        The last event is ``{"event": "outcome", "value": what the job returned}``.
+        The last event is ``{"event": "outcome", "value": what the job returned}``. An executor may
+        send ``{"event": "quiet", "seconds": how long none came, "alive": whether the job's
+        interpreter works}``.
 
         Raises:
             JobFailed: the job raised, went over a limit, or ended without an outcome.
@@ -71,7 +83,12 @@ class Running(Protocol):
 
 
 class Executor(Protocol):
-    """Made once for a suite, as ``executor(preload)``: names of modules that its jobs import."""
+    """Made once for a suite, as ``executor(preload)``: names of modules that its jobs import.
+
+    It may have a method ``slots(jobs, threads)``: what the jobs that run at a time own, a
+    `dyt_bench.executors.slots.Slot` each. The arguments are what the user asks for, or None.
+    ``run`` is called, and its context entered and left, in one thread a job.
+    """
 
     def __init__(self, preload: Sequence[str]) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Run jobs one after another, each in a process of its own, on this machine.
+"""Run jobs on this machine, each in a process of its own.
 
 Processes come from a fork server that has imported the heavy libraries once, so that a job
 starts at once, and leaks, threads and crashes in C libraries end with its process.
@@ -19,10 +19,15 @@ from typing import Any
 from dyt_bench.executors import memory
 from dyt_bench.executors.contract import NO_LIMITS, Job, Limits
 from dyt_bench.executors.group import end_with_all
+from dyt_bench.executors.orphans import end_with_fork_server
 from dyt_bench.executors.running import JobProcess, serve
+from dyt_bench.executors.slots import Slot, local_slots
+from dyt_bench.executors.sockets import short_paths
 
 PRELOAD = "DYT_BENCH_PRELOAD"  # the environment variable that tells the fork server what to import
 
+# The environment that the fork server starts with is this process's own: one thread changes it.
+_starting = threading.Lock()
 _STARTS = 15  # attempts; they take ten seconds in all
 
 
@@ -34,12 +39,17 @@ class LocalExecutor:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["dyt_bench.executors.preload"])
 
+    def slots(self, jobs: int | None, threads: int | None) -> Sequence[Slot]:
+        """See `dyt_bench.executors.contract.Executor`."""
+        return local_slots(jobs, threads)
+
     def run(self, job: Job, log: Path, limits: Limits = NO_LIMITS) -> JobProcess:
         """See `dyt_bench.executors.contract.Executor`."""
         return JobProcess(partial(self._start, job, log), log, limits)
 
     def _start(self, job: Job, log: Path) -> Any:
         """Start a process for the job; returns it and a connection for its events."""
+        short_paths()
         receive, send = self._context.Pipe(duplex=False)
         # As bytes: a job that cannot be unpickled then fails in the process, which keeps a log.
         arguments = (pickle.dumps(job), send, log)
@@ -48,7 +58,7 @@ class LocalExecutor:
             # Not daemonic: a daemonic process may not start others, and loaders have workers.
             process = self._context.Process(target=_serve, args=arguments)
             try:
-                with _in_environment(environment):  # the fork server's, if it starts now
+                with _starting, _in_environment(environment):  # the fork server's, if it starts now
                     process.start()
                 break
             except (EOFError, OSError):
@@ -77,6 +87,8 @@ def _in_environment(added: Mapping[str, str]) -> Iterator[None]:
 
 def _serve(job: bytes, send: Any, log: Path) -> None:
     """The main function of the process."""
+    end_with_fork_server()
+    short_paths()
     os.setpgid(0, 0)  # so that everything it starts can be ended with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What the job starts begins as in any script: by a fork on Linux, where workers then share the

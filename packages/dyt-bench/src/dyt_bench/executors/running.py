@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from dyt_bench.executors.contract import Event, JobFailed, JobStopped, Limits, P
 from dyt_bench.executors.group import Group
 
 _POLL_S = 0.25  # how often limits are checked
+_BEAT_S = 5.0  # between two heartbeats of a job
+_QUIET_S = 60.0  # without an event, after which the caller is told, and how often
 _STOP_S = 3.0  # grace period after SIGTERM
 _PREEMPTED_S = 25.0  # the same when a scheduler takes the machine back; most kill after 30 s
 _DUMP_S = 2.0  # time for a hanging process to print its traceback
@@ -60,6 +63,7 @@ class JobProcess:
     def __init__(self, start: Start, log: Path, limits: Limits) -> None:
         self.start, self.log, self.limits = start, log, limits
         self.peak = 0  # the most bytes resident that were seen, of all its processes
+        self._stopping: BaseException | None = None
 
     def __enter__(self) -> "JobProcess":
         self._process, self._receive = self.start()
@@ -83,16 +87,25 @@ class JobProcess:
     def __iter__(self) -> Iterator[Event]:
         """The job's events as they arrive.
 
-        The last event is ``{"event": "outcome", "value": what the job returned}``.
+        The last event is ``{"event": "outcome", "value": what the job returned}``. While none
+        come, ``{"event": "quiet", "seconds": how long, "alive": whether its interpreter works}``
+        comes once a minute.
 
         Raises:
             JobFailed: the job raised, went over a limit, or ended without an outcome.
             JobStopped: a SIGTERM from outside ended it early.
             CannotWrite: the job could not write its record.
         """
+        heard = beaten = told = time.monotonic()
         while True:
+            if self._stopping is not None:
+                raise self._stopping
             ready = wait([self._receive, self._process.sentinel], _POLL_S)
             for event in self._events():
+                beaten = time.monotonic()
+                if event["event"] == "beat":
+                    continue
+                heard = told = beaten
                 if event["event"] == "error":
                     raise event["error"]
                 yield event
@@ -103,6 +116,18 @@ class JobProcess:
                 self._process.join()
                 raise self._failed(self._death())
             self._check_limits()
+            if (now := time.monotonic()) - told >= _QUIET_S:
+                told = now
+                alive = now - beaten < 4 * _BEAT_S
+                yield {"event": "quiet", "seconds": now - heard, "alive": alive}
+
+    def stop(self, error: BaseException) -> None:
+        """Make the iteration raise ``error`` within a moment; called by another thread."""
+        self._stopping = error
+
+    def kill(self) -> None:
+        """Kill the process and everything that it started; called by another thread."""
+        self._group.kill()
 
     def _events(self) -> Iterator[Event]:
         """The events that have arrived; half a message of a killed process is dropped."""
@@ -176,19 +201,33 @@ def _gib(size: int) -> str:
 
 def serve(job: bytes, send: "Connection[Any, Any]", log: Path) -> None:
     """Do a pickled job in this process and ``send`` its events, its outcome or its error."""
+    sending, ended = threading.Lock(), threading.Event()
+
+    def tell(event: Event) -> None:
+        with sending:
+            send.send(event)
+
+    def beat() -> None:
+        with contextlib.suppress(OSError):  # nobody listens any more
+            while not ended.wait(_BEAT_S):
+                tell({"event": "beat"})
+
     try:
         _keep_output(log)
-        outcome = pickle.loads(job)(send.send)
-        send.send({"event": "outcome", "value": outcome})
+        threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+        outcome = pickle.loads(job)(tell)
+        tell({"event": "outcome", "value": outcome})
     except JobStopped as stopped:
-        send.send({"event": "error", "error": stopped})
+        tell({"event": "error", "error": stopped})
     except BaseException as error:  # sys.exit in a plug-in included: the parent must learn of it
         with contextlib.suppress(OSError):  # the disk may be full
             traceback.print_exc()
             sys.stderr.flush()
         known = isinstance(error, CannotWrite)
         failure = error if known else JobFailed(f"{type(error).__name__}: {error}")
-        send.send({"event": "error", "error": failure})
+        tell({"event": "error", "error": failure})
+    finally:
+        ended.set()
 
 
 def _keep_output(log: Path) -> None:

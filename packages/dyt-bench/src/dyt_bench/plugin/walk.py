@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dyt_bench.errors import DataError
+from dyt_bench.errors import DataError, listed
 
-__all__ = ["Tree", "matching", "walk"]
+__all__ = ["Tree", "is_ignored", "matching", "walk"]
 
 # What operating systems and their tools put beside people's files, in lower case. Names that begin
 # with a dot are hidden: .git, .DS_Store, and the ._NAME of macOS on other systems' disks.
@@ -45,7 +45,7 @@ class Tree:
 
     def others(self) -> str:
         """What was left out, for a message: ``3 .gif, 1 without a suffix``; the most first."""
-        return ", ".join(
+        return listed(
             f"{count} {suffix or 'without a suffix'}"
             for suffix, count in sorted(self.left_out.items(), key=lambda each: (-each[1], each))
         )
@@ -88,10 +88,11 @@ def matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
     """
     found = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
     below = {file: file.relative_to(folder).parts for file in found}
-    return sorted((f for f in found if not any(map(_is_ignored, below[f]))), key=below.__getitem__)
+    return sorted((f for f in found if not any(map(is_ignored, below[f]))), key=below.__getitem__)
 
 
-def _is_ignored(name: str) -> bool:
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or one that operating systems make."""
     return name.startswith(".") or name.lower() in _NOT_THE_USERS
 
 
@@ -115,4 +116,4 @@ def _entries(folder: str) -> list[str]:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise DataError(f"cannot read {folder}: {error.strerror}") from error
-    return [os.path.join(folder, name) for name in names if not _is_ignored(name)]
+    return [os.path.join(folder, name) for name in names if not is_ignored(name)]

@@ -14,21 +14,86 @@ it had computed since, to the bit; rows that are there already are not written t
 
 import errno
 import json
+import math
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from dyt_bench.errors import CannotWrite, quoted
-from dyt_bench.plugin.atomic import read_json, write_json
+from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.task import Run
+from dyt_bench.records.stored import (
+    SCHEMA,
+    Newer,
+    Unreadable,
+    content_of,
+    decoded,
+    parsed,
+    read_stored,
+)
 from dyt_bench.training.outcome import Outcome
 
 _LOCK_S = 30.0  # that a process whose parent was killed may take to end
+
+_Name = Annotated[str, Field(pattern=r"^[^/\x00-\x1f]+$")]  # part of a file's name
+
+
+class _Parameters(BaseModel):
+    """What `dyt_bench.plugin.task.Run.parameters` always has; other keys are not checked."""
+
+    model_config = ConfigDict(extra="allow")
+
+    domain: _Name
+    model: _Name
+    dataset: str
+    variant: str
+    path: str = ""
+    training: str = ""
+    seed: int
+    steps: Annotated[int, Field(gt=0)]
+    batch_size: Annotated[int, Field(gt=0)]
+    val_every: Annotated[int, Field(gt=0)]
+    learning_rate: FiniteFloat
+    train_samples: int | None = None
+    alpha_init_value: float | None = None
+    recipe: str | None = None
+    metrics: str = ""
+
+
+class _About(BaseModel):
+    """``run.json``."""
+
+    identity: str
+    task_identity: str
+    label: str
+    started: FiniteFloat
+    parameters: _Parameters
+    digests: dict[str, str]
+    environment: dict[str, str]
+
+
+# Made when they are used first, as it takes milliseconds.
+@cache
+def _abouts() -> TypeAdapter[_About]:
+    return TypeAdapter(_About)
+
+
+@cache
+def _results() -> "TypeAdapter[Result]":
+    return TypeAdapter(Result)
+
+
+@cache
+def _rows() -> TypeAdapter[list[dict[str, int | float]]]:
+    return TypeAdapter(list[dict[str, int | float]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +153,41 @@ class Record:
         """Whether there is something to resume, or to read."""
         return (self.folder / "run.json").exists() and self.rows_path.exists()
 
+    def check(self, identity: str = "") -> None:
+        """Read all of the record.
+
+        Args:
+            identity: of the run that it must be of; by default of any.
+
+        Raises:
+            Unreadable: a part of it cannot be read or is missing, or is another run's.
+            Newer: a later version wrote it.
+        """
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            raise Unreadable(self.folder, "it is no folder")
+        about, result = self.about(), self.result()
+        if result is not None and not about:
+            raise Unreadable(self.folder, "it has no run.json")
+        if about and identity and about["identity"] != identity:
+            raise Unreadable(self.folder, f"it is of the run {quoted(about['identity'])}")
+        if result is not None and not os.path.lexists(self.rows_path):
+            raise Unreadable(self.folder, "it has no rows.jsonl")
+        self.rows()
+
     def begin(self, run: Run, environment: Mapping[str, str]) -> None:
-        """Start the folder afresh; what an earlier run left is removed."""
+        """Start the folder afresh; what an earlier run left is removed.
+
+        Raises:
+            Newer: a later version wrote what is there.
+            CannotWrite: the folder cannot be made.
+        """
+        try:
+            self.about()
+            self.result()
+        except Newer:
+            raise
+        except Unreadable:
+            pass
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             self.folder.mkdir(parents=True)
@@ -104,6 +202,7 @@ class Record:
         if run.variant.code_digest:
             digests["variant"] = run.variant.code_digest
         about = {
+            "schema": SCHEMA,
             "identity": run.identity,
             "task_identity": run.task.identity,
             "label": run.label,
@@ -169,23 +268,44 @@ class Record:
             os.fsync(file.fileno())
 
     def finish(self, result: Result) -> None:
-        """Write the result, whole or not at all; a run that has ended needs no checkpoint."""
-        write_json(self.result_path, asdict(result))
-        if result.status != "failed":
+        """Write the result, whole or not at all; a run that has finished needs no checkpoint.
+
+        One that diverged keeps its last one, from which its end can be replayed.
+        """
+        write_json(self.result_path, {"schema": SCHEMA, **asdict(result)})
+        if result.status == "finished":
             self.checkpoint_path.unlink(missing_ok=True)
 
     def about(self) -> dict[str, Any]:
-        """What `begin` wrote."""
-        return dict(read_json(self.folder / "run.json") or {})
+        """What `begin` wrote; empty if it has not. Raises Unreadable."""
+        path = self.folder / "run.json"
+        content = content_of(path)
+        if content is None:
+            return {}
+        about = decoded(path, content)
+        parsed(path, content, _abouts())
+        return about
 
     def rows(self) -> list[dict[str, float]]:
-        """Every row so far; while the run is active the last line may be incomplete."""
-        whole, _, _ = self.rows_path.read_text().rpartition("\n")
+        """Every row so far; while the run is active the last line may be incomplete.
+
+        Raises:
+            Unreadable: a line is no row.
+        """
+        whole, _, _ = (content_of(self.rows_path) or b"").rpartition(b"\n")
         # As one list: two thousand records of a hundred lines each are read twice as fast.
-        rows: list[dict[str, float]] = json.loads(f"[{','.join(whole.splitlines())}]")
+        rows = parsed(self.rows_path, b"[" + b",".join(whole.splitlines()) + b"]", _rows())
+        for number, row in enumerate(rows, start=1):
+            # A number that is missing is none either.
+            if not all(math.isfinite(row.get(key, math.nan)) for key in ("step", "time")):
+                raise Unreadable(self.rows_path, f"row {number} has no step or no time")
         return rows
 
     def result(self) -> Result | None:
-        """How the run ended; None while it runs, or if it was cut off."""
-        content = read_json(self.result_path)
-        return None if content is None else Result(**content)
+        """How the run ended; None while it runs, or if it was cut off. Raises Unreadable."""
+        result = read_stored(self.result_path, _results())
+        if result is not None and not (
+            math.isfinite(result.started) and math.isfinite(result.ended)
+        ):
+            raise Unreadable(self.result_path, "its times are no finite numbers")
+        return result

@@ -1,7 +1,6 @@
 """Sections that packages add: Markdown with PNG files for one page, HTML with SVG for the other."""
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from dyt_bench.plugin.extensions import Collected, Plot, Section
 from dyt_bench.plugin.reporting import Look
 from dyt_bench.report.figures.style import LIGHT, WEB, drawn, looks
 from dyt_bench.report.illustration import Illustration
+from dyt_bench.verdicts.words import escaped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def _add(name: str, collected: Collected, folder: Path) -> AddedSection | None:
     except Exception as error:  # the rest of the report must not fail with it
         logging.getLogger(__name__).warning("section %r failed", name, exc_info=True)
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        return AddedSection(name, name, f"This section could not be made: {_plain(why)}")
+        return AddedSection(name, name, f"This section could not be made: {escaped(why)}")
     return AddedSection(name, section.title, section.text, figures)
 
 
@@ -80,8 +80,3 @@ def _figure(plot: Plot, look: Mapping[str, Look]) -> "Figure":
     figure = Figure(figsize=_SIZE, layout="constrained")  # the labels' sizes are not known
     plot.draw(figure.subplots(), look)
     return figure
-
-
-def _plain(text: str) -> str:
-    """The text with Markdown's special characters escaped."""
-    return re.sub(r"([\\`*_{}\[\]()#+.!|<>~-])", r"\\\1", text)

@@ -12,19 +12,20 @@ import json
 import math
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dyt_bench.verdicts.runs import EndedRun
+from dyt_bench.verdicts.speed import SpeedComparison
 from dyt_bench.verdicts.standings import Standing
-from dyt_bench.verdicts.statistics import SpeedComparison
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # 2: training curves are in rows.parquet alone.
 # 3: "norm" is now "variant", and "native" of a verdict is "baseline".
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 RUN_FIELDS = {
     "identity": "hash of everything that determines the run's outcome",
@@ -61,7 +62,10 @@ RUN_FIELDS = {
     "last/*": "validation metrics at the end of the budget",
     "model/parameters": "learnable numbers",
     "model/norms_replaced": "norm layers that were replaced",
-    "memory/peak_mib": "most memory held: the allocator's on a GPU, the process's elsewhere; MiB",
+    "memory/peak_mib": (
+        "most memory held: the allocator's on a GPU, elsewhere the training process's, without "
+        "worker processes of its loaders, whose memory depends on the data alone; MiB"
+    ),
     "time/step_ms_median": "a training step without loading and validation; ms",
     "time/step_ms_q1": "lower quartile of the same; ms",
     "time/step_ms_q3": "upper quartile of the same; ms",
@@ -73,7 +77,9 @@ RUN_FIELDS = {
     "time/aa_ratio_*": "ends of its 95 % interval",
     "time/load_ms_median": "wait for a batch; ms",
     "time/load_share": "share of training's time spent waiting for batches",
-    "reference/*": "what a simple method reaches in the metric",
+    "blind/*": "what is reached in the metric without looking at the input",
+    "reference/*": "what a modest method reaches in the metric",
+    "strong/*": "what the strongest of the simple methods reaches in the metric",
     "eval/*": "further metrics, taken once at the end",
 }
 ROW_FIELDS = {
@@ -87,26 +93,35 @@ VERDICT_FIELDS = {
     "variant": "the layer that replaced the norm layers, with its options",
     "metric": "the domain's, on validation data",
     "mode": "min or max: which direction of the metric is better",
-    "margin": "differences within it are equivalent, in the metric's unit",
-    "seeds": "those that baseline and variant both finished",
-    "diverged": "seeds at which the variant diverged and the baseline did not",
+    "seeds": "those that baseline and variant both finished, without collapsed runs",
+    "collapses": "runs that diverged or ended no better than the blind score, of the variant and "
+    "of the baseline, out of how many, with Fisher's exact test of equal rates",
     "at_budget": "judged by the value at the end of the budget",
     "at_best": "judged by each run's own best validation",
     "*/baseline": "mean over seeds of the baseline's metric",
     "*/value": "mean over seeds of the variant's metric",
     "*/gain": "mean over seeds of the paired difference; positive where the variant is better",
     "*/interval": "95 % t-interval of the gain; null from one seed",
+    "*/margin": "a gain within it does not matter; in the metric's unit",
+    "*/gains": "of each seed",
     "*/bootstrap": "95 % BCa bootstrap interval of the gain; null below 12 seeds",
-    "*/p": "two-sided sign-flip test; null below 6 seeds",
-    "*/verdict": "better, worse, equivalent or undetermined",
+    "*/p": "two-sided paired t-test of no difference, for itself alone; null below 3 seeds",
+    "*/p_within": "two one-sided t-tests of a gain beyond the margin; null below 3 seeds",
+    "*/verdict": "better, worse, equivalent, undetermined or too little learned; allows for the "
+    "number of comparisons on the page",
+    "*/within": "whether the gain is shown to lie within the margin",
     "*/seeds_needed": "seeds that would decide with 80 % power; null if decided or not known",
     "steps_to_quality": "median steps to the baseline's value at the end; null: not reached",
     "baseline_steps_to_quality": "the baseline's own",
     "time_to_quality": "time to that value over the baseline's; null: not reached or not timed",
     "speed": "step time over the baseline's: ratio with 95 % interval, the same of the baseline to "
-    "itself (aa), the floor below which no difference is claimed, rounds, and the word",
+    "itself (aa), the floor below which no difference is claimed, builds, and the word; ends are "
+    "null for one build",
     "expected": "variant -> what a paper reports, of which metric, and the paper; or null",
+    "blind": "the score without looking at the input; null: not known",
     "reference": "the reference score: what a simple method reaches",
+    "strong": "what a better simple method reaches",
+    "share": "the gain at the end of the budget, of what the baseline gained over the blind score",
 }
 
 
@@ -172,18 +187,21 @@ def verdict(standing: Standing) -> dict[str, Any]:
         "variant": standing.variant,
         "metric": metric.name,
         "mode": metric.mode,
-        "margin": metric.margin,
         "seeds": list(standing.seeds),
-        "diverged": standing.diverged,
+        "collapses": {**asdict(standing.collapses), "p": standing.collapses.p},
         **{
             when: {
                 "baseline": baseline,
                 "value": value,
                 "gain": judged.gain,
                 "interval": judged.interval,
+                "margin": judged.margin,
+                "gains": list(judged.gains),
                 "bootstrap": judged.bootstrap,
                 "p": judged.p,
+                "p_within": judged.p_within,
                 "verdict": judged.verdict,
+                "within": judged.within,
                 "seeds_needed": judged.seeds_needed,
             }
             for when, baseline, value, judged in (
@@ -201,7 +219,10 @@ def verdict(standing: Standing) -> dict[str, Any]:
             "metric": standing.expected_metric or metric.name,
             "source": standing.source,
         },
+        "blind": standing.blind,
         "reference": standing.reference,
+        "strong": standing.strong,
+        "share": standing.share,
     }
 
 
@@ -210,7 +231,7 @@ def _speed(speed: SpeedComparison) -> dict[str, Any]:
         "ratio": speed.ratio._asdict(),
         "aa": speed.aa._asdict(),
         "floor": speed.floor,
-        "rounds": speed.rounds,
+        "builds": speed.builds,
         "word": speed.word,
     }
 
@@ -263,9 +284,14 @@ def _curves(run: EndedRun) -> dict[str, dict[str, list[float] | list[int]]]:
 
 
 def _plain(value: Any) -> Any:
-    """A value for JSON: six significant digits, and null for numbers that are not finite."""
+    """A value for JSON: null for numbers that are not finite, six significant digits of others.
+
+    Times since 1970 keep their hundredths.
+    """
     if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return round(value, 2) if abs(value) >= 1e6 else float(f"{value:.6g}")
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,17 +1,21 @@
 """``report.html``: one self-contained file with every table and figure."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from dyt_bench.discovery.domains import Discovery
+from dyt_bench.errors import printable
+from dyt_bench.records.stored import Unreadable, content_of
 from dyt_bench.report import tables
 from dyt_bench.report.added import AddedSection
-from dyt_bench.report.figures import cost, curves, effects, layers
+from dyt_bench.report.figures import cost, curves, effects, layers, rates
 from dyt_bench.report.figures.style import VARIABLES, WEB, drawn, looks
-from dyt_bench.report.illustration import Illustration
+from dyt_bench.report.illustration import Illustration, attempt
 from dyt_bench.verdicts import words
-from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup
+from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, group_names
 from dyt_bench.verdicts.standings import (
     BASELINE,
     Standing,
@@ -19,6 +23,9 @@ from dyt_bench.verdicts.standings import (
     overall,
     performance_profile,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PROFILED_FROM = 3  # models; with fewer a profile adds nothing to the table
 _PICTURES_PER_RUN = 4
@@ -34,6 +41,7 @@ def html_page(
     found: Discovery,
     conditions: str,
     added: Sequence[AddedSection] = (),
+    problems: Sequence[str] = (),
 ) -> str:
     """The page; the template escapes all text that comes from records.
 
@@ -41,6 +49,7 @@ def html_page(
         suites: group name -> name of the suite file that reproduces its runs.
         suite_texts: group name -> content of that file.
         added: sections that packages add.
+        problems: what could not be read or drawn, a sentence each.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -56,6 +65,7 @@ def html_page(
     return template.render(
         title=evidence.title,
         conditions=conditions,
+        problems=problems,
         standings=[
             {"row": row, "verdict": standing.comparison.verdict}
             for row, standing in zip(
@@ -74,7 +84,7 @@ def html_page(
         variants_note=tables.VARIANTS_NOTE,
         variants=tables.filled(tables.variant_rows(evidence.runs, names, found)),
         once=tables.once_tables(evidence.runs, names),
-        notices=[line.removeprefix("- ") for line in tables.notices(evidence.runs, names)],
+        notices=tables.notices(evidence.runs, names),
         runs=tables.filled(tables.run_rows(evidence.runs, names, found)),
         environment=tables.environment_rows(evidence.runs),
         groups=[
@@ -109,34 +119,54 @@ def _sections(
     saturations: list[Illustration] = []
     for domain in dict.fromkeys(standing.group.domain for standing in standings):
         own_standings = [s for s in standings if s.group.domain == domain]
-        effect.append(Illustration.of(domain, effects.forest(own_standings, look, WEB)))
+        effect.append(
+            Illustration.attempted(domain, partial(effects.forest, own_standings, look, WEB))
+        )
     profile = performance_profile(standings)
     if len(profile[BASELINE]) >= _PROFILED_FROM:
         caption = "all models: performance profile"
-        effect.append(Illustration.of(caption, effects.profile(profile, look, WEB)))
+        effect.append(Illustration.attempted(caption, partial(effects.profile, profile, look, WEB)))
     for group, own in groups.items():
         name, metric = names[group], found.domain(group.domain).metric
         ended = [run for run in own if run.is_judged]
         if not ended:  # every run failed: the table says so
             continue
         reference = references.get(group)
-        validation = curves.validation(ended, metric, look, WEB, reference=reference)
-        validated.append(Illustration.of(f"{name}: {metric.title}", validation))
-        trained.append(Illustration.of(f"{name}: training loss", curves.training(ended, look, WEB)))
-        cost_bars = cost.bars(cost.costs(ended, evidence.timings), look, WEB)
-        for illustrations, caption, figure in (
-            (costs, name, cost_bars),
-            (alphas, f"{name}: alpha at the end", layers.alpha(ended, look, WEB)),
-            (saturations, f"{name}: saturation at the end", layers.saturation(ended, look, WEB)),
+        for illustrations, caption, make in (
+            (
+                validated,
+                f"{name}: {metric.title}",
+                partial(curves.validation, ended, metric, look, WEB, reference=reference),
+            ),
+            (trained, f"{name}: training loss", partial(curves.training, ended, look, WEB)),
         ):
-            if figure is not None:
-                illustrations.append(Illustration.of(caption, figure))
+            illustrations.append(Illustration.attempted(caption, make))
+        for illustrations, caption, find in (
+            (
+                costs,
+                name,
+                lambda own=ended: cost.bars(cost.costs(own, evidence.timings), look, WEB),
+            ),
+            (alphas, f"{name}: alpha at the end", partial(layers.alpha, ended, look, WEB)),
+            (
+                saturations,
+                f"{name}: saturation at the end",
+                partial(layers.saturation, ended, look, WEB),
+            ),
+        ):
+            illustrations += _if_any(caption, find)
+    metrics = {run.group.domain: found.metric(run.group.domain) for run in runs}
+    tried: list[Illustration] = []
+    if by_rate := rates.rate_curves([*runs, *evidence.trials], metrics):
+        of_rates = group_names(by_rate)
+        draw = partial(rates.sheet, by_rate, of_rates, metrics, WEB)
+        tried.append(Illustration.attempted("all models: metric by learning rate", draw))
     return [
         {
             "title": title,
             "note": note,
             "figures": figures,
-            "broad": title in ("Effects", "Cost"),
+            "broad": title in ("Effects", "Cost", "Learning rates"),
         }
         for title, note, figures in (
             (
@@ -146,6 +176,7 @@ def _sections(
                 "count as equivalent. An arrow: the interval ends outside the figure.",
                 effect,
             ),
+            ("Learning rates", rates.NOTE, tried),
             (
                 "Learning",
                 "Mean over seeds; the band reaches from the lowest to the highest seed. Training "
@@ -174,6 +205,16 @@ def _sections(
     ]
 
 
+def _if_any(caption: str, find: "Callable[[], Figure | None]") -> list[Illustration]:
+    """The figure, unless it is None; where it cannot be drawn, a caption that says so."""
+    found: list[Figure | None] = []
+    why = attempt(lambda: found.append(find()))
+    if why:
+        return [Illustration(f"{caption} (could not be drawn: {why})")]
+    figure = found[0]
+    return [] if figure is None else [Illustration.attempted(caption, lambda: figure)]
+
+
 def _pictures(runs: Sequence[EndedRun], names: Mapping[TaskGroup, str]) -> list[Illustration]:
     """PNG files of the first seed of every variant; of large ones, only the path."""
     found = []
@@ -183,10 +224,15 @@ def _pictures(runs: Sequence[EndedRun], names: Mapping[TaskGroup, str]) -> list[
             continue
         seen.add((run.group, run.variant))
         for file in run.artifacts[:_PICTURES_PER_RUN]:
-            caption = f"{names[run.group]} {run.variant}: {file.stem}"
-            if file.stat().st_size > _LARGEST_PICTURE:
-                found.append(Illustration(f"{caption} (too large to show here: {file})"))
+            caption = printable(f"{names[run.group]} {run.variant}: {file.stem}")
+            try:
+                content = content_of(file)
+            except Unreadable as problem:
+                found.append(Illustration(printable(f"{caption} ({problem})")))
+                continue
+            if content is None or len(content) > _LARGEST_PICTURE:
+                where = printable(str(file))
+                found.append(Illustration(f"{caption} (too large to show here: {where})"))
             else:
-                png = base64.b64encode(file.read_bytes()).decode()
-                found.append(Illustration(caption, png=png))
+                found.append(Illustration(caption, png=base64.b64encode(content).decode()))
     return found

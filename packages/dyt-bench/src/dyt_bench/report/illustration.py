@@ -1,9 +1,12 @@
 """An illustration of the report's pages: a figure or picture with its caption."""
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from dyt_bench.errors import printable, shortened
 from dyt_bench.report.figures.style import svg
 
 if TYPE_CHECKING:
@@ -23,3 +26,22 @@ class Illustration:
     def of(cls, caption: str, figure: "Figure", file: str = "") -> "Illustration":
         """A figure drawn in the web page's theme."""
         return cls(caption, svg=svg(figure, escape(caption, quote=True)), file=file)
+
+    @classmethod
+    def attempted(cls, caption: str, make: "Callable[[], Figure]") -> "Illustration":
+        """The figure that ``make`` returns; where it cannot be drawn, the caption says so."""
+        made: list[Illustration] = []
+        why = attempt(lambda: made.append(cls.of(caption, make())))
+        return cls(f"{caption} (could not be drawn: {why})") if why else made[0]
+
+
+def attempt(draw: Callable[[], object]) -> str:
+    """Draw something; why it could not be drawn, on one line, or nothing."""
+    try:
+        with warnings.catch_warnings():
+            # A letter that the font lacks is drawn as a box; nobody can do anything about it.
+            warnings.filterwarnings("ignore", "Glyph ")
+            draw()
+    except Exception as error:  # drawing takes text and numbers from records
+        return shortened(printable(f"{type(error).__name__}: {error}"))
+    return ""

@@ -121,7 +121,7 @@ def run_rows(
 
 def notices(runs: Sequence[EndedRun], names: Mapping[TaskGroup, str]) -> list[str]:
     """A line for each thing that the runs' readers left out, clipped or guessed of their data."""
-    lines = (f"- {names[r.group]}: {' '.join(s.split())}" for r in runs for s in r.result.notices)
+    lines = (f"{names[r.group]}: {' '.join(s.split())}" for r in runs for s in r.result.notices)
     return list(dict.fromkeys(lines))
 
 

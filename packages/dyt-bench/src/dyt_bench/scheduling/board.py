@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dyt_bench.errors import printable
 from dyt_bench.plugin.task import Run
 from dyt_bench.records.record import Result
 from dyt_bench.suite.quantities import in_words
@@ -19,6 +20,7 @@ from dyt_bench.suite.quantities import in_words
 _MARKS = {"waiting": "·", "running": "▸", "finished": "✓", "diverged": "≁", "failed": "✗"}
 _STYLES = {"waiting": "dim", "running": "bold", "diverged": "yellow", "failed": "red"}
 _WORD_EVERY_S = 60.0  # between two plain lines, where validations are further apart
+_LONG_S = 600.0  # without a step, where the process works
 _FEW_STEPS = 10  # with fewer, no time left is estimated
 _AROUND = 5  # lines of a screen that are not runs
 
@@ -62,6 +64,7 @@ class Board:
         self.console = console
         self.lines = {run.identity: _Line(run, metrics[run.task.domain]) for run in runs}
         self.doing = ""
+        self.slots = 1  # runs that may run at a time
         self._said = time.monotonic()
         self._is_live = console.is_terminal
         self._live = Live(
@@ -91,18 +94,30 @@ class Board:
         """The run resumes after ``step``."""
         line = self.lines[run.identity]
         line.step = line.skipped = step
-        self._say(f"  resumes after step {step}")
+        self._say(f"  {run.label}: resumes after step {step}")
+
+    def quiet(self, run: Run, seconds: float, *, alive: bool) -> None:
+        """Nothing has come of the run for a while; long steps are no news."""
+        if alive and seconds < _LONG_S:
+            return
+        line = self.lines[run.identity]
+        line.note = f"no step for {in_words(seconds)}"
+        if not alive:
+            line.note = f"no sign of life for {in_words(seconds)}: its process is stuck"
+        self._say(f"  {run.label}: {line.note}; --run-timeout ends such runs")
 
     def row(self, run: Run, step: int, metrics: dict[str, float]) -> None:
         """A row of the record: training or validation."""
         line = self.lines[run.identity]
-        line.step = step
+        line.step, line.note = step, ""
         line.loss = metrics.get("train/loss", line.loss)
         if line.metric in metrics:
             line.judged = metrics[line.metric]
-            self._say(f"  step {step:>5}  {line.metric} {line.judged:.4g}{self._left()}")
+            said = f"step {step:>5}  {line.metric} {line.judged:.4g}{self._left()}"
+            self._say(f"  {run.label}: {said}")
         elif line.loss is not None and time.monotonic() - self._said > _WORD_EVERY_S:
-            self._say(f"  step {step:>5}  train/loss {line.loss:.4g}  {line.rate}{self._left()}")
+            said = f"step {step:>5}  train/loss {line.loss:.4g}  {line.rate}{self._left()}"
+            self._say(f"  {run.label}: {said}")
 
     def finish(self, run: Run, result: Result, *, reused: bool) -> None:
         line = self.lines[run.identity]
@@ -116,7 +131,7 @@ class Board:
             self._say(f"{self._count()} {run.label}: done before")
             return
         reason = f": {result.reason}" if result.reason else ""
-        self._say(f"  {result.status} in {in_words(line.seconds)}{reason}")
+        self._say(f"  {run.label}: {result.status} in {in_words(line.seconds)}{reason}")
 
     def note(self, doing: str) -> None:
         """What is happening besides the runs, for the line below the table."""
@@ -127,7 +142,7 @@ class Board:
     def _say(self, text: str) -> None:
         self._said = time.monotonic()
         if not self._is_live:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
     def _count(self) -> str:
         begun = sum(line.state != "waiting" for line in self.lines.values())
@@ -150,7 +165,7 @@ class Board:
                 of = line.run.task.group
                 own = seconds[of] / steps[of] if steps[of] >= _FEW_STEPS else pace
                 left += (line.run.task.steps - line.step) * own
-        return f"  about {in_words(left)} left"
+        return f"  about {in_words(left / self.slots)} left"
 
     def _render(self) -> Group:
         table = Table(box=None, padding=(0, 1), header_style="dim")
@@ -165,15 +180,15 @@ class Board:
             task = line.run.task
             table.add_row(
                 _MARKS[line.state],
-                f"{task.domain}/{task.model} s{task.seed}",
-                line.run.variant.label,
+                Text(printable(f"{task.domain}/{task.model} s{task.seed}")),
+                Text(printable(line.run.variant.label)),
                 ProgressBar(total=task.steps, completed=line.step, width=12),
                 f"{line.step}/{task.steps}",
                 "" if line.loss is None else f"{line.loss:.4f}",
                 line.rate if line.state == "running" else "",
                 "" if line.judged is None else f"{line.metric} {line.judged:.4f}",
                 in_words(line.spent) if line.spent else "",
-                Text(line.note, overflow="ellipsis", no_wrap=True),
+                Text(printable(line.note), overflow="ellipsis", no_wrap=True),
                 style=_STYLES.get(line.state, ""),
             )
         states = [line.state for line in self.lines.values()]

@@ -4,6 +4,7 @@ A probe is a run of a few steps, trained like any other and kept in the workspac
 The same function reads it and the records of earlier runs. No torch in this process.
 """
 
+import math
 import shutil
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,12 +14,14 @@ from itertools import pairwise
 from typing import Any
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.discovery.extensions import EXECUTORS
+from dyt_bench.discovery.extensions import EXECUTORS, LOCAL
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import JobFailed
+from dyt_bench.executors.slots import local_slots
 from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.record import Record, Result
+from dyt_bench.records.stored import Unreadable
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.scheduling.jobs import TRAINING, train_run
 from dyt_bench.scheduling.runner import TIMING_ROUNDS
@@ -30,6 +33,7 @@ _TRUSTED_STEPS = (
     50  # from so many on, the mean is used, not the median: it includes every cost of training
 )
 _WARMUP_ROUNDS = 2
+_MEASURES = ("memory/peak_mib", "model/parameters")
 _ROWS = 200  # at least so many of a long run's steps are logged
 
 Key = tuple[str, ...]
@@ -42,7 +46,7 @@ class Measured:
     start_s: float  # process, data, model, first validation
     step_s: float
     validation_s: float
-    memory_mib: float
+    memory_mib: float  # of the training process, without its loaders' workers
     row_bytes: float
     checkpoint_bytes: float  # while it runs
     source: str  # "probe" or "earlier run"
@@ -60,6 +64,8 @@ class Line:
     checkpoint_bytes: float  # while it runs
     source: str
     problem: str = ""  # why it will not fit or run
+    alone_s: float = 0.0  # step timing that comes with it, while nothing else runs
+    state: str = "waiting"  # or how it ended
 
 
 @dataclass(frozen=True)
@@ -67,15 +73,16 @@ class Forecast:
     """A suite's forecast, run by run; step timing is counted with a task's last run."""
 
     lines: tuple[Line, ...]
+    slots: int = 1  # runs at a time
 
     @property
     def seconds(self) -> float:
-        return sum(line.seconds or 0.0 for line in self.lines)
+        return _total(self.lines, self.slots) / self.slots
 
     @property
     def memory_mib(self) -> float:
-        """Peak memory: one run at a time."""
-        return max((line.memory_mib or 0.0 for line in self.lines), default=0.0)
+        """Peak memory, of the largest runs at the same time."""
+        return sum(sorted(line.memory_mib or 0.0 for line in self.lines)[-self.slots :])
 
     @property
     def disk_bytes(self) -> float:
@@ -87,35 +94,44 @@ class Forecast:
         return [line.run for line in self.lines if line.seconds is None and not line.problem]
 
 
-def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {}) -> Forecast:
-    """Forecast from the workspace's probes and records.
+def forecast(
+    suite: Suite,
+    workspace: Workspace,
+    problems: Mapping[Key, str] = {},
+    *,
+    jobs: int | None = None,
+) -> Forecast:
+    """Forecast from the workspace's probes and records; those that cannot be read are set aside.
 
     Args:
         problems: `key` -> why its probe failed.
+        jobs: runs at a time; None: as many as `run` starts.
     """
     known = _known(workspace)
     memory, disk = _limits(workspace)
     lines = []
+    records = workspace.readable([workspace.record(run) for run in suite.runs])
+    results = {record.folder: record.result() for record in records}
     for runs in suite.by_task.values():
         keys = [key(run.parameters()) for run in runs]
         timing = _timing_s(runs, [known[which] for which in keys if which in known], workspace)
         for run, which in zip(runs, keys, strict=True):
-            result = workspace.record(run).result()
+            result = results.get(workspace.record(run).folder)
+            state = "waiting" if result is None else result.status
             if result is not None and result.status != "failed":
-                lines.append(Line(run, True, 0.0, 0.0, 0.0, 0.0, result.status))
+                lines.append(Line(run, True, 0.0, 0.0, 0.0, 0.0, result.status, state=state))
                 continue
             measured = known.get(which)
             problem = problems.get(which, "")
             if measured is None:
-                lines.append(Line(run, False, None, None, None, 0.0, "not known", problem))
+                lines.append(Line(run, False, None, None, None, 0.0, "not known", problem, state))
                 continue
             if measured.memory_mib > memory:
                 problem = (
                     f"does not fit: it takes {measured.memory_mib:,.0f} MiB of memory, "
                     f"this machine has {memory:,.0f}"
                 )
-            seconds = _seconds(run.task, measured) + timing
-            timing = 0.0
+            seconds = _seconds(run.task, measured)
             size = measured.row_bytes * _rows(run.task)
             lines.append(
                 Line(
@@ -127,9 +143,13 @@ def forecast(suite: Suite, workspace: Workspace, problems: Mapping[Key, str] = {
                     checkpoint_bytes=measured.checkpoint_bytes,
                     source=measured.source,
                     problem=problem,
+                    state=state,
+                    alone_s=timing,
                 )
             )
-    found = Forecast(tuple(lines))
+            timing = 0.0
+    slots = len(local_slots(jobs)) if suite.executor == LOCAL else jobs or 1
+    found = Forecast(tuple(lines), slots)
     if found.disk_bytes > disk:
         raise UserError(
             f"the suite's records take about {found.disk_bytes / 2**20:,.0f} MiB and "
@@ -200,17 +220,23 @@ def prune(found: Forecast, budget_s: float) -> Pruned:
         )
     dropped = [f"{line.run.label}: {line.problem}" for line in found.lines if line.problem]
     lines = [line for line in found.lines if not line.problem]
-    lines, seeds = _fitting(lines, lambda line: line.run.task.seed, lambda seed, _: seed, budget_s)
-    dropped += [f"seed {seed}, which takes {in_words(cost)}" for seed, cost in seeds]
-    lines, groups = _fitting(lines, lambda line: line.run.task.group, _by_cost, budget_s)
-    dropped += [f"{group}, which takes {in_words(cost)}" for group, cost in groups]
-    total = _total(lines)
+    budget_s *= found.slots
+    lines, seeds = _fitting(
+        lines, lambda line: line.run.task.seed, lambda seed, _: seed, budget_s, found.slots
+    )
+    dropped += [f"seed {seed}, which takes {in_words(cost / found.slots)}" for seed, cost in seeds]
+    lines, groups = _fitting(
+        lines, lambda line: line.run.task.group, _by_cost, budget_s, found.slots
+    )
+    dropped += [f"{group}, which takes {in_words(cost / found.slots)}" for group, cost in groups]
+    total = _total(lines, found.slots)
     if total > budget_s:
         raise UserError(
-            f"nothing of the suite fits {in_words(budget_s)}: one seed of the cheapest task "
-            f"takes about {in_words(total)}; give it fewer --steps or a longer --budget"
+            f"nothing of the suite fits {in_words(budget_s / found.slots)}: one seed of the "
+            f"cheapest task takes about {in_words(total / found.slots)}; give it fewer --steps or "
+            "a longer --budget"
         )
-    return Pruned(tuple(line.run for line in lines), total, tuple(dropped))
+    return Pruned(tuple(line.run for line in lines), total / found.slots, tuple(dropped))
 
 
 def _fitting(
@@ -218,6 +244,7 @@ def _fitting(
     part_of: Callable[[Line], Any],
     rank: Callable[[Any, float], Any],
     budget_s: float,
+    slots: int,
 ) -> tuple[list[Line], list[tuple[Any, float]]]:
     """The lines without the parts of the highest rank, until the rest fits or one part is left.
 
@@ -230,10 +257,10 @@ def _fitting(
     """
     costs: dict[Any, float] = {}
     for line in lines:
-        costs[part_of(line)] = costs.get(part_of(line), 0.0) + (line.seconds or 0.0)
+        costs[part_of(line)] = costs.get(part_of(line), 0.0) + _total([line], slots)
     left, total, dropped = (
         sorted(costs, key=lambda part: rank(part, costs[part])),
-        _total(lines),
+        _total(lines, slots),
         [],
     )
     while total > budget_s and len(left) > 1:
@@ -255,8 +282,9 @@ def key(parameters: Mapping[str, Any]) -> Key:
     return tuple(str(parameters.get(name, "")) for name in names)
 
 
-def _total(lines: Iterable[Line]) -> float:
-    return sum(line.seconds or 0.0 for line in lines)
+def _total(lines: Iterable[Line], slots: int) -> float:
+    """Seconds of slots: what runs alone takes all of them."""
+    return sum((line.seconds or 0.0) + slots * line.alone_s for line in lines)
 
 
 def _known(workspace: Workspace) -> dict[Key, Measured]:
@@ -265,11 +293,14 @@ def _known(workspace: Workspace) -> dict[Key, Measured]:
     for folder, source in (("probes", "probe"), ("runs", "earlier run")):
         for path in (workspace.folder / folder).glob("*/result.json"):
             record = Record(path.parent)
-            result = record.result()
-            if result is None or result.status != "finished" or not record.begun:
+            try:
+                result, about = record.result(), record.about()
+                if result is None or result.status != "finished" or not record.begun or not about:
+                    continue
+                measured = _measured(record, result, source)
+            except Unreadable:  # whose suite it is says so
                 continue
-            measured = _measured(record, result, source)
-            which = key(record.about()["parameters"])
+            which = key(about["parameters"])
             rank = (source != "probe", result.ended)
             if measured is not None and (which not in found or found[which][:2] < rank):
                 found[which] = (*rank, measured)
@@ -279,8 +310,9 @@ def _known(workspace: Workspace) -> dict[Key, Measured]:
 def _measured(record: Record, result: Result, source: str) -> Measured | None:
     rows = record.rows()
     step_s = result.summary.get("time/step_ms_median", 0.0) / 1e3
-    steps = int(result.last.get("step", 0))
-    if not rows or not steps or not step_s:
+    steps = _steps(result)
+    numbers = (step_s, *(result.summary.get(name, 0.0) for name in _MEASURES))
+    if not rows or not steps or not step_s or not all(map(math.isfinite, numbers)):
         return None
     first = rows[0]["time"]
     validations = [
@@ -302,6 +334,11 @@ def _measured(record: Record, result: Result, source: str) -> Measured | None:
         checkpoint_bytes=12 * result.summary.get("model/parameters", 0.0),
         source=source,
     )
+
+
+def _steps(result: Result) -> int:
+    steps = result.last.get("step", 0)
+    return int(steps) if math.isfinite(steps) else 0
 
 
 def _seconds(task: Task, measured: Measured) -> float:

@@ -1,44 +1,41 @@
 """One `dyt-bench run`, from the suite to the printed leaderboard."""
 
+import signal
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.errors import CannotWrite, UserError, quoted
-from dyt_bench.executors.contract import Preempted
-from dyt_bench.plugin.atomic import read_json, write_json
+from dyt_bench.errors import CannotWrite, UserError, printable, quoted
+from dyt_bench.executors.contract import BudgetSpent, Preempted
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run
-from dyt_bench.records.record import Record, Result
-from dyt_bench.records.workspace import Workspace
+from dyt_bench.records.record import Result
+from dyt_bench.records.workspace import Reported, SuiteRuns, Workspace
 from dyt_bench.report import write_report
 from dyt_bench.report.figures.group import draw_group
 from dyt_bench.scheduling.board import Board
-from dyt_bench.scheduling.runner import Runner
-from dyt_bench.scheduling.stopping import RunScore, next_runs
+from dyt_bench.scheduling.runner import How, Runner
+from dyt_bench.scheduling.stopping import LOOKS, RunScore, next_runs
 from dyt_bench.suite.expand import Suite
+from dyt_bench.suite.tuning import chosen
 from dyt_bench.tracking import Tracker
-from dyt_bench.training.outcome import CHECKPOINT_EVERY_S
+from dyt_bench.tracking.address import shown
 from dyt_bench.verdicts.standings import Standing
 
-Stopped = Literal["", "interrupted", "pre-empted"]  # by nothing, by Ctrl-C, by SIGTERM
+# By nothing, by Ctrl-C, by SIGTERM, as the user's budget is spent.
+Stopped = Literal["", "interrupted", "pre-empted", "budget"]
+_AS_USUAL = How()
 _HURRY_S = 1.5  # for MLflow after an interruption; the next run sends the rest
 # Everything for people goes to stderr, so that --json has stdout to itself.
 _console = Console(stderr=True)
-
-
-@dataclass(frozen=True)
-class Until:
-    """Seeds are added until every verdict stands, or the budget is spent."""
-
-    budget_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Session:
     """What a run came to."""
 
     suite: Suite
-    results: list[Result]
+    results: Mapping[str, Result]  # by run identity; runs that have not ended have none
     tracking_uri: str
     experiment_id: str
     out: Path
@@ -54,10 +51,16 @@ class Session:
 
     @property
     def exit_status(self) -> int:
-        """0 if every run ended by itself, 1 if one failed, 130 by Ctrl-C, 143 by SIGTERM."""
-        if self.stopped:
-            return {"interrupted": 130, "pre-empted": 143}[self.stopped]
-        return 1 if any(result.status == "failed" for result in self.results) else 0
+        """0 if runs ended by themselves, 1 if one failed, 130 by Ctrl-C, 143 by SIGTERM."""
+        if self.stopped in ("interrupted", "pre-empted"):
+            return 130 if self.stopped == "interrupted" else 143
+        return 1 if any(result.status == "failed" for _, result in self.ended) else 0
+
+    @property
+    def ended(self) -> list[tuple[Run, Result]]:
+        """The suite's runs that have ended, in its order."""
+        runs = self.suite.runs
+        return [(run, self.results[run.identity]) for run in runs if run.identity in self.results]
 
     def summary(self) -> dict[str, Any]:
         """For programs."""
@@ -76,7 +79,7 @@ class Session:
                     "first": result.first,
                     "last": result.last,
                 }
-                for run, result in zip(self.suite.runs, self.results, strict=False)
+                for run, result in self.ended
             ],
         }
 
@@ -87,19 +90,23 @@ def run_suite(
     workspace: Workspace,
     *,
     tracking_uri: str | None,
-    fresh: bool,
     out: Path,
-    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
-    keep_weights: bool = False,
-    until: Until | None = None,
+    how: How = _AS_USUAL,
+    until_decided: bool = False,
+    budget_s: float | None = None,
 ) -> Session:
     """Run, mirror to MLflow, report and print.
+
+    Args:
+        until_decided: add seeds until every verdict stands.
+        budget_s: when that is spent, what runs keeps a checkpoint and nothing else is started.
 
     Raises:
         UserError: the tracking store does not answer, a folder cannot be written, or another
             run works in the workspace; nothing has been run or written then.
         CannotWrite: the disk is full; what was recorded until then is whole.
     """
+    deadline = None if budget_s is None else time.monotonic() + budget_s
     uri = tracking_uri or workspace.tracking_uri
     tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace)
     with ExitStack() as stack:
@@ -109,8 +116,8 @@ def run_suite(
             tracker.connect()
         if tracker.problem:
             _print(
-                f"MLflow at {uri} does not answer ({tracker.problem}): training continues without "
-                "it, and it is sent everything once it does"
+                f"MLflow at {shown(uri)} does not answer ({tracker.problem}): training continues "
+                "without it, and it is sent everything once it does"
             )
         if tracking_uri is not None:
             stack.enter_context(workspace.opened())
@@ -119,14 +126,15 @@ def run_suite(
             found,
             workspace,
             tracker,
-            fresh=fresh,
             out=out,
-            every_s=checkpoint_every_s,
-            keep_weights=keep_weights,
-            until=until,
+            how=how,
+            until_decided=until_decided,
+            deadline=deadline,
         )
-        _conclude(session, tracker, found, workspace, fresh)
-        if keep_weights:
+        if how.fresh and session.stopped not in ("pre-empted", "budget"):
+            workspace.fresh_path(suite.name).unlink(missing_ok=True)
+        _conclude(session, tracker, found, workspace, how.fresh)
+        if how.keep_weights:
             _tell_weights(session, workspace)
     return session
 
@@ -137,72 +145,132 @@ def _train(
     workspace: Workspace,
     tracker: Tracker,
     *,
-    fresh: bool,
     out: Path,
-    every_s: float,
-    keep_weights: bool,
-    until: Until | None,
+    how: How,
+    until_decided: bool,
+    deadline: float | None,
 ) -> Session:
     """Train the runs, add seeds if asked to, and send the last of them to MLflow."""
     domains = dict.fromkeys(run.task.domain for run in suite.runs)
     metrics = {name: found.metric(name) for name in domains}
-    results: list[Result] = []
+    results: dict[str, Result] = {}
     stopped: Stopped = ""
     new: tuple[Run, ...] = suite.runs
-    started = time.monotonic()
+    since = workspace.fresh_since(suite.name) if how.fresh else None
     tracker.preview(suite.name, suite.title, suite.runs, found.metric)
     while new and not stopped:
-        _list_runs(suite, workspace)
+        _set_aside(new, workspace)
+        _list_runs(suite, workspace, len(LOOKS) if until_decided else 1)
         names = {name: metric.name for name, metric in metrics.items()}
         with Board(_console, new, names) as board:
             some = replace(suite, runs=new)
-            runner = Runner(some, workspace, tracker, board, found, fresh, every_s, keep_weights)
+            runner = Runner(some, workspace, tracker, board, found, how, since)
             try:
-                for result in runner.run():
-                    results.append(result)
+                with _until(deadline):
+                    for run, result in runner.run():
+                        results[run.identity] = result
             except KeyboardInterrupt as interruption:
-                stopped = "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
+                stopped = _why(interruption)
             except CannotWrite:
                 tracker.close(_HURRY_S)
                 raise
         new = ()
-        if until is not None and not stopped:
-            spent = time.monotonic() - started
-            left = None if until.budget_s is None else until.budget_s - spent
-            decision = next_runs(suite.runs, _outcomes(suite, results, metrics), metrics, left)
+        if not stopped and suite.tunings:
+            new, suite = _at_chosen_rates(suite, results, metrics)
+            continue
+        if until_decided and not stopped:
+            left = None if deadline is None else deadline - time.monotonic()
+            judged = [run for run in suite.runs if run.task.split != "tuning"]
+            decision = next_runs(judged, _outcomes(suite, results, metrics), metrics, left)
             new = decision.runs
             suite = replace(suite, runs=(*suite.runs, *new))
             _print(f"{len(new)} runs more: {decision.why}" if new else f"done: {decision.why}")
-    if stopped:
+    if stopped in ("interrupted", "pre-empted"):
         tracker.close(_HURRY_S)
     else:
         records = [workspace.record(run) for run in suite.runs]
         tracker.summarize(suite.title, records, found.metric, draw_group)
         tracker.close()
-    return Session(suite, results, tracker.uri, tracker.experiment_id, out, stopped)
+    return Session(suite, results, shown(tracker.uri), tracker.experiment_id, out, stopped)
 
 
-def _list_runs(suite: Suite, workspace: Workspace) -> None:
-    """Record which runs the suite consists of, for `report_suite`."""
-    write_json(
-        workspace.suite_path(suite.name),
-        {
-            "title": suite.title,
-            "runs": [workspace.record(run).folder.name for run in suite.runs],
-            "expected": {key: asdict(value) for key, value in suite.expected.items()},
-            "sections": suite.sections,
-        },
+def _at_chosen_rates(
+    suite: Suite, results: Mapping[str, Result], metrics: Mapping[str, Metric]
+) -> tuple[tuple[Run, ...], Suite]:
+    """The runs that the trials chose, and the suite with them; says which rates were chosen."""
+    values = {
+        identity: score.value for identity, score in _outcomes(suite, results, metrics).items()
+    }
+    new: list[Run] = []
+    for tuning in suite.tunings:
+        runs, said = chosen(tuning, values, metrics[tuning.tasks[0].domain])
+        new += runs
+        _print(said)
+    new.sort(key=lambda run: run.task.seed)  # stable: a seed of all models, then the next
+    return tuple(new), replace(suite, runs=(*suite.runs, *new), tunings=())
+
+
+@contextmanager
+def _until(deadline: float | None) -> Iterator[None]:
+    """A context that is left with BudgetSpent at the deadline, as SIGTERM leaves it."""
+    if deadline is None:
+        yield
+        return
+
+    def spend(number: int, frame: FrameType | None) -> None:
+        raise BudgetSpent
+
+    before = signal.signal(signal.SIGALRM, spend)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, max(1e-6, deadline - time.monotonic()))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _why(interruption: KeyboardInterrupt) -> Stopped:
+    if isinstance(interruption, BudgetSpent):
+        return "budget"
+    return "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
+
+
+def _list_runs(suite: Suite, workspace: Workspace, looks: int) -> None:
+    """Record for `report_suite` which runs the suite has, and how often verdicts may end it."""
+    runs = SuiteRuns(
+        title=suite.title,
+        runs=[workspace.record(run).folder.name for run in suite.runs],
+        expected={key: Reported(**asdict(value)) for key, value in suite.expected.items()},
+        sections=list(suite.sections),
+        looks=looks,
     )
+    workspace.list_suite(suite.name, runs)
+
+
+def _set_aside(runs: Sequence[Run], workspace: Workspace) -> None:
+    """Set aside records that cannot be read, and say so; raises Newer for a later version's."""
+    workspace.readable([workspace.record(run) for run in runs])
+    if workspace.newer:
+        raise workspace.newer[0]
+    tell_problems(workspace)
+
+
+def tell_problems(workspace: Workspace) -> None:
+    """Print what of the workspace could not be read; once."""
+    while workspace.problems:
+        _print(workspace.problems.pop(0))
 
 
 def _outcomes(
-    suite: Suite, results: Sequence[Result], metrics: Mapping[str, Metric]
+    suite: Suite, results: Mapping[str, Result], metrics: Mapping[str, Metric]
 ) -> dict[str, RunScore]:
     outcomes = {}
-    for run, result in zip(suite.runs, results, strict=True):
+    for run in suite.runs:
+        result = results[run.identity]
         finished = result.status == "finished"
         value = result.last[metrics[run.task.domain].name] if finished else None
-        outcomes[run.identity] = RunScore(value, result.ended - result.started)
+        blind = result.summary.get(f"blind/{metrics[run.task.domain].name}")
+        outcomes[run.identity] = RunScore(value, result.ended - result.started, blind)
     return outcomes
 
 
@@ -212,21 +280,27 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
     Raises:
         UserError: no suite of that name has run in this workspace.
     """
-    about = read_json(workspace.suite_path(name))
-    if about is None:
+    listed = workspace.suite(name)
+    if listed is None:
+        tell_problems(workspace)
         raise UserError(
             f"no suite called {quoted(name)} has run in {workspace.folder}: "
             f"there are {', '.join(workspace.suites()) or 'none'}"
         )
-    records = [Record(workspace.runs / folder) for folder in about["runs"]]
+    records = workspace.readable(workspace.records_of(listed))
+    timings = workspace.timings(records)
+    problems = list(workspace.problems)
+    tell_problems(workspace)
     return write_report(
-        about["title"],
+        listed.title,
         records,
         found,
         out,
-        workspace.timings(records),
-        about["expected"],
-        about.get("sections", ()),
+        timings,
+        {key: asdict(value) for key, value in listed.expected.items()},
+        listed.sections,
+        listed.looks,
+        problems,
     )
 
 
@@ -252,22 +326,25 @@ def _conclude(
     session: Session, tracker: Tracker, found: Discovery, workspace: Workspace, fresh: bool
 ) -> None:
     """Print how it went and where to look."""
-    suite, results = session.suite, session.results
-    for run, result in zip(session.suite.runs, results, strict=False):
+    suite, ended = session.suite, session.ended
+    for run, result in ended:
         if result.status != "finished":
             _print(f"{run.label}: {result.status}: {result.reason}")
         for sentence in result.missing:
             _print(f"{run.label}: {sentence}")
-    failed = sum(result.status == "failed" for result in results)
+    failed = sum(result.status == "failed" for _, result in ended)
     if failed:
         _print(f"{failed} of {len(suite.runs)} runs failed; the same command tries them again")
     if session.stopped:
+        word = "the budget is spent" if session.stopped == "budget" else session.stopped
+        anew = fresh and session.stopped == "interrupted"
         _print(
-            f"{session.stopped} with {len(results)} of {len(suite.runs)} runs done; "
-            f"the same command{' without --fresh' if fresh else ''} continues"
+            f"{word} with {len(ended)} of {len(suite.runs)} runs done; "
+            f"the same command{' without --fresh' if anew else ''} continues"
         )
+    if session.stopped == "pre-empted":  # the machine is taken back: there is no time to draw
         return
-    is_reported = any(result.last for result in results)
+    is_reported = any(result.last for _, result in ended)
     if is_reported:
         print_leaderboard(report_suite(suite.name, found, workspace, session.out))
     is_default = session.tracking_uri == workspace.tracking_uri
@@ -285,11 +362,7 @@ def _conclude(
 
 def _tell_weights(session: Session, workspace: Workspace) -> None:
     """Say where weights are kept, and that runs done before may have none."""
-    ended = [
-        workspace.record(run)
-        for run, result in zip(session.suite.runs, session.results, strict=False)
-        if result.status == "finished"
-    ]
+    ended = [workspace.record(run) for run, result in session.ended if result.status == "finished"]
     without = sum(not record.weights_path.exists() for record in ended)
     _print(f"weights     weights.pt in each folder of {workspace.runs}")
     if without:
@@ -297,4 +370,4 @@ def _tell_weights(session: Session, workspace: Workspace) -> None:
 
 
 def _print(text: str) -> None:
-    _console.print(text, highlight=False, markup=False, soft_wrap=True)
+    _console.print(printable(text), highlight=False, markup=False, soft_wrap=True)

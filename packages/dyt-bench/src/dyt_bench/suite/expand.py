@@ -30,7 +30,9 @@ from dyt_bench.suite.names import (
     resolve_metrics,
     resolve_variants,
 )
+from dyt_bench.suite.rates import at_tuned_rates, check_tuning, plan_trials
 from dyt_bench.suite.schema import SuiteFile, TaskEntry, validate
+from dyt_bench.suite.tuning import Tuned
 from dyt_bench.suite.values import located
 
 # Fields of a `Model` that a task has, or that decide nothing.
@@ -70,6 +72,7 @@ class Suite:
     sections: tuple[str, ...] = ()  # of the report, added by packages
     # "domain/model/dataset" -> what a paper reports there
     expected: Mapping[str, Expected] = field(default_factory=dict)
+    tunings: tuple[Tuned, ...] = ()  # their trials are among the runs; what they choose is not
 
     @cached_property
     def by_task(self) -> Mapping[Task, Sequence[Run]]:
@@ -121,22 +124,30 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
     contents = cache(content_digest)  # several entries may have one data set
     runs: list[Run] = []
     entries: list[int] = []  # the place of each run's entry among the tasks
+    tunings: list[Tuned] = []
     expected: dict[str, Expected] = {}
     for index, entry in enumerate(file.tasks):
         if wanted and entry.domain not in wanted:
             continue
         variants = _variants(document, index, entry, shared)
         steps = selection.steps or entry.steps or file.steps
-        for task in _tasks(document, index, entry, found, seeds, steps, metrics, contents):
-            runs += [Run(task=task, variant=variant) for variant in variants]
-            entries += [index] * len(variants)
-            if entry.expected:
-                metric = entry.expected_metric or found.domain(task.domain).metric.name
-                expected[task.group] = Expected(entry.expected, metric, entry.source)
+        tasks = list(_tasks(document, index, entry, found, seeds, steps, metrics, contents))
+        if entry.tuning is None:
+            new = [Run(task=task, variant=variant) for task in tasks for variant in variants]
+        else:
+            check_tuning(document, index, entry, variants, seeds)
+            own = plan_trials(tasks, variants, entry, found)
+            tunings += own
+            new = [run for tuning in own for run in tuning.trials]
+        runs += new
+        entries += [index] * len(new)
+        for task in tasks if entry.expected else ():
+            metric = entry.expected_metric or found.domain(task.domain).metric.name
+            expected[task.group] = Expected(entry.expected, metric, entry.source)
     _check_distinct(document, runs, entries, shared, seeds)
     place = {seed: index for index, seed in enumerate(seeds)}
-    runs.sort(key=lambda run: place[run.task.seed])  # stable
-    return _suite(file, selection, runs, expected)
+    runs.sort(key=lambda run: place.get(run.task.seed, -1))  # stable; trials first
+    return _suite(file, selection, runs, expected, tunings)
 
 
 def _read(path: Path) -> str:
@@ -153,7 +164,11 @@ def _read(path: Path) -> str:
 
 
 def _suite(
-    file: SuiteFile, selection: Selection, runs: list[Run], expected: Mapping[str, Expected]
+    file: SuiteFile,
+    selection: Selection,
+    runs: list[Run],
+    expected: Mapping[str, Expected],
+    tunings: Sequence[Tuned],
 ) -> Suite:
     return Suite(
         file.name,
@@ -165,6 +180,7 @@ def _suite(
         executor=selection.executor or file.executor,
         sections=tuple(file.sections),
         expected=expected,
+        tunings=tuple(tunings),
     )
 
 
@@ -175,6 +191,7 @@ def _variants(
     variants = shared
     if entry.variants is not None:
         variants = resolve_variants(document, ["tasks", index, "variants"], entry.variants)
+    variants = at_tuned_rates(document, index, entry, variants)
     for label in entry.expected:
         where: Place = ["tasks", index, "expected", label]
         check_known(document, where, "variant", label, [variant.label for variant in variants])
@@ -227,6 +244,7 @@ def _tasks(
                     training=training,
                     train_samples=entry.train_samples,
                     skip_bad_files=entry.skip_bad_files,
+                    split=entry.split,
                     overrides=_overrides(entry, model),
                     metrics=added,
                     val_every=val_every,

@@ -20,6 +20,7 @@ from dyt_bench.suite.document import Document, Place
 from dyt_bench.suite.schema import SuiteFile, VariantEntry
 
 T = TypeVar("T")
+CONTROL = "factor"  # the recipe that leaves the norms and adds what other recipes add
 # Layers without alpha, by name: importing dyt to ask would import torch.
 WITHOUT_ALPHA = {"identity", "layernorm", "rmsnorm"}
 
@@ -43,8 +44,13 @@ def _variant(document: Document, where: Place, entry: VariantEntry) -> Variant:
     check_known(document, where, "variant", entry.name, variant_names())
     variant = Variant(**entry.model_dump(), code_digest=_code_digest(document, where, entry))
     at_recipe = [*where, "recipe"]
-    if variant.is_native and variant != Variant():
-        raise document.error(where, "the native norm takes no options")
+    if variant.name == NATIVE and variant not in (Variant(), Variant(recipe=CONTROL)):
+        raise document.error(
+            where,
+            f"the native norm takes no options but recipe: {CONTROL}; its rate is the task's",
+        )
+    if variant.tuned and variant.learning_rate is not None:
+        raise document.error(where, "give learning_rate or tuned: both choose the rate")
     if variant.name in WITHOUT_ALPHA and (variant.recipe or variant.alpha_init_value):
         option = "recipe" if variant.recipe else "alpha_init_value"
         raise document.error([*where, option], f"{quoted(variant.name)} has no alpha: leave it out")

@@ -35,14 +35,24 @@ class VariantEntry(_Strict):
     name: Text
     alpha_init_value: AboveZero | None = None
     recipe: Text | None = None
+    learning_rate: AboveZero | None = None  # None: the task's
+    tuned: bool = False  # written `learning_rate: tuned`: at the rate of `TaskEntry.tuned_rates`
 
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, given: object) -> object:
-        return {"name": given} if isinstance(given, str) else given
+        return {"name": given} if isinstance(given, str) else _named_rate(given, tuned=True)
 
 
 Variants = Annotated[list[VariantEntry], Field(min_length=1)]
+
+
+class Tuning(_Strict):
+    """Trials that choose a learning rate for each variant, with equal effort."""
+
+    # the rates to try; None: the model's own, a third, three times and ten times of it
+    rates: Annotated[list[AboveZero], Field(min_length=2, max_length=100)] | None = None
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [1000, 1001]  # of the trials alone
 
 
 class TaskEntry(_Strict):
@@ -56,6 +66,9 @@ class TaskEntry(_Strict):
     steps: Count | None = None  # here and below, None means the model's own
     batch_size: Count | None = None
     learning_rate: AboveZero | None = None
+    tuning: Tuning | None = None  # written `learning_rate: tuned` where it has no options
+    tuned_rates: dict[str, AboveZero] = {}  # variant -> the rate that trials chose for it before
+    split: Literal["", "tuning", "test"] = ""  # of the validation data; "": all of it
     training: Text | None = None  # a training preset of the domain
     train_samples: Count | None = None  # None: all there are
     val_every: Count | None = None
@@ -63,6 +76,19 @@ class TaskEntry(_Strict):
     expected: dict[str, Number] = {}  # variant -> what a paper reports
     expected_metric: Text = ""  # which metric that is; "": the domain's
     source: Text = ""  # the paper
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_tuned(cls, given: object) -> object:
+        return _named_rate(given, tuning={})
+
+
+def _named_rate(given: object, **meaning: object) -> object:
+    """The mapping with what ``learning_rate: tuned`` stands for."""
+    if isinstance(given, dict) and given.get("learning_rate") == "tuned":
+        rest = {key: value for key, value in given.items() if key != "learning_rate"}
+        return {**meaning, **rest}
+    return given
 
 
 class SuiteFile(_Strict):
@@ -111,6 +137,8 @@ def _unknown_key(where: Place) -> str:
     level: type[_Strict] = SuiteFile
     if "variants" in where:
         level = VariantEntry
+    elif "tuning" in where:
+        level = Tuning
     elif where[0] == "tasks":
         level = TaskEntry
     key, known = where[-1], list(level.model_fields)

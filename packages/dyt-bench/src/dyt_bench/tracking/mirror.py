@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from dyt_bench.errors import printable
 from dyt_bench.records.record import Record, Result
 from dyt_bench.tracking.store import (
     KIND_TAG,
@@ -18,7 +19,7 @@ from dyt_bench.tracking.store import (
     metric_name,
     points,
 )
-from dyt_bench.verdicts.words import Row, markdown_table
+from dyt_bench.verdicts.words import Row, escaped, markdown_table
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 IDENTITY_TAG = "dyt_bench.run"
 # Set once parameters and data set are sent, which a run has from its start.
 _ENTERED_TAG = "dyt_bench.entered"
+_TIMED_TAG = "dyt_bench.timed"  # set once the step-time ratio is sent
+_RATIO = "time/step_ratio"
 _MODEL_TAG = "dyt_bench.model"  # set once the weights are sent
 _NOT_IN_MODELS = re.compile(r"[/:.%\"']+")  # MLflow refuses these in a model's name
 _LOADING = (
@@ -102,8 +105,8 @@ class Mirror:
             VARIANT_TAG: parameters["variant"],
             "mlflow.source.name": "dyt-bench",
             "mlflow.source.type": "LOCAL",
-            "mlflow.source.git.commit": environment["commit"],
-            NOTE_TAG: f"**{about['label']}**: running.",
+            "mlflow.source.git.commit": environment.get("commit", "none"),
+            NOTE_TAG: f"**{escaped(about['label'])}**: running.",
             **{f"digest.{name}": value for name, value in about["digests"].items()},
             **{f"env.{name}": value for name, value in environment.items()},
         }
@@ -153,6 +156,8 @@ class Mirror:
             self._log(store, known, [point for row in rows for point in points(row)])
         tags = {f"dyt_bench.{name}": value for name, value in result.facts.items()}
         tags["dyt_bench.status"] = result.status
+        if _RATIO in result.summary:
+            tags[_TIMED_TAG] = "yes"
         if self.record.weights_path.exists():
             self._log_model(store, known, result)
         if result.reason:
@@ -211,13 +216,15 @@ def log_start(store: Store, run_id: str, parameters: Mapping[str, Any], data_dig
     """Log parameters and data set, which a run has from its start; the variant is a tag."""
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-    params = [Param(key, str(value)) for key, value in parameters.items() if key != "variant"]
+    params = [
+        Param(key, printable(str(value))) for key, value in parameters.items() if key != "variant"
+    ]
     store.client.log_batch(run_id, params=params)
     dataset = Dataset(
-        name=f"{parameters['domain']}/{parameters['dataset']}",
+        name=printable(f"{parameters['domain']}/{parameters['dataset']}"),
         digest=data_digest,
         source_type="local",
-        source=str(parameters.get("path", parameters["dataset"])),
+        source=printable(str(parameters.get("path", parameters["dataset"]))),
     )
     tags = [InputTag("mlflow.data.context", "training")]
     store.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
@@ -232,7 +239,12 @@ def by_layer(seeds: Sequence[Mapping[str, float]]) -> dict[int, float]:
 
 
 def _is_whole(known: Known, result: Result) -> bool:
-    """Whether MLflow has everything of a run that has ended: its end is sent last."""
+    """Whether MLflow has everything of a run that has ended.
+
+    Its end is sent last, and may be sent again with a step-time ratio.
+    """
+    if _RATIO in result.summary and _TIMED_TAG not in known.tags:
+        return False
     return known.status == _STATUS[result.status] and known.end_time == max(
         round(result.ended * 1e3), known.start_time
     )
@@ -240,8 +252,8 @@ def _is_whole(known: Known, result: Result) -> bool:
 
 def _note(label: str, result: Result) -> str:
     """The run's description, in Markdown."""
-    about = f"**{label}**: {result.status}"
-    lines = [f"{about}, {result.reason}." if result.reason else f"{about}."]
+    about = f"**{escaped(label)}**: {result.status}"
+    lines = [f"{about}, {escaped(result.reason)}." if result.reason else f"{about}."]
     names = [name for name in result.last if name != "step" and not name.startswith("time/")]
     if names:
         columns = {"first": result.first, "best": result.best, "last": result.last}
@@ -254,8 +266,9 @@ def _note(label: str, result: Result) -> str:
     if "weights" in result.facts:
         lines += [
             "",
-            f"Started from weights `{result.facts['weights']}` (except those of norm layers and "
-            f"their replacements) and saw batches `{result.facts.get('batches', '')}`: runs in "
+            f"Started from weights {escaped(result.facts['weights'])} (except those of norm layers "
+            f"and their replacements) and saw batches {escaped(result.facts.get('batches', ''))}: "
+            "runs in "
             "which both are equal are compared fairly.",
         ]
     return "\n".join(lines)

@@ -8,17 +8,22 @@ import logging
 import os
 import re
 import sqlite3
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, printable
+from dyt_bench.tracking.address import (
+    check_database,
+    hidden,
+    is_served,
+    set_timeout,
+    shown,
+    sqlite_path,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,10 +38,9 @@ VARIANT_TAG = "variant"
 WORKSPACE_TAG = "dyt_bench.workspace"
 NOTE_TAG = "mlflow.note.content"  # Markdown that MLflow shows as the description
 
-_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_LOCK_S = 60.0  # for another process to create the tables
 _BATCH = 1000  # metrics in one request, MLflow's limit
 _PAGE = 1000  # runs in one answer
-PROBE_S = 2.0  # a server that takes longer to answer a health check counts as absent
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]", re.ASCII)
 _DONE = ("FINISHED", "FAILED", "KILLED")
 
@@ -44,7 +48,7 @@ _DONE = ("FINISHED", "FAILED", "KILLED")
 def prepare() -> None:
     """Import MLflow with few log messages, and with time-outs that suit a busy server."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    set_timeout()
     # MLflow prints addresses of runs to stdout, which --json needs for itself.
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     # A retry inside MLflow could create a run twice; the tracker looks it up before it retries.
@@ -53,46 +57,6 @@ def prepare() -> None:
     for noisy in ("alembic", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     import mlflow  # noqa: F401
-
-
-def is_remote(uri: str) -> bool:
-    """Whether the store is a server, which may stop and start while a suite runs."""
-    return _scheme(uri) in _PORTS
-
-
-def outage(uri: str) -> str | None:
-    """Why the server at ``uri`` does not answer; None if it answers, or is no server.
-
-    Raises:
-        UserError: ``uri`` is not an address, or what answers is not MLflow.
-    """
-    if not is_remote(uri):
-        return None
-    try:
-        parts = urlsplit(uri)
-        host, port = parts.hostname, parts.port or _PORTS[_scheme(uri)]
-    except ValueError as error:
-        raise UserError(f"{uri} is not an address ({error}): fix --tracking-uri") from None
-    if host is None:  # a database behind a local socket
-        return None
-    try:
-        if _scheme(uri) in ("http", "https"):
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PROBE_S):
-                return None
-        import socket
-
-        with socket.create_connection((host, port), timeout=PROBE_S):
-            return None
-    except urllib.error.HTTPError as error:
-        if error.code == 404:
-            raise UserError(
-                f"what answers at {uri} is not MLflow (it has no /health): fix --tracking-uri"
-            ) from None
-        return f"status {error.code}" if error.code >= 500 else None
-    except urllib.error.URLError as error:
-        return str(error.reason)
-    except OSError as error:
-        return str(error)
 
 
 @dataclass
@@ -128,8 +92,8 @@ class Store:
             self.load()
         except Exception as error:  # MLflow passes on what its many kinds of stores raise
             raise UserError(
-                f"no MLflow store answers at {self.uri} ({_reason(error)}): start the server, fix "
-                "--tracking-uri, or leave it out for a local SQLite store"
+                f"no MLflow store answers at {shown(self.uri)} ({self._reason(error)}): start "
+                "the server, fix --tracking-uri, or leave it out for a local SQLite store"
             ) from None
 
     def load(self) -> None:
@@ -159,8 +123,8 @@ class Store:
         run = self.client.create_run(
             self.experiment_id,
             start_time=round(started * 1e3),
-            tags={**tags, KEY_TAG: key},
-            run_name=name,
+            tags={name: printable(text) for name, text in {**tags, KEY_TAG: key}.items()},
+            run_name=printable(name),
         )
         self._learn(run)
         return True
@@ -182,7 +146,8 @@ class Store:
         """Set the tags that differ from what is known, in one request."""
         from mlflow.entities import RunTag
 
-        new = {key: value for key, value in tags.items() if known.tags.get(key) != value}
+        texts = {key: printable(value) for key, value in tags.items()}
+        new = {key: value for key, value in texts.items() if known.tags.get(key) != value}
         if new:
             self.client.log_batch(known.run_id, tags=[RunTag(k, v) for k, v in new.items()])
             known.tags.update(new)
@@ -217,16 +182,17 @@ class Store:
         from mlflow import MlflowClient
 
         # A server stores artifacts itself; with a database, MLflow would use the current folder.
-        served = _scheme(self.uri) in ("http", "https")
-        artifacts = None if served else self.artifacts.as_uri()
-        path = _sqlite_path(self.uri)
+        artifacts = None if is_served(self.uri) else self.artifacts.as_uri()
+        path = sqlite_path(self.uri)
         if path is None:
+            check_database(self.uri)
             self._client = MlflowClient(tracking_uri=self.uri)
             self.experiment_id = self._find_or_create(artifacts)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         # Two processes that create one SQLite store at once break it.
-        with FileLock(f"{path}.lock"):
+        with FileLock(f"{path}.lock", timeout=_LOCK_S):
+            check_database(self.uri)
             self._client = MlflowClient(tracking_uri=self.uri)
             self.experiment_id = self._find_or_create(artifacts)
             # With a write-ahead log, readers (the UI) and the writer do not wait for each other.
@@ -248,6 +214,12 @@ class Store:
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, ModuleNotFoundError) and "psycopg" in str(error):
+            return 'the PostgreSQL driver is missing: pip install "dyt-bench[postgres]"'
+        lines = str(error).splitlines()
+        return hidden(lines[0], self.uri) if lines else type(error).__name__
 
     def _learn(self, run: "Run") -> None:
         info, tags = run.info, dict(run.data.tags)
@@ -275,18 +247,3 @@ def points(row: Mapping[str, Any]) -> list["Metric"]:
 def metric_name(name: str) -> str:
     """The name with characters that MLflow refuses, such as the @ of "acc@1", replaced by _."""
     return _NOT_IN_NAMES.sub("_", name)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and "psycopg" in str(error):
-        return 'the PostgreSQL driver is missing: pip install "dyt-bench[postgres]"'
-    lines = str(error).splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
-def _scheme(uri: str) -> str:
-    return uri.partition(":")[0].partition("+")[0]
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

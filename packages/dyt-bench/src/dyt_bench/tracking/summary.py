@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dyt_bench.plugin.atomic import read_json
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run, digest
 from dyt_bench.records.record import Record
@@ -28,9 +27,16 @@ from dyt_bench.tracking.store import (
     points,
 )
 from dyt_bench.tracking.view import GroupCharts, publish
-from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, group_names, load_runs
+from dyt_bench.verdicts.runs import (
+    EndedRun,
+    Evidence,
+    TaskGroup,
+    group_names,
+    load_runs,
+    without_trials,
+)
 from dyt_bench.verdicts.standings import BASELINE, MetricOf, Standing, leaderboard
-from dyt_bench.verdicts.words import markdown_table
+from dyt_bench.verdicts.words import escaped, markdown_table
 
 # Draws a group's figures into a folder: (name, metric, judged runs, standings, folder).
 DrawGroup = Callable[[str, Metric, Sequence[EndedRun], Sequence[Standing], Path], None]
@@ -72,9 +78,10 @@ class _SuiteItem:
         self.metric_of = metric_of
 
     def _judge(self) -> tuple[list[EndedRun], list[Standing]]:
-        runs = load_runs(self.records)
+        runs = load_runs(self.records, self.metric_of)
         timings = self.workspace.timings(self.records)
-        return runs, leaderboard(Evidence(self.title, runs, timings), self.metric_of)
+        judged, _ = without_trials(runs)
+        return runs, leaderboard(Evidence(self.title, judged, timings), self.metric_of)
 
     def _fill(self, store: Store, summaries: Sequence[Summary]) -> None:
         """Send every summary, without figures; delete earlier ones, which had fewer seeds."""
@@ -177,7 +184,7 @@ class Preview(_SuiteItem):
         metric_of: MetricOf,
     ) -> None:
         super().__init__(title, [], workspace, metric_of)
-        self.path = workspace.suite_path(name)
+        self.name = name
         self.charts = group_charts((TaskGroup.of(run.parameters()) for run in runs), metric_of)
         self._ended = -1  # runs that had ended at the last call
         self._due = 0.0
@@ -189,8 +196,8 @@ class Preview(_SuiteItem):
         start = time.monotonic()
         if start < self._due:
             return False
-        about = read_json(self.path) or {"runs": []}
-        self.records = [Record(self.workspace.runs / folder) for folder in about["runs"]]
+        listed = self.workspace.suite(self.name)
+        self.records = [] if listed is None else self.workspace.records_of(listed)
         ended = sum(record.result_path.exists() for record in self.records)
         self._assign(store, self.charts)
         if ended != self._ended:
@@ -328,7 +335,10 @@ def _note(
     """The summary's description, in Markdown: the verdict, and the seeds behind it."""
     metric = charts.metric
     mean = fmean(run.result.last[metric.name] for run in runs)
-    parts = [f"**{charts.name}, {variant}**: {metric.title} {mean:.4g}, mean of {len(runs)} seeds."]
+    parts = [
+        f"**{escaped(charts.name)}, {escaped(variant)}**: {metric.title} {mean:.4g}, "
+        f"mean of {len(runs)} seeds."
+    ]
     if standing is not None:
         comparison = standing.comparison
         bounds = ""

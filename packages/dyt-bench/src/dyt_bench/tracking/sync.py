@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dyt_bench.errors import UserError, quoted
-from dyt_bench.plugin.atomic import read_json
-from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.tracking.address import outage, shown
 from dyt_bench.tracking.mirror import Mirror, run_key
 from dyt_bench.tracking.repair import repair
-from dyt_bench.tracking.store import Store, outage
+from dyt_bench.tracking.store import Store, prepare
 from dyt_bench.tracking.summary import DrawGroup, Summaries
 from dyt_bench.verdicts.standings import MetricOf
 
@@ -52,9 +51,11 @@ def sync_suites(
             if unknown
             else f"no suite has run in {workspace.folder} yet: there is nothing to send"
         )
+    prepare()
     if (away := outage(uri)) is not None:
         raise UserError(
-            f"no MLflow store answers at {uri} ({away}): start the server, or fix --tracking-uri"
+            f"no MLflow store answers at {shown(uri)} ({away}): start the server, or fix "
+            "--tracking-uri"
         )
     live = workspace.is_running
     return [_sync(name, workspace, uri, metric_of, draw, live=live) for name in names or there]
@@ -69,9 +70,10 @@ def _sync(
     *,
     live: bool,
 ) -> Synced:
-    about = read_json(workspace.suite_path(name))
-    assert about is not None  # it is listed
-    records = [Record(workspace.runs / folder) for folder in about["runs"]]
+    listed = workspace.suite(name)
+    if listed is None:
+        raise UserError("; ".join(workspace.problems))
+    records = workspace.readable(workspace.records_of(listed))
     records = [record for record in records if record.about()]
     store = Store(uri, f"dyt-bench/{name}", workspace.artifacts)
     store.open()
@@ -79,5 +81,5 @@ def _sync(
     repaired = 0 if live else repair(store, workspace.identity)
     for record in records:
         Mirror(record, workspace.identity).send(store, last=not live)
-    Summaries(about["title"], records, workspace, metric_of, draw).send(store, last=True)
+    Summaries(listed.title, records, workspace, metric_of, draw).send(store, last=True)
     return Synced(name, store.experiment_id, len(records), new, repaired)

@@ -13,9 +13,10 @@ from typing import Protocol
 from dyt_bench.plugin.task import Run
 from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.tracking.address import hidden, is_remote, outage
 from dyt_bench.tracking.mirror import Mirror
 from dyt_bench.tracking.repair import repair
-from dyt_bench.tracking.store import KIND_TAG, Store, is_remote, outage, points, prepare
+from dyt_bench.tracking.store import KIND_TAG, Store, points, prepare
 from dyt_bench.tracking.summary import DrawGroup, Preview, Summaries
 from dyt_bench.verdicts.standings import MetricOf
 
@@ -104,6 +105,8 @@ class Tracker:
         self._thread.join(patience_s)
         if self._thread.is_alive():
             self.problem = self.problem or "the store is too slow"
+        elif self._followed or not self._new.empty():
+            self.problem = self.problem or "not everything was sent"
 
     def _work(self) -> None:
         pause = 0.0
@@ -111,7 +114,11 @@ class Tracker:
             closing = self._closing.wait(pause)
             while not self._new.empty():
                 self._followed.append(self._new.get())
-            pause = SEND_EVERY_S if self._send(last=closing) else min(2 * pause + 1, ASK_AGAIN_S)
+            try:
+                sent = self._send(last=closing)
+            except BaseException as error:  # the thread is all that sends: it goes on
+                self.problem, sent = self._said(error), False
+            pause = SEND_EVERY_S if sent else min(2 * pause + 1, ASK_AGAIN_S)
             if closing:
                 return
 
@@ -126,7 +133,7 @@ class Tracker:
                     self._followed.remove(item)
             except Exception as error:  # a tracker's outage must not reach training
                 self._current = False
-                failure = f"{type(error).__name__}: {error}".splitlines()[0]
+                failure = self._said(error)
                 if (away := self._outage()) is not None:
                     failure = away
                     break
@@ -152,8 +159,12 @@ class Tracker:
     def _outage(self) -> str | None:
         try:
             return outage(self.uri)
-        except ValueError as error:  # what answers is no longer MLflow
+        except ValueError as error:  # what answers is no longer MLflow, or refuses this user
             return str(error)
+
+    def _said(self, error: BaseException) -> str:
+        lines = str(error).splitlines()
+        return hidden(": ".join([type(error).__name__, *lines[:1]]), self.uri)
 
 
 class _Measurement:

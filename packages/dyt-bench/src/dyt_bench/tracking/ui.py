@@ -13,7 +13,8 @@ import click
 
 from dyt_bench.errors import UserError, quoted
 from dyt_bench.records.workspace import Workspace
-from dyt_bench.tracking.store import is_remote, outage, prepare
+from dyt_bench.tracking.address import is_remote, is_served, outage, shown
+from dyt_bench.tracking.store import prepare
 from dyt_bench.tracking.view import OVERVIEW, address, has_overview
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ def serve(
         UserError: the port is taken, the server does not start, or it has no such suite.
     """
     prepare()
-    if tracking_uri.startswith(("http://", "https://")):
+    if is_served(tracking_uri):
         if (away := outage(tracking_uri)) is not None:
-            raise UserError(f"no MLflow server answers at {tracking_uri} ({away})")
+            raise UserError(f"no MLflow server answers at {shown(tracking_uri)} ({away})")
         _open(_find(tracking_uri, tracking_uri, workspace, suite), browser=browser)
         return
     if is_remote(tracking_uri) and (away := outage(tracking_uri)) is not None:
-        raise UserError(f"no database answers at {tracking_uri} ({away}): start it")
+        raise UserError(f"no database answers at {shown(tracking_uri)} ({away}): start it")
     port = _free_port(port)
     url = f"http://{HOST}:{port}"
     server = _start(tracking_uri, port, workspace)
@@ -67,8 +68,10 @@ def _start(tracking_uri: str, port: int, workspace: Workspace) -> "subprocess.Po
     environment = os.environ | {
         # The UI only shows runs; job workers would cost 2 GB and ten processes.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # Not an argument: those of a process are seen by every user of the machine.
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri,
     }
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
+    command = [sys.executable, "-m", "mlflow", "server"]
     # One worker starts fastest. Without a folder for artifacts MLflow would create one in the
     # current folder.
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
@@ -124,7 +127,9 @@ def _find(base: str, tracking_uri: str, workspace: Workspace, suite: str | None)
     ours = {e.name: e for e in client.search_experiments() if e.name.startswith(PREFIX)}
     if suite is not None and PREFIX + suite not in ours:
         names = ", ".join(name.removeprefix(PREFIX) for name in ours)
-        raise UserError(f"no suite called {quoted(suite)} is in {tracking_uri}: there are {names}")
+        raise UserError(
+            f"no suite called {quoted(suite)} is in {shown(tracking_uri)}: there are {names}"
+        )
     if not ours:
         return f"{base.rstrip('/')}/#/experiments?workflowType=machine_learning"
     experiment = ours[PREFIX + suite] if suite is not None else _newest(ours, workspace)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dyt_bench.errors import printable
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.tracking.store import (
     GROUP_TAG,
@@ -23,7 +24,7 @@ from dyt_bench.tracking.store import (
     metric_name,
 )
 from dyt_bench.verdicts.standings import Standing
-from dyt_bench.verdicts.words import compact_row, markdown_table
+from dyt_bench.verdicts.words import compact_row, escaped, markdown_table
 
 OVERVIEW = "overview"
 _TAG = "mlflow.sharedViewState."
@@ -74,7 +75,7 @@ def publish(
     tags["mlflow.experimentKind"] = "custom_model_development"
     for key, value in tags.items():
         if len(value) <= _TAG_LIMIT:
-            store.client.set_experiment_tag(store.experiment_id, key, value)
+            store.client.set_experiment_tag(store.experiment_id, key, printable(value))
 
 
 def has_overview(tags: Mapping[str, str]) -> bool:
@@ -127,8 +128,13 @@ def _runs(group: GroupCharts) -> dict[str, Any]:
         _line("diagnostics/saturated share by layer", "diagnostics"),
         _line("system/cpu_utilization_percentage", "diagnostics"),
     ]
-    search = f"tags.{KIND_TAG} = 'run' and tags.{GROUP_TAG} = '{group.name}'"
+    search = f"tags.{KIND_TAG} = 'run' and tags.{GROUP_TAG} = {_quoted(group.name)}"
     return _state(search, charts)
+
+
+def _quoted(name: str) -> str:
+    """A string of MLflow's filters, which know no escapes: the other quotes where it has some."""
+    return f'"{name}"' if "'" in name else f"'{name}'"
 
 
 def _state(search: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -215,10 +221,10 @@ def _note(
     title: str, experiment_id: str, groups: Iterable[GroupCharts], standings: Sequence[Standing]
 ) -> str:
     """The experiment's description, in Markdown: links to every view, and the leaderboard."""
-    links = [f"[{s.name}]({address('', experiment_id, s.view)[1:]})" for s in groups]
+    links = [f"[{escaped(s.name)}]({address('', experiment_id, s.view)[1:]})" for s in groups]
     overview = address("", experiment_id, OVERVIEW)[1:]
     parts = [
-        f"**{title}**",
+        f"**{escaped(title)}**",
         f"[Overview: variants compared, means over seeds]({overview})",
         f"Seed by seed: {', '.join(links)}",
     ]

@@ -10,6 +10,7 @@ from torch import nn
 import dyt
 from dyt import ScaledEmbedding
 from dyt_bench.plugin.batches import as_bytes
+from dyt_bench.plugin.data import take_split
 from dyt_bench.plugin.parts import Parts
 
 
@@ -22,6 +23,7 @@ def build(parts: Parts) -> tuple[LightningDataModule, LightningModule, list[str]
     task, domain = parts.task, parts.domain
     seed_all(task.seed, workers=True, verbose=False)
     data = domain.build_data(task)
+    take_split(data, task.split)
     seed_all(task.seed, verbose=False)
     module = domain.build_module(task, data)
     exclude = domain.models[task.model].exclude

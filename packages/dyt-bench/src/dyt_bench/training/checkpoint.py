@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from dyt_bench.errors import CannotWrite
 from dyt_bench.plugin.atomic import replacing
 from dyt_bench.plugin.data import ShuffledBatches
+from dyt_bench.plugin.task import Task
 from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Recorder, Stopped
 
 # The next checkpoint waits this many times as long as the last one took: at most 2 % of time.
@@ -60,7 +61,6 @@ class Checkpoints(Callback):
         self.recorder, self.stop, self.every_s = recorder, stop, every_s
         self.done = 0  # optimiser steps
         self.resumed: list[int] = []  # the steps after which training was resumed
-        self._random: dict[str, Any] | None = None  # states to set before the next batch
         self._cost_s = 0.0
         self._last = time.monotonic()
 
@@ -87,16 +87,16 @@ class Checkpoints(Callback):
 
     @contextmanager
     def streaming(
-        self, data: LightningDataModule, steps: int, waited: list[float]
+        self, data: LightningDataModule, task: Task, waited: list[float]
     ) -> Iterator[None]:
-        """Make ``data`` serve ``steps`` batches as one epoch, starting where training stands.
+        """Make ``data`` serve the task's batches as one epoch, starting where training stands.
 
         The seconds that each batch took to load are appended to ``waited``.
         """
         serve = data.train_dataloader
 
         def stream() -> _Stream:
-            return _Stream(self, serve(), steps, waited)
+            return _Stream(self, serve(), task, waited)
 
         data.train_dataloader = stream  # type: ignore[method-assign]
         try:
@@ -110,10 +110,7 @@ class Checkpoints(Callback):
         Raises:
             Stopped: on request; a checkpoint is there.
         """
-        if self._random is not None:
-            _set_random_states(self._random)
-            self._random = None
-        elif self.done and (self.stop.asked or self._is_due()):
+        if self.done and (self.stop.asked or self._is_due()):
             self._save()
         self._refuse()
 
@@ -179,13 +176,11 @@ class Checkpoints(Callback):
             "done": self.done,
             "rows": self.recorder.appended,
             "resumed": self.resumed,
-            "random": _random_states(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.done = state_dict["done"]
         self.resumed = [*state_dict["resumed"], self.done]
-        self._random = state_dict["random"]
 
     def on_save_checkpoint(
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
@@ -217,12 +212,12 @@ class _Stream:
     """All batches of a run's budget, as one epoch for Lightning."""
 
     def __init__(
-        self, checkpoints: Checkpoints, loader: Iterable[Any], steps: int, waited: list[float]
+        self, checkpoints: Checkpoints, loader: Iterable[Any], task: Task, waited: list[float]
     ) -> None:
-        self.checkpoints, self.loader, self.steps, self.waited = checkpoints, loader, steps, waited
+        self.checkpoints, self.loader, self.task, self.waited = checkpoints, loader, task, waited
 
     def __len__(self) -> int:
-        return self.steps
+        return self.task.steps
 
     # Lightning asks for these where a loader can resume; the position is the callback's state.
 
@@ -235,8 +230,9 @@ class _Stream:
     def __iter__(self) -> Iterator[Any]:
         done = self.checkpoints.done
         batches = _without(done, self.loader)
-        for _ in range(done, self.steps):
+        for step in range(done, self.task.steps):
             self.checkpoints.between()
+            seed_step(self.task.seed, step)
             start = time.perf_counter()
             batch = next(batches)
             self.waited.append(time.perf_counter() - start)
@@ -264,28 +260,16 @@ def _epochs(loader: Iterable[Any]) -> Iterator[Any]:
             raise ValueError("train_dataloader() gives no batch")
 
 
-def _random_states() -> dict[str, Any]:
-    """The states of every global generator, as plain values and tensors."""
-    version, words, gauss = random.getstate()
-    name, keys, *rest = cast("tuple[Any, ...]", np.random.get_state(legacy=True))
-    states = {
-        "python": [version, list(words), gauss],
-        "numpy": [name, keys.tolist(), *rest],
-        "torch": torch.get_rng_state(),
-    }
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state_all()
-    return states
+def seed_step(seed: int, step: int) -> None:
+    """Seed every global generator for the loading and training of one batch.
 
-
-def _set_random_states(states: dict[str, Any]) -> None:
-    version, words, gauss = states["python"]
-    random.setstate((version, tuple(words), gauss))
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
-    torch.set_rng_state(states["torch"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
+    Noise, masks and dropped paths then depend on the seed and the step alone: not on validations,
+    on what a variant drew before, or on where training was cut off.
+    """
+    words = np.random.SeedSequence([seed, step]).generate_state(2)
+    random.seed(int(words[0]))
+    np.random.seed(words[0])
+    torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
 def trace_crashes() -> None:

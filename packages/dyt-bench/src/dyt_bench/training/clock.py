@@ -25,7 +25,11 @@ def now(device: torch.device) -> float:
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Peak memory so far, MiB: the allocator's on a GPU, the process's elsewhere."""
+    """Peak memory so far, MiB: the allocator's on a GPU, this process's elsewhere.
+
+    A loader's worker processes are not in it. They hold data, the same with every variant; a run's
+    limit of memory counts them (`dyt_bench.executors.group`).
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

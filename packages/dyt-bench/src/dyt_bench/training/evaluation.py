@@ -1,8 +1,8 @@
-"""Metrics taken once, after training: the domain's own, and those that packages add."""
+"""Metrics taken once, after training: the domain's, those of packages, and reference scores."""
 
 import math
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
@@ -11,6 +11,18 @@ from dyt_bench.errors import quoted
 from dyt_bench.plugin.extensions import AddedMetric, Trained
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.training.outcome import Recorder
+from dyt_bench.training.references import references
+
+# Role of a `Reference` -> its name in a run's summary, before the metric's, and in its facts.
+ROLES = {"blind": "blind", "modest": "reference", "strong": "strong"}
+
+
+class Evaluation(NamedTuple):
+    """What is taken once, at the end of a run."""
+
+    values: dict[str, float]  # metric -> value, the reference scores included
+    missing: dict[str, str]  # metric -> why it has no value
+    methods: dict[str, str]  # "blind", "reference", "strong" -> the method's name
 
 
 def evaluate(
@@ -18,18 +30,17 @@ def evaluate(
     module: LightningModule,
     data: LightningDataModule,
     recorder: Recorder,
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Metric -> value, the reference score included; metric -> why it has no value.
-
-    ``module`` is in eval mode, and ``data`` is set up for fitting.
-    """
+) -> Evaluation:
+    """Metrics of the trained ``module``, which is in eval mode; ``data`` is set up for fitting."""
     task, domain = parts.task, parts.domain
     recorder.artifacts.mkdir(exist_ok=True)
     metrics = domain.evaluate(task, module, data, recorder.artifacts)
     once = {f"eval/{name}": float(value) for name, value in metrics.items()}
-    reference = domain.reference_score(task, data)
-    if reference is not None:
-        once[f"reference/{domain.metric.name}"] = reference
+    methods: dict[str, str] = {}
+    for reference in references(domain, task, data):
+        role = ROLES[reference.role]
+        once[f"{role}/{domain.metric.name}"] = reference.score
+        methods[role] = reference.name
     missing: dict[str, str] = {}
     for name, metric in parts.metrics.items():
         key = f"eval/{name}"
@@ -40,7 +51,7 @@ def evaluate(
         except Exception as error:
             traceback.print_exc()
             missing[key] = f"{type(error).__name__}: {error}"
-    return once, missing
+    return Evaluation(once, missing, methods)
 
 
 def _taken(name: str, metric: AddedMetric, is_taken: bool, trained: Trained) -> float:

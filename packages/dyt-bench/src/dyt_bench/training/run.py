@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch import seed_everything as seed_all
 
 import dyt
 from dyt import alphas
+from dyt_bench.plugin.atomic import write_json
+from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches
 from dyt_bench.plugin.notices import collected
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.training import evaluation
@@ -67,12 +69,11 @@ def _train(
     for sentence in notices.sentences():  # into the log
         print(sentence, flush=True)
     trace = Trace(task, module, domain.metric, recorder, emit)
-    watch = Watch(task, trace)
+    watch = Watch(task, trace, _order(data))
     trainer = make_trainer(task, domain.training(task), trace, [watch, checkpoints], changes)
     weights = weights_digest(module, norms)
     reason = ""
-    once: dict[str, float] = {}
-    missing: dict[str, str] = {}
+    taken = evaluation.Evaluation({}, {}, {})
     try:
         done = checkpoints.find()
         if done is None:
@@ -81,16 +82,18 @@ def _train(
             emit({"event": "resumed", "step": done})
         seed_all(task.seed, verbose=False)
         checkpoint = None if done is None else recorder.checkpoint_path
-        with checkpoints.streaming(data, task.steps, watch.waited):
+        with checkpoints.streaming(data, task, watch.waited):
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         trace_crashes()
         if keep_weights:  # before the evaluation, which may change the module
             write_weights(module, recorder.weights_path)
         if evaluate:
             module.to(trainer.strategy.root_device).eval()  # fitting ends on the CPU
-            once, missing = evaluation.evaluate(parts, module, data, recorder)
+            taken = evaluation.evaluate(parts, module, data, recorder)
     except Diverged as divergence:
         reason = str(divergence)
+        recorder.artifacts.mkdir(exist_ok=True)
+        write_json(recorder.artifacts / "last_steps.json", list(watch.recent))
     resumed = {"resumed": ", ".join(map(str, checkpoints.resumed))} if checkpoints.resumed else {}
     return Outcome(
         status="diverged" if reason else "finished",
@@ -103,7 +106,7 @@ def _train(
             "model/norms_replaced": len(norms) - _native_norms(module, norms),
             "memory/peak_mib": peak_memory_mib(module.device),
             **watch.summary(),
-            **once,
+            **taken.values,
         },
         facts={
             "weights": weights,
@@ -111,12 +114,21 @@ def _train(
             "device": device_class(module.device),
             "threads": str(torch.get_num_threads()),
             **resumed,
-            **missing,
+            **taken.methods,
+            **taken.missing,
         },
         alpha=alphas(module),
         saturation=watch.saturation,
         notices=notices.sentences(),
     )
+
+
+def _order(data: LightningDataModule) -> ShuffledBatches | None:
+    """The samples of each training batch, where the sampler is ours."""
+    if not isinstance(data, SeededDataModule):
+        return None  # its loader may not be made before it is set up
+    sampler = getattr(data.train_dataloader(), "batch_sampler", None)
+    return sampler if isinstance(sampler, ShuffledBatches) else None
 
 
 def _native_norms(module: LightningModule, norms: list[str]) -> int:

@@ -2,8 +2,10 @@
 
 import hashlib
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -11,9 +13,12 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import Logger
+from torch import nn
+from torch.optim import Optimizer
 
 import dyt
 from dyt_bench.plugin.batches import as_bytes, tensors
+from dyt_bench.plugin.data import ShuffledBatches
 from dyt_bench.plugin.domain import Metric, TrainingPreset
 from dyt_bench.plugin.task import Task
 from dyt_bench.training.checkpoint import WholeCheckpointIO
@@ -23,6 +28,8 @@ from dyt_bench.training.system import SystemMetrics
 
 # The first steps include allocation and cold caches: they are left out of step times.
 WARMUP_STEPS = 5
+CONTENT_STEPS = 16  # so many batches are identified by their content, the others by their samples
+RECENT = 20  # steps that a run which diverges leaves behind
 ROWS = 200  # about this many of training; validations have rows of their own
 
 
@@ -70,6 +77,11 @@ def make_trainer(
     )
 
 
+def _gradient_norm(module: LightningModule) -> float:
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    return float(nn.utils.get_total_norm(gradients))
+
+
 class Trace(Logger):
     """A logger that writes rows to the recorder, emits events and remembers validations."""
 
@@ -115,48 +127,76 @@ class Trace(Logger):
 
 
 class Watch(Callback):
-    """Times steps, hashes batches, stops at divergence, counts saturation at the end."""
+    """Times steps, identifies batches, stops at divergence, and follows rate, gradient and alpha.
 
-    def __init__(self, task: Task, trace: Trace) -> None:
-        self.task, self.trace = task, trace
+    Args:
+        order: the training batches' samples, where `ShuffledBatches` draws them.
+    """
+
+    def __init__(self, task: Task, trace: Trace, order: ShuffledBatches | None = None) -> None:
+        self.task, self.trace, self.order = task, trace, order
         self.batches = b""  # hash of all batches so far, chained
         self.seconds: list[float] = []  # of each step, without loading
         self.saturation: dict[str, float] = {}  # layer -> share of its inputs
         self.waited: list[float] = []  # seconds that each batch took to load
+        self.recent: deque[dict[str, float]] = deque(maxlen=RECENT)  # steps, the last one last
         self._start = 0.0
         self._units = 0
-        self._last_validation = ExitStack()
+        self._validation = ExitStack()
         self._probe: dyt.Probe | None = None
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, index: int
     ) -> None:
+        step = trainer.global_step
         chain = hashlib.sha256(self.batches)
-        for tensor in tensors(batch):
-            chain.update(as_bytes(tensor))
+        if self.order is not None:
+            chain.update(self.order.indices(step).tobytes())
+        # Of the first batches the content as well: it shows what is done to the samples.
+        if self.order is None or step < CONTENT_STEPS:
+            for tensor in tensors(batch):
+                chain.update(as_bytes(tensor))
         self.batches = chain.digest()
         self._start = now(module.device)
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        step = {"step": trainer.global_step + 1, "rate": optimizer.param_groups[0]["lr"]}
+        if step["step"] % self.trace.every == 0:
+            step["gradient_norm"] = _gradient_norm(module)
+        self.recent.append(step)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         self.seconds.append(now(module.device) - self._start)
         loss = outputs["loss"].item()
+        self.recent[-1]["loss"] = loss
         if not math.isfinite(loss):
             raise Diverged(trainer.global_step, loss)
+        if trainer.global_step % self.trace.every:
+            return  # the row would be dropped
         module.log("time/step_ms", self.seconds[-1] * 1e3)
+        module.log("train/learning_rate", self.recent[-1]["rate"])
+        module.log("train/gradient_norm", self.recent[-1]["gradient_norm"])
+        if alphas := dyt.alphas(module):
+            module.log("alpha/mean", fmean(alphas.values()))
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._units = int(module.units_per_sample) * self.task.batch_size  # type: ignore[arg-type]
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.global_step == self.task.steps:
-            self._probe = self._last_validation.enter_context(dyt.probe(module, every=1))
+        self._probe = self._validation.enter_context(dyt.probe(module, every=1))
 
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        self._last_validation.close()
-        if self._probe is not None:
-            self.saturation = self._probe.shares()
+    def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert self._probe is not None
+        self._validation.close()
+        self.saturation = self._probe.shares()
+        if self.saturation:
+            module.log("saturation/mean", fmean(self.saturation.values()))
+        for layer, alpha in dyt.alphas(module).items():
+            module.log(f"alpha/{layer}", alpha)
 
     def state_dict(self) -> dict[str, Any]:
         trace = self.trace
@@ -164,6 +204,7 @@ class Watch(Callback):
             "batches": self.batches.hex(),
             "seconds": torch.tensor(self.seconds, dtype=torch.float64),
             "waited": torch.tensor(self.waited, dtype=torch.float64),
+            "recent": list(self.recent),
             "validations": [trace.first, trace.best, trace.last],
         }
 
@@ -171,6 +212,7 @@ class Watch(Callback):
         self.batches = bytes.fromhex(state_dict["batches"])
         self.seconds[:] = state_dict["seconds"].tolist()
         self.waited[:] = state_dict["waited"].tolist()
+        self.recent.extend(state_dict["recent"])
         self.trace.first, self.trace.best, self.trace.last = state_dict["validations"]
 
     def summary(self) -> dict[str, float]:

@@ -1,14 +1,19 @@
 """Runs that have ended, the task groups they belong to, and which of them are comparable."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dyt_bench.errors import printable
+from dyt_bench.plugin.domain import Metric
+from dyt_bench.plugin.task import digest
 from dyt_bench.records.record import Record, Result
 
+_LONGEST = 60  # characters of a path in a group's name
 # A task's interleaved steps: variant label -> seconds of a step, by round.
 Timing = Mapping[str, Sequence[float]]
 
@@ -28,6 +33,7 @@ class TaskGroup:
     train_samples: int | None
     val_every: int
     skip_bad_files: bool = False
+    split: str = ""
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "TaskGroup":
@@ -45,6 +51,7 @@ class TaskGroup:
             train_samples=p.get("train_samples"),
             val_every=int(p["val_every"]),
             skip_bad_files=bool(p.get("skip_bad_files", False)),
+            split=str(p.get("split", "")),
         )
 
     @property
@@ -129,17 +136,56 @@ class Evidence:
     # domain/model/dataset -> what a paper reports there, with the keys
     # "values" (variant -> value), "metric" (its name) and "source" (the paper)
     expected: Mapping[str, Any] = field(default_factory=dict)
+    trials: Sequence[EndedRun] = ()  # that chose learning rates; no verdict is drawn from them
+    looks: int = 1  # how often verdicts could end the suite: `run --until` looks several times
 
 
-def load_runs(records: Sequence[Record]) -> list[EndedRun]:
-    """The runs among ``records`` that have ended, in the same order, comparable or not."""
+def without_trials(runs: Sequence[EndedRun]) -> tuple[list[EndedRun], list[EndedRun]]:
+    """The runs that verdicts are drawn from, and the trials of learning rates.
+
+    Where there are trials alone, as after an interruption, they stand in the others' place.
+    """
+    trials = [run for run in runs if run.group.split == "tuning"]
+    others = [run for run in runs if run.group.split != "tuning"]
+    return (others, trials) if others else (trials, [])
+
+
+def load_runs(
+    records: Sequence[Record], metric_of: Callable[[str], Metric] | None = None
+) -> list[EndedRun]:
+    """The runs among ``records`` that have ended, in the same order, comparable or not.
+
+    Args:
+        metric_of: domain's name -> the metric it is judged by; a run that never logged it, or no
+            number, is not comparable.
+
+    Raises:
+        Unreadable: a record cannot be read.
+    """
     runs = []
     for record in records:
         result = record.result()
         if result is not None:
             pictures = tuple(sorted(record.artifacts.glob("*.png")))
-            runs.append(EndedRun(record.about(), result, record.rows(), pictures))
+            run = EndedRun(record.about(), result, record.rows(), pictures)
+            runs.append(run if metric_of is None else _logged(run, metric_of(run.group.domain)))
     return _mark(runs)
+
+
+def _never_logged(result: Result, metric: str) -> str:
+    """Why a finished run cannot be judged by the metric; empty if it can, or has not finished."""
+    if result.status != "finished":
+        return ""
+    for values in (result.last, result.best):
+        if metric not in values:
+            return f"it never logged {metric}, by which its domain is judged"
+        if not math.isfinite(values[metric]):
+            return f"its {metric} is {values[metric]}"
+    return ""
+
+
+def _logged(run: EndedRun, metric: Metric) -> EndedRun:
+    return replace(run, not_comparable=_never_logged(run.result, metric.name))
 
 
 def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
@@ -150,7 +196,7 @@ def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
         same = [s for s in groups if (s.domain, s.model) == (group.domain, group.model)]
         details = {
             "dataset": group.dataset,
-            "path": group.path,
+            "path": _path(group.path),
             "steps": f"{group.steps} steps",
             "batch_size": f"batch {group.batch_size}",
             "learning_rate": f"lr {group.learning_rate:g}",
@@ -158,6 +204,7 @@ def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
             "train_samples": f"{group.train_samples or 'all'} samples",
             "val_every": f"validated every {group.val_every}",
             "skip_bad_files": "bad files left out" if group.skip_bad_files else "",
+            "split": f"{group.split} split" if group.split else "",
         }
         extra = [
             text
@@ -166,6 +213,12 @@ def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
         ]
         names[group] = ", ".join([f"{group.domain}/{group.model}", *extra])
     return names
+
+
+def _path(path: str) -> str:
+    """A path as part of a name: on one line, and not too long."""
+    path = printable(path).replace("\n", "\\n")
+    return path if len(path) <= _LONGEST else f"…{path[-_LONGEST:]} ({digest(path)[:6]})"
 
 
 def _mark(runs: list[EndedRun]) -> list[EndedRun]:
@@ -188,7 +241,7 @@ def _mark(runs: list[EndedRun]) -> list[EndedRun]:
     batches: dict[str, str] = {}
     marked = []
     for run in runs:
-        why = _difference(run, newest[run.group])
+        why = run.not_comparable or _difference(run, newest[run.group])
         own = run.result.facts.get("batches", "")
         if not why and run.result.status == "finished":
             first = batches.setdefault(str(run.about["task_identity"]), own)

@@ -2,19 +2,24 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import NATIVE
+from dyt_bench.verdicts.collapse import NONE as NO_COLLAPSES
+from dyt_bench.verdicts.collapse import Collapses
 from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, Timing, group_names
+from dyt_bench.verdicts.speed import Interval, SpeedComparison, compare_speed, geometric_mean
 from dyt_bench.verdicts.statistics import (
+    CONFIDENCE,
     Comparison,
-    Interval,
-    SpeedComparison,
     compare,
-    compare_speed,
-    geometric_mean,
+    gains_of,
+    judge,
+    margin_of,
+    pooled_spread,
 )
 
 BASELINE = NATIVE  # the variant that all others are compared with
@@ -44,11 +49,23 @@ class Standing:
     baseline_steps: float
     variant_steps: float  # inf if most seeds do not get there
     speed: SpeedComparison | None  # None if not timed
-    diverged: int = 0  # seeds at which the variant diverged and the baseline did not
+    collapses: Collapses = NO_COLLAPSES  # runs that diverged, or learned no more than the blind
     expected: Mapping[str, float] | None = None  # variant -> what a paper reports
     expected_metric: str = ""  # which metric `expected` is about; empty: the domain's
     source: str = ""  # of `expected`
+    blind: float | None = None  # what is reached without looking at the input
     reference: float | None = None  # what a simple method reaches
+    strong: float | None = None  # what a better one reaches
+
+    @property
+    def learned(self) -> float | None:
+        """What the baseline gained over the blind score, in the metric's unit; None: not known."""
+        return None if self.blind is None else abs(self.baseline_last - self.blind)
+
+    @property
+    def share(self) -> float | None:
+        """The gain as a share of `learned`."""
+        return self.comparison.gain / self.learned if self.learned else None
 
     @property
     def time_to_quality(self) -> float | None:
@@ -75,29 +92,95 @@ class Overall:
 
 
 def leaderboard(evidence: Evidence, metric_of: MetricOf) -> list[Standing]:
-    """Every variant against the baseline, paired by seed, over the runs that are judged."""
+    """Every variant against the baseline, paired by seed, over the runs that are judged.
+
+    Verdicts allow for all comparisons of the page (`judge`), and for the number of times that they
+    were looked at while seeds were added.
+    """
     names = group_names(run.group for run in evidence.runs)
-    standings = []
+    standings: list[Standing] = []
     for group, runs in by_group(evidence.runs).items():
-        by_variant: dict[str, dict[int, EndedRun]] = {}
-        for run in runs:
-            if run.is_judged:
-                by_variant.setdefault(run.variant, {})[run.seed] = run
-        baseline = by_variant.pop(BASELINE, {})
         metric = metric_of(group.domain)
-        for variant, own in by_variant.items():
-            seeds = sorted(baseline.keys() & own.keys())
-            if seeds:
-                pairs = [(baseline[seed], own[seed]) for seed in seeds]
-                diverged = sum(
-                    run.result.status == "diverged"
-                    and run.variant == variant
-                    and run.seed in baseline
-                    for run in runs
-                )
-                standing = _standing(group, names[group], variant, metric, pairs, evidence)
-                standings.append(_with_diverged(standing, diverged))
-    return standings
+        standings += _of_group(group, names[group], runs, metric, evidence)
+    level = (1 - CONFIDENCE) / evidence.looks
+    last = judge([standing.comparison for standing in standings], level=level)
+    best = judge([standing.best for standing in standings], level=level)
+    return [
+        _without_praise(replace(standing, comparison=at_end, best=at_best))
+        for standing, at_end, at_best in zip(standings, last, best, strict=True)
+    ]
+
+
+def _of_group(
+    group: TaskGroup, name: str, runs: Sequence[EndedRun], metric: Metric, evidence: Evidence
+) -> list[Standing]:
+    """The standings of one group, each verdict as if it were the only one."""
+    by_variant: dict[str, dict[int, EndedRun]] = {}
+    for run in runs:
+        if run.is_judged:
+            by_variant.setdefault(run.variant, {})[run.seed] = run
+    baseline = by_variant.pop(BASELINE, {})
+    if not baseline:
+        return []
+    score = _scores(baseline.values(), metric)
+    gone = {run.identity for run in runs if _collapsed(run, metric, score["blind"])}
+    pairs: dict[str, list[tuple[EndedRun, EndedRun]]] = {}
+    for variant, own in by_variant.items():
+        seeds = sorted(baseline.keys() & own.keys())
+        both = [(baseline[seed], own[seed]) for seed in seeds]
+        whole = [pair for pair in both if not any(run.identity in gone for run in pair)]
+        if chosen := whole or both:  # where all collapsed, the row shows their values
+            pairs[variant] = chosen
+    found = []
+    for (variant, chosen), last, best in zip(
+        pairs.items(),
+        _compared(pairs, metric, score, at="last"),
+        _compared(pairs, metric, score, at="best"),
+        strict=True,
+    ):
+        standing = _standing(group, name, variant, metric, chosen, last, best, evidence)
+        collapses = Collapses.of_runs(runs, variant, BASELINE, gone)
+        found.append(replace(standing, collapses=collapses, **score))
+    return found
+
+
+def _scores(baseline: Iterable[EndedRun], metric: Metric) -> dict[str, float | None]:
+    """What simple methods reach, as the runs recorded it: blind, reference and strong."""
+    summary = next(iter(baseline)).result.summary
+    return {name: summary.get(f"{name}/{metric.name}") for name in ("blind", "reference", "strong")}
+
+
+def _collapsed(run: EndedRun, metric: Metric, blind: float | None) -> bool:
+    """Whether the run diverged, or ended no better than without looking at the input."""
+    if run.result.status == "diverged":
+        return True
+    ended = run.result.last.get(metric.name)
+    return run.is_judged and None not in (blind, ended) and not metric.better(ended, blind)
+
+
+def _compared(
+    pairs: Mapping[str, Sequence[tuple[EndedRun, EndedRun]]],
+    metric: Metric,
+    score: Mapping[str, float | None],
+    *,
+    at: Literal["last", "best"],
+) -> list[Comparison]:
+    """Each variant's comparison at the end of the budget, or at each run's best validation."""
+    values = {
+        variant: [[getattr(pair[side].result, at)[metric.name] for pair in own] for side in (0, 1)]
+        for variant, own in pairs.items()
+    }
+    gains = {variant: gains_of(*both, metric) for variant, both in values.items()}
+    pooled = pooled_spread(list(gains.values()))
+    found = []
+    for variant, own in gains.items():
+        reached = statistics.fmean(values[variant][0])
+        reference = score["reference"]
+        comparison = compare(own, margin_of(metric, reached, score["blind"]), pooled=pooled)
+        if reference is not None and not metric.better(reached, reference):
+            comparison = replace(comparison, verdict="too little learned")
+        found.append(comparison)
+    return found
 
 
 def by_group(runs: Sequence[EndedRun]) -> dict[TaskGroup, list[EndedRun]]:
@@ -182,7 +265,9 @@ def _standing(
     name: str,
     variant: str,
     metric: Metric,
-    pairs: list[tuple[EndedRun, EndedRun]],
+    pairs: Sequence[tuple[EndedRun, EndedRun]],
+    last: Comparison,
+    best: Comparison,
     evidence: Evidence,
 ) -> Standing:
     """The standing from pairs of runs of one seed: the baseline's and the variant's."""
@@ -203,32 +288,26 @@ def _standing(
         seeds=tuple(own.seed for _, own in pairs),
         baseline_last=statistics.fmean(baseline_last),
         variant_last=statistics.fmean(variant_last),
-        comparison=compare(baseline_last, variant_last, metric),
+        comparison=last,
         baseline_best=statistics.fmean(baseline_best),
         variant_best=statistics.fmean(variant_best),
-        best=compare(baseline_best, variant_best, metric),
+        best=best,
         baseline_steps=statistics.median(baseline for baseline, _ in steps),
         variant_steps=statistics.median(own for _, own in steps),
         speed=compare_speed(timings, variant) if timings else None,
         expected=expected.get("values"),
         expected_metric=str(expected.get("metric", "")),
         source=str(expected.get("source", "")),
-        reference=pairs[0][0].result.summary.get(f"reference/{key}"),
     )
 
 
-def _with_diverged(standing: Standing, diverged: int) -> Standing:
-    """Note the diverged seeds; the remaining ones alone must not earn a good verdict."""
-    if not diverged:
+def _without_praise(standing: Standing) -> Standing:
+    """The seeds that remain where others collapsed must not earn a good verdict alone."""
+    if not standing.collapses.more:
         return standing
 
-    def without_praise(comparison: Comparison) -> Comparison:
+    def without(comparison: Comparison) -> Comparison:
         praised = comparison.verdict in ("better", "equivalent")
-        return replace(comparison, verdict="undetermined") if praised else comparison
+        return replace(comparison, verdict="undetermined", within=False) if praised else comparison
 
-    return replace(
-        standing,
-        diverged=diverged,
-        comparison=without_praise(standing.comparison),
-        best=without_praise(standing.best),
-    )
+    return replace(standing, comparison=without(standing.comparison), best=without(standing.best))

@@ -1,75 +1,77 @@
 """Statistics of a comparison: paired effects, intervals, tests, and one word for the verdict.
 
-Quality is paired by seed, step time by round. The choices below were made by simulation;
-``tests/dyt_bench/verdicts/test_statistics.py`` repeats it.
+The choices below were made by simulation; ``tests/dyt_bench/verdicts/test_statistics.py`` and
+``test_error_rates.py`` repeat it.
 """
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.plugin.task import AA
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-Verdict = Literal["better", "worse", "equivalent", "undetermined"]
-Speed = Literal["faster", "slower", "no difference"]
+Verdict = Literal["better", "worse", "equivalent", "undetermined", "too little learned"]
 
 CONFIDENCE = 0.95
-# Of five signs there are 32 patterns: the exact test cannot go below p = 1/16.
-SIGN_FLIPS_FROM = 6  # seeds
-_EXACT_BELOW = 14  # seeds; from there, as many patterns are drawn as 13 have
+MARGIN_SHARE = 0.05  # of what the baseline learned, as a margin
+WORDS_FROM = 3  # seeds; with fewer there are effects, and no verdict
+# Below so many seeds a variant's own spread is a poor estimate: that of the model's other variants
+# stands beside it.
+OWN_SPREAD_FROM = 5
 # A 95 % bootstrap interval covers the truth in 73 of 100 cases with three seeds, 84 with five and
 # 88 with eight (normal differences; the t-interval: 95). It is reported from where it is useful.
 BOOTSTRAP_FROM = 12  # seeds
 POWER = 0.8  # chance of a verdict with `Comparison.seeds_needed` seeds
 _SEEDS_SEARCHED = 200
 
-# Copies of one model differ in where their memory lies, and so in time: a ratio closer to 1 than
-# this is never called a difference, however narrow its interval.
-SMALLEST_CLAIM = 0.02
-# With five rounds no rank test reaches 95 %.
-ROUNDS_FROM = 6
-# The rounds of more seeds make the interval narrower than the smallest claim, which gains nothing,
-# and the cost grows with the square of the rounds.
-TIMED_SEEDS = 10
+
+class Spread(NamedTuple):
+    """A standard deviation of paired differences, and the degrees of freedom it is known with."""
+
+    sd: float
+    df: float
 
 
 @dataclass(frozen=True)
 class Comparison:
     """A variant against the baseline, paired by seed; gains are positive where it is better."""
 
-    seeds: int
-    gain: float  # mean over seeds, in the metric's unit
+    gains: tuple[float, ...]  # of each seed, in the metric's unit
+    gain: float  # their mean
     interval: tuple[float, float] | None  # t-interval of the gain; None from one seed
+    margin: float  # a gain within it is no difference that matters
     verdict: Verdict
-    p: float | None = None  # exact two-sided sign-flip test; None below SIGN_FLIPS_FROM seeds
-    bootstrap: tuple[float, float] | None = None  # BCa, 95 %; None below BOOTSTRAP_FROM seeds
-    # How many seeds in total would decide. None: it is decided, or the number is not known, from
-    # one seed or because more than 200 would be needed.
-    seeds_needed: int | None = None
+    p: float | None = None  # two-sided t-test of no difference; None below WORDS_FROM seeds
+    p_within: float | None = None  # two one-sided t-tests of a difference beyond the margin
+    within: bool = False  # whether the gain is shown to lie within the margin
+    level: float = 1 - CONFIDENCE  # of its own tests, where others on the page need a part
+
+    @property
+    def seeds(self) -> int:
+        return len(self.gains)
+
+    @cached_property
+    def bootstrap(self) -> tuple[float, float] | None:
+        """BCa interval, 95 %; None below BOOTSTRAP_FROM seeds."""
+        return _bootstrap(self.gains) if self.seeds >= BOOTSTRAP_FROM else None
+
+    @cached_property
+    def seeds_needed(self) -> int | None:
+        """How many seeds in total would decide.
+
+        None: it is decided, or the number is not known, from one seed or because more than 200
+        would be needed.
+        """
+        if self.verdict != "undetermined" or self.seeds < 2:
+            return None
+        return _seeds_needed(self.gains, self.margin, self.level)
 
 
-def compare(
-    baseline: Sequence[float],
-    variant: Sequence[float],
-    metric: Metric,
-    *,
-    confidence: float = CONFIDENCE,
-) -> Comparison:
-    """Judge a variant by the metric's values, ``baseline[i]`` and ``variant[i]`` of one seed.
-
-    The interval is the paired t-interval: with few seeds it is the one that has its nominal
-    coverage. *equivalent*: all of it lies within the metric's margin; *better*, *worse*: it
-    lies on one side of zero, and from six seeds on the sign-flip test, which assumes symmetry
-    where the interval assumes normality, agrees; *undetermined*: none of these, or one seed.
+def gains_of(baseline: Sequence[float], variant: Sequence[float], metric: Metric) -> list[float]:
+    """By how much the variant is better, seed by seed.
 
     Raises:
         ValueError: the sequences are empty or of different lengths.
@@ -79,141 +81,142 @@ def compare(
             f"baseline and variant must pair up, got {len(baseline)} and {len(variant)} values"
         )
     sign = 1.0 if metric.mode == "max" else -1.0
-    gains = [sign * (b - a) for a, b in zip(baseline, variant, strict=True)]
-    seeds, gain = len(gains), statistics.fmean(gains)
-    if seeds == 1:
-        return Comparison(1, gain, None, "undetermined")
-    low, high = _t_interval(gains, confidence)
-    p = _sign_flip_p(gains) if seeds >= SIGN_FLIPS_FROM else None
-    verdict = _verdict(low, high, metric.margin)
-    if verdict in ("better", "worse") and p is not None and p > 1 - confidence:
-        verdict = "undetermined"
-    return Comparison(
-        seeds,
-        gain,
-        (low, high),
-        verdict,
-        p,
-        _bootstrap(gains) if seeds >= BOOTSTRAP_FROM else None,
-        _seeds_needed(gains, metric.margin) if verdict == "undetermined" else None,
-    )
+    return [sign * (b - a) for a, b in zip(baseline, variant, strict=True)]
 
 
-class Interval(NamedTuple):
-    """A ratio with its 95 % interval."""
+def margin_of(metric: Metric, reached: float, blind: float | None) -> float:
+    """A gain that does not matter, in the metric's unit.
 
-    middle: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class SpeedComparison:
-    """A variant's step time over the baseline's, by round."""
-
-    ratio: Interval
-    aa: Interval  # the baseline to its own second copy
-    rounds: int
-
-    @property
-    def floor(self) -> float:
-        """The ratio above 1 from which on a difference is claimed."""
-        return math.exp(max(abs(math.log(self.aa.middle)), math.log1p(SMALLEST_CLAIM)))
-
-    @property
-    def word(self) -> Speed:
-        """What may be claimed: the whole interval has to lie beyond the floor."""
-        if self.rounds < ROUNDS_FROM:
-            return "no difference"
-        if self.ratio.high < 1 / self.floor:
-            return "faster"
-        return "slower" if self.ratio.low > self.floor else "no difference"
+    It is a share of what the baseline gained over the blind score: a margin that holds for a model
+    that learned nothing would say nothing. The metric's own where the blind score is not known.
+    """
+    return metric.margin if blind is None else MARGIN_SHARE * abs(reached - blind)
 
 
-def compare_speed(
-    timings: Sequence[Mapping[str, Sequence[float]]], variant: str
-) -> SpeedComparison:
-    """Judge a variant's step time by interleaved rounds, those of several seeds taken together.
+def pooled_spread(gains: Sequence[Sequence[float]]) -> Spread | None:
+    """The spread over seeds that the variants of one model have in common.
 
-    By round: the logarithm of the variant's seconds over the geometric mean of those of the
-    baseline's two copies (the first variant and "A/A"). Over rounds: the Hodges-Lehmann median with
-    the interval of Wilcoxon's signed ranks, which is exact for any symmetric noise. A few steps
-    that other processes delayed change neither.
+    All differences are to the same baseline runs, so they are correlated by about a half, and
+    their variances by about a quarter: k variants know it with fewer than k times the degrees of
+    freedom of one.
 
     Args:
-        timings: for each seed, variant label -> seconds of a step, by round. Seeds after the
-            first `TIMED_SEEDS` are ignored.
+        gains: of each variant. Those of one seed say nothing of the spread.
+
+    Returns:
+        None if no variant has two seeds.
     """
-    ratios: list[float] = []
-    floor: list[float] = []
-    for seconds in timings[:TIMED_SEEDS]:
-        first = seconds[next(label for label in seconds if label != AA)]
-        for own, a, b in zip(seconds[variant], first, seconds[AA], strict=True):
-            ratios.append(math.log(own) - math.log(a * b) / 2)
-            floor.append(math.log(b / a))
-    return SpeedComparison(_hodges_lehmann(ratios), _hodges_lehmann(floor), len(ratios))
+    several = [own for own in gains if len(own) > 1]
+    if not several:
+        return None
+    df = [len(own) - 1 for own in several]
+    variance = sum(statistics.variance(own) * n for own, n in zip(several, df, strict=True))
+    return Spread(math.sqrt(variance / sum(df)), sum(df) / (1 + (len(several) - 1) / 4))
 
 
-def step_time_ratios(seconds: Mapping[str, Sequence[float]], variant: str) -> dict[str, float]:
-    """`compare_speed` of one seed as flat names, for a result's summary.
+def compare(
+    gains: Sequence[float],
+    margin: float,
+    *,
+    pooled: Spread | None = None,
+    confidence: float = CONFIDENCE,
+) -> Comparison:
+    """Judge a variant by its gains, one a seed, without regard to other comparisons.
 
-    ``time/step_ratio`` is the variant's ratio, ``time/aa_ratio`` that of the first variant to its
-    copy; ``_low`` and ``_high`` are the ends of their 95 % intervals. The first variant's own ratio
-    is 1.
+    *better*, *worse*: the paired t-test finds a difference. *equivalent*: it finds none, and two
+    one-sided tests find that the gain lies within the margin. *undetermined*: neither, or fewer
+    than `WORDS_FROM` seeds. A difference can be both there and within the margin
+    (`Comparison.within`).
+
+    Args:
+        gains: of `gains_of`, at least one.
+        margin: in the metric's unit.
+        pooled: of the model's variants. Below `OWN_SPREAD_FROM` seeds the larger of it and the
+            variant's own spread is used: three equal gains by chance are no evidence.
+        confidence: of the interval and the tests.
     """
-    compared = compare_speed([seconds], variant)
-    is_first = variant == next(label for label in seconds if label != AA)
-    ratio = Interval(1.0, 1.0, 1.0) if is_first else compared.ratio
-    return {
-        f"time/{name}{end}": value
-        for name, interval in (("step_ratio", ratio), ("aa_ratio", compared.aa))
-        for end, value in zip(("", "_low", "_high"), interval, strict=True)
-    }
+    seeds, gain = len(gains), statistics.fmean(gains)
+    if seeds == 1 and pooled is None:
+        return Comparison(tuple(gains), gain, None, margin, "undetermined")
+    sd, df = _spread(gains, pooled)
+    error = sd / math.sqrt(seeds)
+    half = _t_quantile(df, (1 + confidence) / 2) * error
+    found = Comparison(
+        tuple(gains),
+        gain,
+        (gain - half, gain + half),
+        margin,
+        "undetermined",
+    )
+    if seeds < WORDS_FROM:
+        return found
+    p = 2 * _t_tail(abs(gain), error, df)
+    p_within = _t_tail(margin - abs(gain), error, df)
+    return _worded(replace(found, p=p, p_within=p_within), p, p_within, 1 - confidence)
 
 
-def geometric_mean(ratios: Sequence[float]) -> Interval:
-    """exp of the mean logarithm with its t-interval; NaN bounds if there is one ratio only.
+def judge(comparisons: Sequence[Comparison], *, level: float = 1 - CONFIDENCE) -> list[Comparison]:
+    """The comparisons of one page with verdicts that allow for their number.
 
-    Raises:
-        ValueError: ``ratios`` is empty.
+    Holm's procedure, once over the tests of a difference and once over those of equivalence: the
+    chance that a page holds any false verdict of a kind is at most ``level``. Holm 1979.
     """
-    logs = [math.log(ratio) for ratio in ratios]
-    middle = math.exp(statistics.fmean(logs))
-    if len(logs) == 1:
-        return Interval(middle, math.nan, math.nan)
-    low, high = _t_interval(logs, CONFIDENCE)
-    return Interval(middle, math.exp(low), math.exp(high))
+    found = []
+    adjusted = _holm([c.p for c in comparisons])
+    within = _holm([c.p_within for c in comparisons])
+    family = max(1, sum(c.p is not None for c in comparisons))
+    for comparison, p, p_within in zip(comparisons, adjusted, within, strict=True):
+        if p is None or p_within is None or comparison.verdict == "too little learned":
+            found.append(comparison)
+            continue
+        found.append(_worded(comparison, p, p_within, level, family))
+    return found
 
 
-def _t_interval(gains: Sequence[float], confidence: float) -> tuple[float, float]:
+def _worded(
+    found: Comparison, p: float, p_within: float, level: float, family: int = 1
+) -> Comparison:
+    """The comparison with its verdict, by p-values adjusted for a family of so many."""
+    verdict: Verdict = "undetermined"
+    if p < level:
+        verdict = "better" if found.gain > 0 else "worse"
+    elif p_within < level:
+        verdict = "equivalent"
+    return replace(found, verdict=verdict, within=p_within < level, level=level / family)
+
+
+def _spread(gains: Sequence[float], pooled: Spread | None) -> Spread:
+    own = Spread(statistics.stdev(gains), len(gains) - 1) if len(gains) > 1 else None
+    if own is None or (pooled is not None and len(gains) < OWN_SPREAD_FROM):
+        assert pooled is not None
+        return Spread(max(pooled.sd, own.sd if own else 0.0), pooled.df)
+    return own
+
+
+def _holm(values: Sequence[float | None]) -> list[float | None]:
+    """Adjusted p-values; None stays and does not count."""
+    order = sorted((p, index) for index, p in enumerate(values) if p is not None)
+    adjusted: list[float | None] = [None] * len(values)
+    most = 0.0
+    for rank, (p, index) in enumerate(order):
+        most = max(most, min(1.0, (len(order) - rank) * p))
+        adjusted[index] = most
+    return adjusted
+
+
+def _t_quantile(df: float, probability: float) -> float:
     from scipy.special import stdtrit
 
-    error = statistics.stdev(gains) / len(gains) ** 0.5
-    half = float(stdtrit(len(gains) - 1, (1 + confidence) / 2)) * error
-    gain = statistics.fmean(gains)
-    return gain - half, gain + half
+    return float(stdtrit(df, probability))
 
 
-def _sign_flip_p(gains: Sequence[float]) -> float:
-    """The share of sign patterns whose mean is at least as far from zero as the observed one."""
-    import numpy as np
+def _t_tail(value: float, error: float, df: float) -> float:
+    """The chance that Student's t exceeds value / error."""
+    from scipy.special import stdtr
 
-    sums = np.abs(_sign_patterns(len(gains)) @ np.asarray(gains))
-    # Patterns that tie with the observed one must count despite rounding.
-    return float(np.mean(sums >= sums[0] * (1 - 1e-9)))
-
-
-@lru_cache(maxsize=4)
-def _sign_patterns(n: int) -> "npt.NDArray[np.float64]":
-    """Patterns of n signs, one a row; the observed one comes first, so p is never zero."""
-    import numpy as np
-
-    if n < _EXACT_BELOW:
-        return np.array(list(product((1.0, -1.0), repeat=n)))
-    draw = np.random.default_rng(0).integers(0, 2, (2**13, n), dtype=np.int8)
-    flips = np.where(draw, -1.0, 1.0)
-    flips[0] = 1.0
-    return flips
+    if error == 0:
+        return 0.0 if value > 0 else (0.5 if value == 0 else 1.0)
+    return float(stdtr(df, -value / error))
 
 
 def _bootstrap(gains: Sequence[float]) -> tuple[float, float] | None:
@@ -236,7 +239,7 @@ def _bootstrap(gains: Sequence[float]) -> tuple[float, float] | None:
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
-def _seeds_needed(gains: Sequence[float], margin: float) -> int | None:
+def _seeds_needed(gains: Sequence[float], margin: float, level: float) -> int | None:
     """The least number of seeds that would decide with POWER, if effect and spread over seeds are
     those seen here. A rough guide: both are estimated from few seeds."""
     import numpy as np
@@ -247,8 +250,9 @@ def _seeds_needed(gains: Sequence[float], margin: float) -> int | None:
         return None
     gain = abs(statistics.fmean(gains))
     n = np.arange(len(gains) + 1, _SEEDS_SEARCHED + 1)
-    critical, scale = stdtrit(n - 1, (1 + CONFIDENCE) / 2), np.sqrt(n) / spread
-    differs = stdtr(n - 1, gain * scale - critical)
+    scale = np.sqrt(n) / spread
+    differs = stdtr(n - 1, gain * scale - stdtrit(n - 1, 1 - level / 2))
+    critical = stdtrit(n - 1, 1 - level)
     within = (
         stdtr(n - 1, (margin - gain) * scale - critical)
         + stdtr(n - 1, (margin + gain) * scale - critical)
@@ -256,39 +260,3 @@ def _seeds_needed(gains: Sequence[float], margin: float) -> int | None:
     )
     enough = np.flatnonzero(np.maximum(differs, within) >= POWER)
     return int(n[enough[0]]) if enough.size else None
-
-
-def _hodges_lehmann(values: Sequence[float]) -> Interval:
-    """Median of all pairwise means, as a ratio, with the signed-rank interval."""
-    import numpy as np
-
-    i, j = np.triu_indices(len(values))
-    array = np.asarray(values)
-    means = np.sort((array[i] + array[j]) / 2)
-    cut = max(_signed_rank_cut(len(values)) - 1, 0)
-    found = np.exp([np.median(means), means[cut], means[-1 - cut]])
-    return Interval(*(float(value) for value in found))
-
-
-@lru_cache
-def _signed_rank_cut(n: int) -> int:
-    """How many values of the signed-rank statistic make up a lower tail of (1 - CONFIDENCE) / 2."""
-    import numpy as np
-
-    chances = np.ones(1)
-    for rank in range(1, n + 1):  # each rank is in the sum or not, with equal chances
-        longer = np.zeros(len(chances) + rank)
-        longer[: len(chances)] += chances / 2
-        longer[rank:] += chances / 2
-        chances = longer
-    return int(np.searchsorted(np.cumsum(chances), (1 - CONFIDENCE) / 2, side="right"))
-
-
-def _verdict(low: float, high: float, margin: float) -> Verdict:
-    if -margin < low and high < margin:
-        return "equivalent"
-    if low > 0:
-        return "better"
-    if high < 0:
-        return "worse"
-    return "undetermined"

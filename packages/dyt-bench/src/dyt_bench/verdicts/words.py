@@ -5,10 +5,28 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
+from dyt_bench.verdicts.collapse import NONE as NO_COLLAPSES
+from dyt_bench.verdicts.collapse import Collapses
+from dyt_bench.verdicts.speed import BUILDS_FROM, Interval
 from dyt_bench.verdicts.standings import BASELINE, Overall, Standing
-from dyt_bench.verdicts.statistics import Comparison, Interval
+from dyt_bench.verdicts.statistics import MARGIN_SHARE, WORDS_FROM, Comparison
 
 Row = dict[str, str]  # column -> text
+
+# What Markdown would take for more than text. A single _ within a word is none, and [ without
+# a link is none.
+_ESCAPES = (
+    ("\\", "\\\\"),
+    ("&", "&amp;"),
+    ("<", "&lt;"),
+    ("`", "\\`"),
+    ("*", "\\*"),
+    ("__", "\\_\\_"),
+    ("~~", "\\~\\~"),
+    ("![", "!\\["),
+    ("](", "]\\("),
+    ("][", "]\\["),
+)
 
 # Column of `standing_row` or `compact_row` -> its meaning.
 READING = (
@@ -20,16 +38,27 @@ READING = (
     (
         "gain",
         "mean over seeds of the difference paired by seed, positive where the variant is better, "
-        "with its 95 % t-interval. In the figures: filled at the end of the budget, hollow at each "
+        "with its 95 % t-interval over seeds, which does not cover the choice of the validation "
+        "data. With fewer than five seeds the interval uses the spread that the model's variants "
+        "share, if it is larger. In the figures: filled at the end of the budget, hollow at each "
         "run's own best validation.",
     ),
     (
+        "of learned",
+        "the gain as a share of what the baseline gained over the blind score, which is reached "
+        "without looking at the input.",
+    ),
+    (
         "verdict",
-        "better or worse where the interval clears zero, and from six seeds on an exact sign-flip "
-        "test agrees; equivalent where the interval stays within the domain's margin (shaded in "
-        "figures); undetermined otherwise, and always with one seed. How many seeds would decide "
-        "is a rough guide from the spread seen so far. At 95 %, one verdict of better or worse in "
-        "twenty is to be expected where nothing differs.",
+        "better or worse where a paired t-test finds a difference; equivalent where it finds none "
+        "and two one-sided tests find that the gain lies within the margin (shaded in figures), "
+        f"{MARGIN_SHARE:.0%} of what the baseline learned; 'within the margin' is said of a "
+        "difference as well; undetermined otherwise, and always with fewer than "
+        f"{WORDS_FROM} seeds. All tests of a page are adjusted by Holm's procedure: the chance "
+        "that any difference on it is false is at most 5 %. Too little learned: the baseline does "
+        "not beat the reference score, so nothing can be compared. Runs that diverge, or end no "
+        "better than the blind score, count as collapsed and are in no mean; p is Fisher's exact "
+        "test of equal rates. How many seeds would decide is a rough guide from the spread seen.",
     ),
     ("at best", "gain and verdict by each run's own best validation instead of its last."),
     (
@@ -40,10 +69,11 @@ READING = (
     ),
     (
         "step time, A/A",
-        "ratio to the baseline of training steps taken in turn in one process, over the rounds of "
-        "all seeds, with its 95 % interval; A/A is the baseline against itself. The floor is the "
-        "distance of A/A from 1, at least 2 %: faster or slower is claimed only where the whole "
-        "interval lies beyond it.",
+        "ratio to the baseline of training steps taken in turn in one process: the median over "
+        "rounds of each build of the model (one a seed), and over builds the mean with its 95 % "
+        "t-interval; A/A is the baseline against itself. The floor is the distance of A/A from 1, "
+        "at least 2 %: faster or slower is claimed only where the whole interval lies beyond it, "
+        f"and from {BUILDS_FROM} builds on.",
     ),
 )
 
@@ -58,13 +88,16 @@ def standing_row(standing: Standing) -> Row:
         "variant": standing.variant,
         "value": f"{standing.variant_last:.4f}",
         "gain": gain(standing.comparison),
-        "verdict": verdict(standing.comparison, standing.diverged),
+        "of learned": number(standing.share, "+.1%"),
+        "verdict": verdict(standing.comparison, standing.collapses),
         "at best": f"{standing.best.gain:+.4f} {standing.best.verdict}",
         "to baseline quality": quality(standing),
         "step time": f"{ratio(speed.ratio)} {speed.word}" if speed else "not timed",
         "A/A": f"{speed.aa.middle:.2f}" if speed else "",
         "reported": expected(standing),
+        "blind": number(standing.blind, ".4f"),
         "reference": number(standing.reference, ".4f"),
+        "strong": number(standing.strong, ".4f"),
     }
 
 
@@ -80,12 +113,15 @@ def compact_row(standing: Standing) -> Row:
             column: row[column]
             for column in (
                 "gain",
+                "of learned",
                 "at best",
                 "to baseline quality",
                 "step time",
                 "A/A",
                 "reported",
+                "blind",
                 "reference",
+                "strong",
             )
         },
     }
@@ -110,18 +146,25 @@ def gain(judged: Comparison) -> str:
     return f"{judged.gain:+.4f} [{low:+.3g}, {high:+.3g}]"
 
 
-def verdict(judged: Comparison, diverged: int = 0) -> str:
-    """``undetermined (n=3; about 9 seeds would decide)``."""
+def verdict(judged: Comparison, collapses: Collapses = NO_COLLAPSES) -> str:
+    """``undetermined (n=3; about 9 seeds would decide)``, ``worse, within the margin (n=5)``."""
+    word: str = judged.verdict
+    if judged.within and word in ("better", "worse"):
+        word = f"{word}, within the margin"
     notes = [f"n={judged.seeds}"]
     if judged.p is not None:
         notes.append(f"p={judged.p:.2g}")
     if judged.verdict == "undetermined" and judged.seeds_needed is not None:
         notes.append(f"about {judged.seeds_needed} seeds would decide")
-    elif judged.verdict == "undetermined" and judged.seeds > 1 and not diverged:
+    elif judged.verdict == "undetermined" and judged.seeds > 1 and not collapses.variant:
         notes.append("more than 200 seeds would be needed")
-    if diverged:
-        notes.append(f"diverged at {diverged} more")
-    return f"{judged.verdict} ({'; '.join(notes)})"
+    if collapses.p is not None:
+        c = collapses
+        notes.append(
+            f"collapsed {c.variant} of {c.of}, {BASELINE} {c.baseline} of {c.baseline_of}, "
+            f"p={c.p:.2g}"
+        )
+    return f"{word} ({'; '.join(notes)})"
 
 
 def quality(standing: Standing) -> str:
@@ -167,8 +210,10 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text without HTML in it; Markdown stays."""
-    return text.replace("<", "&lt;")
+    """Text for a Markdown page: no HTML, link, picture, emphasis or code comes of it."""
+    for letters, safe in _ESCAPES:
+        text = text.replace(letters, safe)
+    return text
 
 
 def _cell(text: str) -> str:

@@ -104,10 +104,10 @@ def convert(
     if recipe is not None:
         rule = resolve(recipe, model, chosen)
         chosen, unknown = (list(filter(rule.takes, some)) for some in (chosen, unknown))
-        if not chosen:
+        changes.update(rule.around(model))
+        if not chosen and not changes:
             raise ValueError(f"recipe {rule.name!r} takes none of the norms left by the patterns")
         alpha_init_value = rule.alpha
-        changes.update(rule.around(model))
     built, failed = build_all(model, chosen, build, alpha_init_value)
     if strict or not built:
         _refuse_left({**failed, **{site: site.reason or "" for site in unknown}})

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, at_most
-from dyt_bench.plugin.domain import DataError, TrainingPreset
+from dyt_bench.plugin.domain import DataError, TrainingPreset, quoted
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import read_each
 from dyt_bench.plugin.task import Task
@@ -62,8 +62,8 @@ class GenomeData(SeededDataModule):
         if not len(held_out):
             longest = max(map(len, split.val))
             raise DataError(
-                f"no held-out part is as long as a window of {task.model!r}, {size} bases, the "
-                f"longest has {longest}: give longer sequences or take a model that reads less"
+                f"no held-out part is as long as a window of {quoted(task.model)}, {size} bases, "
+                f"the longest has {longest}: give longer sequences or take a model that reads less"
             )
         step = math.ceil(len(held_out) * self.length / VAL_BASES)
         spread = range(0, len(held_out), step)

@@ -23,6 +23,13 @@ SPECIES = {
     "S. aureus": "S.Aureus/references/N315.fasta.gz",
     "V. cholerae": "V.Cholerae/references/O1_biovar.fasta.gz",
 }
+# The beginnings of the same genomes, in this package.
+BEGINNINGS = {
+    "E. coli": "e-coli.fasta.gz",
+    "H. pylori": "h-pylori.fasta.gz",
+    "S. aureus": "s-aureus.fasta.gz",
+    "V. cholerae": "v-cholerae.fasta.gz",
+}
 
 
 def chloroplast(path: Path | None) -> list[Path]:
@@ -38,8 +45,11 @@ def hg38(path: Path | None) -> list[Path]:
 
 
 def bacteria(path: Path | None) -> list[Path]:
-    """Files of the data sets "bacteria" and "species", which share one download."""
     return need("dna/bacteria", SPECIES.values(), system=[Path("/") / RAGOUT])
+
+
+def species(path: Path | None) -> list[Path]:
+    return [package_file("dyt_dna", f"bacteria/{name}") for name in BEGINNINGS.values()]
 
 
 def classes(path: Path | None) -> list[Path]:

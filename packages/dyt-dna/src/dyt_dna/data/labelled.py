@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from dyt_bench.plugin.derived import derived
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, quoted
 from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import check_apart, read_each
 from dyt_bench.plugin.task import digest
-from dyt_dna.data.files import SPECIES
+from dyt_dna.data.files import BEGINNINGS
 from dyt_dna.data.sequences import read_sequences, tokens_of
 from dyt_dna.data.splits import held_out_ends
 
-PIECES = 400, 100  # of each species: to train on, and of the last tenth of its genome
+PIECES = 1600, 160  # of each species: to train on, and of the last tenth of what is read
 _KEEP_FROM = 1000  # files, whose content the cache keeps as one
 
 
@@ -63,7 +63,7 @@ def read_species(files: Iterable[Path], length: int) -> Labelled:
     """
     parts: tuple[list[Tensor], list[Tensor]] = [], []
     classes: tuple[list[int], list[int]] = [], []
-    by_name = {Path(file).name: number for number, file in enumerate(SPECIES.values())}
+    by_name = {Path(file).name: number for number, file in enumerate(BEGINNINGS.values())}
     for file in files:
         split = held_out_ends(read_sequences(file), length, file)
         for use, stretches in enumerate((split.train, split.val)):
@@ -73,7 +73,7 @@ def read_species(files: Iterable[Path], length: int) -> Labelled:
             parts[use].extend(tokens[start : start + length] for start in starts)
             classes[use].extend([by_name[file.name]] * count)
     train, val = (Sequences.join(*use) for use in zip(parts, classes, strict=True))
-    return Labelled(train, val, list(SPECIES))
+    return Labelled(train, val, list(BEGINNINGS))
 
 
 def read_folder(files: Iterable[Path], source: Path | None, *, skip: bool = False) -> Labelled:
@@ -98,11 +98,11 @@ def read_folder(files: Iterable[Path], source: Path | None, *, skip: bool = Fals
         if not found:
             raise DataError(f"{source} holds no {use}/CLASS/SEQUENCE.txt")
     if unknown := {file.parent.name for file in uses["test"]} - set(names):
-        raise DataError(f"{source}: class {min(unknown)!r} is in test, but not in train")
+        raise DataError(f"{source}: class {quoted(min(unknown))} is in test, but not in train")
     if len(names) < 2:
-        raise DataError(f"{source}: classes must be two or more, got only {names[0]!r}")
+        raise DataError(f"{source}: classes must be two or more, got only {quoted(names[0])}")
     if absent := sorted(set(names) - {file.parent.name for file in uses["test"]}):
-        notice(f"{source}: class {absent[0]!r} is in train, but not in test")
+        notice(f"{source}: class {quoted(absent[0])} is in train, but not in test")
     train, val = (_read(found, names, skip) for found in uses.values())
     held_out = ((content, f"test sequence {n + 1}") for n, content in enumerate(_contents(val)))
     check_apart(_contents(train), held_out, "sequences", source)

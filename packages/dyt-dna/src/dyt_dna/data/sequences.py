@@ -17,12 +17,13 @@ from Bio.SeqRecord import SeqRecord
 from torch import Tensor
 
 from dyt_bench.plugin.derived import derived
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, quoted, reason
 from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.task import digest
 from dyt_dna.bases import BASES, COMPLEMENT, UNKNOWN
 from dyt_dna.data.files import ANNOTATED, FASTA, PACKED, TWO_BIT
+from dyt_dna.data.two_bit import check_two_bit
 
 # Suffix -> Biopython's name; "fasta-pearson" is FASTA with comments allowed.
 FORMATS = dict.fromkeys(FASTA, "fasta-pearson") | ANNOTATED | dict.fromkeys(TWO_BIT, "twobit")
@@ -86,8 +87,8 @@ def tokens_of(letters: bytes, what: str) -> Tensor:
     if len(invalid):
         place = int(invalid[0])
         raise DataError(
-            f"{what} has {chr(letters[place])!r} at base {place + 1}, which is no nucleotide: "
-            "write N for a base that is not known"
+            f"{what} has {quoted(chr(letters[place]))} at base {place + 1}, which is no "
+            "nucleotide: write N for a base that is not known"
         )
     ambiguous = sum(map(letters.upper().count, _AMBIGUOUS.encode()))
     if ambiguous:
@@ -112,7 +113,7 @@ def _distinct(file: Path) -> Iterator[Stretch]:
     names: set[str] = set()
     for stretch in _parse(file):
         if stretch.name in names:
-            raise DataError(f"{file}: two sequences are called {stretch.name!r}")
+            raise DataError(f"{file}: two sequences are called {quoted(stretch.name)}")
         names.add(stretch.name)
         yield stretch
 
@@ -129,7 +130,7 @@ def _parse(file: Path) -> Iterator[Stretch]:
     except DataError:  # names the file already
         raise
     except Exception as error:  # of parsers, any class; EOFError: a gzip file cut short
-        said = str(error) or type(error).__name__
+        said = reason(error)
         raise DataError(f"{file}: {said}") from error
     if not found:
         raise DataError(f"{file} holds no sequence: is it FASTA or GenBank, as its name says?")
@@ -137,6 +138,7 @@ def _parse(file: Path) -> Iterator[Stretch]:
 
 def _records(file: Path, format: str) -> Iterator[SeqRecord]:
     if format == "twobit":
+        check_two_bit(file)
         with file.open("rb") as packed:
             yield from SeqIO.parse(packed, format)  # type: ignore[no-untyped-call]
         return
@@ -157,7 +159,7 @@ def _annotated(text: Any, format: str) -> list[SeqRecord]:
         records = list(SeqIO.parse(text, format))  # type: ignore[no-untyped-call]
     for said in (str(warning.message) for warning in caught):
         if _MISSING.search(said):
-            after = f", after {records[-1].id!r}" if records else ""
+            after = f", after {quoted(records[-1].id)}" if records else ""
             raise ValueError(f"cut off or damaged{after}: {said.rstrip('.')}")
     return records
 
@@ -170,8 +172,8 @@ def _skip_comments(text: Any, file: Path) -> None:
             stray = stray or line.strip()[:40]
     if line and stray:
         raise DataError(
-            f"{file}: {stray!r} lies before the first line that begins with '>', and so belongs to "
-            "no sequence"
+            f"{file}: {quoted(stray)} lies before the first line that begins with '>', and so "
+            "belongs to no sequence"
         )
     text.seek(0)
 
@@ -192,12 +194,12 @@ def _stretch(record: SeqRecord, file: Path) -> Stretch:
         letters = bytes(record.seq or b"")
     except UndefinedSequenceError:
         raise DataError(
-            f"{file}: record {record.id!r} tells its length and no bases, as records do that are "
-            "built from others (CONTIG): get it with its sequence, GenBank (full)"
+            f"{file}: record {quoted(record.id)} tells its length and no bases, as records do "
+            "that are built from others (CONTIG): get it with its sequence, GenBank (full)"
         ) from None
     if len(letters) != len(record.seq or b""):
-        raise DataError(f"{file}: sequence {record.id!r} is cut off")
-    tokens = tokens_of(letters, f"{file}: sequence {record.id!r}")
+        raise DataError(f"{file}: sequence {quoted(record.id)} is cut off")
+    tokens = tokens_of(letters, f"{file}: sequence {quoted(record.id)}")
     coding = torch.zeros(1, dtype=torch.bool).expand(len(tokens))  # one byte for all
     places = [f.location for f in record.features if f.type == "CDS" and f.location is not None]
     if places:
@@ -211,8 +213,7 @@ def _stretch(record: SeqRecord, file: Path) -> Stretch:
 
 def _from_cache(file: Path) -> list[Stretch]:
     """As `_parse`, with the tokens kept in the cache and mapped into memory."""
-    # Of large files the digest covers names and sizes only: the time shows a change.
-    key = digest(_FORMAT, digest_files([file]), file.stat().st_mtime_ns)
+    key = digest(_FORMAT, digest_files([file]))
     folder = derived(f"dna/genome-{key}", lambda path: _write(file, path))
     index: dict[str, int] = json.loads((folder / "index.json").read_text())
     tokens = torch.from_numpy(np.memmap(folder / "tokens", dtype=np.uint8, mode="c"))

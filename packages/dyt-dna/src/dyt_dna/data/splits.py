@@ -1,11 +1,12 @@
 """Which stretches of a genome are trained on, and which are held out."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, listed, quoted
 from dyt_dna.data.sequences import Stretch
 
 # The chloroplast is a circle of a large (0 to 84,170) and a small (110,434 to 128,214) single-copy
@@ -13,6 +14,8 @@ from dyt_dna.data.sequences import Stretch
 # one copy while training on the other would leak it. So the held-out stretches, 20 and 4 windows
 # of 1,024, lie in the single-copy regions, away from the short repeats there.
 HELD_OUT = ((52_000, 52_000 + 20 * 1024 + 1), (116_000, 116_000 + 4 * 1024 + 1))
+
+_PLACE = re.compile("[0-9]{1,18}")  # more digits than the places of any genome
 
 Interval = tuple[int, int]
 
@@ -70,8 +73,8 @@ def by_bed(sequences: Iterable[Stretch], beds: Sequence[Path]) -> Split:
     for sequence in sequences:
         if named.setdefault(sequence.name, sequence) is not sequence:
             raise DataError(
-                f"two sequences are called {sequence.name!r}, in one file or two: "
-                f"{', '.join(map(str, beds))} cannot tell them apart"
+                f"two sequences are called {quoted(sequence.name)}, in one file or two: "
+                f"{listed(beds)} cannot tell them apart"
             )
     places: dict[str, dict[str, list[Interval]]] = {
         use: defaultdict(list) for use in ("train", "valid", "test")
@@ -90,7 +93,7 @@ def by_bed(sequences: Iterable[Stretch], beds: Sequence[Path]) -> Split:
             train += [sequence[a:b] for a, b in _between(inside, stop, start)]
     for use, found in {"train": train, "valid": val}.items():
         if not found:
-            raise DataError(f"{', '.join(map(str, beds))}: no line says {use!r} in column 4")
+            raise DataError(f"{listed(beds)}: no line says {quoted(use)} in column 4")
     named_by = {name for found in places.values() for name, where in found.items() if where}
     unused = f"{len(named.keys() - named_by)} of {len(named)} sequences are in no line of the BED"
     return Split(train, val, f"{unused} files and are left out" if named.keys() - named_by else "")
@@ -98,19 +101,19 @@ def by_bed(sequences: Iterable[Stretch], beds: Sequence[Path]) -> Split:
 
 def _interval(line: str, where: str, sequences: dict[str, Stretch]) -> tuple[str, Interval, str]:
     columns = line.split("\t")
-    if len(columns) < 4 or not (columns[1].isdecimal() and columns[2].isdecimal()):
+    if len(columns) < 4 or not all(map(_PLACE.fullmatch, columns[1:3])):
         raise DataError(
             f"{where}: expected sequence, start, end and train, valid or test, divided by tabs, "
-            f"got {line!r}"
+            f"got {quoted(line)}"
         )
     name, start, stop, use = columns[0], int(columns[1]), int(columns[2]), columns[3].strip()
     if name not in sequences:
-        raise DataError(f"{where}: no sequence is called {name!r}")
+        raise DataError(f"{where}: no sequence is called {quoted(name)}")
     if use not in ("train", "valid", "test"):
-        raise DataError(f"{where}: column 4 must be train, valid or test, got {use!r}")
+        raise DataError(f"{where}: column 4 must be train, valid or test, got {quoted(use)}")
     if not start < stop <= len(sequences[name]):
         raise DataError(
-            f"{where}: {start} to {stop} is no part of {name!r}, which has "
+            f"{where}: {start} to {stop} is no part of {quoted(name)}, which has "
             f"{len(sequences[name])} bases"
         )
     return name, (start, stop), use

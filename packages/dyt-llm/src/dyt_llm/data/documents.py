@@ -12,7 +12,7 @@ from os.path import commonpath
 from pathlib import Path
 from zlib import crc32
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason, shortened
 from dyt_bench.plugin.reading import Unreadable, check_apart, read_each
 from dyt_llm.data.files import is_table
 from dyt_llm.data.tables import read_rows
@@ -98,13 +98,13 @@ def read_text(file: Path) -> str:
         text.encode()  # half a character of two parts, which some encodings can write
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{file}: byte {error.start} (0x{raw[error.start]:02x}) is not {encoding}: convert the "
-            "file, for example from Latin-1 with `iconv -f LATIN1 -t UTF-8`"
+            f"{file}: byte {error.start} (0x{raw[error.start]:02x}) is not {shortened(encoding)}: "
+            "convert the file, for example from Latin-1 with `iconv -f LATIN1 -t UTF-8`"
         ) from None
     except Exception as error:  # of a codec that is none of text: rot13, hex
         raise DataError(
-            f"{file} says that it is encoded in {encoding}, and cannot be read so: {error}; "
-            "convert the file to UTF-8"
+            f"{file} says that it is encoded in {shortened(encoding)}, and cannot be read so: "
+            f"{reason(error)}; convert the file to UTF-8"
         ) from None
     return text
 

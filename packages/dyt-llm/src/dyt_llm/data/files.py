@@ -3,9 +3,9 @@
 import sysconfig
 from pathlib import Path
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 from dyt_bench.plugin.fetch import need
-from dyt_bench.plugin.files import files_below
+from dyt_bench.plugin.files import files_below, package_file
 
 TEXT = {".txt", ".md", ".rst", ".py"}  # a file is one document
 # A row is one document. JSON may be packed.
@@ -21,6 +21,10 @@ GPT2_FILES = ("encoder.json", "vocab.bpe")  # GPT-2's vocabulary and merges
 _PACKAGES = ("asyncio", "email", "http", "json", "logging")
 # Modules that a distribution or an administrator adds are not part of the library.
 _FOREIGN = {"sitecustomize.py", "usercustomize.py"}
+
+
+def kjv(path: Path | None) -> list[Path]:
+    return [package_file("dyt_llm", "text/genesis-to-judges.txt")]
 
 
 def stdlib(path: Path | None) -> list[Path]:
@@ -93,10 +97,9 @@ def fetch_openwebtext(folder: Path) -> None:
         text = load_dataset("Skylion007/openwebtext", split="train")
         tokenizer = Tokenizer.from_pretrained("openai-community/gpt2")
     except Exception as error:  # the Hub's client raises its own errors and its transports'
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"OpenWebText could not be fetched from the Hugging Face Hub: {said}; is there a "
-            "network? The same command tries again"
+            f"OpenWebText could not be fetched from the Hugging Face Hub: {reason(error)}; is "
+            "there a network? The same command tries again"
         ) from error
     text.save_to_disk(folder)
     tokenizer.save(str(folder / TOKENIZER))

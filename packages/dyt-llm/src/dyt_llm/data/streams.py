@@ -53,9 +53,7 @@ def _given(own: list[Path]) -> tokens.Subwords:
 
 def _name(kind: str, files: list[Path]) -> str:
     """The name in the cache of what is made from ``files``."""
-    # Of large files the digest covers names and sizes only: the time shows a change.
-    changed = max(file.stat().st_mtime_ns for file in files)
-    key = digest(_FORMAT, tokenizers.__version__, kind, digest_files(files), changed)
+    key = digest(_FORMAT, tokenizers.__version__, kind, digest_files(files))
     return f"llm/{kind}-{key}"
 
 

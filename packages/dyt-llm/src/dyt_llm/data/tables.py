@@ -3,20 +3,23 @@
 import gzip
 import io
 import json
-import reprlib
+import zlib
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, quoted, reason
 from dyt_bench.plugin.notices import notice
+from dyt_llm.data.columns import column_values, no_column
 from dyt_llm.data.files import JSON_LINES
 
-# Not read through datasets: it copies files into a cache of its own, and reports what it loads to
-# a server of its maker.
-
-_END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream of Arrow's
+# A packed file may hold any amount of text in a few bytes. People's text is packed to a hundredth
+# at best, and gzip packs to a thousandth.
+_UNPACKS = 1000
+_AT_LEAST = 2**26  # bytes that any file may unpack to
+_LONGEST = 2**30  # bytes of a line, or of a file that is one array
 
 
 def read_rows(file: Path) -> Iterator[str]:
@@ -25,55 +28,79 @@ def read_rows(file: Path) -> Iterator[str]:
     JSON is a row on each line, or one array of rows.
 
     Raises:
-        DataError: the file is damaged or cut off, has no such column, or a row has no text.
+        DataError: the file is damaged or cut off, has no such column, or a row has no text. Or it
+            unpacks to more than a thousand times its size, or a line to more than a GiB.
     """
-    number, column = 0, ""
+    left = most = _most(file)
     is_json = file.name.lower().endswith(tuple(JSON_LINES))
-    rows = _json_rows(file) if is_json else _arrow_rows(file)
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise DataError(f"{file}, row {number}: expected an object, got {_shown(row)}")
-        column = column or _column(file, row)
-        text = row.get(column)
+    values = _json_values(file) if is_json else column_values(file)
+    for number, (column, text) in enumerate(values, start=1):
         if not isinstance(text, str):
             raise DataError(
-                f"{file}, row {number}: expected text in {column!r}, got {_shown(text)}"
+                f"{file}, row {number}: expected text in {quoted(column)}, got {quoted(text)}"
             )
         try:
-            text.encode()
+            left -= len(text.encode())
         except UnicodeEncodeError:
             raise DataError(
-                f"{file}, row {number}: {column!r} holds half of a character that JSON writes in "
-                "two parts (a lone surrogate): remove it"
+                f"{file}, row {number}: {quoted(column)} holds half of a character that JSON "
+                "writes in two parts (a lone surrogate): remove it"
             ) from None
+        if left < 0:
+            raise DataError(
+                f"{file}, row {number}: the file unpacks to more than {most:,} bytes of text, "
+                f"{_UNPACKS:,} times its size: it repeats itself, or is not what it seems"
+            )
         yield text
 
 
-def _shown(value: object) -> str:
-    return reprlib.repr(value)
+def _most(file: Path) -> int:
+    """Bytes that the file may unpack to."""
+    try:
+        return max(_AT_LEAST, _UNPACKS * file.stat().st_size)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read after row 0: {error.strerror}") from None
+
+
+def _json_values(file: Path) -> Iterator[tuple[str, Any]]:
+    """The name of the column, and each row's value in it."""
+    column = ""
+    for number, row in enumerate(_json_rows(file), start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{file}, row {number}: expected an object, got {quoted(row)}")
+        column = column or _column(file, row)
+        yield column, row.get(column)
 
 
 def _json_rows(file: Path) -> Iterator[Any]:
-    number = 0
+    number, most = 0, min(_LONGEST, _most(file))
+
+    def bounded(content: bytes) -> bytes:
+        if len(content) > most:
+            raise ValueError(
+                f"it has more than {most:,} bytes, the most that are read at once of this file: "
+                "write each row on a line of its own"
+            )
+        return content
+
     try:
         with _opened(file) as lines:
-            first = lines.readline()
-            while first and not first.strip():
-                first = lines.readline()
+            following = map(bounded, iter(partial(lines.readline, most + 1), b""))
+            first = next((line for line in following if line.strip()), b"")
             if first.strip() == b"{":  # written over many lines, as settings are
                 notice("JSON files that hold one object and no rows, left out", file)
                 return
             if _begins_an_array(first):
-                yield from json.loads(first + lines.read())
+                yield from json.loads(bounded(first + lines.read(most + 1)))
                 return
-            for line in chain([first], lines):
+            for line in chain([first], following):
                 number += 1
                 if line.strip():
                     yield json.loads(line)
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
-        raise DataError(f"{file}, row {number}: {error}") from None
-    except (OSError, EOFError) as error:  # of a packed file that is cut off
-        raise DataError(f"{file} cannot be read after row {number}: {error}") from None
+        raise DataError(f"{file}, row {number}: {reason(error)}") from None
+    except (OSError, EOFError, zlib.error) as error:  # of a packed file
+        raise DataError(f"{file} cannot be read after row {number}: {reason(error)}") from None
 
 
 def _begins_an_array(line: bytes) -> bool:
@@ -92,51 +119,10 @@ def _opened(file: Path) -> IO[bytes]:
     return file.open("rb")
 
 
-def _arrow_rows(file: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow
-    from pyarrow.parquet import ParquetFile
-
-    number = 0
-    try:
-        if file.suffix.lower() == ".parquet":
-            parquet = ParquetFile(file)
-            batches, promised = parquet.iter_batches(batch_size=1000), parquet.metadata.num_rows
-        else:
-            batches, promised = _arrow_batches(file), None
-        for batch in batches:
-            for row in batch.to_pylist():
-                number += 1
-                yield row
-    except (pyarrow.ArrowException, OSError) as error:
-        said = str(error).splitlines()[0]
-        raise DataError(f"{file} cannot be read after row {number}: {said}") from error
-    if promised is not None and number != promised:
-        raise DataError(f"{file} promises {promised:,} rows, and {number:,} are there")
-
-
-def _arrow_batches(file: Path) -> Iterator[Any]:
-    """Of a file of Arrow's, or of a stream, as datasets saves them."""
-    import pyarrow
-
-    content = pyarrow.memory_map(str(file))
-    if content.read(6) == b"ARROW1":
-        reader = pyarrow.ipc.open_file(content)
-        yield from (reader.get_batch(index) for index in range(reader.num_record_batches))
-        return
-    content.seek(0)
-    yield from pyarrow.ipc.open_stream(content)
-    # A stream that ends between two batches is read as if it were whole.
-    content.seek(max(0, content.size() - len(_END)))
-    if content.read() != _END:
-        raise OSError("it is cut off: the mark of its end is missing")
-
-
 def _column(file: Path, row: dict[str, Any]) -> str:
     texts = [name for name, value in row.items() if isinstance(value, str)]
     if "text" in row:
         return "text"
     if len(texts) == 1:
         return texts[0]
-    raise DataError(
-        f"{file}: expected a column 'text', or one column of text, got {', '.join(row)}"
-    )
+    raise no_column(file, list(row))

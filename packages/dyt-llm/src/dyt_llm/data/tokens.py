@@ -14,12 +14,13 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 from dyt_bench.plugin.notices import notice
 
 BPE_TOKENS = 1024
 _END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>")  # GPT-2's and its followers', LLaMA 3's
 _END_OF_PIECES = ("</s>", "<eos>")  # LLaMA's and Mistral's, Gemma's
+_MOST = 2**21  # tokens of a vocabulary; Gemma's has 2**18
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
@@ -71,7 +72,7 @@ class Subwords(Codec):
         source: names it in errors.
 
     Raises:
-        DataError: its tokens do not stand for bytes.
+        DataError: its tokens do not stand for bytes, or have numbers of two million and more.
     """
 
     def __init__(self, tokenizer: Tokenizer, source: str) -> None:
@@ -84,8 +85,13 @@ class Subwords(Codec):
             )
         self.tokenizer, self.source = tokenizer, source
         indices = tokenizer.get_vocab(with_added_tokens=True)
+        if (highest := max(indices.values(), default=0)) >= _MOST:
+            raise DataError(
+                f"{source}: its tokens are numbered up to {highest:,}: expected less than "
+                f"{_MOST:,}, as a model has weights for every number"
+            )
         special = tokenizer.get_added_tokens_decoder()
-        self.token_bytes = torch.zeros(max(indices.values()) + 1, dtype=torch.int64)
+        self.token_bytes = torch.zeros(highest + 1, dtype=torch.int64)
         for token, index in indices.items():
             # What marks the beginning or the end of a text stands for no byte.
             own = index in special or token in _END_OF_TEXT
@@ -151,7 +157,9 @@ def saved(file: Path) -> Subwords:
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises nothing more precise
-        raise DataError(f"{file} is no tokenizer of Hugging Face's tokenizers: {error}") from error
+        raise DataError(
+            f"{file} is no tokenizer of Hugging Face's tokenizers: {reason(error)}"
+        ) from error
     return Subwords(tokenizer, str(file))
 
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torchaudio.transforms import Resample
 
 from dyt_bench.plugin.derived import derived
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
+from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import read_each
 from dyt_bench.plugin.task import digest
@@ -32,7 +33,7 @@ Samples = NDArray[np.int16]
 
 # Fewer bytes of files are decoded into memory at each start, which takes less than a second.
 _IN_MEMORY = 16 * 2**20
-_FORMAT = 2  # of derived files; raise it when their content changes
+_FORMAT = 3  # of derived files; raise it when their content changes
 _BLOCK = 10  # seconds decoded at a time, and the precision of the place of a fault
 _RATES = range(1_000, 768_001)  # Hz that a recording may have
 _MOST = 2**29  # samples of a recording, before and after resampling: 9 h at 16 kHz take 2 GiB
@@ -71,36 +72,37 @@ def decode_all(paths: Sequence[Path], *, skip: bool = False) -> Decoded:
     Raises:
         DataError: files are not audio, are cut off or damaged, or the cache cannot be written.
     """
-    stats = [path.stat() for path in paths]
-    if sum(stat.st_size for stat in stats) < _IN_MEMORY:
+    if sum(path.stat().st_size for path in paths) < _IN_MEMORY:
         found = list(_decode_each(paths, skip))
         samples = np.concatenate([samples for _, samples in found])
         return _decoded(samples, [(path, len(own), _hash(own)) for path, own in found])
-    states = [(p, s.st_size, s.st_mtime_ns) for p, s in zip(paths, stats, strict=True)]
-    key = digest(_FORMAT, skip, states)
-    folder = derived(f"speech/samples-{key}", lambda folder: _write(paths, skip, folder))
-    samples = np.memmap(folder / "samples.s16", dtype=np.int16, mode="r")
-    return _decoded(samples, json.loads((folder / "recordings.json").read_text()))
+    folder = os.path.commonpath([path.parent for path in paths])
+    order = [os.path.relpath(path, folder) for path in paths]
+    key = digest(_FORMAT, skip, order, digest_files(paths))
+    kept = derived(f"speech/samples-{key}", lambda kept: _write(paths, skip, kept))
+    samples = np.memmap(kept / "samples.s16", dtype=np.int16, mode="r")
+    places = json.loads((kept / "recordings.json").read_text())
+    return _decoded(samples, [(paths[number], *rest) for number, *rest in places])
 
 
-def _decoded(samples: Samples, places: Sequence[tuple[Path | str, int, str]]) -> Decoded:
+def _decoded(samples: Samples, places: Sequence[tuple[Path, int, str]]) -> Decoded:
     firsts = accumulate((length for _, length, _ in places), initial=0)
     recordings = (
-        Recording(Path(path), first, length, content)
+        Recording(path, first, length, content)
         for first, (path, length, content) in zip(firsts, places, strict=False)
     )
     return Decoded(samples, tuple(recordings))
 
 
 def _write(paths: Sequence[Path], skip: bool, folder: Path) -> None:
-    """All samples in one file of ``folder``, the recordings' names and lengths in another."""
+    """All samples in one file of ``folder``, the recordings' numbers and lengths in another."""
     print(f"decoding {len(paths):,} recordings, once, into the cache", flush=True)
     folder.mkdir()
-    places = []
+    numbers, places = {path: number for number, path in enumerate(paths)}, []
     with (folder / "samples.s16").open("wb") as file:
         for path, samples in _decode_each(paths, skip):
             file.write(samples.tobytes())
-            places.append((str(path), len(samples), _hash(samples)))
+            places.append((numbers[path], len(samples), _hash(samples)))
     (folder / "recordings.json").write_text(json.dumps(places))
 
 
@@ -128,7 +130,7 @@ def decode(path: Path) -> Samples:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:  # decoders have no class in common
-        said = str(error) or type(error).__name__
+        said = reason(error)
         raise DataError(f"{path} cannot be read as audio: {said}") from None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, reason
 from dyt_bench.plugin.fetch import need
 from dyt_bench.plugin.files import files_below, package_file
 
@@ -30,6 +30,10 @@ COMMAND_LISTS = ("validation_list.txt", "testing_list.txt")  # of Speech Command
 def recordings_of(files: Iterable[Path]) -> list[Path]:
     """The audio among a data set's ``files``, sorted by name."""
     return sorted(file for file in files if file.suffix.lower() in SUFFIXES)
+
+
+def prompts(path: Path | None) -> list[Path]:
+    return files_below(package_file("dyt_speech", "prompts"), {".ogg"}, "LICENCE/LANGUAGE/PART.ogg")
 
 
 def clips(path: Path | None) -> list[Path]:
@@ -109,10 +113,10 @@ def _download(name: str, start: Callable[[], object]) -> None:
         start()
     except (URLError, ConnectionError, TimeoutError) as error:
         raise DataError(
-            f"{name} could not be fetched: torchaudio's downloader said: {error}; is there a "
-            "network? To use a copy of your own, name it by path in the suite"
+            f"{name} could not be fetched: torchaudio's downloader said: {reason(error)}; is "
+            "there a network? To use a copy of your own, name it by path in the suite"
         ) from None
     except RuntimeError as error:  # a hash that differs
         raise DataError(
-            f"{name} could not be fetched: {error}; the same command tries again"
+            f"{name} could not be fetched: {reason(error)}; the same command tries again"
         ) from None

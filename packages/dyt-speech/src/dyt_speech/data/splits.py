@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.domain import DataError, listed
 from dyt_speech.data.files import COMMAND_LISTS, voice
 
 HELD_OUT = 5  # of a data set without a split of its own, every fifth recording by name
@@ -41,7 +41,7 @@ def _librispeech_sides(recordings: list[Path]) -> Sides:
     train = [path for part, path in parts if part.startswith("train-")]
     val = [path for part, path in parts if part.startswith("dev-")]
     if not train or not val:
-        found = ", ".join(sorted({part for part, _ in parts}))
+        found = listed(sorted({part for part, _ in parts}))
         raise DataError(
             f"LibriSpeech: expected folders train-*/ and dev-*/, each with SPEAKER/CHAPTER/*.flac; "
             f"found {found}"
@@ -76,6 +76,7 @@ def _listed(file: Path) -> set[str]:
 
 
 SPLITS = {
+    "prompts": Split(label=_folder_name),
     "clips": Split(label=_folder_name),
     "asterisk": Split(label=_language),
     "librispeech": Split(sides=_librispeech_sides, label=_sex),

@@ -6,7 +6,7 @@ from functools import partial
 from torch.utils.data import Subset
 
 from dyt_bench.plugin.data import SeededDataModule, at_most
-from dyt_bench.plugin.domain import DataError, TrainingPreset
+from dyt_bench.plugin.domain import DataError, TrainingPreset, quoted
 from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.task import Task
 from dyt_images.folders import check_split, read_folder, read_train_and_val
@@ -33,6 +33,7 @@ class VisionData(SeededDataModule):
     Attributes:
         labels: of the training set and of the validation set.
         channels: C.
+        pixels: S.
         classes: how many there are.
 
     Args:
@@ -48,8 +49,8 @@ class VisionData(SeededDataModule):
         train, val, self.labels = samples.train, samples.val, samples.labels
         if len(samples.classes) < 2:
             raise DataError(
-                f"{task.path or task.dataset}: one class alone, {samples.classes[0]!r}: expected "
-                "two or more, because whatever a model learns, it would always be right"
+                f"{task.path or task.dataset}: one class alone, {quoted(samples.classes[0])}: "
+                "expected two or more, because whatever a model learns, it would always be right"
             )
         if not samples.divided:
             chosen, rest = held_out(
@@ -69,7 +70,8 @@ class VisionData(SeededDataModule):
             seed=task.seed,
             num_workers=samples.workers,
         )
-        self.channels, self.classes = samples.channels, len(samples.classes)
+        self.channels, self.pixels = samples.channels, samples.pixels
+        self.classes = len(samples.classes)
 
 
 def vision_data(task: Task, preset: TrainingPreset) -> VisionData:

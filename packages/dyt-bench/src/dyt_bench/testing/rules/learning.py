@@ -65,22 +65,25 @@ def improves(checked: CheckedDomain) -> None:
 
 
 @rule(
-    says="With the native norm, the metric beats the reference score in Model.reference_steps.",
+    says="With the native norm, the metric beats a modest reference in Model.reference_steps.",
     why="In a model that has learned nothing, all variants are alike.",
     needs=(improves,),
 )
 def reference(checked: CheckedDomain) -> None:
+    from dyt_bench.training.references import references
+
     domain, task = checked.domain, checked.task()
     data, _, _ = checked.parts
-    with checked.calling("reference_score"):
+    with checked.calling("references"):
         data.prepare_data()
         data.setup("fit")
-        bar = domain.reference_score(task, data)
+        found = {each.role: each for each in references(domain, task, data)}
+    bar = found.get("modest") or found.get("blind")
     if bar is None:
         raise Remark("No reference score is stated: a model that learns nothing is not noticed.")
     metric, model = domain.metric, domain.models[task.model]
     short = _short(checked).result
-    if metric.better(short.last[metric.name], bar):
+    if metric.better(short.last[metric.name], bar.score):
         return
     steps = min(model.reference_steps or model.steps, model.steps)
     seconds = steps * short.summary["time/step_ms_median"] / 1e3
@@ -91,13 +94,13 @@ def reference(checked: CheckedDomain) -> None:
         )
     result = checked.run(steps=steps, val_every=default_val_every(steps)).result
     best = result.best.get(metric.name, math.nan)
-    if not metric.better(best, bar):
+    if not metric.better(best, bar.score):
         ended = f" ({result.reason})" if result.reason else ""
         raise Broken(
             f"In {steps} steps {metric.name} reached {best:.6g} at best{ended}, and "
-            f"{metric.reference or 'the reference score'} reaches {bar:.6g}.",
+            f"{bar.name} reaches {bar.score:.6g}.",
             "Give the model more steps, another rate or a larger batch until it learns; or fix "
-            "Domain.reference_score, if the simple method does not reach that.",
+            "Domain.references, if the simple method does not reach that.",
         )
 
 

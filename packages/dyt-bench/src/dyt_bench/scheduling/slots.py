@@ -1,0 +1,114 @@
+"""Several jobs at once: each is followed by a thread, and one queue brings their events."""
+
+import queue
+import threading
+from collections.abc import Hashable, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from dyt_bench.executors.contract import Event, Executor, Job, JobFailed, Limits
+from dyt_bench.executors.slots import Slot, in_slot
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Slots(Generic[K]):
+    """Runs at most as many jobs at a time as there are slots. A context manager.
+
+    Leaving it by an exception ends the jobs that run, each as leaving its own context would: with
+    time to save its state, more of it for `dyt_bench.executors.contract.Preempted`. A second
+    exception meanwhile, such as another Ctrl-C, kills them.
+    """
+
+    def __init__(self, executor: Executor, slots: Sequence[Slot]) -> None:
+        self._executor = executor
+        self._free = list(slots)
+        self._busy: dict[K, Slot] = {}
+        self._running: dict[K, Any] = {}  # what can be told to stop
+        self._threads: dict[K, threading.Thread] = {}
+        self._events: queue.SimpleQueue[tuple[K, Event | BaseException]] = queue.SimpleQueue()
+        self._ending: BaseException | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether another job may start."""
+        return bool(self._free)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs."""
+        return bool(self._busy)
+
+    def start(self, key: K, job: Job, log: Path, limits: Limits) -> None:
+        """Start a job in a free slot; its events come from `next_event`, under ``key``."""
+        slot = self._busy[key] = self._free.pop(0)
+        arguments = (key, partial(in_slot, slot, job), log, limits)
+        # A daemon: the process may end while it waits for a job that does not.
+        thread = threading.Thread(target=self._follow, args=arguments, daemon=True)
+        self._threads[key] = thread
+        thread.start()
+
+    def next_event(self) -> tuple[K, Event | JobFailed]:
+        """The next event of any job; a failure or an outcome is a job's last and frees its slot.
+
+        Raises:
+            Exception: what a job's iteration raised beside JobFailed: CannotWrite.
+        """
+        key, event = self._events.get()
+        if isinstance(event, BaseException) or event["event"] == "outcome":
+            self._threads.pop(key).join()
+            self._running.pop(key, None)
+            self._free.insert(0, self._busy.pop(key))
+        if isinstance(event, BaseException) and not isinstance(event, JobFailed):
+            raise event
+        return key, event
+
+    def _follow(self, key: K, job: Job, log: Path, limits: Limits) -> None:
+        last: Event | BaseException | None = None
+        try:
+            with self._executor.run(job, log, limits) as running:
+                self._running[key] = running
+                self._obey(running)
+                for event in running:
+                    self._obey(running)
+                    if event["event"] == "outcome":
+                        last = event  # reported once the process has ended
+                    else:
+                        self._events.put((key, event))
+        except BaseException as error:
+            last = error
+        if last is None:
+            last = JobFailed("it ended without an outcome")
+        self._events.put((key, last))
+
+    def _obey(self, running: Any) -> None:
+        """End this thread's job if the others' end was asked for."""
+        if self._ending is not None:
+            raise self._ending
+
+    def __enter__(self) -> "Slots[K]":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            return
+        self._ending = error
+        try:
+            for running in list(self._running.values()):
+                # Executors that lack it end a job at its next event.
+                if (stop := getattr(running, "stop", None)) is not None:
+                    stop(error)
+            for thread in self._threads.values():
+                thread.join()
+        except BaseException:
+            for running in list(self._running.values()):
+                if (kill := getattr(running, "kill", None)) is not None:
+                    kill()
+            raise
