@@ -30,7 +30,7 @@ def convnext() -> tuple[nn.Module, Tensor]:
 def llama() -> tuple[nn.Module, Tensor]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    sizes = {"hidden_size": 256, "intermediate_size": 688, "vocab_size": 512}
+    sizes: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 688, "vocab_size": 512}
     config = LlamaConfig(**sizes, num_hidden_layers=3, num_attention_heads=4, use_cache=False)
     return LlamaForCausalLM(config), torch.randint(512, (4, 128))
 
