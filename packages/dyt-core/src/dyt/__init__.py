@@ -1,7 +1,7 @@
 """Dynamic Tanh and its family: element-wise layers that take the place of normalization.
 
 Layers: `DynamicTanh`, `DynamicErf`, `PointwiseNorm`. Put them into a model: `convert`, `revert`,
-`calibrate`. Keep it: `save`, `load`. Look into a model: `audit`, `probe`,
+`calibrate`. Keep and train it: `save`, `load`, `no_decay`. Look into a model: `audit`, `probe`,
 `alphas`. The modules `variants` and `recipes` hold what `convert` takes by name, `functions` the
 point-wise functions, `functional` the layers as functions and the choice of a backend.
 """
@@ -13,6 +13,7 @@ from dyt._ops import bind
 from dyt._probe import Probe, SiteStatistics, alphas, probe
 from dyt._surgery.calibrate import Calibration, CalibrationWarning, calibrate
 from dyt._surgery.convert import convert, convert_ln_to_dyt, revert, select
+from dyt._surgery.decay import no_decay
 from dyt._surgery.loading import load
 from dyt._surgery.placing import original
 from dyt._surgery.saving import save
@@ -50,6 +51,7 @@ __all__ = [
     "functions",
     "layers",
     "load",
+    "no_decay",
     "original",
     "pointwise_norm",
     "probe",
