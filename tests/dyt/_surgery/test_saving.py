@@ -56,6 +56,50 @@ def test_a_library_s_model_comes_back_bit_for_bit(name, dtype, tmp_path):
     assert torch.equal(output(found, name), output(model, name))
 
 
+@pytest.mark.parametrize("name", ["llama", "dit", "vit"])
+def test_a_loaded_model_may_be_saved_where_it_came_from(name, tmp_path):
+    build = (lambda: None) if name in BUILT_BY_CONFIG else (lambda: new(name))
+    dyt.save(dyt.convert(new(name), "dyt").bfloat16(), tmp_path)
+    model = trained(dyt.load(tmp_path, build()))
+    expected = output(model, name)
+    dyt.save(model, tmp_path)
+    assert torch.equal(output(model, name), expected)
+    assert torch.equal(output(dyt.load(tmp_path, build()), name), expected)
+
+
+def test_a_model_of_which_a_part_was_converted_is_saved(tmp_path):
+    model = new("llama")
+    dyt.convert(model.model.layers[0])
+    dyt.save(trained(model), tmp_path)
+    assert torch.equal(output(dyt.load(tmp_path), "llama"), output(model, "llama"))
+
+
+def test_a_part_saves_itself(tmp_path):
+    whole = nn.ModuleDict({"inner": new("bert")})
+    trained(dyt.convert(whole))
+    whole["inner"].save_pretrained(tmp_path)
+    assert same(dyt.load(tmp_path), whole["inner"])
+
+
+def test_values_of_two_dtypes_keep_them(tmp_path):
+    model = dyt.convert(new("llama")).bfloat16()
+    model.model.norm.float()
+    dyt.save(trained(model), tmp_path)
+    assert same(dyt.load(tmp_path), model)
+
+
+def test_an_encoder_s_layers_are_called_after_loading(tmp_path):
+    def build():
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        return nn.TransformerEncoder(layer, 1, enable_nested_tensor=False).eval()
+
+    model = trained(dyt.convert(build()))
+    dyt.save(model, tmp_path)
+    x = torch.randn(2, 3, 16)
+    with torch.no_grad():
+        assert torch.equal(dyt.load(tmp_path, build())(x), model(x))
+
+
 @pytest.mark.parametrize("name", BUILT_BY_CONFIG)
 def test_save_pretrained_of_a_converted_model_writes_the_plan(name, tmp_path):
     model = trained(dyt.convert(new(name), "derf"))

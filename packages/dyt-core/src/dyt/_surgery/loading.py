@@ -218,7 +218,7 @@ def _set_dtypes(model: nn.Module, values: Mapping[str, Tensor]) -> None:
         for name, value in model.state_dict(keep_vars=True).items():
             wanted = values.get(name)
             if wanted is not None and wanted.dtype != value.dtype:
-                value.data = wanted.to(value.device)
+                value.data = wanted.to(value.device, copy=True)  # not in the file's memory
 
 
 def _align(model: nn.Module) -> None:

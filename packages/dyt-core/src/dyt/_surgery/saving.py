@@ -34,10 +34,13 @@ def save(model: nn.Module, folder: str | PathLike[str], **options: Any) -> None:
         options: of the model's ``save_pretrained``, such as ``max_shard_size``.
 
     A model of transformers or diffusers is written by its ``save_pretrained``; after `convert` that
-    method does the same when it is called directly. The plan of the conversion, in JSON, is the
-    entry ``dyt`` of a transformers ``config.json``, and for all other models the file
-    ``dyt.json``. Weights are in safetensors. They hold one more entry, without values, whose name,
-    ``converted_by_dyt.load_with_dyt.load``, is what a loader reports that does not know the plan.
+    method does the same when it is called directly. (A model of which only a part was given to
+    `convert`, as in ``convert(model.encoder)``, has no such method: call `save`.)
+
+    The plan of the conversion, in JSON, is the entry ``dyt`` of a transformers ``config.json``, and
+    for all other models the file ``dyt.json``. Weights are in safetensors. They hold one more
+    entry, without values, whose name, ``converted_by_dyt.load_with_dyt.load``, is what a loader
+    reports that does not know the plan.
 
     Raises:
         ValueError: no layer of the model was put in by `convert`; one is of a class of your own;
