@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from dyt_bench.plugin.task import Run, Task, Variant
@@ -67,8 +68,29 @@ def test_the_live_table_draws():
     drawn = console.file.getvalue()
     assert "2 of 2 runs done" in drawn
     assert "not shown" not in drawn
-    assert "val/acc 0.5000" in drawn
+    assert "acc 0.5000" in drawn
     assert "done before" in drawn
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 130])
+def test_whatever_the_width_marks_and_numbers_have_room(width):
+    long = replace(TASK, domain="diffusion", model="dit-with-a-long-name", seed=12)
+    runs = [*RUNS, Run(task=long, variant=Variant(name="dyt", recipe="calibrated"))]
+    console = Console(file=io.StringIO(), width=width, force_terminal=True)
+    board = Board(console, runs, {"vision": "val/acc", "diffusion": "val/loss"})
+    board.finish(runs[0], replace(DONE, status="failed", reason="it broke " * 9), reused=False)
+    board.start(runs[2])
+    board.row(runs[2], 10, {"val/loss": 0.1234, "train/loss": 2.0})
+    board.row(runs[2], 11, {"train/loss": 2.0})
+    plain = Console(file=io.StringIO(), width=width)
+    plain.print(board._render())
+    lines = plain.file.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert lines[1].startswith("✗ ")
+    assert lines[3].startswith("▸ ")
+    assert "loss 0.1234" in lines[3]
+    assert "acc 0.5000" in lines[1]
+    assert ("11/20" in lines[3]) == (width >= 100)
 
 
 def test_a_suite_longer_than_the_screen_shows_what_matters():

@@ -2,11 +2,12 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import NamedTuple
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -22,6 +23,7 @@ _STYLES = {"waiting": "dim", "running": "bold", "diverged": "yellow", "failed": 
 _WORD_EVERY_S = 60.0  # between two plain lines, where validations are further apart
 _LONG_S = 600.0  # without a step, where the process works
 _FEW_STEPS = 10  # with fewer, no time left is estimated
+_LEAST_NOTE = 10  # characters; shorter ones say nothing
 _AROUND = 5  # lines of a screen that are not runs
 
 
@@ -45,6 +47,10 @@ class _Line:
         return time.monotonic() - self.started if self.state == "running" else self.seconds
 
     @property
+    def is_running(self) -> bool:
+        return self.state == "running"
+
+    @property
     def worked(self) -> int:
         """Steps done in this run."""
         return self.step - self.skipped
@@ -55,6 +61,74 @@ class _Line:
         if self.worked <= 0 or self.spent <= 0:
             return ""
         return f"{self.worked / self.spent:.3g}/s"
+
+
+def _bar(line: _Line) -> ProgressBar:
+    return ProgressBar(total=line.run.task.steps, completed=line.step, width=10)
+
+
+def _where(line: _Line) -> Text:
+    task = line.run.task
+    return Text(printable(f"{task.domain}/{task.model} s{task.seed}"))
+
+
+def _variant(line: _Line) -> Text:
+    return Text(printable(line.run.variant.label))
+
+
+def _loss(line: _Line) -> str:
+    return "" if line.loss is None else f"{line.loss:.4f}"
+
+
+def _judged(line: _Line) -> str:
+    return "" if line.judged is None else f"{line.metric.rpartition('/')[2]} {line.judged:.4f}"
+
+
+class _Column(NamedTuple):
+    """A column of the board; ``width`` 0: it shares what the others leave."""
+
+    name: str
+    title: str
+    width: int
+    from_width: int  # of the terminal
+    number: bool
+    cell: Callable[[_Line], RenderableType]
+
+
+_COLUMNS = (
+    _Column("mark", "", 1, 0, False, lambda line: _MARKS[line.state]),
+    _Column("run", "run", 0, 0, False, _where),
+    _Column("variant", "variant", 0, 0, False, _variant),
+    _Column("bar", "", 10, 0, False, _bar),
+    _Column("judged", "validation", 12, 0, True, _judged),
+    _Column("time", "time", 8, 72, True, lambda line: in_words(line.spent) if line.spent else ""),
+    _Column("step", "step", 11, 100, True, lambda line: f"{line.step}/{line.run.task.steps}"),
+    _Column("rate", "rate", 7, 100, True, lambda line: line.rate if line.is_running else ""),
+    _Column(
+        "loss",
+        "train/loss",
+        10,
+        120,
+        True,
+        lambda line: "" if line.loss is None else f"{line.loss:.4f}",
+    ),
+    _Column("note", "", 0, 0, False, lambda line: Text(printable(line.note))),
+)
+
+
+def _widths(lines: Sequence[_Line], width: int) -> dict[str, int]:
+    """Column -> its width; names and notes give way, a mark or a number never does."""
+    found = {c.name: c.width for c in _COLUMNS if c.width and c.from_width <= width}
+    left = width - sum(found.values()) - len(found)
+    run, variant = (
+        max((cell(line).cell_len for line in lines), default=0) + 1 for cell in (_where, _variant)
+    )
+    found["variant"] = min(variant, max(8, left - run), max(8, left * 2 // 5))
+    found["run"] = max(1, min(run, left - found["variant"] - 2))
+    note = left - found["run"] - found["variant"] - 3
+    if note >= _LEAST_NOTE and any(line.note for line in lines):
+        found["note"] = note
+    return found
 
 
 class Board:
@@ -168,29 +242,21 @@ class Board:
         return f"  about {in_words(left / self.slots)} left"
 
     def _render(self) -> Group:
-        table = Table(box=None, padding=(0, 1), header_style="dim")
-        for title in ("", "run", "variant"):
-            table.add_column(title, no_wrap=True)
-        table.add_column("", width=12)
-        for title in ("step", "train/loss", "rate", "validation", "time"):
-            table.add_column(title, justify="right", no_wrap=True)
-        table.add_column("")
         shown = self._shown()
-        for line in shown:
-            task = line.run.task
-            table.add_row(
-                _MARKS[line.state],
-                Text(printable(f"{task.domain}/{task.model} s{task.seed}")),
-                Text(printable(line.run.variant.label)),
-                ProgressBar(total=task.steps, completed=line.step, width=12),
-                f"{line.step}/{task.steps}",
-                "" if line.loss is None else f"{line.loss:.4f}",
-                line.rate if line.state == "running" else "",
-                "" if line.judged is None else f"{line.metric} {line.judged:.4f}",
-                in_words(line.spent) if line.spent else "",
-                Text(printable(line.note), overflow="ellipsis", no_wrap=True),
-                style=_STYLES.get(line.state, ""),
+        widths = _widths(shown, self.console.width)
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+        columns = [column for column in _COLUMNS if widths.get(column.name)]
+        for column in columns:
+            table.add_column(
+                column.title,
+                justify="right" if column.number else "left",
+                no_wrap=True,
+                width=widths[column.name],
+                overflow="ellipsis",
             )
+        for line in shown:
+            cells = [column.cell(line) for column in columns]
+            table.add_row(*cells, style=_STYLES.get(line.state, ""))
         states = [line.state for line in self.lines.values()]
         done = sum(state not in ("waiting", "running") for state in states)
         summary = f"{done} of {len(states)} runs done"
