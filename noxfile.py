@@ -209,10 +209,15 @@ def pinned(session: nox.Session, *without: str) -> str:
 
 def install_pair(session: nox.Session, torch: str) -> list[str]:
     """Install dyt-core with one PyTorch, all else as CI has it; the arguments of pytest."""
-    others = pinned(
-        session, "torch==", "torchvision==", "triton==", "nvidia-", "cuda-", "setuptools=="
-    )
-    wanted = [*editable(["packages/dyt-core"]), f"torch=={torch}.*", *LIBRARIES, *TESTERS]
+    own = ["torch==", "torchvision==", "triton==", "nvidia-", "cuda-", "setuptools=="]
+    # Inductor imports it, and PyTorch 2.9 requires it from Python 3.12 on only.
+    more = ["setuptools"]
+    if torch == "2.9":  # whose Triton's interpreter takes arrays of one element for numbers
+        own.append("numpy==")
+        more.append("numpy<2.4")
+    others = pinned(session, *own)
+    libraries = [*LIBRARIES, *TESTERS, *more]
+    wanted = [*editable(["packages/dyt-core"]), f"torch=={torch}.*", *libraries]
     session.run(UV, "pip", "install", "-c", others, *wanted)
     return ["tests/dyt"]
 

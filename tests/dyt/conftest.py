@@ -8,8 +8,9 @@ from dyt import _ops as ops
 
 @pytest.fixture(autouse=True)
 def only_where_a_test_binds(monkeypatch):
-    """What another run left in the user's cache must not decide which way is tested."""
+    """What another run or another test bound must not decide which way is tested."""
     monkeypatch.setattr(ops, "sought", True)
+    monkeypatch.setattr(ops, "bound", None)
 
 
 def _bind(monkeypatch):

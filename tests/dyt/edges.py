@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate
 
@@ -57,9 +57,12 @@ def tagged(t):
     return t.as_subclass(Tagged)
 
 
+_fakes = FakeTensorMode()  # one, as a model made within it has
+
+
 def fake(t):
-    with FakeTensorMode() as mode:
-        return mode.from_tensor(t.detach())
+    """Of the same shape, with no values; a leaf of its own, for none but a fake one may be."""
+    return _fakes.from_tensor(t.detach()).requires_grad_(t.requires_grad)
 
 
 def distributed(t):
@@ -134,8 +137,8 @@ class _Module(torch.nn.Module):
 @contextlib.contextmanager
 def route(name, function):
     """The function of the five tensors by this way, or None where it is not to be had."""
-    before = ops.bound, ops.fused_for
-    ops.bound = None
+    before = ops.bound, ops.fused_for, ops.sought
+    ops.bound, ops.sought = None, True  # what an earlier run compiled is not taken unasked
     try:
         if name == "bound":
             yield function if dyt.bind() is None else None
@@ -155,7 +158,7 @@ def route(name, function):
         else:
             yield function
     finally:
-        ops.bound, ops.fused_for = before
+        ops.bound, ops.fused_for, ops.sought = before
 
 
 def to_triton(x):
@@ -163,24 +166,38 @@ def to_triton(x):
     return "triton" if x.is_cpu else "eager"
 
 
+class NotMade(BaseException):
+    """A kind of tensor could not be made, which says nothing about the layer: no cell's error."""
+
+
+def make(kind, t):
+    """t as a kind of tensor."""
+    try:
+        return KINDS[kind](t)
+    except Exception as error:
+        raise NotMade(f"{kind}: {told(error)}") from error
+
+
 def results(run, leaves, dy, kind=None, argument=None):
     """y and the gradients of all leaves, with one argument (or all) as a kind of tensor."""
     made = dict(leaves)
     if kind is not None:
         for name in leaves if argument == "all" else {argument} & set(leaves):
-            made[name] = KINDS[kind](leaves[name])
+            made[name] = make(kind, leaves[name])
     y = run(*made.values())
     dy = dy[: len(y), ..., : y.shape[-1]].to(y.dtype)
     if argument in ("dy", "all") and kind is not None:
-        dy = KINDS[kind](dy)
+        dy = make(kind, dy)
+    if kind == "FakeTensor":
+        leaves = made
     gradients = torch.autograd.grad(y, list(leaves.values()), dy, allow_unused=True)
     return [plain(t) for t in (y, *gradients)]
 
 
 def plain(t):
-    """Nothing but the values of t."""
-    if t is None:
-        return None
+    """Nothing but the values of t, where it has some."""
+    if t is None or isinstance(t, FakeTensor):
+        return t
     t = t.detach()
     t = t.full_tensor() if hasattr(t, "full_tensor") else t
     return torch.Tensor.clone(t.resolve_neg()).as_subclass(torch.Tensor).contiguous()
@@ -263,6 +280,9 @@ def outcome(name, kind, argument):
         if (a is None) != (b is None):
             if any(t is not None and t.count_nonzero() for t in (a, b)):
                 return f"gradient of {what} missing"
+        elif isinstance(a, FakeTensor):
+            if (a.shape, a.stride(), a.dtype) != (b.shape, b.stride(), b.dtype):
+                return f"{'' if what == 'y' else 'gradient of '}{what} differs"
         elif a is not None:
             coarse = torch.bfloat16 in (a.dtype, b.dtype) or kind == "bfloat16"
             try:

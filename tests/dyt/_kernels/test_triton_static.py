@@ -14,10 +14,15 @@ from benchmarks.kernels import roofline
 
 from dyt._kernels.triton import launcher
 
-pytest.importorskip("triton", reason="Triton comes with torch on Linux alone")
+triton = pytest.importorskip("triton", reason="Triton comes with torch on Linux alone")
 
 ROOT = Path(__file__).parents[3]
 NVIDIA = ("sm_80", "sm_90", "sm_100")
+# What older compilers make of the same kernels is right, and an instruction or a branch longer.
+FIGURES = pytest.mark.skipif(
+    [*map(int, triton.__version__.split(".")[:2])] < [3, 8],
+    reason=f"the figures are those of Triton 3.8's code, this is {triton.__version__}",
+)
 BOTH = pytest.mark.parametrize("direction", ["forward", "backward"])
 
 
@@ -65,6 +70,7 @@ def check_clean(own):
     assert own.wide_share >= 0.99
 
 
+@FIGURES
 @pytest.mark.parametrize("target", NVIDIA)
 @pytest.mark.parametrize(
     ("direction", "per_element", "registers"), [("forward", 8.5, 40), ("backward", 15.0, 72)]
@@ -97,6 +103,7 @@ def test_amd(figures, direction, dtype):
     check_loop(figures(direction, "gfx942", dtype=dtype))
 
 
+@FIGURES
 @pytest.mark.parametrize("target", NVIDIA)
 @pytest.mark.parametrize("side", [7, 14])
 def test_channels_first(figures, target, side):
