@@ -192,7 +192,8 @@ def report(name: str, as_json: bool, workspace: Path, out: Path | None) -> None:
 
     With --json, print the verdicts as in results.json, which explains every field.
     """
-    from dyt_bench.scheduling.session import print_leaderboard, report_suite
+    from dyt_bench.scheduling.session import report_suite
+    from dyt_bench.scheduling.telling import print_leaderboard
 
     out = options.report_folder(out, workspace, name)
     standings = report_suite(name, discover(), Workspace(workspace), out)
