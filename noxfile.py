@@ -54,6 +54,13 @@ def bench(session: nox.Session) -> None:
     session.run("dyt-bench", "run", *session.posargs)
 
 
+@nox.session(name="dyt-bench")
+def dyt_bench(session: nox.Session) -> None:
+    """Any command of dyt-bench; after --: plan benchmarks/default.yaml, doctor, data list, ..."""
+    install_packages(session)
+    session.run("dyt-bench", *session.posargs)
+
+
 def domains(package: str) -> list[str]:
     """Names of the domains that a package offers."""
     project = tomllib.loads(Path(package, "pyproject.toml").read_text())["project"]

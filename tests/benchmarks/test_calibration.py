@@ -101,13 +101,13 @@ def test_alpha_can_have_a_rate_of_its_own():
 
 def test_a_run_is_kept_and_not_repeated(tmp_path, monkeypatch):
     def invoke():
-        options = ["--models", "convnext", "--starts", "calibrated", "--steps", "2", "--json"]
+        options = ["--models", "vit", "--starts", "calibrated", "--steps", "2", "--json"]
         done = CliRunner().invoke(command.main, options, catch_exceptions=False)
         return json.loads(done.stdout)
 
     monkeypatch.chdir(tmp_path)
     (made,) = invoke()
-    assert made["model"] == "vision/convnext"
+    assert made["model"] == "vision/vit"
     assert 0 <= made["value"] <= 1
     assert len(made["loss"]) == len(made["gradient"]) == 2
     assert not (tmp_path / "results").exists()
@@ -150,7 +150,7 @@ def test_the_page_says_what_was_found(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--models", "hyeno"], "'hyeno' is none of vit, convnext, dit"),
+        (["--models", "hyeno"], "'hyeno' is none of vit, llama, hyena-w64"),
         (["--starts", "native,best"], "'best' is none of native, plain, calibrated"),
     ],
 )

@@ -36,7 +36,7 @@ def test_norms_alike_share_a_line():
 
 def test_a_recipe_is_named_with_its_source():
     page = shown("transformers:LlamaConfig", "--recipe", "paper")
-    assert "DynamicTanh 0.8" in page
+    assert "DynamicTanh 1" in page
     assert "recipe llama: arXiv 2503.10622" in page
 
 

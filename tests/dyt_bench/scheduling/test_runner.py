@@ -108,7 +108,7 @@ def test_a_run_over_its_limits_is_ended(tiny, tmp_path):
 
 def test_a_full_disk_stops_the_run_and_leaves_the_rows(tiny, tmp_path):
     with pytest.raises(CannotWrite, match=r"rows.jsonl: .*repeat the command, which resumes"):
-        run(suite_of("fill", "line", variants=["dyt"]), tmp_path)
+        run(suite_of("fill", "line", variants=["dyt"]), tmp_path, jobs=1)
     workspace = Workspace(tmp_path)
     full, other = (workspace.record(run) for run in suite_of("fill", "line", variants=["dyt"]).runs)
     assert [row["step"] for row in full.rows() if "train/loss" in row][:3] == [1, 2, 3]

@@ -1,9 +1,9 @@
 """Dynamic Tanh and its family: element-wise layers that take the place of normalization.
 
 Layers: `DynamicTanh`, `DynamicErf`, `PointwiseNorm`. Put them into a model: `convert`, `revert`,
-`calibrate`. Look into a model: `audit`, `probe`, `alphas`. The modules `variants` and `recipes`
-hold what `convert` takes by name, `functions` the point-wise functions, `functional` the layers
-as functions and the choice of a backend.
+`calibrate`. Keep and train it: `save`, `load`, `no_decay`. Look into a model: `audit`, `probe`,
+`alphas`. The modules `variants` and `recipes` hold what `convert` takes by name, `functions` the
+point-wise functions, `functional` the layers as functions and the choice of a backend.
 """
 
 from dyt import functional, functions, layers, recipes, variants
@@ -12,7 +12,11 @@ from dyt._audit.sites import NormSite
 from dyt._ops import bind
 from dyt._probe import Probe, SiteStatistics, alphas, probe
 from dyt._surgery.calibrate import Calibration, CalibrationWarning, calibrate
-from dyt._surgery.convert import convert, convert_ln_to_dyt, original, revert, select
+from dyt._surgery.convert import convert, convert_ln_to_dyt, revert, select
+from dyt._surgery.decay import no_decay
+from dyt._surgery.loading import load
+from dyt._surgery.placing import original
+from dyt._surgery.saving import save
 from dyt.functional import backends, dynamic_erf, dynamic_tanh, pointwise_norm, use_backend
 from dyt.functions import FAMILY, PointwiseFunction, register_function
 from dyt.layers import DynamicErf, DynamicTanh, PointwiseNorm, ScaledEmbedding
@@ -46,6 +50,8 @@ __all__ = [
     "functional",
     "functions",
     "layers",
+    "load",
+    "no_decay",
     "original",
     "pointwise_norm",
     "probe",
@@ -53,6 +59,7 @@ __all__ = [
     "register_function",
     "register_norm",
     "revert",
+    "save",
     "select",
     "use_backend",
     "variants",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dyt._audit.audit import audit
-from dyt._surgery.convert import original
+from dyt._surgery.placing import original
 from dyt.functions import lookup
 from dyt.layers import PointwiseNorm
 

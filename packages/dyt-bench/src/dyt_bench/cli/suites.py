@@ -91,7 +91,7 @@ def plan(
 @main.command()
 @options.suite
 @options.selection
-@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@options.tracking_uri
 @click.option("--fresh", is_flag=True, help="Repeat runs that are done.")
 @options.executor
 @options.budget
@@ -192,7 +192,8 @@ def report(name: str, as_json: bool, workspace: Path, out: Path | None) -> None:
 
     With --json, print the verdicts as in results.json, which explains every field.
     """
-    from dyt_bench.scheduling.session import print_leaderboard, report_suite
+    from dyt_bench.scheduling.session import report_suite
+    from dyt_bench.scheduling.telling import print_leaderboard
 
     out = options.report_folder(out, workspace, name)
     standings = report_suite(name, discover(), Workspace(workspace), out)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from dyt_bench.errors import DataError
 
-__all__ = ["SeededDataModule", "ShuffledBatches", "at_most", "take_split"]
+__all__ = ["SeededDataModule", "ShuffledBatches", "at_most"]
 
 _SPLIT_BLOCKS = 300  # at most about so many
 

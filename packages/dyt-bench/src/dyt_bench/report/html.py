@@ -155,11 +155,10 @@ def _sections(
             ),
         ):
             illustrations += _if_any(caption, find)
-    metrics = {run.group.domain: found.metric(run.group.domain) for run in runs}
     tried: list[Illustration] = []
-    if by_rate := rates.rate_curves([*runs, *evidence.trials], metrics):
+    if by_rate := rates.rate_curves([*runs, *evidence.trials], found.metric):
         of_rates = group_names(by_rate)
-        draw = partial(rates.sheet, by_rate, of_rates, metrics, WEB)
+        draw = partial(rates.sheet, by_rate, of_rates, found.metric, WEB)
         tried.append(Illustration.attempted("all models: metric by learning rate", draw))
     return [
         {

@@ -49,8 +49,7 @@ def page(
     if together:
         rows = [words.overall_row(one) for one in together]
         parts += ["## Over all models", markdown_table(rows)]
-    metrics = {run.group.domain: found.metric(run.group.domain) for run in runs}
-    if rate_curves([*runs, *evidence.trials], metrics):
+    if rate_curves([*runs, *evidence.trials], found.metric):
         figure = _figure("Validation metric by learning rate", "figures/rates.png", problems)
         parts += ["## Learning rates", figure, RATES_NOTE]
     curves = _figure("Training and validation by step", "figures/curves.png", problems)

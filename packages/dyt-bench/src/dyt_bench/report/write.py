@@ -181,9 +181,9 @@ def _draw(
     figures: dict[str, Callable[[], Figure]] = {
         "curves.png": partial(curves.sheet, runs, names, metrics, LIGHT)
     }
-    if by_rate := rates.rate_curves([*evidence.runs, *evidence.trials], metrics):
+    if by_rate := rates.rate_curves([*evidence.runs, *evidence.trials], found.metric):
         of_rates = group_names(by_rate)
-        figures["rates.png"] = partial(rates.sheet, by_rate, of_rates, metrics, LIGHT)
+        figures["rates.png"] = partial(rates.sheet, by_rate, of_rates, found.metric, LIGHT)
     if standings:
         figures["summary.png"] = partial(effects.summary, standings, LIGHT)
     problems = []

@@ -64,8 +64,8 @@ class Line:
     checkpoint_bytes: float  # while it runs
     source: str
     problem: str = ""  # why it will not fit or run
-    alone_s: float = 0.0  # step timing that comes with it, while nothing else runs
     state: str = "waiting"  # or how it ended
+    alone_s: float = 0.0  # step timing that comes with it, while nothing else runs
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,8 @@ class Runner:
         environment = fingerprint()
         waiting = deque(run for runs in self.suite.by_task.values() for run in runs)
         started: dict[str, tuple[Run, Record, float]] = {}
-        slots: Slots[str]
-        with Slots(executor, owned) as slots:
+        slots: Slots[str] = Slots(executor, owned)
+        with slots:
             while waiting or slots.is_busy:
                 while waiting and slots.is_free:
                     run = waiting.popleft()

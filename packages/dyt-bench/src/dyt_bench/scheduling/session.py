@@ -9,11 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from rich.console import Console
-from rich.table import Table
-
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.errors import CannotWrite, UserError, printable, quoted
+from dyt_bench.errors import CannotWrite, UserError, quoted
 from dyt_bench.executors.contract import BudgetSpent, Preempted
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run
@@ -24,6 +21,13 @@ from dyt_bench.report.figures.group import draw_group
 from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.runner import How, Runner
 from dyt_bench.scheduling.stopping import LOOKS, RunScore, next_runs
+from dyt_bench.scheduling.telling import (
+    console,
+    print_leaderboard,
+    tell,
+    tell_effects,
+    tell_problems,
+)
 from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.tuning import chosen
 from dyt_bench.tracking import Tracker
@@ -34,8 +38,6 @@ from dyt_bench.verdicts.standings import Standing
 Stopped = Literal["", "interrupted", "pre-empted", "budget"]
 _AS_USUAL = How()
 _HURRY_S = 1.5  # for MLflow after an interruption; the next run sends the rest
-# Everything for people goes to stderr, so that --json has stdout to itself.
-_console = Console(stderr=True)
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,10 @@ def run_suite(
     with ExitStack() as stack:
         if tracking_uri is None:  # the store lies in the workspace
             stack.enter_context(workspace.opened())
-        with _console.status("starting MLflow and the workers"):
+        with console.status("starting MLflow and the workers"):
             tracker.connect()
         if tracker.problem:
-            _print(
+            tell(
                 f"MLflow at {shown(uri)} does not answer ({tracker.problem}): training continues "
                 "without it, and it is sent everything once it does"
             )
@@ -162,13 +164,16 @@ def _train(
         _set_aside(new, workspace)
         _list_runs(suite, workspace, len(LOOKS) if until_decided else 1)
         names = {name: metric.name for name, metric in metrics.items()}
-        with Board(_console, new, names) as board:
+        with Board(console, new, names) as board:
             some = replace(suite, runs=new)
             runner = Runner(some, workspace, tracker, board, found, how, since)
             try:
                 with _until(deadline):
                     for run, result in runner.run():
+                        again = run.identity in results  # with its step time
                         results[run.identity] = result
+                        if not again and run.task.split != "tuning":
+                            tell_effects(some, run, results, metrics[run.task.domain])
             except KeyboardInterrupt as interruption:
                 stopped = _why(interruption)
             except CannotWrite:
@@ -184,7 +189,7 @@ def _train(
             decision = next_runs(judged, _outcomes(suite, results, metrics), metrics, left)
             new = decision.runs
             suite = replace(suite, runs=(*suite.runs, *new))
-            _print(f"{len(new)} runs more: {decision.why}" if new else f"done: {decision.why}")
+            tell(f"{len(new)} runs more: {decision.why}" if new else f"done: {decision.why}")
     if stopped in ("interrupted", "pre-empted"):
         tracker.close(_HURRY_S)
     else:
@@ -205,7 +210,7 @@ def _at_chosen_rates(
     for tuning in suite.tunings:
         runs, said = chosen(tuning, values, metrics[tuning.tasks[0].domain])
         new += runs
-        _print(said)
+        tell(said)
     new.sort(key=lambda run: run.task.seed)  # stable: a seed of all models, then the next
     return tuple(new), replace(suite, runs=(*suite.runs, *new), tunings=())
 
@@ -255,12 +260,6 @@ def _set_aside(runs: Sequence[Run], workspace: Workspace) -> None:
     tell_problems(workspace)
 
 
-def tell_problems(workspace: Workspace) -> None:
-    """Print what of the workspace could not be read; once."""
-    while workspace.problems:
-        _print(workspace.problems.pop(0))
-
-
 def _outcomes(
     suite: Suite, results: Mapping[str, Result], metrics: Mapping[str, Metric]
 ) -> dict[str, RunScore]:
@@ -304,24 +303,6 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
     )
 
 
-def print_leaderboard(standings: Sequence[Standing]) -> None:
-    """The leaderboard as a table that fits 80 columns; the page has the rest."""
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for title in ("model", "variant", "baseline", "value", "verdict", "step time"):
-        table.add_column(title, no_wrap=True)
-    for standing in standings:
-        table.add_row(
-            standing.name,
-            standing.variant,
-            f"{standing.baseline_last:.4f}",
-            f"{standing.variant_last:.4f}",
-            standing.comparison.verdict,
-            f"x{standing.speed.ratio.middle:.2f} {standing.speed.word}" if standing.speed else "",
-        )
-    if standings:
-        _console.print(table)
-
-
 def _conclude(
     session: Session, tracker: Tracker, found: Discovery, workspace: Workspace, fresh: bool
 ) -> None:
@@ -329,16 +310,16 @@ def _conclude(
     suite, ended = session.suite, session.ended
     for run, result in ended:
         if result.status != "finished":
-            _print(f"{run.label}: {result.status}: {result.reason}")
+            tell(f"{run.label}: {result.status}: {result.reason}")
         for sentence in result.missing:
-            _print(f"{run.label}: {sentence}")
+            tell(f"{run.label}: {sentence}")
     failed = sum(result.status == "failed" for _, result in ended)
     if failed:
-        _print(f"{failed} of {len(suite.runs)} runs failed; the same command tries them again")
+        tell(f"{failed} of {len(suite.runs)} runs failed; the same command tries them again")
     if session.stopped:
         word = "the budget is spent" if session.stopped == "budget" else session.stopped
         anew = fresh and session.stopped == "interrupted"
-        _print(
+        tell(
             f"{word} with {len(ended)} of {len(suite.runs)} runs done; "
             f"the same command{' without --fresh' if anew else ''} continues"
         )
@@ -350,24 +331,20 @@ def _conclude(
     is_default = session.tracking_uri == workspace.tracking_uri
     option = "" if is_default else f" --tracking-uri {session.tracking_uri}"
     if tracker.problem:
-        _print(
+        tell(
             f"MLflow did not take everything ({tracker.problem}); the records are whole, and "
             f"this sends the rest: dyt-bench sync {suite.name}{option}"
         )
     if is_reported:
-        _print(f"report      {session.out / 'README.md'}")
-    _print(f"MLflow      experiment dyt-bench/{suite.name} in {session.tracking_uri}")
-    _print(f"to look     dyt-bench ui{option}    (in this repository: nox -s ui)")
+        tell(f"report      {session.out / 'README.md'}")
+    tell(f"MLflow      experiment dyt-bench/{suite.name} in {session.tracking_uri}")
+    tell(f"to look     dyt-bench ui{option}    (in this repository: nox -s ui)")
 
 
 def _tell_weights(session: Session, workspace: Workspace) -> None:
     """Say where weights are kept, and that runs done before may have none."""
     ended = [workspace.record(run) for run, result in session.ended if result.status == "finished"]
     without = sum(not record.weights_path.exists() for record in ended)
-    _print(f"weights     weights.pt in each folder of {workspace.runs}")
+    tell(f"weights     weights.pt in each folder of {workspace.runs}")
     if without:
-        _print(f"{without} runs were done before, their weights not kept: --fresh trains again")
-
-
-def _print(text: str) -> None:
-    _console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+        tell(f"{without} runs were done before, their weights not kept: --fresh trains again")

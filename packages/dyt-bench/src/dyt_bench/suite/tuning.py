@@ -60,6 +60,8 @@ def tuned(
 def chosen(of: Tuned, values: Mapping[str, float | None], metric: Metric) -> tuple[list[Run], str]:
     """The runs that the trials chose, seed by seed, and what was chosen in one sentence.
 
+    A variant whose best rate is native's runs once: it answers both questions.
+
     Args:
         values: a trial's identity -> its value at the end; None or missing if it has none.
     """
@@ -73,7 +75,7 @@ def chosen(of: Tuned, values: Mapping[str, float | None], metric: Metric) -> tup
         for variant in of.variants:
             runs.append(Run(task=at_best, variant=variant))
             rate = best[variant]
-            if not variant.is_native and rate is not None:
+            if not variant.is_native and rate not in (None, native):
                 own = replace(variant, learning_rate=rate, tuned=True)
                 runs.append(Run(task=at_best, variant=own))
     said = ", ".join(

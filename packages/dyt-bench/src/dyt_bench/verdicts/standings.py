@@ -139,8 +139,15 @@ def _of_group(
         strict=True,
     ):
         standing = _standing(group, name, variant, metric, chosen, last, best, evidence)
-        collapses = Collapses.of_runs(runs, variant, BASELINE, gone)
-        found.append(replace(standing, collapses=collapses, **score))
+        found.append(
+            replace(
+                standing,
+                collapses=Collapses.of_runs(runs, variant, BASELINE, gone),
+                blind=score["blind"],
+                reference=score["reference"],
+                strong=score["strong"],
+            )
+        )
     return found
 
 
@@ -155,7 +162,9 @@ def _collapsed(run: EndedRun, metric: Metric, blind: float | None) -> bool:
     if run.result.status == "diverged":
         return True
     ended = run.result.last.get(metric.name)
-    return run.is_judged and None not in (blind, ended) and not metric.better(ended, blind)
+    if blind is None or ended is None:
+        return False
+    return run.is_judged and not metric.better(ended, blind)
 
 
 def _compared(
@@ -170,7 +179,7 @@ def _compared(
         variant: [[getattr(pair[side].result, at)[metric.name] for pair in own] for side in (0, 1)]
         for variant, own in pairs.items()
     }
-    gains = {variant: gains_of(*both, metric) for variant, both in values.items()}
+    gains = {variant: gains_of(a, b, metric) for variant, (a, b) in values.items()}
     pooled = pooled_spread(list(gains.values()))
     found = []
     for variant, own in gains.items():

@@ -1,7 +1,7 @@
 """Build the layers of a variant: with which options, and with the values of the old norms."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,22 +31,22 @@ def target(to: str | Build, alpha: object, recipe: object) -> Build:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Device and dtype of a new parameter."""
 
     device: torch.device
     dtype: torch.dtype
 
 
-def _place(model: nn.Module, site: NormSite) -> _Place:
-    """Those of the norm's own parameter, else of the nearest module around that has any."""
-    names = site.name.split(".")
+def place(model: nn.Module, name: str) -> Place:
+    """Those of the module's own parameter, else of the nearest module around that has any."""
+    names = name.split(".")
     around = [model.get_submodule(".".join(names[:depth])) for depth in range(len(names), -1, -1)]
-    for module in around if site.name else [model]:
+    for module in around if name else [model]:
         for parameter in module.parameters():
             if parameter.is_floating_point():
-                return _Place(parameter.device, parameter.dtype)
-    return _Place(torch.get_default_device(), torch.get_default_dtype())
+                return Place(parameter.device, parameter.dtype)
+    return Place(torch.get_default_device(), torch.get_default_dtype())
 
 
 def build_all(
@@ -60,7 +60,7 @@ def build_all(
     failed: dict[NormSite, str] = {}
     shared: dict[Tensor, nn.Parameter] = {}  # old parameter -> new
     for site in sites:
-        options = _options(site, build, _place(model, site))
+        options = _options(site, build, place(model, site.name))
         alpha = alpha_init_value(site) if callable(alpha_init_value) else alpha_init_value
         if alpha is not None:
             options["alpha_init_value"] = _checked_alpha(alpha, site)
@@ -70,11 +70,11 @@ def build_all(
         except Exception as error:  # third-party code: whatever it raises is reported by site
             failed[site] = f"{type(error).__name__}: {error}"
             continue
-        built[site.module] = _finish(model, site, new)
+        built[site.module] = finish(model, site.names, site.module, site.activation, new)
     return built, failed
 
 
-def _options(site: NormSite, build: Build, place: _Place) -> dict[str, object]:
+def _options(site: NormSite, build: Build, place: Place) -> dict[str, object]:
     if build is nn.Identity:
         return {}
     options: dict[str, object] = {
@@ -126,17 +126,31 @@ def _copy_values(site: NormSite, new: nn.Module, shared: dict[Tensor, nn.Paramet
         new.requires_grad_(False)
 
 
-def _finish(model: nn.Module, site: NormSite, new: nn.Module) -> nn.Module:
-    """The layer in the norm's mode, with its activation, and ready for its parents."""
-    new.train(site.module.training)
-    parents = [model.get_submodule(name.rpartition(".")[0]) for name in site.names if name]
+def finish(
+    model: nn.Module,
+    names: Sequence[str],
+    norm: nn.Module,
+    activation: Sequence[str],
+    layer: nn.Module,
+) -> nn.Module:
+    """The layer in the norm's mode, with its activation, and ready for its parents.
+
+    Args:
+        model: the model with the norm.
+        names: where in the model the norm is.
+        norm: the norm.
+        activation: its children that are kept.
+        layer: what takes its place.
+    """
+    layer.train(norm.training)
+    parents = [model.get_submodule(name.rpartition(".")[0]) for name in names if name]
     if not parents or any(isinstance(p, nn.TransformerEncoderLayer) for p in parents):
-        make_readable(new)  # a layer without a parent may get one
-    if site.activation:
-        kept = [(name, site.module.get_submodule(name)) for name in site.activation]
+        make_readable(layer)  # a layer without a parent may get one
+    if activation:
+        kept = [(name, norm.get_submodule(name)) for name in activation]
         sequence = nn.Sequential()
-        for name, part in [("norm", new), *kept]:
+        for name, part in [("norm", layer), *kept]:
             sequence.add_module(name, part)
-        sequence.training = new.training
+        sequence.training = layer.training
         return sequence
-    return new
+    return layer

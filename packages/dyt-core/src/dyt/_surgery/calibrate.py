@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from dyt._audit.audit import audit
-from dyt._surgery.convert import original
 from dyt._surgery.embedding import Stream, StreamWatch
 from dyt._surgery.fitting import LeastSquares
 from dyt._surgery.inputs import Batch, Mask, Run, read, sample
+from dyt._surgery.placing import original
 from dyt.layers import PointwiseNorm
 
 Goal = Literal["start", "norm"]
@@ -205,6 +205,11 @@ def _layers(model: nn.Module, goal: Goal) -> dict[PointwiseNorm, _Layer]:
         raise ValueError("the model is on the meta device and has no values to calibrate with")
     layers = {}
     for layer, (name, norm) in norms.items():
+        if any(parameter.is_meta for parameter in norm.parameters()):
+            raise ValueError(
+                f"the norm of {name!r} was replaced by dyt.load, or on the meta device, and has no "
+                "values to fit to: calibrate before saving"
+            )
         (site,) = audit(norm)
         choices = (START,) if goal == "start" and site.affine else CHOICES
         fit = LeastSquares(layer, site, choices, pooled=goal == "start")

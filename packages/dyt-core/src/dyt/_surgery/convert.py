@@ -14,11 +14,11 @@ from dyt._audit.audit import audit
 from dyt._audit.sites import NormSite
 from dyt._surgery.build import build_all, target
 from dyt._surgery.encoder import keep_from_kernel
+from dyt._surgery.placing import is_put_in, original, put_in, replace
+from dyt._surgery.saving import make_savable
 from dyt._surgery.wrappers import check_plain
 from dyt.recipes import Recipe, resolve
 from dyt.variants import Build
-
-_ORIGINAL = "_dyt_original"  # of a layer put in: a tuple, so that no state_dict shows its content
 
 
 def select(
@@ -113,15 +113,9 @@ def convert(
         _refuse_left({**failed, **{site: site.reason or "" for site in unknown}})
     changes.update(built)
     model = put_in(model, changes)
-    keep_from_kernel(model, _is_put_in)
+    keep_from_kernel(model, is_put_in)
+    make_savable(model)
     return model
-
-
-def put_in(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """Replace each key by its value, so that `revert` can undo it; returns the (new) root."""
-    for old, new in changes.items():
-        new.__dict__[_ORIGINAL] = (old,)
-    return _replace(model, changes)
 
 
 def revert(model: nn.Module) -> nn.Module:
@@ -132,8 +126,9 @@ def revert(model: nn.Module) -> nn.Module:
     if the layer is itself the root.
 
     Raises:
-        ValueError: nothing in the model was put in by `convert`, or an original was on the meta
-            device and the model no longer is, so that the original has no values.
+        ValueError: nothing in the model was put in by `convert`, or an original has no
+            values: it was on the meta device and the model no longer is, or `dyt.load` made the
+            model.
 
     Example:
         >>> import torch, dyt
@@ -143,27 +138,23 @@ def revert(model: nn.Module) -> nn.Module:
     """
     changes = {}
     for name, module in model.named_modules():
-        if _is_put_in(module):
-            (original,) = module.__dict__[_ORIGINAL]
-            if _on_meta(original) and not _on_meta(module):
-                raise ValueError(
-                    f"the original of {name!r} was swapped on the meta device and has no values; "
-                    "build the model again"
-                )
-            changes[module] = original
+        old = original(module)
+        if old is None:
+            continue
+        if _on_meta(old) and not _on_meta(module):
+            raise ValueError(
+                f"the original of {name!r} was replaced by dyt.load, or swapped on the meta device "
+                "and has no values; build the model again"
+            )
+        changes[module] = old
     if not changes:
         raise ValueError(f"{type(model).__name__} holds no layer that dyt.convert put in")
-    for module, original in changes.items():
-        _follow(original, module)
-    model = _replace(model, changes)
-    keep_from_kernel(model, _is_put_in)
+    for module, old in changes.items():
+        _follow(old, module)
+    model = replace(model, changes)
+    keep_from_kernel(model, is_put_in)
+    make_savable(model)
     return model
-
-
-def original(layer: nn.Module) -> nn.Module | None:
-    """The module that `convert` replaced by ``layer``; None if there is none."""
-    found: nn.Module | None = layer.__dict__.get(_ORIGINAL, (None,))[0]
-    return found
 
 
 def convert_ln_to_dyt(model: nn.Module) -> nn.Module:
@@ -178,10 +169,6 @@ def convert_ln_to_dyt(model: nn.Module) -> nn.Module:
         return model
     names = [name for site in chosen for name in site.names]
     return convert(model, include=[escape(name) for name in names])
-
-
-def _is_put_in(module: nn.Module) -> bool:
-    return _ORIGINAL in module.__dict__
 
 
 def _patterns(given: Collection[str] | None) -> tuple[str, ...] | None:
@@ -224,7 +211,7 @@ def _refuse_nothing(model: nn.Module, sites: list[NormSite], chosen: list[NormSi
     if any(site.replaceable for site in sites):
         raise ValueError("include and exclude leave no norm to replace")
     which = f"; it has {sites[0].name or 'itself'}: {sites[0].reason}" if sites else ""
-    if any(map(_is_put_in, model.modules())):
+    if any(map(is_put_in, model.modules())):
         which = "; it is converted already: dyt.revert undoes it"
     raise ValueError(f"{type(model).__name__} has no norm that can be replaced{which}")
 
@@ -236,17 +223,6 @@ def _refuse_left(left: Mapping[NormSite, str]) -> None:
             f"norms would be left behind: {listed}. Exclude them, pass strict=False, or declare "
             "their class with dyt.register_norm"
         )
-
-
-def _replace(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """Replace each key by its value everywhere; returns the (possibly new) root."""
-    places = [(name, m) for name, m in model.named_modules(remove_duplicate=False) if m in changes]
-    root = changes.get(model, model)
-    for name, old in places:
-        parent, _, attribute = name.rpartition(".")
-        if name:
-            model.get_submodule(parent)._modules[attribute] = changes[old]
-    return root
 
 
 def _on_meta(module: nn.Module) -> bool:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from dyt._surgery.convert import put_in
 from dyt._surgery.fitting import mean_squares
+from dyt._surgery.placing import put_in
 from dyt.layers import ScaledEmbedding
 
 

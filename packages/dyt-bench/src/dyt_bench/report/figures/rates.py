@@ -9,6 +9,7 @@ from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.reporting import Look
 from dyt_bench.report.figures.style import Theme, looks, new_figure
 from dyt_bench.verdicts.runs import EndedRun, TaskGroup
+from dyt_bench.verdicts.standings import MetricOf
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,17 +27,17 @@ Curves = Mapping[str, Mapping[float, Sequence[float]]]
 
 
 def rate_curves(
-    runs: Sequence[EndedRun], metrics: Mapping[str, Metric]
+    runs: Sequence[EndedRun], metric_of: MetricOf
 ) -> dict[TaskGroup, dict[str, dict[float, list[float]]]]:
     """Of tasks that ran at several rates: group, without its rate -> its `Curves`.
 
     Args:
         runs: of trials and others; those that have no value at the end are left out.
-        metrics: domain -> its validation metric.
+        metric_of: domain -> its validation metric.
     """
     found: dict[TaskGroup, dict[str, dict[float, list[float]]]] = {}
     for run in runs:
-        value = run.result.last.get(metrics[run.group.domain].name)
+        value = run.result.last.get(metric_of(run.group.domain).name)
         if run.is_judged and value is not None and "variant_learning_rate" not in run.parameters:
             curves = found.setdefault(replace(run.group, learning_rate=0.0), {})
             rates = curves.setdefault(run.variant, {})
@@ -51,7 +52,7 @@ def rate_curves(
 def sheet(
     curves: Mapping[TaskGroup, Curves],
     names: Mapping[TaskGroup, str],
-    metrics: Mapping[str, Metric],
+    metric_of: MetricOf,
     theme: Theme,
 ) -> "Figure":
     """A panel a group, three a row."""
@@ -66,7 +67,7 @@ def sheet(
         axes.set_visible(False)
     for axes, (group, own) in zip(panels, curves.items(), strict=False):
         axes.set_title(names[group])
-        draw(axes, own, metrics[group.domain], look)
+        draw(axes, own, metric_of(group.domain), look)
     handles = [
         panels[0].plot([], [], look[n].marker, linestyle="-", color=look[n].colour, label=n)[0]
         for n in look
