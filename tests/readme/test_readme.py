@@ -56,7 +56,7 @@ def test_the_readme_is_short():
 
 def test_committed_results_are_small_and_cover_five_domains():
     files = [ROOT / path for path in tracked() if path.startswith("results/")]
-    assert sum(file.stat().st_size for file in files) < 2_000_000
+    assert sum(file.stat().st_size for file in files) < 2_500_000
     page = (ROOT / "results" / "README.md").read_text()
     for domain in ("vision", "diffusion", "speech", "dna", "llm"):
         assert f"**{domain}/" in page
@@ -77,6 +77,8 @@ def test_the_readme_quotes_the_committed_results():
         "native + factor": "native factor",
     }
     for name, metric, native, *values in quoted:
+        # A row whose variant collapsed at a seed has the mean of the others.
+        assert re.search(rf"^\| {name} \| .* \| {native} \| ", page, re.M)
         for title, text in zip(head[3:], values, strict=True):
             variant = labels.get(title, title.lower())
             published = re.findall(rf"^\| {name} \|.*\| {variant} \|.*$", page, re.M)
@@ -85,5 +87,5 @@ def test_the_readme_quotes_the_committed_results():
                 continue
             (row,) = published
             value, verdict = text.split(maxsplit=1)
-            assert {metric, native, value} <= {cell.strip() for cell in row.split("|")}, row
+            assert {metric, value} <= {cell.strip() for cell in row.split("|")}, row
             assert f"| {verdict} (n=" in row, row
