@@ -125,15 +125,18 @@ def summary(standings: Sequence[Standing], theme: Theme) -> "Figure":
     variants = list(dict.fromkeys(standing.variant for standing in standings))
     look = looks(variants, theme)
     left = room_for(names)
-    height = 1.25 + 0.2 * len(names) * (1 + len(variants))
+    lines = max(sum(s.name == name for s in standings) for name in names)
+    height = 1.25 + 0.2 * len(names) * (1 + lines)
     figure = new_figure(8.4, height, left=left, top=0.62, bottom=0.52)
     quality, clock = figure.subplots(1, 2, sharey=True)
     gains = [100 * s.comparison.gain / abs(s.baseline_last) for s in standings if s.baseline_last]
     far = max(1.0, *(abs(gain) for gain in gains)) * 1.9
+    of_model = {name: [s.variant for s in standings if s.name == name] for name in names}
+    apart = 0.8 / max(map(len, of_model.values()))  # of a model's lines, which stay in its row
     for standing in standings:
-        row = names.index(standing.name) + 0.27 * (
-            variants.index(standing.variant) - (len(variants) - 1) / 2
-        )
+        own_variants = of_model[standing.name]
+        place = own_variants.index(standing.variant) - (len(own_variants) - 1) / 2
+        row = names.index(standing.name) + apart * place
         own = look[standing.variant]
         if standing.baseline_last:
             share = 100 / abs(standing.baseline_last)

@@ -58,9 +58,9 @@ def sheet(
     """A panel a group, three a row."""
     look = looks([variant for own in curves.values() for variant in own], theme)
     rows = -(-len(curves) // _COLUMNS)
-    figure = new_figure(8.4, 0.9 + 2.2 * rows, left=0.5, top=0.5, bottom=0.45)
+    figure = new_figure(8.8, 0.9 + 2.2 * rows, left=0.72, top=0.5, bottom=0.45)
     grid = figure.subplots(
-        rows, _COLUMNS, squeeze=False, gridspec_kw={"hspace": 0.5, "wspace": 0.32}
+        rows, _COLUMNS, squeeze=False, gridspec_kw={"hspace": 0.5, "wspace": 0.42}
     )
     panels = [axes for row in grid for axes in row]
     for axes in panels[len(curves) :]:
@@ -95,4 +95,4 @@ def draw(axes: "Axes", curves: Curves, metric: Metric, look: Mapping[str, Look])
     axes.set_xticks(every, [f"{rate:g}" for rate in every])
     axes.minorticks_off()
     axes.set_xlabel("learning rate")
-    axes.set_ylabel(metric.title)
+    axes.set_ylabel(metric.title.partition(" (")[0])
