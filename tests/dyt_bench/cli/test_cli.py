@@ -97,11 +97,3 @@ def test_an_empty_suite_is_a_mistake(cli):
     Path("empty.yaml").touch()
     result = cli("run", "empty.yaml")
     assert (result.exit_code, result.stderr[:31]) == (2, "dyt-bench: empty.yaml is empty:")
-
-
-def test_the_store_that_mlflow_is_told_of_is_the_default(cli, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")
-    result = cli("run", SUITE)
-    assert result.exit_code == 2
-    assert "no MLflow store answers" in result.stderr
-    assert "ftp://nowhere" in result.stderr

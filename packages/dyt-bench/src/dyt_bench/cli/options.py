@@ -43,11 +43,6 @@ out = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the report; by default results/SUITE in the workspace.",
 )
-tracking_uri = click.option(
-    "--tracking-uri",
-    envvar="MLFLOW_TRACKING_URI",
-    help="MLflow store; by default MLFLOW_TRACKING_URI, or else SQLite in the workspace.",
-)
 budget = click.option(
     "--budget", type=Quantity(seconds), help="Most time for the suite: 90s, 30m, 2h."
 )
