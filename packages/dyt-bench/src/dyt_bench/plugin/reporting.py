@@ -123,7 +123,7 @@ class CollectedComparison(Protocol):
 
     @property
     def verdict(self) -> str:
-        """better, worse, equivalent or undetermined."""
+        """better, worse, equivalent, undetermined or too little learned."""
 
 
 class CollectedSpeed(Protocol):

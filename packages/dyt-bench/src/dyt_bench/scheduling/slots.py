@@ -70,9 +70,9 @@ class Slots(Generic[K]):
         try:
             with self._executor.run(job, log, limits) as running:
                 self._running[key] = running
-                self._obey(running)
+                self._obey()
                 for event in running:
-                    self._obey(running)
+                    self._obey()
                     if event["event"] == "outcome":
                         last = event  # reported once the process has ended
                     else:
@@ -83,7 +83,7 @@ class Slots(Generic[K]):
             last = JobFailed("it ended without an outcome")
         self._events.put((key, last))
 
-    def _obey(self, running: Any) -> None:
+    def _obey(self) -> None:
         """End this thread's job if the others' end was asked for."""
         if self._ending is not None:
             raise self._ending
