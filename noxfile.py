@@ -152,8 +152,8 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def tests_slow(session: nox.Session) -> None:
-    """Run the tests that take minutes: thirty kills, and what else takes minutes."""
-    install_packages(session, *editable(PLUGINS), *TESTERS)
+    """Run the tests that take minutes: thirty kills, MLflow with its accounts, and others."""
+    install_packages(session, *editable(PLUGINS), *TESTERS, "flask-wtf")
     session.run("pytest", "-m", "slow", *session.posargs)
 
 

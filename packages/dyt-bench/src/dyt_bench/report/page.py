@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.report import tables
 from dyt_bench.report.added import AddedSection
+from dyt_bench.report.figures.budgets import NOTE as BUDGETS_NOTE
 from dyt_bench.report.figures.rates import NOTE as RATES_NOTE
 from dyt_bench.report.figures.rates import rate_curves
 from dyt_bench.verdicts import words
-from dyt_bench.verdicts.runs import Evidence, TaskGroup
+from dyt_bench.verdicts.budgets import trends
+from dyt_bench.verdicts.runs import Evidence, TaskGroup, group_names
 from dyt_bench.verdicts.standings import Standing, by_group, overall
 from dyt_bench.verdicts.words import escaped, markdown_table
 
@@ -52,6 +54,12 @@ def page(
     if rate_curves([*runs, *evidence.trials], found.metric):
         figure = _figure("Validation metric by learning rate", "figures/rates.png", problems)
         parts += ["## Learning rates", figure, RATES_NOTE]
+    if by_budget := trends(runs, found.metric):
+        of_models = group_names(trend.group for trend in by_budget)
+        rows = tables.filled(tables.budget_rows(by_budget, of_models))
+        parts += ["## Budgets", BUDGETS_NOTE, markdown_table(rows)]
+        if any(budget.gains for trend in by_budget for budget in trend.budgets):
+            parts.append(_figure("Gain by budget", "figures/budgets.png", problems))
     curves = _figure("Training and validation by step", "figures/curves.png", problems)
     parts += ["## Curves", curves]
     parts.append("Means over seeds; the bands reach from the lowest to the highest seed.")

@@ -7,8 +7,9 @@ from typing import Any
 from dyt_bench.discovery.datasets import dataset_of
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import METRICS
+from dyt_bench.verdicts.budgets import Budget, Trend
 from dyt_bench.verdicts.runs import EndedRun, TaskGroup
-from dyt_bench.verdicts.standings import by_group
+from dyt_bench.verdicts.standings import BASELINE, by_group
 from dyt_bench.verdicts.words import Row, number
 
 # The note under the table of `variant_rows`, on both pages.
@@ -123,6 +124,31 @@ def notices(runs: Sequence[EndedRun], names: Mapping[TaskGroup, str]) -> list[st
     """A line for each thing that the runs' readers left out, clipped or guessed of their data."""
     lines = (f"{names[r.group]}: {' '.join(s.split())}" for r in runs for s in r.result.notices)
     return list(dict.fromkeys(lines))
+
+
+def budget_rows(trends: Sequence[Trend], names: Mapping[TaskGroup, str]) -> list[Row]:
+    """A line for each model and budget: the baseline, what the next budget gives it, the gains."""
+    rows = []
+    for trend in trends:
+        for budget, after in zip(trend.budgets, [*trend.budgets[1:], None], strict=True):
+            rows.append(
+                {
+                    "model": names[trend.group],
+                    "steps": f"{budget.steps:,}",
+                    BASELINE: f"{budget.baseline:.4f}",
+                    f"{BASELINE} with more steps": _improvement(budget, after),
+                    **{name: f"{share:+.1%}" for name, share in budget.gains.items()},
+                }
+            )
+    return rows
+
+
+def _improvement(budget: Budget, after: Budget | None) -> str:
+    """``+3.1% by 2,000: plateau``."""
+    if budget.improvement is None or after is None:
+        return ""
+    word = "plateau" if budget.is_plateau else "still learning"
+    return f"{budget.improvement:+.1%} by {after.steps:,}: {word}"
 
 
 def group_text(group: TaskGroup, runs: Sequence[EndedRun], found: Discovery) -> str:

@@ -17,12 +17,13 @@ from dyt_bench.plugin.extensions import Collected
 from dyt_bench.records.record import Record
 from dyt_bench.report.added import add_sections
 from dyt_bench.report.export import write_data
-from dyt_bench.report.figures import curves, effects, rates
+from dyt_bench.report.figures import budgets, curves, effects, rates
 from dyt_bench.report.figures.style import LIGHT, drawn
 from dyt_bench.report.html import html_page
 from dyt_bench.report.illustration import attempt
 from dyt_bench.report.page import page
 from dyt_bench.report.reproduce import write_suites
+from dyt_bench.verdicts.budgets import trends
 from dyt_bench.verdicts.runs import (
     EndedRun,
     Evidence,
@@ -184,6 +185,14 @@ def _draw(
     if by_rate := rates.rate_curves([*evidence.runs, *evidence.trials], found.metric):
         of_rates = group_names(by_rate)
         figures["rates.png"] = partial(rates.sheet, by_rate, of_rates, found.metric, LIGHT)
+    compared = [
+        trend
+        for trend in trends(evidence.runs, found.metric)
+        if any(budget.gains for budget in trend.budgets)
+    ]
+    if compared:
+        of_models = group_names(trend.group for trend in compared)
+        figures["budgets.png"] = partial(budgets.sheet, compared, of_models, LIGHT)
     if standings:
         figures["summary.png"] = partial(effects.summary, standings, LIGHT)
     problems = []

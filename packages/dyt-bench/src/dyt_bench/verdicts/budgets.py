@@ -1,0 +1,107 @@
+"""One model at several budgets of steps: whether it has learned all it will, and what that changes.
+
+A verdict holds at its budget. Two questions follow. Does the baseline still improve with more
+steps, by more than the margin? Does the difference to the baseline shrink as training goes on?
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dyt_bench.plugin.domain import Metric
+from dyt_bench.verdicts.runs import EndedRun, TaskGroup
+from dyt_bench.verdicts.standings import BASELINE, MetricOf, by_group
+from dyt_bench.verdicts.statistics import MARGIN_SHARE, gains_of
+
+__all__ = ["Budget", "Trend", "trends"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a model reaches with so many steps. Shares are of what the baseline learned there."""
+
+    steps: int
+    seeds: int  # of the baseline
+    baseline: float  # mean at the end of the budget, in the metric's unit
+    gains: Mapping[str, float]  # variant -> mean gain over the baseline, as a share
+    improvement: float | None = None  # the baseline's own at the next budget; None at the last
+
+    @property
+    def is_plateau(self) -> bool:
+        """Whether the next budget improves the baseline by less than the margin."""
+        return self.improvement is not None and self.improvement < MARGIN_SHARE
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A model's budgets, fewest steps first."""
+
+    group: TaskGroup  # without steps
+    metric: Metric
+    budgets: Sequence[Budget]
+
+
+def trends(runs: Sequence[EndedRun], metric_of: MetricOf) -> list[Trend]:
+    """Models that ran with several numbers of steps, and else alike.
+
+    Models whose blind score is not known are left out: there is nothing to take a share of.
+    """
+    by_model: dict[TaskGroup, dict[int, list[EndedRun]]] = {}
+    for group, own in by_group([run for run in runs if run.is_judged]).items():
+        model = replace(group, steps=0, val_every=0)
+        by_model.setdefault(model, {})[group.steps] = own
+    found = []
+    for model, by_steps in by_model.items():
+        budgets = _budgets(by_steps, metric_of(model.domain))
+        if len(budgets) > 1:
+            found.append(Trend(model, metric_of(model.domain), budgets))
+    return found
+
+
+def _budgets(by_steps: Mapping[int, Sequence[EndedRun]], metric: Metric) -> list[Budget]:
+    ended = {steps: _at_the_end(by_steps[steps], metric) for steps in sorted(by_steps)}
+    kept = {steps: own for steps, own in ended.items() if own.get(BASELINE)}
+    budgets: list[Budget] = []
+    following = [*list(kept.values())[1:], None]
+    for (steps, own), after in zip(kept.items(), following, strict=True):
+        baseline = own.pop(BASELINE)
+        reached = statistics.fmean(baseline.values())
+        blind = _blind(by_steps[steps], metric)
+        if blind is None or reached == blind:
+            continue
+        learned = abs(reached - blind)
+        shares = {name: _gain(baseline, values, metric, learned) for name, values in own.items()}
+        budgets.append(
+            Budget(
+                steps=steps,
+                seeds=len(baseline),
+                baseline=reached,
+                gains={name: share for name, share in shares.items() if share is not None},
+                improvement=after and _gain(baseline, after[BASELINE], metric, learned),
+            )
+        )
+    return budgets
+
+
+def _at_the_end(runs: Sequence[EndedRun], metric: Metric) -> dict[str, dict[int, float]]:
+    """Variant -> seed -> the metric at the end of the budget."""
+    found: dict[str, dict[int, float]] = {}
+    for run in runs:
+        found.setdefault(run.variant, {})[run.seed] = run.result.last[metric.name]
+    return found
+
+
+def _blind(runs: Sequence[EndedRun], metric: Metric) -> float | None:
+    scores = (run.result.summary.get(f"blind/{metric.name}") for run in runs)
+    return next((score for score in scores if score is not None), None)
+
+
+def _gain(
+    before: Mapping[int, float], after: Mapping[int, float], metric: Metric, learned: float
+) -> float | None:
+    """The mean gain over the seeds that both have, as a share; None if they share none."""
+    seeds = sorted(before.keys() & after.keys())
+    if not seeds:
+        return None
+    gains = gains_of([before[s] for s in seeds], [after[s] for s in seeds], metric)
+    return statistics.fmean(gains) / learned
