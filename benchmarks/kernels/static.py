@@ -76,17 +76,19 @@ def build(case: Case) -> Any:
     """The kernel, compiled from the present sources and not taken from Triton's cache."""
     gpu, tile = TARGETS[case.target], case.tile
     kernel = getattr(device, f"{case.direction}_kernel")
-    slots = (tile.block_n - 1) // case.per_parameter + 2
+    slots = 1 << ((tile.block_n - 1) // case.per_parameter + 1).bit_length()
+    known = case.per_parameter == 1  # else the width and what follows of it are arguments
     formula = FUNCTIONS[case.function].formula(case.dtype == "fp32")
     fixed: dict[str, Any] = {
-        "N": case.columns, "PER_PARAMETER": case.per_parameter, "OUTER": case.outer,
-        "SLOTS": tile.block_n if case.per_parameter == 1 else slots,
+        "N": case.columns if known else None, "PER_PARAMETER": 1 if known else None,
+        "RAGGED": case.columns % tile.block_n != 0,
+        "OUTER": case.outer, "SLOTS": tile.block_n if known else slots,
         "U": formula.u, "V": formula.v, "SCALE": formula.scale,
         "A": formula.a, "B": formula.b, "D": formula.d, "PTX": gpu.backend == "cuda",
         "BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "UNROLL": tile.unroll,
         "PARAMETERS": case.columns // case.per_parameter, "BLOCK_P": 32, "BLOCK_C": gpu.warp_size,
     }  # fmt: skip
-    fixed |= dict.fromkeys(("X_ROW", "Y_ROW", "DX_ROW", "DY_ROW"), case.columns)
+    fixed |= dict.fromkeys(("X_ROW", "Y_ROW", "DX_ROW", "DY_ROW"), case.columns if known else None)
     options: dict[str, int] = {"num_warps": tile.warps}
     if case.direction == "backward" and gpu.backend == "cuda":
         options |= launcher.compiler_options(gpu.arch)
@@ -99,6 +101,8 @@ def _source(kernel: Any, case: Case, fixed: dict[str, Any]) -> ASTSource:
     """The kernel with fp32 parameters, no shift, all pointers 16-byte aligned."""
     types = dict.fromkeys(("x", "y", "dy", "dx"), f"*{case.dtype}")
     scalars = ("M", "span", "x_outer", "y_outer", "dy_outer", "dx_outer", "programs", "blocks")
+    widths = ("n", "per_parameter", "x_row", "y_row", "dx_row", "dy_row")
+    scalars += widths
     types |= dict.fromkeys(scalars, "i32")
     types["M"] = "i64" if case.rows >= 2**31 else "i32"
     present = ["alpha"] + ["weight"] * (case.affine != "none") + ["bias"] * (case.affine == "both")
@@ -107,8 +111,12 @@ def _source(kernel: Any, case: Case, fixed: dict[str, Any]) -> ASTSource:
     names = kernel.arg_names
     signature = {name: types.get(name, "constexpr") for name in names}
     constants = {(names.index(n),): fixed.get(n) for n in names if signature[n] == "constexpr"}
+    sizes = dict.fromkeys(widths, case.columns) | {"per_parameter": case.per_parameter}
+    multiples = [n for n in widths if sizes[n] % 16 == 0]  # as Triton's launcher finds
     aligned = {
-        (i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if signature[n][0] == "*"
+        (i,): [["tt.divisibility", 16]]
+        for i, n in enumerate(names)
+        if signature[n][0] == "*" or n in multiples
     }
     return ASTSource(kernel, signature, constants, aligned)
 
@@ -141,8 +149,18 @@ def read_nvidia(cubin: bytes, elements: int) -> Figures:
         special=sum(n.startswith("MUFU") for n in names) / elements,
         wide_share=_wide_share([n for n in names if n.startswith(("LDG", "STG"))]),
         waits=sum(n.startswith(("BAR", "SHFL", "WARPSYNC")) for n in names),
-        branches=sum(n.startswith(("BRA", "BSSY", "CALL", "BRX")) for n in names) - 1,
+        branches=count_branches(names),
     )
+
+
+def count_branches(names: Sequence[str]) -> int:
+    """Branches in a loop, but for its end: a jump back, or an exit and then the jump back.
+
+    For sm_80 the assembler writes some exits as CALL.REL.NOINC, which returns nowhere.
+    """
+    branches = sum(name.startswith(("BRA", "BSSY", "CALL", "BRX")) for name in names)
+    exits = len(names) > 1 and names[-2] == "CALL.REL.NOINC"
+    return branches - 1 - exits
 
 
 def read_amd(assembly: str, elements: int) -> Figures:

@@ -529,4 +529,19 @@ def test_kernels_are_not_compiled_anew_for_every_length():
         strides = (x.stride(), torch.empty_like(x).stride())
         plan = backend.plan_launch(backend.FORWARD, "tanh", range(2, 3), x.shape, strides, 2, H100)
         constants.add((plan.tile, *plan.layout[4:]))
-    assert constants == {(backend.Tile(16, 64, 2), 64, 1, 16, 192, 64)}
+    unused = (0, 0, 0, 0)  # the arguments in the place of constants
+    assert constants == {(backend.Tile(16, 64, 2), *unused, 64, 1, False, 16, 192, 64)}
+
+
+def test_in_channels_first_order_the_length_is_an_argument():
+    """A batch of recordings has a length of its own: no constant depends on it."""
+    constants = set()
+    for length in range(1000, 1064):
+        width, shape = 512 * length, (8, 512, length)
+        for launch, tensors in ((backend.FORWARD, 2), (backend.BACKWARD, 3)):
+            strides = ((width, length, 1),) * tensors
+            plan = backend.plan_launch(launch, "tanh", range(1, 2), shape, strides, 2, H100)
+            first, last = 2 + tensors, 4 + 2 * tensors
+            assert plan.layout[first:last] == (width, length, *[width] * tensors)
+            constants.add((launch, plan.tile, plan.slots, plan.layout[last:]))
+    assert len(constants) == 2

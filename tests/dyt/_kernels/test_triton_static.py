@@ -226,6 +226,21 @@ def test_the_reader_finds_the_main_loop_and_its_widths():
     assert static._wide_share([]) == 0
 
 
+@pytest.mark.parametrize(
+    ("names", "branches"),
+    [
+        (["LDG.E.128", "STG.E.128", "BRA"], 0),
+        (["LDG.E.128", "STG.E.128", "CALL.REL.NOINC", "BRA"], 0),
+        (["LDG.E.128", "CALL.REL.NOINC", "STG.E.128", "BRA"], 1),
+        (["BSSY", "LDG.E.128", "BRA", "STG.E.128", "BRA"], 2),
+    ],
+)
+def test_the_end_of_a_loop_is_no_branch(names, branches):
+    from benchmarks.kernels import static
+
+    assert static.count_branches(names) == branches
+
+
 def test_missing_output_is_named():
     from benchmarks.kernels import static
 

@@ -173,9 +173,10 @@ def backward(dy: Tensor, call: Call) -> Gradients:
         )  # fmt: skip
         # Each program of the second launch adds up one line of memory of every partial sum.
         affine = call.affine() is not None
+        known = 1 if plan.per_parameter == 1 else None
         kernels.reduce_kernel[(1 + (-(-plan.parameters // device.lanes) if affine else 0),)](
-            *partials, *gradients, plan.grid[1], plan.grid[0],
-            plan.parameters, plan.per_parameter, plan.slots, tile.block_n, 32, device.lanes,
+            *partials, *gradients, plan.grid[1], plan.grid[0], plan.per_parameter,
+            plan.parameters, known, plan.slots, tile.block_n, 32, device.lanes,
         )  # fmt: skip
     return dx, dalpha, dshift, dweight, dbias
 
@@ -205,7 +206,7 @@ class Plan:
 
     grid: tuple[int, int]  # column blocks, programs for each of them
     tile: Tile
-    layout: tuple[int, ...]  # the kernel's arguments from M to the last stride of rows
+    layout: tuple[int | None, ...]  # the kernel's arguments from M to the last constant stride
     parameters: int
     per_parameter: int
     slots: int  # sums that a program leaves of each gradient
@@ -239,17 +240,29 @@ def plan_launch(
         together = resident * device.multiprocessors
         programs = backward_programs(layout.rows, blocks, tile, itemsize, together)
     slots = tile.block_n
-    if layout.per_parameter > 1:
-        slots = (tile.block_n - 1) // layout.per_parameter + 2
+    if layout.per_parameter > 1:  # a power of two, so that few kernels are compiled
+        slots = 1 << ((tile.block_n - 1) // layout.per_parameter + 1).bit_length()
     count = blocks * programs
     outers, rows = zip(*layout.strides, strict=True)
     aligned = math.gcd(16, *outers) if any(outers) else 0
+    widths = (layout.columns, layout.per_parameter)
+    unknown = (None,) * len(rows)
+    # As constants where a weight is a column, else as arguments.
+    known = layout.per_parameter == 1
+    arguments = (0, 0, *(0 for _ in rows)) if known else (*widths, *rows)
+    ragged = layout.columns % tile.block_n != 0
+    constants = (
+        *(widths if known else (None, None)),
+        ragged,
+        aligned,
+        *(rows if known else unknown),
+    )
     return Plan(
         grid=(blocks, programs),
         tile=tile,
         layout=(
             layout.rows, layout.span, *(outer // max(1, aligned) for outer in outers),
-            layout.columns, layout.per_parameter, aligned, *rows,
+            *arguments, *constants,
         ),
         parameters=layout.columns // layout.per_parameter,
         per_parameter=layout.per_parameter,
