@@ -2,7 +2,8 @@
 
 All layers of a case are interleaved in one process, so that a slow moment of the machine slows them
 alike. Every figure is a ratio to LayerNorm; A/A is LayerNorm against itself: differences of its
-size mean nothing. DyT is called as imported.
+size mean nothing. On a CPU `dyt.bind()` is called first, as the harness does; --unbound leaves it
+out, and takes a compiled binding only where the package was built with it.
 
 A GPU's cache is emptied before each call. With --cold a CPU's caches are too, also before the
 backward pass: a layer in a model finds them so, after all that ran since its input was last used.
@@ -22,6 +23,7 @@ from benchmarks.kernels.results import describe, limits, log, table, write
 from rich.console import Console
 from rich.progress import track
 
+import dyt
 from dyt_bench.records.workspace import DEFAULT as WORKSPACE
 from dyt_bench.records.workspace import Workspace
 
@@ -36,6 +38,7 @@ REPEATS = 2  # of cases that exceed their limit: a busy moment of the machine is
 @click.option("--pass", "passes", type=click.Choice(PASSES), multiple=True, default=PASSES)
 @click.option("--cold", is_flag=True, help="Empty a CPU's caches before each pass.")
 @click.option("--gate", is_flag=True, help="Exit with status 1 where a limit is exceeded.")
+@click.option("--unbound", is_flag=True, help="As where dyt.bind() was never called.")
 @click.option("--json", "as_json", is_flag=True, help="Print rows, for programs.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the rows and the picture.")
 @click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
@@ -46,6 +49,7 @@ def main(
     passes: tuple[str, ...],
     cold: bool,
     gate: bool,
+    unbound: bool,
     as_json: bool,
     out: Path | None,
     tracking_uri: str | None,
@@ -55,6 +59,8 @@ def main(
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     clock = Clock(device, cold=cold)
     torch.manual_seed(0)
+    if not unbound and device.type == "cpu" and (reason := dyt.bind()) is not None:
+        Console(stderr=True).print(f"calls go through Python: {reason}", highlight=False)
     chosen = [
         case
         for case in CASES

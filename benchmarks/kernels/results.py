@@ -146,6 +146,6 @@ def describe(clock: Clock) -> str:
         return processor(clock.device)
     kernels = dyt.functional.instruction_set() or "none"
     _ops.bind_where_compiled()
-    calls = "compiled" if _ops.bound is not None else "Python's, for dyt.bind() was never called"
+    calls = "compiled" if _ops.bound is not None else "Python's"
     caches = ", cold caches" if clock.cold else ""
     return f"{processor(clock.device)}, kernels for {kernels}, calls {calls}{caches}"
