@@ -130,6 +130,20 @@ def test_step_time_is_judged_over_the_builds_of_all_seeds(record, found):
     assert standing.time_to_quality == pytest.approx(standing.speed.ratio.middle)
 
 
+def test_compiled_steps_have_a_column_of_their_own(record, found, tmp_path):
+    records = [record(variant, 0, [0.1, 0.9]) for variant in ("native", "dyt")]
+    task = str(records[0].about()["task_identity"])
+    eager = {"native": [1.0] * 5, "dyt": [1.2] * 5, AA: [1.0] * 5}
+    compiled = {task: {**eager, "dyt": [0.9] * 5}}
+    write_report("t", records, found, tmp_path, {task: eager}, compiled=compiled)
+    page = (tmp_path / "README.md").read_text()
+    assert "| compiled step |" in page
+    assert "| 1.20 no difference |" in page
+    assert "| 0.90 no difference |" in page
+    (verdict,) = json.loads((tmp_path / "results.json").read_text())["verdicts"]
+    assert verdict["compiled_speed"]["ratio"]["middle"] == pytest.approx(0.9)
+
+
 def test_steps_to_the_baseline_quality_are_interpolated(record, found):
     metric = found.domain("vision").metric
     (run,) = load_runs([record("dyt", 0, [0.1, 0.5, 0.9])])

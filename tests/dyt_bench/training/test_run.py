@@ -157,3 +157,16 @@ def test_timing_takes_every_norm_in_turn():
     seconds = time_task(TASK, [Variant(), DYT], rounds=2)
     assert set(seconds) == {"native", "A/A", "dyt"}
     assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in seconds.values())
+
+
+@pytest.mark.slow
+def test_compiled_steps_are_compiled_once_a_variant():
+    from torch._dynamo.utils import counters
+
+    counters.clear()
+    seconds = time_task(TASK, [Variant(), DYT], rounds=3, compile=True)
+    assert set(seconds) == {"native", "A/A", "dyt"}
+    assert counters["frames"]["ok"] >= 3
+    before = dict(counters["frames"])
+    time_task(TASK, [Variant(), DYT], rounds=3)
+    assert dict(counters["frames"]) == before  # the eager ones compile nothing

@@ -11,6 +11,7 @@ Source: arXiv 2503.10622, the section on efficiency.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -30,18 +31,27 @@ from dyt_bench.training.clock import interleave, now
 from dyt_bench.training.device import autocast, bind, device_to_use
 from dyt_bench.training.step import step
 
-Part = Literal["norms, inference", "norms, training", "forward", "step"]
+Part = Literal[
+    "norms, inference",
+    "norms, training",
+    "forward",
+    "step",
+    "forward, compiled",
+    "step, compiled",
+]
 PARTS: tuple[Part, ...] = ("norms, inference", "norms, training", "forward", "step")
+COMPILED: tuple[Part, ...] = ("forward, compiled", "step, compiled")
 
 Seconds = dict[str, dict[str, list[float]]]  # part -> variant label or A/A -> seconds by round
 
 
-def measure(task: Task, variants: list[Variant], *, rounds: int) -> Seconds:
+def measure(task: Task, variants: list[Variant], *, rounds: int, compile: bool = False) -> Seconds:
     """Time every part of every variant, interleaved; the first variant twice, as the noise floor.
 
     Args:
         variants: the first, `native`, is what the others are compared with.
         rounds: of each part; in a round every variant takes its turn.
+        compile: whether to time forward and step under ``torch.compile``, too.
 
     Returns:
         part -> variant label, and "A/A" for the first once more -> seconds by round.
@@ -51,7 +61,7 @@ def measure(task: Task, variants: list[Variant], *, rounds: int) -> Seconds:
     task = as_read(task, domain)
     bench = _Bench(task, variants, domain)
     seconds: Seconds = {}
-    for part in PARTS:
+    for part in PARTS + COMPILED * compile:
         calls = {label: bench.call(part, label) for label in bench.layers}
         calls = {**calls, AA: next(iter(calls.values()))}
         interleave(calls, rounds=2)  # warm up
@@ -93,6 +103,9 @@ class _Bench:
             list(parameters), lr=1e-5, fused=self.device.type != "mps"
         )
         self.uses = self._observe()
+        # Guards tell whose layers are in place: one entry a variant and mode, and some to spare.
+        torch._dynamo.config.recompile_limit = 8 + 2 * len(variants)
+        self.compiled = torch.compile(self.module.training_step)
 
     def call(self, part: Part, label: str) -> Callable[[], float]:
         """A function that runs one part of one variant and returns its seconds."""
@@ -101,6 +114,8 @@ class _Bench:
             "norms, training": self._norms_training,
             "forward": self._forward,
             "step": self._step,
+            "forward, compiled": partial(self._compiled, self._forward),
+            "step, compiled": partial(self._compiled, self._step),
         }
         run = passes[part]
 
@@ -138,6 +153,15 @@ class _Bench:
 
     def _step(self) -> None:
         step(self.module, self.batch, self.optimizer, self.preset, self.autocast)
+
+    def _compiled(self, run: Callable[[], None]) -> None:
+        """Run it with the training step compiled, once for each variant's layers."""
+        eager = self.module.training_step
+        setattr(self.module, "training_step", self.compiled)  # noqa: B010
+        try:
+            run()
+        finally:
+            setattr(self.module, "training_step", eager)  # noqa: B010
 
     def _observe(self) -> list[_Use]:
         """Random inputs with the shapes and types that the sites get, in order of their calls."""

@@ -1,24 +1,28 @@
 """The efficiency page: the cost of norms in each model as a table, a figure and JSON."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.task import AA
+from dyt_bench.verdicts.speed import Interval, geometric_mean
 from dyt_bench.verdicts.words import markdown_table
 
 if TYPE_CHECKING:
     from dyt_bench.efficiency.measure import Seconds
 
 _READING = """\
-Median milliseconds; in brackets the ratio to the baseline `native`, as the median over rounds in
-which all variants take turns. `norms` are the layers at the norm sites alone, one after the other,
-on inputs of the model's shapes; `forward` is the model without gradients, `step` is forward,
-backward and AdamW. `A/A` is the baseline against itself: smaller differences are noise. `identity`
-has no norms at all: no variant can save more of a step.
+Median milliseconds; in brackets the ratio to the baseline `native`: of a build of the model, which
+is a seed, the median over rounds in which all variants take turns; over builds the geometric mean,
+with its 95 % interval from two builds on. `norms` are the layers at the norm sites alone, one after
+the other, on inputs of the model's shapes; `forward` is the model without gradients, `step` is
+forward, backward and AdamW; `compiled` are the same under `torch.compile`. `A/A` is the baseline
+against itself: smaller differences are noise. `identity` has no norms at all: no variant can save
+more of a step.
 
 The share of the norms in a step and what variants save do not add up exactly: the input of a layer
 timed alone lies in another cache than inside the model."""
@@ -30,24 +34,25 @@ class EfficiencyLine:
 
     model: str
     variant: str
-    ms: Mapping[str, float]  # part -> median
-    ratio: Mapping[str, float]  # part -> ratio to the first variant, median over rounds
+    ms: Mapping[str, float]  # part -> median over rounds, mean over builds
+    ratio: Mapping[str, Interval]  # part -> ratio to the first variant, over builds
 
 
-def lines(model: str, seconds: "Seconds") -> list[EfficiencyLine]:
+def lines(model: str, builds: Sequence["Seconds"]) -> list[EfficiencyLine]:
     """A line for every variant, and one for the first variant against itself."""
-    parts = list(seconds)
-    labels = list(seconds[parts[0]])
+    parts = list(builds[0])
+    labels = list(builds[0][parts[0]])
     first = next(label for label in labels if label != AA)
     return [
         EfficiencyLine(
             model,
             label,
-            {part: statistics.median(seconds[part][label]) * 1e3 for part in parts},
             {
-                part: statistics.median(
-                    a / b for a, b in zip(seconds[part][label], seconds[part][first], strict=True)
-                )
+                part: statistics.fmean(statistics.median(own[part][label]) for own in builds) * 1e3
+                for part in parts
+            },
+            {
+                part: geometric_mean([_ratio(own[part], label, first) for own in builds])
                 for part in parts
             },
         )
@@ -55,25 +60,32 @@ def lines(model: str, seconds: "Seconds") -> list[EfficiencyLine]:
     ]
 
 
+def _ratio(seconds: Mapping[str, Sequence[float]], label: str, first: str) -> float:
+    return statistics.median(a / b for a, b in zip(seconds[label], seconds[first], strict=True))
+
+
 def row(line: EfficiencyLine) -> dict[str, str]:
     """A line as a table's row: column -> text."""
     row = {"model": line.model, "variant": line.variant}
     for part, ms in line.ms.items():
-        ratio = line.ratio[part]
-        row[part] = f"{ms:.{1 if ms > 10 else 2}f}" + (f" [{ratio:.2f}]" if ratio != 1 else "")
+        middle, low, high = line.ratio[part]
+        ends = "" if math.isnan(low) else f"; {low:.2f} to {high:.2f}"
+        beside = f" [{middle:.2f}{ends}]" if middle != 1 else ""
+        row[part] = f"{ms:.{1 if ms > 10 else 2}f}{beside}"
     return row
 
 
 def sentence(of_model: Sequence[EfficiencyLine]) -> str:
     """The share of the norms in a step of one model and what variants save, in words."""
     baseline = of_model[0]
-    floor = next(abs(line.ratio["step"] - 1) for line in of_model if line.variant == AA)
+    floor = next(abs(line.ratio["step"].middle - 1) for line in of_model if line.variant == AA)
     share = baseline.ms["norms, training"] / baseline.ms["step"]
     said = [f"the norms take {share:.1%} of a step"]
     for line in of_model[1:]:
         if line.variant != AA:
-            saved = 1 - line.ratio["step"]
-            within = ", within the noise" if abs(saved) <= floor else ""
+            middle, low, high = line.ratio["step"]
+            saved = 1 - middle
+            within = ", within the noise" if abs(saved) <= floor or low <= 1 <= high else ""
             verb = "saves" if saved >= 0 else "costs"
             said.append(f"{line.variant} {verb} {abs(saved):.1%}{within}")
     return f"- {baseline.model}: {'; '.join(said)} (A/A {floor:.1%})."
@@ -88,7 +100,7 @@ def write_page(
     by_model = [[line for line in found if line.model == model] for model in models]
     write_json(
         out / "efficiency.json",
-        {"environment": dict(environment), "lines": [asdict(line) for line in found]},
+        {"environment": dict(environment), "lines": [_as_data(line) for line in found]},
     )
     _plot(by_model, out / "efficiency.png")
     parts = [
@@ -103,6 +115,15 @@ def write_page(
     (out / "README.md").write_text("\n\n".join(parts) + "\n")
 
 
+def _as_data(line: EfficiencyLine) -> dict[str, Any]:
+    """The line for JSON, which has no NaN."""
+    ratio = {
+        part: {key: None if math.isnan(value) else value for key, value in own._asdict().items()}
+        for part, own in line.ratio.items()
+    }
+    return {**asdict(line), "ratio": ratio}
+
+
 def _plot(by_model: Sequence[Sequence[EfficiencyLine]], path: Path) -> None:
     from matplotlib.figure import Figure
 
@@ -112,7 +133,7 @@ def _plot(by_model: Sequence[Sequence[EfficiencyLine]], path: Path) -> None:
     drawn = [line for of_model in by_model for line in of_model]
     names = [f"{line.model}  {line.variant}" for line in drawn]
     for axis, part in zip(axes, parts, strict=True):
-        ratios = [line.ratio[part] for line in drawn]
+        ratios = [line.ratio[part].middle for line in drawn]
         colours = ["0.6" if line.variant == AA else "C0" for line in drawn]
         axis.barh(names, ratios, color=colours, height=0.65)
         axis.axvline(1, color="black", linewidth=1)

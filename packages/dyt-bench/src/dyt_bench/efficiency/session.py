@@ -50,16 +50,24 @@ def time_suite(
     executor = EXECUTORS.load(suite.executor)(["dyt_bench.efficiency.measure", *preload])
     limits = Limits(suite.run_timeout, suite.run_memory)
     measured: list[EfficiencyLine] = []
-    for task in suite.tasks:
-        variants, name = suite.variants_of(task), f"{task.domain}/{task.model}"
-        log = workspace.timing_path(task, variants).with_suffix(".log")
-        with _console.status(
-            f"{name}: {', '.join(variant.label for variant in variants)}, in turn"
-        ):
-            try:
-                seconds = _measure(executor, task, variants, log, limits)
-            except JobFailed as failure:
-                raise UserError(f"{name} could not be measured: {failure} (see {log})") from None
+    groups = dict.fromkeys(task.group for task in suite.tasks)
+    for group in groups:
+        builds = [task for task in suite.tasks if task.group == group]
+        task = builds[0]
+        name = f"{task.domain}/{task.model}"
+        seconds = []
+        for number, build in enumerate(builds, start=1):
+            variants = suite.variants_of(build)
+            log = workspace.timing_path(build, variants).with_suffix(".log")
+            turns = ", ".join(variant.label for variant in variants)
+            with _console.status(f"{name}, build {number} of {len(builds)}: {turns}, in turn"):
+                try:
+                    job = partial(_job, build, variants, suite.compile)
+                    seconds.append(_measure(executor, job, log, limits))
+                except JobFailed as failure:
+                    raise UserError(
+                        f"{name} could not be measured: {failure} (see {log})"
+                    ) from None
         of_task = lines(name, seconds)
         measured += of_task
         _print(of_task)
@@ -69,7 +77,7 @@ def time_suite(
                 {"domain": task.domain, "model": task.model},
                 {
                     **{f"time_ms/{_key(part)}": ms for part, ms in line.ms.items()},
-                    **{f"ratio/{_key(part)}": ratio for part, ratio in line.ratio.items()},
+                    **{f"ratio/{_key(part)}": own.middle for part, own in line.ratio.items()},
                 },
                 {
                     VARIANT_TAG: line.variant,
@@ -83,19 +91,21 @@ def time_suite(
 
 
 def _measure(
-    executor: Executor, task: Task, variants: list[Variant], log: Path, limits: Limits
+    executor: Executor, job: Callable[..., "Seconds"], log: Path, limits: Limits
 ) -> "Seconds":
-    with executor.run(partial(_job, task, variants), log, limits) as running:
+    with executor.run(job, log, limits) as running:
         *_, outcome = running  # the job sends nothing else
     seconds: Seconds = outcome["value"]
     return seconds
 
 
-def _job(task: Task, variants: list[Variant], tell: Callable[[dict[str, Any]], None]) -> "Seconds":
+def _job(
+    task: Task, variants: list[Variant], compile: bool, tell: Callable[[dict[str, Any]], None]
+) -> "Seconds":
     # Imported here, as only the job's process needs torch.
     from dyt_bench.efficiency.measure import measure
 
-    return measure(task, variants, rounds=ROUNDS)
+    return measure(task, variants, rounds=ROUNDS, compile=compile)
 
 
 def _key(part: str) -> str:

@@ -291,9 +291,10 @@ class Workspace:
         paths = sorted((self.folder / "suites").glob("*.json"), key=changed)
         return [path.stem for path in paths]
 
-    def timing_path(self, task: Task, variants: list[Variant]) -> Path:
+    def timing_path(self, task: Task, variants: list[Variant], *, compile: bool = False) -> Path:
         """Where the seconds of a task's interleaved steps on this machine's processor are kept."""
-        name = _timing_name(task.domain, task.model, task.identity, [v.key for v in variants])
+        keys = [variant.key for variant in variants] + [_COMPILED] * compile
+        name = _timing_name(task.domain, task.model, task.identity, keys)
         return self.folder / "timings" / f"{name}-{digest(processor())[:6]}.json"
 
     def timing(self, path: Path) -> dict[str, list[float]] | None:
@@ -312,7 +313,9 @@ class Workspace:
             return None
         return seconds
 
-    def timings(self, records: Iterable[Record]) -> dict[str, dict[str, list[float]]]:
+    def timings(
+        self, records: Iterable[Record], *, compile: bool = False
+    ) -> dict[str, dict[str, list[float]]]:
         """Of every timed task among the records: identity -> variant -> seconds by round.
 
         All of one processor, the one that timed last: times of two are not pooled.
@@ -326,8 +329,9 @@ class Workspace:
                 code = about["digests"].get("variant", "")
                 keys.setdefault(task, []).append(f"{p['variant']}@{code}" if code else p["variant"])
         folder = self.folder / "timings"
+        more = [_COMPILED] * compile
         files = {
-            task: list(folder.glob(f"{glob.escape(_timing_name(*task, own))}-*.json"))
+            task: list(folder.glob(f"{glob.escape(_timing_name(*task, own + more))}-*.json"))
             for task, own in keys.items()
         }
         newest = max(chain(*files.values()), key=changed, default=None)
@@ -340,6 +344,10 @@ class Workspace:
             for file in own
             if file.stem.endswith(f"-{timed_by}") and (seconds := self.timing(file))
         }
+
+
+# In the place of a variant: what follows was timed under torch.compile. No variant has such a key.
+_COMPILED = "(compiled)"
 
 
 def _timing_name(domain: str, model: str, task: str, keys: list[str]) -> str:

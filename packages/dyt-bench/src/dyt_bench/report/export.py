@@ -117,6 +117,7 @@ VERDICT_FIELDS = {
     "speed": "step time over the baseline's: ratio with 95 % interval, the same of the baseline to "
     "itself (aa), the floor below which no difference is claimed, builds, and the word; ends are "
     "null for one build",
+    "compiled_speed": "the same under torch.compile; null if not timed so",
     "expected": "variant -> what a paper reports, of which metric, and the paper; or null",
     "blind": "the score without looking at the input; null: not known",
     "reference": "the reference score: what a simple method reaches",
@@ -212,7 +213,8 @@ def verdict(standing: Standing) -> dict[str, Any]:
         "steps_to_quality": standing.variant_steps,
         "baseline_steps_to_quality": standing.baseline_steps,
         "time_to_quality": standing.time_to_quality,
-        "speed": None if standing.speed is None else _speed(standing.speed),
+        "speed": _speed(standing.speed),
+        "compiled_speed": _speed(standing.compiled_speed),
         "expected": standing.expected
         and {
             "values": dict(standing.expected),
@@ -226,7 +228,9 @@ def verdict(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _speed(speed: SpeedComparison) -> dict[str, Any]:
+def _speed(speed: SpeedComparison | None) -> dict[str, Any] | None:
+    if speed is None:
+        return None
     return {
         "ratio": speed.ratio._asdict(),
         "aa": speed.aa._asdict(),

@@ -79,6 +79,7 @@ def write_report(
     sections: Sequence[str] = (),
     looks: int = 1,
     problems: Sequence[str] = (),
+    compiled: Mapping[str, Timing] = {},
 ) -> list[Standing]:
     """Write ``README.md``, ``report.html``, data, ``figures/`` and ``suites/`` into ``out``.
 
@@ -90,6 +91,7 @@ def write_report(
         sections: names of sections that packages add.
         looks: how often verdicts could have ended the suite.
         problems: what could not be read, a sentence each.
+        compiled: as ``timings``, under ``torch.compile``.
 
     Raises:
         UserError: none of the records has ended, or ``out`` cannot be written.
@@ -97,7 +99,7 @@ def write_report(
     try_out(out)
     runs, unknown = _known(records, found)
     judged, trials = without_trials(runs)
-    evidence = Evidence(printable(title), judged, timings, expected, trials, looks)
+    evidence = Evidence(printable(title), judged, timings, expected, trials, looks, compiled)
     if not evidence.runs:
         raise UserError(
             "; ".join(["there is nothing to report: no run of the suite has ended yet", *unknown])

@@ -58,15 +58,21 @@ def train_run(
 
 
 def time_task(
-    task: Task, variants: Sequence[Variant], *, rounds: int, domain: Domain | None = None
+    task: Task,
+    variants: Sequence[Variant],
+    *,
+    rounds: int,
+    compile: bool = False,
+    domain: Domain | None = None,
 ) -> dict[str, list[float]]:
     """Training steps of a task's variants in turn: label -> seconds of a step, by round.
 
-    The first variant is timed twice, the second time as "A/A".
+    The first variant is timed twice, the second time as "A/A"; all under ``torch.compile`` where
+    ``compile`` says so.
     """
     from dyt_bench.training.step import time_variants
 
     parts = {
         variant.label: resolve(Run(task=task, variant=variant), domain) for variant in variants
     }
-    return time_variants(parts, rounds=rounds)
+    return time_variants(parts, rounds=rounds, compile=compile)

@@ -157,7 +157,8 @@ class Runner:
         ]
         for number, task in enumerate(tasks, start=1):
             variants = self.suite.variants_of(task)
-            seconds = self._timing(executor, slot, task, variants, f"{number} of {len(tasks)}")
+            place = f"{number} of {len(tasks)}"
+            seconds = self._timing(executor, slot, task, variants, place)
             for variant in variants if seconds else ():
                 run = Run(task=task, variant=variant)
                 result = results[run.identity]
@@ -168,20 +169,30 @@ class Runner:
                     record.finish(result)
                     self.tracker.follow(record)
                     yield run, result
+            if self.suite.compile:
+                self._timing(executor, slot, task, variants, place, compile=True)
         self.board.note("")
 
     def _timing(
-        self, executor: Executor, slot: Slot, task: Task, variants: list[Variant], place: str
+        self,
+        executor: Executor,
+        slot: Slot,
+        task: Task,
+        variants: list[Variant],
+        place: str,
+        *,
+        compile: bool = False,
     ) -> dict[str, list[float]]:
         """Seconds of a step by variant and round; empty if the task could not be timed."""
-        path = self.workspace.timing_path(task, variants)
+        path = self.workspace.timing_path(task, variants, compile=compile)
         seconds: dict[str, list[float]] | None = (
             None if self._is_old(changed(path)) else self.workspace.timing(path)
         )
         if seconds is not None:
             return seconds
-        self.board.note(f"timing {place}: {task.label}, {len(variants)} variants in turn")
-        job = partial(in_slot, slot, partial(_time, task, variants))
+        how = "compiled, in turn" if compile else "in turn"
+        self.board.note(f"timing {place}: {task.label}, {len(variants)} variants {how}")
+        job = partial(in_slot, slot, partial(_time, task, variants, compile))
         try:
             with executor.run(job, path.with_suffix(".log"), self._limits) as running:
                 for event in running:
@@ -212,5 +223,5 @@ def _train(
     )
 
 
-def _time(task: Task, variants: list[Variant], emit: Emit) -> dict[str, list[float]]:
-    return time_task(task, variants, rounds=TIMING_ROUNDS)
+def _time(task: Task, variants: list[Variant], compile: bool, emit: Emit) -> dict[str, list[float]]:
+    return time_task(task, variants, rounds=TIMING_ROUNDS, compile=compile)

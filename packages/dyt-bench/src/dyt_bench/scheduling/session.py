@@ -288,6 +288,7 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
         )
     records = workspace.readable(workspace.records_of(listed))
     timings = workspace.timings(records)
+    compiled = workspace.timings(records, compile=True)
     problems = list(workspace.problems)
     tell_problems(workspace)
     return write_report(
@@ -300,6 +301,7 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
         listed.sections,
         listed.looks,
         problems,
+        compiled,
     )
 
 

@@ -68,6 +68,7 @@ class Suite:
     runs: tuple[Run, ...]
     run_timeout: float | None = None  # seconds that one run may take; None: no limit
     run_memory: int | None = None  # bytes that one run may hold; None: no limit
+    compile: bool = False  # whether steps are timed under torch.compile, too
     executor: str = LOCAL  # where runs run, by its name
     sections: tuple[str, ...] = ()  # of the report, added by packages
     # "domain/model/dataset" -> what a paper reports there
@@ -177,6 +178,7 @@ def _suite(
         tuple(runs),
         run_timeout=selection.run_timeout or file.run_timeout,
         run_memory=selection.run_memory or file.run_memory,
+        compile=file.compile,
         executor=selection.executor or file.executor,
         sections=tuple(file.sections),
         expected=expected,

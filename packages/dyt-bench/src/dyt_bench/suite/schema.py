@@ -102,6 +102,7 @@ class SuiteFile(_Strict):
     steps: Count | None = None  # for every task that does not give its own
     metrics: list[Text] = []  # added by packages, taken at the end of each run
     sections: list[Text] = []  # of the report, added by packages
+    compile: bool = False  # whether steps are timed under torch.compile, too
     executor: Text = LOCAL  # where runs run
     run_timeout: Duration | None = None  # "2h"; None: no limit
     run_memory: Size | None = None  # "8GiB"; None: no limit

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from itertools import cycle, islice
 from typing import Any
 
+import torch
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -50,7 +51,9 @@ def optimizer_of(module: LightningModule) -> Optimizer:
     return optimizer
 
 
-def time_variants(variants: Mapping[str, Parts], *, rounds: int) -> dict[str, list[float]]:
+def time_variants(
+    variants: Mapping[str, Parts], *, rounds: int, compile: bool = False
+) -> dict[str, list[float]]:
     """Training steps of a task's variants in turn: label -> seconds of a step, by round.
 
     A second copy of the first variant is timed under the label "A/A": how far the two differ is
@@ -58,23 +61,28 @@ def time_variants(variants: Mapping[str, Parts], *, rounds: int) -> dict[str, li
 
     Args:
         variants: label -> what the run is made of; all of one task.
+        compile: whether forward and backward run under ``torch.compile``.
     """
     bind()
+    # All variants share the code of one training step, and are compiled of it one by one.
+    torch._dynamo.config.recompile_limit = 8 + len(variants)
     steps: dict[str, Callable[[], float]] = {}
     for label, parts in variants.items():
         for name in (label,) if steps else (label, AA):
             # A/A is a second model: where a model lies in memory changes its time, too.
-            steps[name] = _timed(parts)
+            steps[name] = _timed(parts, compile)
     interleave(steps, rounds=2)  # warm up
     return interleave(steps, rounds=rounds)
 
 
-def _timed(parts: Parts) -> Callable[[], float]:
+def _timed(parts: Parts, compile: bool) -> Callable[[], float]:
     """A call that trains a model for one step and returns its seconds."""
     data, module, _ = build(parts)
     device, preset = device_to_use(), parts.domain.training(parts.task)
     module.to(device).train()
     with_logging_off(module)
+    if compile:
+        setattr(module, "training_step", torch.compile(module.training_step))  # noqa: B010
     in_precision = autocast(preset, device)
     optimizer = optimizer_of(module)
     data.prepare_data()

@@ -138,6 +138,7 @@ class Evidence:
     expected: Mapping[str, Any] = field(default_factory=dict)
     trials: Sequence[EndedRun] = ()  # that chose learning rates; no verdict is drawn from them
     looks: int = 1  # how often verdicts could end the suite: `run --until` looks several times
+    compiled: Mapping[str, Timing] = field(default_factory=dict)  # `timings`, by torch.compile
 
 
 def without_trials(runs: Sequence[EndedRun]) -> tuple[list[EndedRun], list[EndedRun]]:

@@ -49,6 +49,7 @@ class Standing:
     baseline_steps: float
     variant_steps: float  # inf if most seeds do not get there
     speed: SpeedComparison | None  # None if not timed
+    compiled_speed: SpeedComparison | None = None  # the same under torch.compile
     collapses: Collapses = NO_COLLAPSES  # runs that diverged, or learned no more than the blind
     expected: Mapping[str, float] | None = None  # variant -> what a paper reports
     expected_metric: str = ""  # which metric `expected` is about; empty: the domain's
@@ -287,7 +288,9 @@ def _standing(
         (steps_to(baseline, metric, target), steps_to(own, metric, target))
         for (baseline, own), target in zip(pairs, baseline_last, strict=True)
     ]
-    timings = task_timings([own for _, own in pairs], evidence.timings, variant)
+    own_runs = [own for _, own in pairs]
+    timings = task_timings(own_runs, evidence.timings, variant)
+    compiled = task_timings(own_runs, evidence.compiled, variant)
     expected = evidence.expected.get(group.label, {})
     return Standing(
         group=group,
@@ -304,6 +307,7 @@ def _standing(
         baseline_steps=statistics.median(baseline for baseline, _ in steps),
         variant_steps=statistics.median(own for _, own in steps),
         speed=compare_speed(timings, variant) if timings else None,
+        compiled_speed=compare_speed(compiled, variant) if compiled else None,
         expected=expected.get("values"),
         expected_metric=str(expected.get("metric", "")),
         source=str(expected.get("source", "")),

@@ -73,14 +73,14 @@ READING = (
         "rounds of each build of the model (one a seed), and over builds the mean with its 95 % "
         "t-interval; A/A is the baseline against itself. The floor is the distance of A/A from 1, "
         "at least 2 %: faster or slower is claimed only where the whole interval lies beyond it, "
-        f"and from {BUILDS_FROM} builds on.",
+        f"and from {BUILDS_FROM} builds on. Compiled: both under torch.compile.",
     ),
 )
 
 
 def standing_row(standing: Standing) -> Row:
     """One line of the leaderboard."""
-    speed = standing.speed
+    speed, compiled = standing.speed, standing.compiled_speed
     return {
         "model": standing.name,
         "metric": f"{standing.metric.title} {'↑' if standing.metric.mode == 'max' else '↓'}",
@@ -94,6 +94,7 @@ def standing_row(standing: Standing) -> Row:
         "to baseline quality": quality(standing),
         "step time": f"{ratio(speed.ratio)} {speed.word}" if speed else "not timed",
         "A/A": f"{speed.aa.middle:.2f}" if speed else "",
+        "compiled step": f"{ratio(compiled.ratio)} {compiled.word}" if compiled else "",
         "reported": expected(standing),
         "blind": number(standing.blind, ".4f"),
         "reference": number(standing.reference, ".4f"),
@@ -118,6 +119,7 @@ def compact_row(standing: Standing) -> Row:
                 "to baseline quality",
                 "step time",
                 "A/A",
+                "compiled step",
                 "reported",
                 "blind",
                 "reference",
