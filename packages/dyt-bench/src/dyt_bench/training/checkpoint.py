@@ -23,7 +23,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dyt_bench.errors import CannotWrite
 from dyt_bench.plugin.atomic import replacing
-from dyt_bench.plugin.data import ShuffledBatches
+from dyt_bench.plugin.data import order_of
 from dyt_bench.plugin.task import Task
 from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Recorder, Stopped
 
@@ -241,10 +241,10 @@ class _Stream:
 
 def _without(first: int, loader: Iterable[Any]) -> Iterator[Any]:
     """Batches of ``loader``, epoch after epoch, without the ``first`` ones."""
-    sampler = getattr(loader, "batch_sampler", None)
+    order = order_of(loader)
     batches = _epochs(loader)
-    if isinstance(sampler, ShuffledBatches):
-        sampler.seek(*divmod(first, len(sampler)))
+    if order is not None:
+        order.seek(*divmod(first, len(order)))
     else:  # a loader of the plug-in's own: by contract the seed alone decides its order
         for _ in range(first):
             next(batches)

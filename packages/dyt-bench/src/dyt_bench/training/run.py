@@ -11,7 +11,7 @@ from lightning.pytorch import seed_everything as seed_all
 import dyt
 from dyt import alphas
 from dyt_bench.plugin.atomic import write_json
-from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches
+from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, order_of
 from dyt_bench.plugin.notices import collected
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.training import evaluation
@@ -127,8 +127,7 @@ def _order(data: LightningDataModule) -> ShuffledBatches | None:
     """The samples of each training batch, where the sampler is ours."""
     if not isinstance(data, SeededDataModule):
         return None  # its loader may not be made before it is set up
-    sampler = getattr(data.train_dataloader(), "batch_sampler", None)
-    return sampler if isinstance(sampler, ShuffledBatches) else None
+    return order_of(data.train_dataloader())
 
 
 def _native_norms(module: LightningModule, norms: list[str]) -> int:
