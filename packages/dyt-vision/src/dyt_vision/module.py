@@ -1,46 +1,67 @@
 """The LightningModule of vision: classification by cross-entropy."""
 
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from timm.data.mixup import Mixup
 from timm.loss.cross_entropy import SoftTargetCrossEntropy
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import AdamW
 from torchmetrics.classification import MulticlassAccuracy
 
-from dyt_bench.plugin.domain import TrainingPreset
-from dyt_bench.plugin.optim import adamw
-from dyt_bench.plugin.task import Task
-from dyt_vision.data.datamodule import VisionData
+from dyt_bench.plugin.domain import entry
+from dyt_bench.plugin.module import TrainableModule, unsaved
+from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
 from dyt_vision.models import ARCHITECTURES
 
 
-class Classifier(LightningModule):
+class Classifier(TrainableModule):
     """Logs ``train/loss``, ``val/loss`` (nats) and ``val/acc`` (share of images, micro).
 
-    Of the preset's options it reads ``drop_path`` (share of residual branches dropped, rising
-    with depth), ``label_smoothing``, ``mixup`` and ``cutmix`` (the alpha of their Beta
-    distribution; a batch gets one of the two); the data module reads the others.
+    Args:
+        model: (B, channels, S, S) -> logits (B, num_classes), or the name of one in
+            `dyt_vision.models`, which is built.
+        num_classes: two or more.
+        channels, pixels: of the images, for a model that is built; a side has ``pixels``.
+        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        drop_path: share of residual branches dropped, rising with depth, of a model that is built.
+        label_smoothing: share of the target that all classes have in equal parts.
+        mixup, cutmix: the alpha of their Beta distributions; a batch gets one of the two.
+
+    Raises:
+        UserError: no model has that name.
     """
 
     units_per_sample = 1
 
-    def __init__(self, task: Task, data: VisionData, preset: TrainingPreset) -> None:
-        super().__init__()
-        self.task, self.preset = task, preset
-        option = {key: value for key, value in preset.options.items() if not isinstance(value, str)}
-        self.model = ARCHITECTURES[task.model].build(
-            data.channels, data.pixels, data.classes, option.get("drop_path", 0.0)
-        )
-        self.accuracy = MulticlassAccuracy(data.classes, average="micro")
-        self.smoothing = option.get("label_smoothing", 0.0)
+    def __init__(
+        self,
+        model: str | nn.Module,
+        num_classes: int,
+        *,
+        channels: int = 3,
+        pixels: int = 224,
+        learning_rate: float = 1e-3,
+        optimizer: MakeOptimizer = AdamW,
+        schedule: MakeSchedule | None = None,
+        drop_path: float = 0.0,
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, optimizer, schedule)
+        self.save_hyperparameters(ignore=unsaved(model))
+        if isinstance(model, str):
+            architecture = entry(ARCHITECTURES, model, "model")
+            model = architecture.build(channels, pixels, num_classes, drop_path)
+        self.model = model
+        self.accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.smoothing = label_smoothing
         self.mix: Mixup | None = None
-        if option.get("mixup") or option.get("cutmix"):
+        if mixup or cutmix:
             self.mix = Mixup(  # type: ignore[no-untyped-call]  # timm's
-                mixup_alpha=option.get("mixup", 0.0),
-                cutmix_alpha=option.get("cutmix", 0.0),
-                label_smoothing=self.smoothing,
-                num_classes=data.classes,
+                mixup_alpha=mixup,
+                cutmix_alpha=cutmix,
+                label_smoothing=label_smoothing,
+                num_classes=num_classes,
             )
         self.soft_cross_entropy = SoftTargetCrossEntropy()  # type: ignore[no-untyped-call]  # timm's
 
@@ -64,9 +85,6 @@ class Classifier(LightningModule):
         images, labels = batch
         logits = self(images)
         self.accuracy(logits, labels)
-        self.log("val/loss", cross_entropy(logits, labels), batch_size=len(labels))
+        loss = cross_entropy(logits, labels)
+        self.log("val/loss", loss, batch_size=len(labels), sync_dist=True)
         self.log("val/acc", self.accuracy, batch_size=len(labels))
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        task = self.task
-        return adamw(self, self.preset, learning_rate=task.learning_rate, steps=task.steps)
