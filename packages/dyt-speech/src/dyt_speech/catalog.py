@@ -1,6 +1,6 @@
 """Models, training presets and data sets: data only, read without torch.
 
-The options of a preset are explained where they are read: `dyt_speech.module.Pretraining` and
+The options of a preset are arguments: of `dyt_speech.module.Pretraining` and of
 `dyt_speech.data.datamodule.SpeechData`.
 """
 
