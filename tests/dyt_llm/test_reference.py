@@ -8,7 +8,7 @@ import torch
 
 from dyt_bench.plugin.task import Task
 from dyt_llm import domain
-from dyt_llm.data.datamodule import build_data
+from dyt_llm.tasks import build_data
 from dyt_llm.reference import highest_order, markov_loss, unigram_loss
 
 
