@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.data import order_of
+from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.task import Task
 from dyt_dna import domain
 from dyt_dna.bases import BASES, MASK, UNKNOWN

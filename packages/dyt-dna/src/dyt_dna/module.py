@@ -102,7 +102,7 @@ class LanguageModel(_Reader):
     def _log_mean(self, name: str, values: Tensor, where: Tensor) -> None:
         """The mean over the chosen bases, weighted by their number when batches are averaged."""
         count = int(where.sum())
-        mean = values[where].sum() / max(count, 1)
+        mean = values[where].mean() if count else values.new_zeros(())
         self.log(name, mean, batch_size=count, sync_dist=True)
 
 

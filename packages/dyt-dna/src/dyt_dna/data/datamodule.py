@@ -187,9 +187,7 @@ class LabelledData(SeededDataModule):
         )
 
 
-def _split(
-    dataset: str, folder: Path | None, files: list[Path], window: int, skip: bool
-) -> Split:
+def _split(dataset: str, folder: Path | None, files: list[Path], window: int, skip: bool) -> Split:
     beds = [file for file in files if file.suffix.lower() == ".bed"]
     genomes = [file for file in files if file not in beds]
     read = read_each(genomes, read_sequences, skip=skip)
@@ -197,10 +195,7 @@ def _split(
     if dataset == "chloroplast":
         (genome,) = sequences
         return held_out_places(genome)
-    if beds:
-        split = by_bed(sequences, beds)
-    else:
-        split = held_out_ends(sequences, window, folder)
+    split = by_bed(sequences, beds) if beds else held_out_ends(sequences, window, folder)
     if split.left_out:
         notice(split.left_out)
     return split
