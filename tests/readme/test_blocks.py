@@ -87,9 +87,13 @@ def test_what_is_quoted_stands_in_the_file(block):
     assert block.code in (ROOT / block.source).read_text()
 
 
-# As in pyproject.toml: of Lightning with torch 2.14, and of data sets that lie in memory.
+# As in pyproject.toml: of Lightning with torch 2.14, and of data sets that lie in memory. And where
+# a cluster's commands are installed, Lightning wants them used.
 WARNINGS = ["error"]
-WARNINGS += [f"ignore:{text}" for text in ("`isinstance(treespec", "The 'train_", "The 'val_")]
+WARNINGS += [
+    f"ignore:{text}"
+    for text in ("`isinstance(treespec", "The 'train_", "The 'val_", "The `srun` command")
+]
 
 
 @pytest.mark.parametrize("block", cases("python"))

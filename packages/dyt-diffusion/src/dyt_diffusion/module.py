@@ -8,6 +8,7 @@ from torch.optim import AdamW
 from dyt_bench.plugin.data import nth_batch
 from dyt_bench.plugin.domain import entry
 from dyt_bench.plugin.module import TrainableModule, unsaved
+from dyt_bench.plugin.noise import drawn, generators
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
 from dyt_diffusion.bound import VariationalBound
 from dyt_diffusion.models import ARCHITECTURES
@@ -36,6 +37,7 @@ class Denoiser(TrainableModule):
         levels: how many values a pixel can have.
         latents: whether images are latents, of any value; pixels are in [-1, 1].
         learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        seed: of noise, timesteps and dropped labels, with the step and the sample's place in it.
 
     Raises:
         UserError: no model has that name.
@@ -55,9 +57,11 @@ class Denoiser(TrainableModule):
         learning_rate: float = 1e-4,
         optimizer: MakeOptimizer = AdamW,
         schedule: MakeSchedule | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__(learning_rate, optimizer, schedule)
         self.save_hyperparameters(ignore=unsaved(model))
+        self.seed = seed
         self.image_shape = (channels, size, size)
         self.no_label = num_classes
         self.is_bounded = not latents
@@ -79,9 +83,11 @@ class Denoiser(TrainableModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, labels = batch
-        noise = torch.randn_like(images)
-        timesteps = torch.randint_like(labels, TIMESTEPS)
-        dropped = torch.rand(labels.shape, device=labels.device) < LABEL_DROPOUT
+        by = generators(self, self.seed, index, len(images))
+        shape, device = images.shape[1:], images.device
+        noise = drawn(by, lambda g: torch.randn(shape, generator=g), device)
+        timesteps = drawn(by, lambda g: torch.randint(TIMESTEPS, (), generator=g), device)
+        dropped = drawn(by, lambda g: torch.rand((), generator=g), device) < LABEL_DROPOUT
         labels = labels.masked_fill(dropped, self.no_label)
         predicted, v = self(self.diffusion.add_noise(images, noise, timesteps), timesteps, labels)
         error = predicted - noise

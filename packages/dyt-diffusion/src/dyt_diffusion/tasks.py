@@ -30,5 +30,6 @@ def build_module(task: Task, data: DiffusionData, preset: TrainingPreset) -> Den
         size=data.size,
         levels=data.levels,
         latents=data.autoencoder is not None,
+        seed=task.seed,
         **optimization(task, preset),
     )

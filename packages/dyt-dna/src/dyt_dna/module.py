@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
 from dyt_bench.plugin.module import TrainableModule, unsaved
+from dyt_bench.plugin.noise import drawn, generators
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
 from dyt_dna.bases import UNKNOWN, reverse_complement
 from dyt_dna.data.datamodule import LabelledExample
@@ -78,8 +79,9 @@ class LanguageModel(_Reader):
 
     def training_step(self, batch: Example, index: int) -> Tensor:
         inputs, targets, _ = batch
-        losses = target_losses(self(inputs), targets)
-        loss = losses.sum() / (targets != UNKNOWN).sum().clamp(min=1)  # there may be none
+        # A mean over windows of their means, so that no window's weight depends on the others.
+        known = (targets != UNKNOWN).sum(1).clamp(min=1)  # there may be none
+        loss = (target_losses(self(inputs), targets).sum(1) / known).mean()
         self.log("train/loss", loss)
         return loss
 
@@ -118,6 +120,7 @@ class Classifier(_Reader):
         num_classes: two or more.
         length, dropout, filter_rate, filter_weight_decay: as for `LanguageModel`.
         learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        seed: with the step and a sequence's place in it, decides which are reversed.
 
     Raises:
         UserError: no model has that name.
@@ -135,11 +138,12 @@ class Classifier(_Reader):
         dropout: float = 0.0,
         filter_rate: float = 1.0,
         filter_weight_decay: float = 0.0,
+        seed: int = 0,
     ) -> None:
         super().__init__(learning_rate, optimizer, schedule)
         self.save_hyperparameters(ignore=unsaved(model))
         self.filter_rate, self.filter_weight_decay = filter_rate, filter_weight_decay
-        self.units_per_sample = length
+        self.seed, self.units_per_sample = seed, length
         if isinstance(model, str):
             model = SequenceClassifier(build(model, dropout), num_classes)
         self.model = model
@@ -151,7 +155,8 @@ class Classifier(_Reader):
 
     def training_step(self, batch: LabelledExample, index: int) -> Tensor:
         tokens, classes = batch
-        turned = torch.rand(len(tokens), 1, device=tokens.device) < 0.5
+        by = generators(self, self.seed, index, len(tokens))
+        turned = drawn(by, lambda g: torch.rand(1, generator=g), tokens.device) < 0.5
         tokens = torch.where(turned, reverse_complement(tokens), tokens)
         loss = cross_entropy(self(tokens), classes)
         self.log("train/loss", loss)

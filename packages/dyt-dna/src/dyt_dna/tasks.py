@@ -34,7 +34,7 @@ def build_module(
     given = {**optimization(task, preset), **_options(preset, of_masks=False)}
     if isinstance(data, LabelledData):
         classes = len(data.labelled.names)
-        return Classifier(task.model, classes, length=data.length, **given)
+        return Classifier(task.model, classes, length=data.length, seed=task.seed, **given)
     return LanguageModel(task.model, length=data.length, annotated=data.annotated, **given)
 
 

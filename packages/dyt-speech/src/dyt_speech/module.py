@@ -1,6 +1,7 @@
 """The LightningModule of wav2vec 2.0's pretraining: identify the code of each masked frame."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import log
@@ -12,6 +13,7 @@ from transformers import Wav2Vec2ForPreTraining
 
 from dyt_bench.plugin.data import nth_batch
 from dyt_bench.plugin.module import TrainableModule, unsaved
+from dyt_bench.plugin.noise import generators
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
 from dyt_speech.models import build
 from dyt_speech.objective import (
@@ -65,6 +67,7 @@ class Pretraining(TrainableModule):
         feature_penalty: weight of the mean square of the extractor's output.
         temperature_floor, temperature_updates: schedule of the Gumbel softmax.
         val_maskings: masks for each validation window.
+        seed: of masks and negatives, with the step and the sample's place in it.
 
     Raises:
         UserError: no model has that name.
@@ -88,9 +91,11 @@ class Pretraining(TrainableModule):
         temperature_floor: float = 0.5,
         temperature_updates: int = 400_000,
         val_maskings: int = 1,
+        seed: int = 0,
     ) -> None:
         super().__init__(learning_rate, optimizer, schedule)
         self.save_hyperparameters(ignore=unsaved(model))
+        self.seed = seed
         self.steps, self.mask_length, self.val_maskings = steps, mask_length, val_maskings
         self.units_per_sample = round(seconds)
         self.extractor_gradient, self.feature_penalty = extractor_gradient, feature_penalty
@@ -132,12 +137,21 @@ class Pretraining(TrainableModule):
         diversity = self.model.config.diversity_loss_weight * losses.diversity
         return losses.contrast.loss + diversity + self.feature_penalty * losses.penalty
 
-    def draw(self, waves: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw a mask (B, T) and negatives (B, T, K) for ``waves``, the same on every device."""
+    def draw(
+        self, waves: Tensor, by: Sequence[Generator | None] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw a mask (B, T) and negatives (B, T, K) for ``waves``, the same on every device.
+
+        Args:
+            by: a generator for each row; None: torch's global one.
+        """
         frames = int(self.model._get_feat_extract_output_lengths(waves.shape[1]))
-        mask = span_mask(len(waves), frames, self.mask_length, generator)
-        negatives = sample_negatives(mask, self.num_negatives, generator)
-        return mask.to(waves.device), negatives.to(waves.device)
+        rows = []
+        for generator in by or [None] * len(waves):
+            mask = span_mask(1, frames, self.mask_length, generator)
+            rows.append((mask, sample_negatives(mask, self.num_negatives, generator)))
+        masks, negatives = (torch.cat(parts).to(waves.device) for parts in zip(*rows, strict=True))
+        return masks, negatives
 
     @property
     def total_steps(self) -> float:
@@ -147,13 +161,16 @@ class Pretraining(TrainableModule):
     def training_step(self, waves: Tensor, index: int) -> Tensor:
         temperature = self.temperature(self.global_step / self.total_steps)
         self.model.set_gumbel_temperature(temperature)  # type: ignore[arg-type]  # it says int
-        loss = self.objective(self(waves, *self.draw(waves)))
+        loss = self.objective(
+            self(waves, *self.draw(waves, generators(self, self.seed, index, len(waves))))
+        )
         self.log("train/loss", loss)
         return loss
 
     def validation_step(self, waves: Tensor, index: int) -> None:
         waves = waves.repeat(self.val_maskings, 1)
-        mask, negatives = self.draw(waves, Generator().manual_seed(nth_batch(index)))
+        one = Generator().manual_seed(nth_batch(index))
+        mask, negatives = self.draw(waves, [one] * len(waves))
         # transformers before 5.23 draws for LayerDrop in evaluation, too.
         with torch.random.fork_rng(devices=[]):
             losses: Losses = self(waves, mask, negatives)

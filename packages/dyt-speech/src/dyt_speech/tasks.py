@@ -26,4 +26,6 @@ def build_data(task: Task, preset: TrainingPreset) -> SpeechData:
 def build_module(task: Task, preset: TrainingPreset) -> Pretraining:
     """The model of ``task.model``, with all other options of the preset."""
     options: dict[str, Any] = {k: v for k, v in preset.options.items() if k != "shortest"}
-    return Pretraining(task.model, steps=task.steps, **optimization(task, preset), **options)
+    return Pretraining(
+        task.model, steps=task.steps, seed=task.seed, **optimization(task, preset), **options
+    )

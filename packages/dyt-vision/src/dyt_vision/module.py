@@ -1,5 +1,7 @@
 """The LightningModule of vision: classification by cross-entropy."""
 
+import numpy as np
+import torch
 from timm.data.mixup import Mixup
 from timm.loss.cross_entropy import SoftTargetCrossEntropy
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from dyt_bench.plugin.domain import entry
 from dyt_bench.plugin.module import TrainableModule, unsaved
+from dyt_bench.plugin.noise import generators
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
 from dyt_vision.models import ARCHITECTURES
 
@@ -24,7 +27,8 @@ class Classifier(TrainableModule):
         learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
         drop_path: share of residual branches dropped, rising with depth, of a model that is built.
         label_smoothing: share of the target that all classes have in equal parts.
-        mixup, cutmix: the alpha of their Beta distributions; a batch gets one of the two.
+        mixup, cutmix: the alpha of their Beta distributions; each two images get one of the two.
+        seed: of mixing, with the step and the images' place in it.
 
     Raises:
         UserError: no model has that name.
@@ -46,6 +50,7 @@ class Classifier(TrainableModule):
         label_smoothing: float = 0.0,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        seed: int = 0,
     ) -> None:
         super().__init__(learning_rate, optimizer, schedule)
         self.save_hyperparameters(ignore=unsaved(model))
@@ -54,7 +59,7 @@ class Classifier(TrainableModule):
             model = architecture.build(channels, pixels, num_classes, drop_path)
         self.model = model
         self.accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.smoothing = label_smoothing
+        self.seed, self.smoothing = seed, label_smoothing
         self.mix: Mixup | None = None
         if mixup or cutmix:
             self.mix = Mixup(  # type: ignore[no-untyped-call]  # timm's
@@ -74,12 +79,25 @@ class Classifier(TrainableModule):
         images, labels = batch
         loss: Tensor
         if self.mix is not None:
-            images, shares = self.mix(images, labels)
+            images, shares = self._mixed(images, labels, index)
             loss = self.soft_cross_entropy(self(images), shares)
         else:
             loss = cross_entropy(self(images), labels, label_smoothing=self.smoothing)
         self.log("train/loss", loss)
         return loss
+
+    def _mixed(self, images: Tensor, labels: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        """Each two neighbours mixed with each other: images, and shares of the classes."""
+        assert self.mix is not None
+        pairs = list(zip(images.split(2), labels.split(2), strict=True))
+        state = np.random.get_state()  # timm draws from NumPy's global generator
+        mixed = []
+        for pair, by in zip(pairs, generators(self, self.seed, index, len(pairs)), strict=True):
+            np.random.seed(by.initial_seed())
+            mixed.append(self.mix(*pair))
+        np.random.set_state(state)
+        images, shares = (torch.cat(parts) for parts in zip(*mixed, strict=True))
+        return images, shares
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         images, labels = batch

@@ -34,6 +34,7 @@ def build_module(task: Task, data: VisionData, preset: TrainingPreset) -> Classi
         data.classes,
         channels=data.channels,
         pixels=data.pixels,
+        seed=task.seed,
         **optimization(task, preset),
         **_options(preset, of_images=False),
     )

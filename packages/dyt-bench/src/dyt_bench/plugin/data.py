@@ -212,16 +212,17 @@ class SeededDataModule(LightningDataModule):
         self.train, self.val = train, val
         self.batch_size, self.seed, self.collate_fn = batch_size, seed, collate_fn
         self.num_workers = num_workers
+        self.micro_batch: int | None = None  # samples that a training loader gives at once
 
     def batches(self) -> ShuffledBatches:
         """The order of the samples; per-epoch randomness may depend on its ``epoch``."""
         return ShuffledBatches(len(cast(Sized, self.train)), self.batch_size, self.seed)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """This process's part of each batch.
+        """This process's part of each batch, whole or in micro-batches.
 
         Raises:
-            DataError: the processes cannot have equal parts.
+            DataError: the parts are not equal.
         """
         return self.loader(self.train, CutBatches(self.batches()), self.part(), drop_last=True)
 
@@ -241,18 +242,28 @@ class SeededDataModule(LightningDataModule):
         return self.loader(self.val, DealtBatches(in_order(samples, size)), size)
 
     def part(self) -> int:
-        """Samples of a training batch that this process gets.
+        """Samples that this process gets at once: of a training batch, or of a micro-batch.
 
         Raises:
-            DataError: the processes cannot have equal parts.
+            DataError: the parts are not equal.
+        """
+        return self.batch_size // place()[1] // self.parts()
+
+    def parts(self) -> int:
+        """How many micro-batches this process's part of a batch is.
+
+        Raises:
+            DataError: the parts are not equal.
         """
         _, processes = place()
-        if self.batch_size % processes:
+        parts, rest = divmod(self.batch_size, processes * (self.micro_batch or 1))
+        if rest:
+            micro = "" if self.micro_batch is None else f" in micro-batches of {self.micro_batch}"
             raise DataError(
                 f"a batch_size of {self.batch_size} cannot be divided among {processes} "
-                f"processes: expected a multiple of {processes}"
+                f"processes{micro}: expected a multiple of {processes * (self.micro_batch or 1)}"
             )
-        return self.batch_size // processes
+        return 1 if self.micro_batch is None else parts
 
     def loader(
         self, samples: Dataset[Any], sampler: Sampler[Any], size: int, *, drop_last: bool = False

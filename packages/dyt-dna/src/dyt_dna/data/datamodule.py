@@ -12,8 +12,7 @@ from dyt_bench.plugin.domain import DataError, entry
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import read_each
 from dyt_dna.bases import UNKNOWN
-from dyt_dna.catalog import DATASETS
-from dyt_dna.data.files import LABELLED
+from dyt_dna.data.files import FILES, LABELLED
 from dyt_dna.data.labelled import Sequences, read_folder, read_species
 from dyt_dna.data.sequences import Stretch, read_sequences
 from dyt_dna.data.splits import Split, by_bed, held_out_ends, held_out_places
@@ -66,8 +65,8 @@ class GenomeData(SeededDataModule):
         skip_bad_files: bool = False,
     ) -> None:
         folder = None if path is None else Path(path)
-        genomes = {name: data for name, data in DATASETS.items() if name not in LABELLED}
-        files = list(entry(genomes, dataset, "dataset").files(folder))
+        genomes = {name: files for name, files in FILES.items() if name not in LABELLED}
+        files = list(entry(genomes, dataset, "dataset")(folder))
         self.length = length
         size = length + 1  # inputs and targets overlap
         split = _split(dataset, folder, files, size, skip_bad_files)
@@ -166,8 +165,8 @@ class LabelledData(SeededDataModule):
         skip_bad_files: bool = False,
     ) -> None:
         folder = None if path is None else Path(path)
-        sets = {name: DATASETS[name] for name in sorted(LABELLED)}
-        files = entry(sets, dataset, "dataset").files(folder)
+        sets = {name: files for name, files in FILES.items() if name in LABELLED}
+        files = entry(sets, dataset, "dataset")(folder)
         if dataset == "species":
             labelled = read_species(files, length)
         else:

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, Subset
 
 from dyt_bench.plugin.data import SeededDataModule, at_most
 from dyt_bench.plugin.domain import DataError, entry
-from dyt_llm.catalog import DATASETS
+from dyt_llm.data.files import FILES
 from dyt_llm.data.streams import streams
 
 VAL_WINDOWS = 192  # at most, spread over the held-out text
@@ -69,10 +69,9 @@ class TextData(SeededDataModule):
         reader: str = "the model",
     ) -> None:
         folder = None if path is None else Path(path)
-        named = entry(DATASETS, dataset, "dataset")
-        sides, self.codec = streams(
-            dataset, list(named.files(folder) if files is None else files), skip=skip_bad_files
-        )
+        if files is None:
+            files = entry(FILES, dataset, "dataset")(folder)
+        sides, self.codec = streams(dataset, list(files), skip=skip_bad_files)
         train, held_out = (Windows(stream, context) for stream in sides)
         samples = min(len(train), train_samples or len(train))
         for purpose, found, wanted in (

@@ -21,9 +21,8 @@ from dyt_bench.plugin.data import (
 from dyt_bench.plugin.domain import DataError, entry
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import check_apart
-from dyt_speech.catalog import DATASETS
 from dyt_speech.data.audio import SAMPLE_RATE, Decoded, Recording, Samples, decode_all
-from dyt_speech.data.files import recordings_of
+from dyt_speech.data.files import FILES, recordings_of
 from dyt_speech.data.splits import SPLITS
 
 # Seconds between the starts of two windows. In training not a multiple of the model's 20 ms frame:
@@ -161,7 +160,7 @@ class SpeechData(SeededDataModule):
         skip_bad_files: bool = False,
     ) -> None:
         folder = None if path is None else Path(path)
-        files = entry(DATASETS, dataset, "dataset").files(folder)
+        files = entry(FILES, dataset, "dataset")(folder)
         decoded = decode_all(recordings_of(files), skip=skip_bad_files)
         source = folder or dataset
         shortest = seconds if shortest is None else shortest
