@@ -66,6 +66,12 @@ class Task:
         """A short name for people: ``vision/vit/digits/s0``."""
         return f"{self.domain}/{self.model}/{self.dataset}/s{self.seed} {self.overrides}".rstrip()
 
+    @property
+    def at_once(self) -> int:
+        """Samples that go through the model at once in a process; with "auto" at most so many."""
+        part = self.batch_size // self.devices
+        return self.micro_batch if isinstance(self.micro_batch, int) else part
+
     @cached_property
     def identity(self) -> str:
         """Hash of all that determines the task's data and start.

@@ -15,7 +15,6 @@ import dyt
 from dyt import alphas
 from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, order_of
-from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.notices import collected
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.plugin.task import Task
@@ -24,6 +23,7 @@ from dyt_bench.training.build import build, weights_digest
 from dyt_bench.training.checkpoint import Checkpoints, Stop, trace_crashes
 from dyt_bench.training.clock import peak_memory_mib
 from dyt_bench.training.device import bind, device_class
+from dyt_bench.training.micro import divide
 from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Emit, Outcome, Recorder, Stopped
 from dyt_bench.training.together import Join, Silent, of_first, team
 from dyt_bench.training.trainer import Diverged, Trace, Watch, make_trainer
@@ -106,7 +106,7 @@ def _train(
     watch = Watch(task, trace, _order(data))
     try:
         with join():
-            parts_of_step = divide(data, task)
+            parts_of_step = divide(data, parts)
             listeners = [watch, checkpoints]
             preset = domain.training(task)
             trainer = make_trainer(task, preset, trace, listeners, parts_of_step, how.changes)
@@ -140,6 +140,7 @@ def _train(
             "batches": watch.batches.hex()[:12],
             "device": device_class(module.device),
             "threads": str(torch.get_num_threads()),
+            **_division(data, task),
             **resumed,
             **taken.methods,
             **taken.missing,
@@ -171,22 +172,11 @@ def _fit(
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
 
 
-def divide(data: LightningDataModule, task: Task) -> int:
-    """Have each process load its part of a batch; in how many parts that goes through the model.
-
-    Raises:
-        DataError: the parts are not equal, or ``data`` cannot divide batches.
-    """
-    if task.devices == 1 and task.micro_batch is None:
-        return 1
-    if not isinstance(data, SeededDataModule):
-        raise DataError(
-            "devices and micro_batch need a dyt_bench.plugin.data.SeededDataModule, which divides "
-            f"batches, got a {type(data).__name__}"
-        )
-    if isinstance(task.micro_batch, int):
-        data.micro_batch = task.micro_batch
-    return data.parts()
+def _division(data: LightningDataModule, task: Task) -> dict[str, str]:
+    """How a batch was divided, where it was."""
+    micro = getattr(data, "micro_batch", None)
+    found = {"devices": str(task.devices)} if task.devices > 1 else {}
+    return found if micro is None else {**found, "micro_batch": str(micro)}
 
 
 def _order(data: LightningDataModule) -> ShuffledBatches | None:

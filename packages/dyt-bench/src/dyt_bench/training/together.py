@@ -142,6 +142,15 @@ def mean_of(values: Sequence[float]) -> list[float]:
     return [value / count for value in sums.tolist()]
 
 
+def least_of(value: int) -> int:
+    """The least of the processes' values."""
+    if place()[1] == 1:
+        return value
+    found = torch.tensor(value)
+    distributed.all_reduce(found, distributed.ReduceOp.MIN)
+    return int(found)
+
+
 def of_first(value: Any) -> Any:
     """The first process's value."""
     if place()[1] == 1:
