@@ -6,6 +6,7 @@ from torch.utils.data import TensorDataset
 
 from dyt_diffusion import domain
 from dyt_diffusion.data.datamodule import DiffusionData
+from dyt_diffusion.data.sets import Sets
 from dyt_diffusion.process import process
 from dyt_diffusion.reference import (
     gaussian_denoising_loss,
@@ -14,27 +15,27 @@ from dyt_diffusion.reference import (
 )
 
 
-def test_it_is_the_least_error_on_independent_gaussians(task):
+def test_it_is_the_least_error_on_independent_gaussians():
     """There the error left is a variance / (a variance + 1 - a), averaged over timesteps."""
     torch.manual_seed(0)
     spread = torch.tensor([0.1, 1.0]).view(1, 1, 2).expand(1, 2, 2)
     images = torch.randn(4000, 1, 2, 2) * spread + 0.5
     samples = TensorDataset(images, torch.zeros(4000, dtype=torch.long))
-    data = DiffusionData(samples, samples, samples, class_names=["any"], key="", task=task())
+    data = DiffusionData(Sets(train=samples, plain=samples, val=samples, class_names=["any"]))
     kept = process().alphas_cumprod.view(-1, 1)
     variance = torch.tensor([[0.01, 1.0]])
     wanted = (kept * variance / (kept * variance + 1 - kept)).mean().item()
     assert linear_denoising_loss(data) == pytest.approx(wanted, rel=0.03)
 
 
-def test_the_class_s_denoiser_is_the_least_error_on_correlated_gaussians(task):
+def test_the_class_s_denoiser_is_the_least_error_on_correlated_gaussians():
     """There it is as above, along the axes of each class's covariance."""
     torch.manual_seed(0)
     labels = torch.arange(4000) % 2
     turn = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])
     values = (torch.randn(4000, 2) * torch.tensor([0.1, 1.0])) @ turn + labels[:, None] * 3.0
     samples = TensorDataset(values.view(-1, 1, 1, 2).repeat(1, 1, 2, 1), labels)
-    data = DiffusionData(samples, samples, samples, class_names=["a", "b"], key="", task=task())
+    data = DiffusionData(Sets(train=samples, plain=samples, val=samples, class_names=["a", "b"]))
     kept = process().alphas_cumprod.view(-1, 1)
     variance = torch.tensor([[0.02, 2.0, 0.0, 0.0]])  # the two rows are equal
     wanted = (kept * variance / (kept * variance + 1 - kept)).mean().item()

@@ -25,7 +25,7 @@ PUBLISHED = {  # millions of parameters, in the papers' words
 @pytest.mark.parametrize(("name", "millions"), PUBLISHED.items())
 def test_large_models_have_the_published_size(name: str, millions: str) -> None:
     with torch.device("meta"):
-        model = build(name, {})
+        model = build(name)
     # Theirs have a vocabulary of 16, most of it letters that DNA has not.
     more = (16 - model.embedding.num_embeddings) * model.width
     count = sum(parameter.numel() for parameter in model.parameters()) + more
@@ -41,7 +41,7 @@ def test_every_model_has_a_shape_and_a_preset() -> None:
 
 
 def test_the_suites_model_has_the_released_size() -> None:
-    model = build("hyena", {})
+    model = build("hyena")
     assert sum(parameter.numel() for parameter in model.parameters()) == 434_688
 
 

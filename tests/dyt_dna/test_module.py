@@ -19,6 +19,7 @@ from dyt_dna import domain
 from dyt_dna.bases import UNKNOWN
 from dyt_dna.data.datamodule import GenomeData
 from dyt_dna.module import LanguageModel, target_losses
+from dyt_dna.tasks import build_module
 
 TASK = Task(
     domain="dna",
@@ -144,7 +145,7 @@ def test_filters_have_the_presets_rate_and_decay(data: GenomeData) -> None:
     preset = replace(
         domain.trainings["hyenadna"], options={"filter_rate": 0.5, "filter_weight_decay": 0.3}
     )
-    module = LanguageModel(TASK, data, preset)
+    module = build_module(TASK, data, preset)
     groups = module.configure_optimizers()["optimizer"].param_groups
     settings = {p: (g["initial_lr"], g["weight_decay"]) for g in groups for p in g["params"]}
     hyena = module.model.blocks[0].hyena

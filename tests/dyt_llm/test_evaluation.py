@@ -9,8 +9,8 @@ from PIL import Image
 
 from dyt_bench.plugin.task import Task
 from dyt_llm import domain
-from dyt_llm.data.datamodule import build_data
 from dyt_llm.evaluation import loss_by_position
+from dyt_llm.tasks import build_data
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 import dyt
 from dyt_bench.plugin.task import Task
 from dyt_llm import domain
-from dyt_llm.data.datamodule import TextData, build_data
+from dyt_llm.data.datamodule import TextData
 from dyt_llm.module import LanguageModel
+from dyt_llm.tasks import build_data
 
 MakeTask = Callable[..., Task]
 Build = Callable[..., LanguageModel]

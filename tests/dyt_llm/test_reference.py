@@ -8,8 +8,8 @@ import torch
 
 from dyt_bench.plugin.task import Task
 from dyt_llm import domain
-from dyt_llm.data.datamodule import build_data
 from dyt_llm.reference import highest_order, markov_loss, unigram_loss
+from dyt_llm.tasks import build_data
 
 
 def test_the_score_of_longer_tokens_is_counted_by_the_byte(task: Callable[..., Task]) -> None:

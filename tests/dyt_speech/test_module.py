@@ -13,7 +13,7 @@ from lightning.pytorch import seed_everything
 
 import dyt
 from dyt_speech import domain
-from dyt_speech.module import Pretraining
+from dyt_speech.tasks import build_module
 
 
 def build(task, norm="native"):
@@ -84,7 +84,7 @@ def test_base_restrains_the_feature_extractor(task):
         seed_everything(0, verbose=False)
         preset = domain.trainings["default"]
         preset = replace(preset, options={**preset.options, **options})
-        module = Pretraining(task(), preset).eval()
+        module = build_module(task(), preset).eval()
         losses = module(waves, mask, negatives)
         module.objective(losses).backward()
         extractor = module.model.wav2vec2.feature_extractor
@@ -111,7 +111,7 @@ def test_base_restrains_the_feature_extractor(task):
 
 def test_the_papers_preset_trains_on_crops_of_any_length(task):
     chosen = task(training="base")
-    module = Pretraining(chosen, domain.training(chosen))
+    module = build_module(chosen, domain.training(chosen))
     module.log = lambda *args, **options: None
     module._trainer = SimpleNamespace(global_step=0)
     assert module.units_per_sample == 16

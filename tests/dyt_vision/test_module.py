@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 import dyt
 from dyt_bench.plugin.domain import TrainingPreset
 from dyt_vision import domain
-from dyt_vision.module import Classifier
+from dyt_vision.tasks import build_module
 
 
 def test_importing_the_domain_is_cheap():
@@ -50,7 +50,7 @@ def test_a_preset_mixes_images_and_smooths_labels(task):
     def loss(**options):
         torch.manual_seed(0)
         preset = TrainingPreset(summary="a test's", options=options)
-        module = Classifier(task(), data, preset)
+        module = build_module(task(), data, preset)
         module.log = lambda *a, **k: None
         return module, module.training_step((images, labels), 0)
 

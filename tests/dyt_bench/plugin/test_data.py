@@ -64,3 +64,62 @@ def test_a_batch_is_found_by_its_step_alone():
     fresh = ShuffledBatches(samples=11, batch_size=3, seed=5)
     for step in (8, 0, 4):
         assert fresh.indices(step).tolist() == in_order[step]
+
+
+def as_process(monkeypatch, rank, count):
+    monkeypatch.setattr("dyt_bench.plugin.data.place", lambda: (rank, count))
+
+
+@pytest.mark.parametrize("micro", [None, 1, 2])
+def test_processes_have_equal_parts_of_each_batch(monkeypatch, micro):
+    whole = list(SeededDataModule(range(30), range(7), batch_size=8, seed=3).train_dataloader())
+    parts = []
+    for rank in range(2):
+        as_process(monkeypatch, rank, 2)
+        data = SeededDataModule(range(30), range(7), batch_size=8, seed=3)
+        data.micro_batch = micro
+        size = micro or 4
+        loaded = [batch.tolist() for batch in data.train_dataloader()]
+        assert {len(batch) for batch in loaded} == {size}
+        assert data.parts() == (1 if micro is None else 4 // size)
+        samples = [sample for batch in loaded for sample in batch]
+        parts.append([samples[at : at + 4] for at in range(0, len(samples), 4)])
+    assert [one + other for one, other in zip(*parts, strict=True)] == [b.tolist() for b in whole]
+
+
+def test_validation_batches_are_dealt_and_each_sample_once(monkeypatch):
+    whole = [
+        b.tolist() for b in SeededDataModule(range(8), range(23), batch_size=4).val_dataloader()
+    ]
+    dealt = {}
+    for rank in range(3):
+        as_process(monkeypatch, rank, 3)
+        loader = SeededDataModule(range(9), range(23), batch_size=4).val_dataloader()
+        dealt |= {3 * index + rank: batch.tolist() for index, batch in enumerate(loader)}
+    assert [dealt[index] for index in range(len(whole))] == whole
+
+
+def test_every_process_has_a_validation_batch(monkeypatch):
+    for rank in range(3):
+        as_process(monkeypatch, rank, 3)
+        assert len(SeededDataModule(range(9), range(5), batch_size=9).val_dataloader()) >= 1
+    with pytest.raises(DataError, match="2 validation samples are too few for 3 processes"):
+        SeededDataModule(range(9), range(2), batch_size=9).val_dataloader()
+
+
+def test_parts_that_are_not_equal_are_refused(monkeypatch):
+    as_process(monkeypatch, 0, 2)
+    data = SeededDataModule(range(9), range(9), batch_size=9)
+    with pytest.raises(DataError, match=r"9 cannot be divided among 2 processes: .* multiple of 2"):
+        data.train_dataloader()
+    data.batch_size, data.micro_batch = 8, 3
+    with pytest.raises(DataError, match="in micro-batches of 3: expected a multiple of 6"):
+        data.train_dataloader()
+
+
+def test_a_trainer_leaves_the_order_alone_and_names_the_epoch():
+    loader = SeededDataModule(range(11), range(4), batch_size=3, seed=5).train_dataloader()
+    assert isinstance(loader.sampler, torch.utils.data.DistributedSampler)
+    first = [batch.tolist() for batch in loader]
+    loader.sampler.set_epoch(0)
+    assert [batch.tolist() for batch in loader] == first

@@ -74,7 +74,7 @@ def outcomes(jobs, executor, number):
     found, rows, waiting = {}, [], list(jobs.items())
     with Slots(executor, [Slot()] * number) as slots:
         while waiting or slots.is_busy:
-            while waiting and slots.is_free:
+            while waiting and slots.is_free():
                 key, job = waiting.pop(0)
                 slots.start(key, job, None, NO_LIMITS)
             key, event = slots.next_event()
@@ -108,7 +108,7 @@ def test_a_job_that_fails_ends_no_other():
         last = {key: event for key, event in seen if not _is_row(event)}
         assert last["good"]["value"] == 1
         assert str(last["bad"]) == "it broke"
-        assert slots.is_free
+        assert slots.is_free()
         with pytest.raises(Preempted), slots:
             raise Preempted
     assert executor.left_by == [JobFailed, Preempted]

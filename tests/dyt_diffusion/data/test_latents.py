@@ -6,7 +6,7 @@ from diffusers import AutoencoderKL
 
 from dyt_bench.errors import DataError
 from dyt_diffusion import domain
-from dyt_diffusion.data.datamodule import LATENT_OF
+from dyt_diffusion.data.sets import LATENT_OF
 from dyt_images.folders import decode
 
 
@@ -45,7 +45,7 @@ def test_training_draws_the_image_or_its_mirror_image(data):
 
 
 def test_they_are_computed_once(task, imagenet, data, monkeypatch):
-    monkeypatch.setattr("dyt_diffusion.data.datamodule.decode", None)
+    monkeypatch.setattr("dyt_diffusion.data.sets.decode", None)
     again = domain.build_data(task(dataset="imagenet", path=imagenet, batch_size=4))
     assert torch.equal(again.val[0][0], data.val[0][0])
 

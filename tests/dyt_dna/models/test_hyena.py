@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dyt_dna.bases import BASES
+from dyt_dna.models import filter_parameters
 from dyt_dna.models.hyena import HyenaDNA, HyenaOperator, ImplicitFilter, causal_convolution
 
 
@@ -98,7 +99,7 @@ def test_operator_is_the_direct_sum_over_all_earlier_positions() -> None:
 
 def test_filters_are_what_is_trained_by_rules_of_its_own() -> None:
     model = HyenaDNA(width=8, depth=2, length=16)
-    own = set(model.own_parameters())
+    own = set(filter_parameters(model))
     named = [name for name, parameter in model.named_parameters() if parameter in own]
     assert named
     assert all(".filter.mlp." in name for name in named)

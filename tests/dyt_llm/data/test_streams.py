@@ -16,9 +16,9 @@ from dyt_bench.plugin.notices import collected
 from dyt_bench.plugin.task import Task
 from dyt_llm import domain
 from dyt_llm.data import streams
-from dyt_llm.data.datamodule import build_data
 from dyt_llm.data.files import GPT2_FILES
 from dyt_llm.data.tokens import saved, trained
+from dyt_llm.tasks import build_data
 
 MakeTask = Callable[..., Task]
 

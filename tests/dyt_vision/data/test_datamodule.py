@@ -19,7 +19,7 @@ from dyt_bench.plugin.domain import TrainingPreset
 from dyt_bench.plugin.fetch import fetched_folder
 from dyt_bench.plugin.notices import collected
 from dyt_vision import domain
-from dyt_vision.data.datamodule import vision_data
+from dyt_vision.tasks import build_data
 
 PLAIN = TrainingPreset(summary="nothing special")
 
@@ -113,7 +113,7 @@ def test_imagenet_s_layout_at_the_papers_size_with_its_augmentation(task, tmp_pa
     paint(tmp_path / "train", 4, size=(300, 260))
     paint(tmp_path / "val", 2, size=(300, 260))
     chosen = task(dataset="imagenet", model="vit-tiny", path=tmp_path, batch_size=2)
-    data = vision_data(chosen, domain.trainings["imagenet"])
+    data = build_data(chosen, domain.trainings["imagenet"])
     assert data.num_workers > 0
     data.num_workers = 0
     assert (len(data.train), len(data.val)) == (8, 4)
@@ -127,7 +127,7 @@ def test_imagenet_s_layout_at_the_papers_size_with_its_augmentation(task, tmp_pa
 def test_the_large_models_read_a_folder_of_ones_own_as_well(task, tmp_path):
     paint(tmp_path, 6)
     chosen = task(dataset="folder", model="vit-tiny", path=tmp_path, batch_size=2)
-    data = vision_data(chosen, PLAIN)
+    data = build_data(chosen, PLAIN)
     assert len(data.train) + len(data.val) == 12
     assert set(data.train.indices).isdisjoint(data.val.indices)
 
@@ -144,7 +144,7 @@ def test_a_corrupt_image_is_named(task, tmp_path, model):
     bad = tmp_path / "red" / "3.png"
     bad.write_bytes(bad.read_bytes()[:60])
     with pytest.raises(DataError, match=r"red/3\.png cannot be read as an image: .*fix or remove"):
-        vision_data(task(dataset="folder", path=tmp_path, model=model), PLAIN)
+        build_data(task(dataset="folder", path=tmp_path, model=model), PLAIN)
 
 
 @pytest.mark.parametrize("model", ["convnext", "vit-tiny"])
@@ -152,7 +152,7 @@ def test_an_image_of_sixteen_bits_is_named(task, tmp_path, model):
     paint(tmp_path, 5)
     Image.fromarray(np.full((9, 9), 1000, np.uint16)).save(tmp_path / "blue" / "0.png")
     with pytest.raises(DataError, match=r"blue/0\.png has more than 8 bits a colour"):
-        vision_data(task(dataset="folder", path=tmp_path, model=model), PLAIN)
+        build_data(task(dataset="folder", path=tmp_path, model=model), PLAIN)
 
 
 def test_a_png_with_a_wrong_checksum_is_named(task, tmp_path):
@@ -162,7 +162,7 @@ def test_a_png_with_a_wrong_checksum_is_named(task, tmp_path):
     content[content.index(b"IDAT") + 6] ^= 0xFF
     bad.write_bytes(content)
     with pytest.raises(DataError, match=r"blue/1\.png"):
-        vision_data(task(dataset="folder", path=tmp_path, model="vit-tiny"), PLAIN)
+        build_data(task(dataset="folder", path=tmp_path, model="vit-tiny"), PLAIN)
 
 
 def test_a_class_with_one_image_is_named(task, tmp_path):
@@ -194,9 +194,9 @@ def test_images_that_cannot_be_read_are_left_out_where_that_is_asked_for(task, t
         (tmp_path / "red" / f"{number}.png").write_bytes(b"no image")
     given = task(dataset="folder", path=tmp_path, model=model, batch_size=4)
     with pytest.raises(DataError, match=r"3 of 20 files cannot be read; .*`skip_bad_files: true`"):
-        vision_data(given, PLAIN)
+        build_data(given, PLAIN)
     with collected() as notices:
-        data = vision_data(replace(given, skip_bad_files=True), PLAIN)
+        data = build_data(replace(given, skip_bad_files=True), PLAIN)
     assert len(data.train) + len(data.val) == 17
     assert "3 of 20 files cannot be read and are left out" in notices.sentences()[0]
 

@@ -1,10 +1,11 @@
 """Errors that a user can fix: one sentence each, shown without a traceback, exit status 2."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+Entry = TypeVar("Entry")
 QUOTED = 200  # characters of a user's value in a message, at most
 
 
@@ -44,6 +45,20 @@ def quoted(value: object) -> str:
         if len(text) > QUOTED:
             break
     return shortened(text)
+
+
+def entry(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+    """What ``table`` has under ``name``.
+
+    Args:
+        what: the argument's name: "model", "dataset".
+
+    Raises:
+        UserError: it has nothing; the message lists what there is.
+    """
+    if name not in table:
+        raise UserError(f"{what} must be one of {listed(table)}, got {quoted(name)}")
+    return table[name]
 
 
 def shortened(text: str) -> str:

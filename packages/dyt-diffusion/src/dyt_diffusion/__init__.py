@@ -27,24 +27,20 @@ class Diffusion(Domain):
         margin=0.005,
         reference="best linear denoiser of a pixel alone",
     )
-    preload = (
-        "dyt_diffusion.data.datamodule",
-        "dyt_diffusion.module",
-        "dyt_diffusion.evaluation",
-    )
+    preload = ("dyt_diffusion.tasks", "dyt_diffusion.evaluation")
     models = MODELS
     trainings = TRAININGS
     datasets = DATASETS
 
     def build_data(self, task: Task) -> DiffusionData:
-        from dyt_diffusion.data.datamodule import diffusion_data
+        from dyt_diffusion.tasks import build_data
 
-        return diffusion_data(task, self.training(task))
+        return build_data(task, self.training(task))
 
     def build_module(self, task: Task, data: DiffusionData) -> Denoiser:  # type: ignore[override]
-        from dyt_diffusion.module import Denoiser
+        from dyt_diffusion.tasks import build_module
 
-        return Denoiser(task, data, self.training(task))
+        return build_module(task, data, self.training(task))
 
     def references(  # type: ignore[override]
         self, task: Task, data: DiffusionData

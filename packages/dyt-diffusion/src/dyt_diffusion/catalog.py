@@ -38,7 +38,7 @@ MODELS = {
     "dit-xl2": _paper("DiT-XL/2, 28 layers of 1,152, patches of 2"),
 }
 
-# Options are documented where they are read: "flip" in `data.datamodule.diffusion_data`, the rest
+# Options are documented where they are read: "flip" in `tasks.build_data`, the rest
 # in `evaluation.evaluate`.
 TRAININGS = {
     "default": TrainingPreset(

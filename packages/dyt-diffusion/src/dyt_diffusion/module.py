@@ -2,22 +2,22 @@
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import AdamW
 
-from dyt_bench.plugin.domain import TrainingPreset
-from dyt_bench.plugin.optim import adamw
-from dyt_bench.plugin.task import Task
+from dyt_bench.plugin.data import nth_batch
+from dyt_bench.plugin.domain import entry
+from dyt_bench.plugin.module import TrainableModule, unsaved
+from dyt_bench.plugin.noise import drawn, generators
+from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
 from dyt_diffusion.bound import VariationalBound
-from dyt_diffusion.data.datamodule import DiffusionData
 from dyt_diffusion.models import ARCHITECTURES
 from dyt_diffusion.process import TIMESTEPS, VIEWS, process, validation_views
 
 LABEL_DROPOUT = 0.1  # share of training images shown without their label
 
 
-class Denoiser(LightningModule):
+class Denoiser(TrainableModule):
     """Predicts the noise e in x_t = sqrt(a_t) x + sqrt(1 - a_t) e, and how sure of it to be.
 
     Trained by L_simple + L_vlb: the mean squared error of the noise per pixel value (1 for a
@@ -27,19 +27,49 @@ class Denoiser(LightningModule):
     ``val/loss_high`` are the error's halves.
 
     Source: arXiv 2212.09748 (DiT), arXiv 2006.11239 (L_simple), arXiv 2102.09672 (the sum).
+
+    Args:
+        model: (images, timesteps, labels, return_dict=False) -> noise and v, stacked on the
+            channels, in a tuple, as diffusers' ``DiTTransformer2DModel``; or the name of one in
+            `dyt_diffusion.models`, which is built.
+        num_classes: how many labels there are, without the one for none.
+        channels, size: of the images.
+        levels: how many values a pixel can have.
+        latents: whether images are latents, of any value; pixels are in [-1, 1].
+        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        seed: of noise, timesteps and dropped labels, with the step and the sample's place in it.
+
+    Raises:
+        UserError: no model has that name.
     """
 
     units_per_sample = 1
 
-    def __init__(self, task: Task, data: DiffusionData, preset: TrainingPreset) -> None:
-        super().__init__()
-        self.task, self.preset = task, preset
-        self.image_shape = (data.channels, data.size, data.size)
-        self.no_label = data.classes
-        self.is_bounded = data.autoencoder is None  # pixels are in [-1, 1], latents anywhere
-        self.model = ARCHITECTURES[task.model].build(data.channels, data.size, data.classes)
+    def __init__(
+        self,
+        model: str | nn.Module,
+        num_classes: int,
+        *,
+        channels: int,
+        size: int,
+        levels: int = 256,
+        latents: bool = False,
+        learning_rate: float = 1e-4,
+        optimizer: MakeOptimizer = AdamW,
+        schedule: MakeSchedule | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(learning_rate, optimizer, schedule)
+        self.save_hyperparameters(ignore=unsaved(model))
+        self.seed = seed
+        self.image_shape = (channels, size, size)
+        self.no_label = num_classes
+        self.is_bounded = not latents
+        if isinstance(model, str):
+            model = entry(ARCHITECTURES, model, "model").build(channels, size, num_classes)
+        self.model = model
         self.diffusion = process()
-        self.bound = VariationalBound(self.diffusion.betas, data.levels)
+        self.bound = VariationalBound(self.diffusion.betas, levels)
 
     def forward(self, noisy: Tensor, timesteps: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, H, W), (B,) in 0..999, (B,) in 0..classes -> noise and v, both (B, C, H, W).
@@ -53,9 +83,11 @@ class Denoiser(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, labels = batch
-        noise = torch.randn_like(images)
-        timesteps = torch.randint_like(labels, TIMESTEPS)
-        dropped = torch.rand(labels.shape, device=labels.device) < LABEL_DROPOUT
+        by = generators(self, self.seed, index, len(images))
+        shape, device = images.shape[1:], images.device
+        noise = drawn(by, lambda g: torch.randn(shape, generator=g), device)
+        timesteps = drawn(by, lambda g: torch.randint(TIMESTEPS, (), generator=g), device)
+        dropped = drawn(by, lambda g: torch.rand((), generator=g), device) < LABEL_DROPOUT
         labels = labels.masked_fill(dropped, self.no_label)
         predicted, v = self(self.diffusion.add_noise(images, noise, timesteps), timesteps, labels)
         error = predicted - noise
@@ -66,7 +98,7 @@ class Denoiser(LightningModule):
         return loss + bound
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        view = validation_views(batch, index, self.diffusion)
+        view = validation_views(batch, nth_batch(index), self.diffusion)
         predicted, v = self(view.noisy, view.timesteps, view.labels)
         error = predicted - view.noise
         low, high = error.square().view(VIEWS, -1).mean(1)
@@ -76,7 +108,7 @@ class Denoiser(LightningModule):
             "val/loss_high": high,
             "val/vlb": self.bound(view.images, error, v, view.timesteps).mean(),
         }
-        self.log_dict(losses, batch_size=len(batch[0]))
+        self.log_dict(losses, batch_size=len(batch[0]), sync_dist=True)
 
     @torch.no_grad()
     def sample(
@@ -122,7 +154,3 @@ class Denoiser(LightningModule):
             output = torch.cat([noise, v], 1)
             images = back.step(output, timestep, images, generator, return_dict=False)[0]
         return images
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        task = self.task
-        return adamw(self, self.preset, learning_rate=task.learning_rate, steps=task.steps)

@@ -27,21 +27,20 @@ class DNA(Domain):
         margin=0.005,
         reference="a Markov chain of order 2; for classes, logistic regression of words of 2 bases",
     )
-    preload = ("dyt_dna.data.datamodule", "dyt_dna.module", "dyt_dna.evaluation")
+    preload = ("dyt_dna.tasks", "dyt_dna.evaluation")
     models = MODELS
     datasets = DATASETS
     trainings = TRAININGS
 
     def build_data(self, task: Task) -> GenomeData | LabelledData:
-        from dyt_dna.data.datamodule import build_data
+        from dyt_dna.tasks import build_data
 
-        files = self.datasets[task.dataset].files(task.path)
-        return build_data(task, files, self.training(task))
+        return build_data(task, self.training(task))
 
     def build_module(  # type: ignore[override]
         self, task: Task, data: GenomeData | LabelledData
     ) -> LanguageModel | Classifier:
-        from dyt_dna.module import build_module
+        from dyt_dna.tasks import build_module
 
         return build_module(task, data, self.training(task))
 

@@ -149,13 +149,13 @@ DATASETS: Mapping[str, Dataset] = {
         summary="the chloroplast genome of Arabidopsis thaliana, 154,478 bases, annotated",
         source="GenBank NC_000932.1, as in Biopython 1.88, Tests/GenBank/NC_000932.gb",
         licence="Biopython",
-        files=files.chloroplast,
+        files=files.FILES["chloroplast"],
     ),
     "bacteria": Dataset(
         summary="the genomes of four bacteria, 13.1 million bases",
         source=_RAGOUT_SOURCE,
         licence="BSD-3-Clause",
-        files=files.bacteria,
+        files=files.FILES["bacteria"],
         fetch=Fetch(
             size="18 MB",
             debian=("ragout-examples",),
@@ -171,7 +171,7 @@ DATASETS: Mapping[str, Dataset] = {
         summary="your genomes, FASTA or GenBank",
         source="path: a file, or a folder of .fa .fasta .fna .gb .gbk, gzipped or not",
         licence="yours",
-        files=files.folder,
+        files=files.FILES["folder"],
         takes_path=True,
     ),
     "hg38": Dataset(
@@ -179,21 +179,21 @@ DATASETS: Mapping[str, Dataset] = {
         source="path: a folder of hg38's FASTA and a BED file, a line: chromosome, start, end, "
         "and train, valid or test",
         licence="of the genome: free of restrictions",
-        files=files.hg38,
+        files=files.FILES["hg38"],
         takes_path=True,
     ),
     "species": Dataset(
         summary="which of four bacteria? stretches of 400,000 bases of each",
         source=f"{_RAGOUT_SOURCE}: the beginnings, as bacteria/NOTICE of this package says",
         licence="BSD-3-Clause",
-        files=files.species,
+        files=files.FILES["species"],
     ),
     "genomic-benchmarks": Dataset(
         summary="one of the GenomicBenchmarks, or any labelled sequences",
         source="path: a folder of train/CLASS/*.txt and test/CLASS/*.txt, as the package "
         "genomic-benchmarks unpacks it",
         licence="Apache-2.0",
-        files=files.classes,
+        files=files.FILES["genomic-benchmarks"],
         takes_path=True,
     ),
 }

@@ -5,34 +5,72 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import AdamW
 
-from dyt_bench.plugin.domain import TrainingPreset
-from dyt_bench.plugin.optim import adamw
-from dyt_bench.plugin.task import Task
+from dyt_bench.plugin.module import TrainableModule, unsaved
+from dyt_bench.plugin.noise import drawn, generators
+from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
 from dyt_dna.bases import UNKNOWN, reverse_complement
-from dyt_dna.data.datamodule import GenomeData, LabelledData, LabelledExample
+from dyt_dna.data.datamodule import LabelledExample
 from dyt_dna.data.windows import Example
-from dyt_dna.models import Backbone, SequenceClassifier, build
+from dyt_dna.models import SequenceClassifier, build, filter_parameters
 
 
-class LanguageModel(LightningModule):
+class _Reader(TrainableModule):
+    """With a learning rate and decay of their own for the MLPs of HyenaDNA's filters."""
+
+    filter_rate: float  # a factor on the learning rate
+    filter_weight_decay: float
+
+    def own_settings(self) -> Mapping[nn.Parameter, Mapping[str, Any]]:
+        own = {
+            "lr": self.learning_rate * self.filter_rate,
+            "weight_decay": self.filter_weight_decay,
+        }
+        return dict.fromkeys(filter_parameters(self), own)
+
+
+class LanguageModel(_Reader):
     """Logs ``train/loss`` and ``val/loss`` (nats a base, over the targets; N is no target).
 
     In validation also ``val/bits_per_base``, ``val/perplexity``, ``val/acc`` (share of bases
     whose likeliest prediction is right) and, for annotated genomes, ``val/loss_coding`` and
     ``val/loss_noncoding``. All are means over bases, not over batches.
+
+    Args:
+        model: (B, L) int64 -> logits of the targets (B, L, tokens), or the name of one in
+            `dyt_dna.shapes`, which is built.
+        length: bases of a sample, for units a second.
+        annotated: whether the genome says which bases are coding.
+        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        dropout: share of the embedding's channels dropped in training, of a HyenaDNA that is built.
+        filter_rate: factor on the learning rate of HyenaDNA's filters.
+        filter_weight_decay: their weight decay.
+
+    Raises:
+        UserError: no model has that name.
     """
 
-    def __init__(self, task: Task, data: GenomeData, preset: TrainingPreset) -> None:
-        super().__init__()
-        self.task, self.preset = task, preset
-        self.annotated = data.annotated
-        self.units_per_sample = data.length
-        self.model = build(task.model, preset.options)
+    def __init__(
+        self,
+        model: str | nn.Module = "hyena-w64",
+        *,
+        length: int = 1,
+        annotated: bool = False,
+        learning_rate: float = 6e-4,
+        optimizer: MakeOptimizer = AdamW,
+        schedule: MakeSchedule | None = None,
+        dropout: float = 0.0,
+        filter_rate: float = 1.0,
+        filter_weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, optimizer, schedule)
+        self.save_hyperparameters(ignore=unsaved(model))
+        self.filter_rate, self.filter_weight_decay = filter_rate, filter_weight_decay
+        self.annotated, self.units_per_sample = annotated, length
+        self.model = build(model, dropout) if isinstance(model, str) else model
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, L) int64 -> logits of the targets (B, L, tokens)."""
@@ -41,8 +79,9 @@ class LanguageModel(LightningModule):
 
     def training_step(self, batch: Example, index: int) -> Tensor:
         inputs, targets, _ = batch
-        losses = target_losses(self(inputs), targets)
-        loss = losses.sum() / (targets != UNKNOWN).sum().clamp(min=1)  # there may be none
+        # A mean over windows of their means, so that no window's weight depends on the others.
+        known = (targets != UNKNOWN).sum(1).clamp(min=1)  # there may be none
+        loss = (target_losses(self(inputs), targets).sum(1) / known).mean()
         self.log("train/loss", loss)
         return loss
 
@@ -65,25 +104,49 @@ class LanguageModel(LightningModule):
     def _log_mean(self, name: str, values: Tensor, where: Tensor) -> None:
         """The mean over the chosen bases, weighted by their number when batches are averaged."""
         count = int(where.sum())
-        if count:
-            self.log(name, values[where].mean(), batch_size=count)
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        return optimizers(self, self.model, self.task, self.preset)
+        mean = values[where].mean() if count else values.new_zeros(())
+        self.log(name, mean, batch_size=count, sync_dist=True)
 
 
-class Classifier(LightningModule):
+class Classifier(_Reader):
     """Logs ``train/loss``, ``val/loss`` (nats a sequence) and ``val/acc``.
 
     In training, half of the sequences are replaced by their reverse complement: both strands have
     one class, and only Caduceus-PS knows that by construction.
+
+    Args:
+        model: (B, L) int64 -> logits (B, num_classes), or the name of a language model in
+            `dyt_dna.shapes`, which is built with a linear layer on the mean of its features.
+        num_classes: two or more.
+        length, dropout, filter_rate, filter_weight_decay: as for `LanguageModel`.
+        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        seed: with the step and a sequence's place in it, decides which are reversed.
+
+    Raises:
+        UserError: no model has that name.
     """
 
-    def __init__(self, task: Task, data: LabelledData, preset: TrainingPreset) -> None:
-        super().__init__()
-        self.task, self.preset = task, preset
-        self.units_per_sample = data.length
-        self.model = SequenceClassifier(build(task.model, preset.options), len(data.labelled.names))
+    def __init__(
+        self,
+        model: str | nn.Module,
+        num_classes: int,
+        *,
+        length: int = 1,
+        learning_rate: float = 6e-4,
+        optimizer: MakeOptimizer = AdamW,
+        schedule: MakeSchedule | None = None,
+        dropout: float = 0.0,
+        filter_rate: float = 1.0,
+        filter_weight_decay: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(learning_rate, optimizer, schedule)
+        self.save_hyperparameters(ignore=unsaved(model))
+        self.filter_rate, self.filter_weight_decay = filter_rate, filter_weight_decay
+        self.seed, self.units_per_sample = seed, length
+        if isinstance(model, str):
+            model = SequenceClassifier(build(model, dropout), num_classes)
+        self.model = model
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, L) int64 -> logits (B, classes)."""
@@ -92,7 +155,8 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: LabelledExample, index: int) -> Tensor:
         tokens, classes = batch
-        turned = torch.rand(len(tokens), 1, device=tokens.device) < 0.5
+        by = generators(self, self.seed, index, len(tokens))
+        turned = drawn(by, lambda g: torch.rand(1, generator=g), tokens.device) < 0.5
         tokens = torch.where(turned, reverse_complement(tokens), tokens)
         loss = cross_entropy(self(tokens), classes)
         self.log("train/loss", loss)
@@ -102,40 +166,9 @@ class Classifier(LightningModule):
         tokens, classes = batch
         logits = self(tokens)
         right = (logits.argmax(dim=-1) == classes).float().mean()
-        self.log("val/loss", cross_entropy(logits, classes), batch_size=len(tokens))
-        self.log("val/acc", right, batch_size=len(tokens))
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        return optimizers(self, self.model.backbone, self.task, self.preset)
-
-
-def build_module(
-    task: Task, data: GenomeData | LabelledData, preset: TrainingPreset
-) -> LanguageModel | Classifier:
-    """A classifier of labelled sequences, else a language model."""
-    if isinstance(data, LabelledData):
-        return Classifier(task, data, preset)
-    return LanguageModel(task, data, preset)
-
-
-def optimizers(
-    module: LightningModule, backbone: Backbone, task: Task, preset: TrainingPreset
-) -> OptimizerLRSchedulerConfig:
-    """AdamW, with a learning rate and decay of their own for the MLPs of HyenaDNA's filters.
-
-    Reads the preset's options ``filter_rate`` and ``filter_weight_decay``.
-    """
-    own: Mapping[str, Any] = {
-        "lr": task.learning_rate * float(preset.options.get("filter_rate", 1.0)),
-        "weight_decay": float(preset.options.get("filter_weight_decay", 0.0)),
-    }
-    return adamw(
-        module,
-        preset,
-        learning_rate=task.learning_rate,
-        steps=task.steps,
-        own=dict.fromkeys(backbone.own_parameters(), own),
-    )
+        loss = cross_entropy(logits, classes)
+        self.log("val/loss", loss, batch_size=len(tokens), sync_dist=True)
+        self.log("val/acc", right, batch_size=len(tokens), sync_dist=True)
 
 
 def target_losses(logits: Tensor, targets: Tensor) -> Tensor:

@@ -27,20 +27,20 @@ class LanguageModelling(Domain):
         margin=0.02,
         reference="a Markov chain of order 2",
     )
-    preload = ("dyt_llm.data.datamodule", "dyt_llm.module", "dyt_llm.evaluation")
+    preload = ("dyt_llm.tasks", "dyt_llm.evaluation")
     models = MODELS
     trainings = TRAININGS
     datasets = DATASETS
 
     def build_data(self, task: Task) -> TextData:
-        from dyt_llm.data.datamodule import build_data
+        from dyt_llm.tasks import build_data
 
-        return build_data(task, self.datasets[task.dataset].files(task.path))
+        return build_data(task)
 
     def build_module(self, task: Task, data: TextData) -> LanguageModel:  # type: ignore[override]
-        from dyt_llm.module import LanguageModel
+        from dyt_llm.tasks import build_module
 
-        return LanguageModel(task, data, self.training(task))
+        return build_module(task, data, self.training(task))
 
     def references(  # type: ignore[override]
         self, task: Task, data: TextData

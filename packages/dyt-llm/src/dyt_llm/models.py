@@ -12,6 +12,7 @@ from transformers import (
     MistralForCausalLM,
 )
 
+from dyt_bench.plugin.domain import entry
 from dyt_llm.shapes import SHAPES, Shape
 
 _LLAMA_LIKE = {
@@ -22,8 +23,12 @@ _LLAMA_LIKE = {
 
 
 def build(name: str, vocabulary: int) -> nn.Module:
-    """The model called ``name`` with random weights; its output has ``.logits``."""
-    shape = SHAPES[name]
+    """The model called ``name`` with random weights; its output has ``.logits``.
+
+    Raises:
+        UserError: no model has that name.
+    """
+    shape = entry(SHAPES, name, "model")
     return _gpt2(shape, vocabulary) if shape.family == "gpt2" else _llama_like(shape, vocabulary)
 
 

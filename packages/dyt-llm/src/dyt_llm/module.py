@@ -3,39 +3,63 @@
 from math import log
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import AdamW
 from torch.utils.checkpoint import checkpoint
 
-from dyt_bench.plugin.domain import TrainingPreset
-from dyt_bench.plugin.optim import adamw
-from dyt_bench.plugin.task import Task
-from dyt_llm.data.datamodule import TextData
+from dyt_bench.plugin.data import summed
+from dyt_bench.plugin.module import TrainableModule, unsaved
+from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
+from dyt_llm.data.tokens import Bytes
 from dyt_llm.models import build
 
 
-class LanguageModel(LightningModule):
+class LanguageModel(TrainableModule):
     """Minimises nats per token; logs ``train/loss`` and ``val/loss`` in nats per byte.
 
     Losses per byte compare across tokenizers. Also logged are ``val/bits_per_byte`` and, per
     token, ``val/loss_token`` (nats) and ``val/perplexity``. If tokens are bytes, both losses are
     equal.
 
-    Reads the preset's option ``micro_batch``, which `dyt_llm.catalog` explains.
+    Args:
+        model: called with ``input_ids`` (B, T) int64, its output has ``.logits`` (B, T,
+            vocabulary), as transformers' models for causal language modelling; or the name of one
+            in `dyt_llm.shapes`, which is built.
+        token_bytes: (vocabulary,) int64, how many bytes of text each token stands for; None: the
+            256 bytes themselves.
+        context: tokens that a sample predicts, for units a second.
+        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        micro_batch: how many of a step's windows go through the model at once; None: all.
+            Activations of each part are recomputed for the gradient, so a step takes the memory of
+            one part.
+
+    Raises:
+        UserError: no model has that name.
     """
 
     token_bytes: Tensor
 
-    def __init__(self, task: Task, data: TextData, preset: TrainingPreset) -> None:
-        super().__init__()
-        self.task, self.preset = task, preset
-        self.units_per_sample = data.context
-        self.micro_batch = int(preset.options.get("micro_batch", task.batch_size))
-        self.model = build(task.model, len(data.codec.token_bytes))
-        self.register_buffer("token_bytes", data.codec.token_bytes, persistent=False)
-        self.nats, self.tokens, self.bytes = 0.0, 0, 0  # of the validation pass so far
+    def __init__(
+        self,
+        model: str | nn.Module = "llama",
+        token_bytes: Tensor | None = None,
+        *,
+        context: int = 128,
+        learning_rate: float = 1e-3,
+        optimizer: MakeOptimizer = AdamW,
+        schedule: MakeSchedule | None = None,
+        micro_batch: int | None = None,
+    ) -> None:
+        super().__init__(learning_rate, optimizer, schedule)
+        self.save_hyperparameters(ignore=unsaved(model))
+        if token_bytes is None:
+            token_bytes = Bytes.token_bytes
+        self.units_per_sample, self.micro_batch = context, micro_batch
+        self.model = build(model, len(token_bytes)) if isinstance(model, str) else model
+        self.register_buffer("token_bytes", token_bytes, persistent=False)
+        # Of the validation pass so far: nats, tokens, bytes.
+        self.totals = torch.zeros(3, dtype=torch.float64)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T) int64 -> logits (B, T, vocabulary) of the token after each."""
@@ -53,29 +77,25 @@ class LanguageModel(LightningModule):
         return nats / targets.numel()
 
     def on_validation_epoch_start(self) -> None:
-        self.nats, self.tokens, self.bytes = 0.0, 0, 0
+        self.totals.zero_()
 
     def validation_step(self, batch: Tensor, index: int) -> None:
         targets = batch[:, 1:]
-        self.nats += self._nats(batch).item()
-        self.tokens += targets.numel()
-        self.bytes += int(self.token_bytes[targets].sum())
+        nats, read = self._nats(batch).item(), int(self.token_bytes[targets].sum())
+        self.totals += torch.tensor([nats, targets.numel(), read], dtype=torch.float64)
 
     def on_validation_epoch_end(self) -> None:
         # All nats over all bytes: a mean over batches would weight short tokens more than long.
-        by_byte, by_token = self.nats / self.bytes, self.nats / self.tokens
+        nats, tokens, read = summed(self.totals).tolist()
+        by_byte, by_token = nats / read, nats / tokens
         self.log("val/loss", by_byte)
         self.log("val/bits_per_byte", by_byte / log(2))
         self.log("val/loss_token", by_token)
         self.log("val/perplexity", torch.tensor(by_token).exp())  # inf where math.exp would raise
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        task = self.task
-        return adamw(self, self.preset, learning_rate=task.learning_rate, steps=task.steps)
-
     def _nats(self, batch: Tensor) -> Tensor:
         """The loss summed over a batch (B, T + 1)."""
-        parts = torch.split(batch, self.micro_batch)
+        parts = torch.split(batch, self.micro_batch or len(batch))
         if len(parts) == 1:
             return self._part_nats(batch)
         return torch.stack(

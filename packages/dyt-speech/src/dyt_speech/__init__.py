@@ -26,21 +26,20 @@ class Speech(Domain):
         title="contrastive loss (nats/masked frame)",
         margin=0.05,
     )
-    preload = ("dyt_speech.data.datamodule", "dyt_speech.module", "dyt_speech.evaluation")
+    preload = ("dyt_speech.tasks", "dyt_speech.evaluation")
     models = MODELS
     trainings = TRAININGS
     datasets = DATASETS
 
     def build_data(self, task: Task) -> SpeechData:
-        from dyt_speech.data.datamodule import build_data
+        from dyt_speech.tasks import build_data
 
-        files = self.datasets[task.dataset].files(task.path)
-        return build_data(task, files, self.training(task))
+        return build_data(task, self.training(task))
 
     def build_module(self, task: Task, data: SpeechData) -> Pretraining:  # type: ignore[override]
-        from dyt_speech.module import Pretraining
+        from dyt_speech.tasks import build_module
 
-        return Pretraining(task, self.training(task))
+        return build_module(task, self.training(task))
 
     def references(  # type: ignore[override]
         self, task: Task, data: SpeechData

@@ -1,6 +1,6 @@
 """Models, training presets and data sets: data only, read without torch.
 
-The options of a preset are explained where they are read: `dyt_speech.module.Pretraining` and
+The options of a preset are arguments: of `dyt_speech.module.Pretraining` and of
 `dyt_speech.data.datamodule.SpeechData`.
 """
 
@@ -133,19 +133,19 @@ DATASETS: Mapping[str, Dataset] = {
         source="Debian's asterisk-core-sounds-{en,es,fr,it,ru}-g722 1.6.1, as prompts/*/NOTICE of "
         "this package say",
         licence="CC-BY-SA-3.0 and CC-BY-3.0",
-        files=files.prompts,
+        files=files.FILES["prompts"],
     ),
     "clips": Dataset(
         summary="10 recorded clips, 34 s, 16 kHz: a read book and spoken playing cards",
         source="PocketSphinx 5.1.1 (PyPI, source distribution), test data",
         licence="BSD-2-Clause style",
-        files=files.clips,
+        files=files.FILES["clips"],
     ),
     "asterisk": Dataset(
         summary="2,781 telephone prompts, 2 h, 16 kHz, by four speakers in five languages",
         source="Debian's asterisk-core-sounds-{en,es,fr,it,ru}-g722; needs PyAV to decode",
         licence="CC-BY-SA-3.0 and CC-BY-3.0",
-        files=files.asterisk,
+        files=files.FILES["asterisk"],
         fetch=Fetch(
             size="55 MB",
             debian=tuple(files.ASTERISK.values()),
@@ -160,7 +160,7 @@ DATASETS: Mapping[str, Dataset] = {
         summary="English books read aloud; yours by path, with any of its parts train-* and dev-*",
         source="openslr.org, set 12, by torchaudio; fetched: train-clean-100 and dev-clean",
         licence="CC-BY-4.0",
-        files=files.librispeech,
+        files=files.FILES["librispeech"],
         takes_path=True,
         fetch=Fetch(
             size="6.7 GB",
@@ -172,7 +172,7 @@ DATASETS: Mapping[str, Dataset] = {
         summary="105,829 spoken words of a second, version 0.02; yours by path",
         source="Warden 2018 (arXiv 1804.03209), by torchaudio",
         licence="CC-BY-4.0",
-        files=files.speech_commands,
+        files=files.FILES["speech-commands"],
         takes_path=True,
         fetch=Fetch(
             size="2.4 GB",
@@ -187,7 +187,7 @@ DATASETS: Mapping[str, Dataset] = {
         summary="your recordings, any rate, one or more channels",
         source="path: a folder with at least two audio files",
         licence="yours",
-        files=files.folder,
+        files=files.FILES["folder"],
         takes_path=True,
     ),
 }

@@ -2,6 +2,8 @@
 
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
+from dyt_bench.plugin.domain import entry
+
 # All other settings are those of wav2vec 2.0 base: the kernels and strides of the seven
 # convolutions (a frame every 20 ms), group norm in the first one, post-norm layers, dropout 0.1.
 _SMALL = Wav2Vec2Config(
@@ -46,6 +48,9 @@ def build(name: str, *, layer_drop: float = 0.0) -> Wav2Vec2ForPreTraining:
 
     Args:
         layer_drop: share of the transformer's layers that a training step skips.
+
+    Raises:
+        UserError: no model has that name.
     """
-    config = CONFIGS[name].to_dict() | {"layerdrop": layer_drop}
+    config = entry(CONFIGS, name, "model").to_dict() | {"layerdrop": layer_drop}
     return Wav2Vec2ForPreTraining(Wav2Vec2Config(**config))

@@ -1,17 +1,20 @@
 """The LightningModule of wav2vec 2.0's pretraining: identify the code of each masked frame."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import log
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Generator, Tensor, nn
+from torch.optim import AdamW
+from transformers import Wav2Vec2ForPreTraining
 
-from dyt_bench.plugin.domain import TrainingPreset
-from dyt_bench.plugin.optim import adamw
-from dyt_bench.plugin.task import Task
+from dyt_bench.plugin.data import nth_batch
+from dyt_bench.plugin.module import TrainableModule, unsaved
+from dyt_bench.plugin.noise import generators
+from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
 from dyt_speech.models import build
 from dyt_speech.objective import (
     Contrast,
@@ -20,7 +23,6 @@ from dyt_speech.objective import (
     sample_negatives,
     span_mask,
 )
-from dyt_speech.reference import blind_guess
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class Losses:
     penalty: Tensor  # mean square of the extractor's output; zero where it has no weight
 
 
-class Pretraining(LightningModule):
+class Pretraining(TrainableModule):
     """Logs ``train/loss`` and, in validation, each term of the loss by itself.
 
     The loss is contrastive + 0.1 · diversity + penalty, in nats per masked frame. Swapping the
@@ -53,33 +55,63 @@ class Pretraining(LightningModule):
     - ``val/objective_bits``: the whole loss in bits, as fairseq reports it. Its diversity is that
       of the softmax; here, as in transformers, it is that of the codes chosen.
 
-    Reads these options of the preset; the data module reads the others:
+    Args:
+        model: transformers' ``Wav2Vec2ForPreTraining``, or the name of one in
+            `dyt_speech.models`, which is built.
+        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        steps: of the whole training, by which the temperature falls; None: the Trainer's.
+        seconds: that a sample lasts at most, for units a second.
+        mask_length: frames masked in a row.
+        layer_drop: share of layers that a step skips, of a model that is built.
+        extractor_gradient: factor on the gradient of the feature extractor.
+        feature_penalty: weight of the mean square of the extractor's output.
+        temperature_floor, temperature_updates: schedule of the Gumbel softmax.
+        val_maskings: masks for each validation window.
+        seed: of masks and negatives, with the step and the sample's place in it.
 
-    - ``mask_length``: frames masked in a row;
-    - ``layer_drop``: share of layers that a step skips;
-    - ``extractor_gradient``: factor on the gradient of the feature extractor;
-    - ``feature_penalty``: weight of the mean square of the extractor's output;
-    - ``temperature_floor``, ``temperature_updates``: schedule of the Gumbel softmax;
-    - ``val_maskings``: masks for each validation window.
+    Raises:
+        UserError: no model has that name.
 
     Source: Baevski et al. 2020, sections 3.2 and 4.2 (arXiv 2006.11477).
     """
 
-    def __init__(self, task: Task, preset: TrainingPreset) -> None:
-        super().__init__()
-        self.task, self.preset = task, preset
-        self.option = {key: float(value) for key, value in preset.options.items()}
-        self.units_per_sample = round(self.option["seconds"])
-        self.model = build(task.model, layer_drop=self.option["layer_drop"])
+    def __init__(
+        self,
+        model: str | Wav2Vec2ForPreTraining = "wav2vec2",
+        *,
+        learning_rate: float = 5e-4,
+        optimizer: MakeOptimizer = AdamW,
+        schedule: MakeSchedule | None = None,
+        steps: int | None = None,
+        seconds: float = 1.0,
+        mask_length: int = 10,
+        layer_drop: float = 0.0,
+        extractor_gradient: float = 1.0,
+        feature_penalty: float = 0.0,
+        temperature_floor: float = 0.5,
+        temperature_updates: int = 400_000,
+        val_maskings: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(learning_rate, optimizer, schedule)
+        self.save_hyperparameters(ignore=unsaved(model))
+        self.seed = seed
+        self.steps, self.mask_length, self.val_maskings = steps, mask_length, val_maskings
+        self.units_per_sample = round(seconds)
+        self.extractor_gradient, self.feature_penalty = extractor_gradient, feature_penalty
+        self.temperature = partial(
+            gumbel_temperature, updates=temperature_updates, floor=temperature_floor
+        )
+        self.model = build(model, layer_drop=layer_drop) if isinstance(model, str) else model
         self.num_negatives: int = self.model.config.num_negatives
         self._penalty: Tensor | None = None
-        if self.option["extractor_gradient"] != 1 or self.option["feature_penalty"]:
+        if extractor_gradient != 1 or feature_penalty:
             self.model.wav2vec2.feature_extractor.register_forward_hook(self._restrain)
 
     def _restrain(self, extractor: nn.Module, waves: object, features: Tensor) -> None:
         """Scale the extractor's gradient, that of the penalty included, as fairseq does."""
         if features.requires_grad:
-            factor = self.option["extractor_gradient"]
+            factor = self.extractor_gradient
             features.register_hook(lambda gradient: gradient * factor)  # type: ignore[no-untyped-call]  # torch's own
         self._penalty = features.float().pow(2).mean()
 
@@ -103,29 +135,42 @@ class Pretraining(LightningModule):
     def objective(self, losses: Losses) -> Tensor:
         """What is minimised, in nats per masked frame."""
         diversity = self.model.config.diversity_loss_weight * losses.diversity
-        return losses.contrast.loss + diversity + self.option["feature_penalty"] * losses.penalty
+        return losses.contrast.loss + diversity + self.feature_penalty * losses.penalty
 
-    def draw(self, waves: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draw a mask (B, T) and negatives (B, T, K) for ``waves``, the same on every device."""
+    def draw(
+        self, waves: Tensor, by: Sequence[Generator | None] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw a mask (B, T) and negatives (B, T, K) for ``waves``, the same on every device.
+
+        Args:
+            by: a generator for each row; None: torch's global one.
+        """
         frames = int(self.model._get_feat_extract_output_lengths(waves.shape[1]))
-        mask = span_mask(len(waves), frames, round(self.option["mask_length"]), generator)
-        negatives = sample_negatives(mask, self.num_negatives, generator)
-        return mask.to(waves.device), negatives.to(waves.device)
+        rows = []
+        for generator in by or [None] * len(waves):
+            mask = span_mask(1, frames, self.mask_length, generator)
+            rows.append((mask, sample_negatives(mask, self.num_negatives, generator)))
+        masks, negatives = (torch.cat(parts).to(waves.device) for parts in zip(*rows, strict=True))
+        return masks, negatives
+
+    @property
+    def total_steps(self) -> float:
+        """Steps of the optimiser in the whole training."""
+        return self.steps or self.trainer.estimated_stepping_batches
 
     def training_step(self, waves: Tensor, index: int) -> Tensor:
-        temperature = gumbel_temperature(
-            self.global_step / self.task.steps,
-            updates=round(self.option["temperature_updates"]),
-            floor=self.option["temperature_floor"],
-        )
+        temperature = self.temperature(self.global_step / self.total_steps)
         self.model.set_gumbel_temperature(temperature)  # type: ignore[arg-type]  # it says int
-        loss = self.objective(self(waves, *self.draw(waves)))
+        loss = self.objective(
+            self(waves, *self.draw(waves, generators(self, self.seed, index, len(waves))))
+        )
         self.log("train/loss", loss)
         return loss
 
     def validation_step(self, waves: Tensor, index: int) -> None:
-        waves = waves.repeat(round(self.option["val_maskings"]), 1)
-        mask, negatives = self.draw(waves, Generator().manual_seed(index))
+        waves = waves.repeat(self.val_maskings, 1)
+        one = Generator().manual_seed(nth_batch(index))
+        mask, negatives = self.draw(waves, [one] * len(waves))
         # transformers before 5.23 draws for LayerDrop in evaluation, too.
         with torch.random.fork_rng(devices=[]):
             losses: Losses = self(waves, mask, negatives)
@@ -138,20 +183,22 @@ class Pretraining(LightningModule):
             "diversity": losses.diversity,
             "objective_bits": self.objective(losses) / log(2),
         }.items():
-            self.log(f"val/{name}", value, batch_size=masked)
+            self.log(f"val/{name}", value, batch_size=masked, sync_dist=True)
 
     def on_validation_end(self) -> None:
         """Warn of what a falling loss alone would hide."""
         metrics, step = self.trainer.callback_metrics, self.global_step
+        if "val/loss" not in metrics:  # as in a Trainer's check before training
+            return
         loss, chance = float(metrics["val/loss"]), float(metrics["val/chance"])
-        if chance < COLLAPSED * blind_guess(self.task.model):
+        if chance < COLLAPSED * log(1 + self.num_negatives):
             logger.warning(
                 "step %d: the codebook has collapsed: most negatives carry a frame's own code, "
                 "and a blind guess already has a loss of %.2f; read val/loss against that",
                 step,
                 chance,
             )
-        elif step == self.task.steps and loss > chance - LEARNED:
+        elif step == self.total_steps and loss > chance - LEARNED:
             logger.warning(
                 "step %d: val/loss %.2f is that of a blind guess among the codes in use, %.2f: "
                 "nothing was learned",
@@ -159,7 +206,3 @@ class Pretraining(LightningModule):
                 loss,
                 chance,
             )
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        task = self.task
-        return adamw(self, self.preset, learning_rate=task.learning_rate, steps=task.steps)

@@ -26,20 +26,20 @@ class Vision(Domain):
         margin=0.01,
         reference="logistic regression of the pixels",
     )
-    preload = ("dyt_vision.data.datamodule", "dyt_vision.module")
+    preload = ("dyt_vision.tasks",)
     models = MODELS
     trainings = TRAININGS
     datasets = DATASETS
 
     def build_data(self, task: Task) -> VisionData:
-        from dyt_vision.data.datamodule import vision_data
+        from dyt_vision.tasks import build_data
 
-        return vision_data(task, self.training(task))
+        return build_data(task, self.training(task))
 
     def build_module(self, task: Task, data: VisionData) -> Classifier:  # type: ignore[override]
-        from dyt_vision.module import Classifier
+        from dyt_vision.tasks import build_module
 
-        return Classifier(task, data, self.training(task))
+        return build_module(task, data, self.training(task))
 
     def references(  # type: ignore[override]
         self, task: Task, data: VisionData

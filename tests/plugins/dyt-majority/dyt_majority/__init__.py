@@ -44,12 +44,12 @@ class Majority(Domain):
         from torchmetrics.classification import MulticlassAccuracy
 
         from dyt_bench.plugin.module import SupervisedModule
+        from dyt_bench.plugin.optim import optimization
 
         return SupervisedModule(
             Classifier(),
             cross_entropy,
-            task=task,
-            training=self.training(task),
+            **optimization(task, self.training(task)),
             metrics={"acc": MulticlassAccuracy(LETTERS, average="micro")},
         )
 

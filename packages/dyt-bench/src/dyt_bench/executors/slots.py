@@ -15,8 +15,8 @@ _GPUS = Path("/proc/driver/nvidia/gpus")  # one folder a GPU; read without a lib
 class Slot:
     """A share of a machine."""
 
-    threads: int | None = None  # of torch; None: as many as torch takes
-    gpu: str | None = None  # for CUDA_VISIBLE_DEVICES; None: what the process sees
+    threads: int | None = None  # of torch, in each process; None: as many as torch takes
+    gpu: str | None = None  # for CUDA_VISIBLE_DEVICES: one, or "0,1"; None: what the process sees
 
 
 def local_slots(jobs: int | None = None, threads: int | None = None) -> list[Slot]:
@@ -35,6 +35,17 @@ def local_slots(jobs: int | None = None, threads: int | None = None) -> list[Slo
         return [Slot(threads, gpus[index % len(gpus)]) for index in range(count)]
     each = threads or 1
     return [Slot(each)] * (jobs or max(1, cores() // each))
+
+
+def joined(slots: Sequence[Slot]) -> Slot:
+    """What a job owns that takes several slots: a GPU of each for one of its processes."""
+    gpus = [slot.gpu for slot in slots if slot.gpu is not None]
+    return Slot(slots[0].threads, ",".join(gpus) or None)
+
+
+def devices() -> int:
+    """How many devices of this machine a run may take: GPUs, or else cores, a process each."""
+    return len(_gpus()) or cores()
 
 
 def cores() -> int:

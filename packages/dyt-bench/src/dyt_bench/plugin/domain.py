@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dyt_bench.errors import DataError as DataError
+from dyt_bench.errors import entry as entry
 from dyt_bench.errors import listed as listed
 from dyt_bench.errors import quoted as quoted
 from dyt_bench.errors import reason as reason
@@ -40,6 +41,7 @@ __all__ = [
     "Reference",
     "Role",
     "TrainingPreset",
+    "entry",
     "listed",
     "quoted",
     "reason",

@@ -1,4 +1,4 @@
-"""A LightningModule around an existing model, for `Domain.build_module` to return."""
+"""LightningModules that stand alone: with any optimiser, and around any model and loss."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,17 +6,53 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.optim import AdamW
 from torchmetrics import Metric
 
 from dyt_bench.plugin.domain import TrainingPreset
-from dyt_bench.plugin.optim import adamw
+from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule, configured, optimization
 from dyt_bench.plugin.task import Task
 
-__all__ = ["SupervisedModule"]
+__all__ = ["SupervisedModule", "TrainableModule", "unsaved"]
 
 
-class SupervisedModule(LightningModule):
-    """Minimises ``loss(model(inputs), targets)`` over batches ``(inputs, targets)``, by AdamW.
+class TrainableModule(LightningModule):
+    """A LightningModule with the rate, optimiser and schedule that it is given.
+
+    Args:
+        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+    """
+
+    def __init__(
+        self, learning_rate: float, optimizer: MakeOptimizer, schedule: MakeSchedule | None
+    ) -> None:
+        super().__init__()
+        self.learning_rate, self.optimizer, self.schedule = learning_rate, optimizer, schedule
+
+    def own_settings(self) -> Mapping[nn.Parameter, Mapping[str, Any]]:
+        """Parameters with a rate or a decay of their own."""
+        return {}
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        return configured(
+            self,
+            learning_rate=self.learning_rate,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            own=self.own_settings(),
+        )
+
+
+def unsaved(model: object) -> list[str]:
+    """What `save_hyperparameters` ignores: functions, and a model that is given ready made.
+
+    `load_from_checkpoint` takes them as arguments again.
+    """
+    return ["optimizer", "schedule", *(["model"] if isinstance(model, nn.Module) else [])]
+
+
+class SupervisedModule(TrainableModule):
+    """Minimises ``loss(model(inputs), targets)`` over batches ``(inputs, targets)``.
 
     Logs ``train/loss`` and ``val/loss``, and of a validation pass ``val/<name>`` for every one of
     ``metrics``. Means over a pass weight every sample equally, also in a smaller last batch.
@@ -24,7 +60,9 @@ class SupervisedModule(LightningModule):
     Args:
         model: with its native norms; takes one argument.
         loss: of a batch, (outputs, targets) -> scalar, averaged over its samples.
-        task, training: the task given to `Domain.build_module`, and ``Domain.training(task)``.
+        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        task, training: the task given to `Domain.build_module`, and ``Domain.training(task)``,
+            which then decide all three.
         metrics: name -> what is updated with (outputs, targets) and computed over a pass.
         units_per_sample: how many of the domain's units a sample holds.
     """
@@ -34,14 +72,19 @@ class SupervisedModule(LightningModule):
         model: nn.Module,
         loss: Callable[[Any, Any], Tensor],
         *,
-        task: Task,
-        training: TrainingPreset,
+        learning_rate: float = 1e-3,
+        optimizer: MakeOptimizer = AdamW,
+        schedule: MakeSchedule | None = None,
+        task: Task | None = None,
+        training: TrainingPreset | None = None,
         metrics: Mapping[str, Metric] | None = None,
         units_per_sample: int = 1,
     ) -> None:
-        super().__init__()
+        if task is not None and training is not None:
+            super().__init__(**optimization(task, training))
+        else:
+            super().__init__(learning_rate, optimizer, schedule)
         self.model, self.loss = model, loss
-        self.task, self.preset = task, training
         self.metrics = nn.ModuleDict(metrics)
         self.units_per_sample = units_per_sample
 
@@ -58,12 +101,9 @@ class SupervisedModule(LightningModule):
         inputs, targets = batch
         outputs = self(inputs)
         samples = len(targets)
-        self.log("val/loss", self.loss(outputs, targets), batch_size=samples)
+        loss = self.loss(outputs, targets)
+        self.log("val/loss", loss, batch_size=samples, sync_dist=True)
         for name, metric in self.metrics.items():
             assert isinstance(metric, Metric)
             metric.update(outputs, targets)
             self.log(f"val/{name}", metric, batch_size=samples)
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        task = self.task
-        return adamw(self, self.preset, learning_rate=task.learning_rate, steps=task.steps)

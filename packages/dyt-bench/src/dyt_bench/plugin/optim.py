@@ -1,19 +1,85 @@
-"""AdamW with warm-up and a schedule: the optimiser that most of the papers share."""
+"""Optimiser and schedule of a LightningModule: any, or AdamW with warm-up as the papers have it."""
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from torch import nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.task import Task
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
-__all__ = ["adamw"]
+__all__ = [
+    "MakeOptimizer",
+    "MakeSchedule",
+    "Optimization",
+    "adamw",
+    "configured",
+    "optimization",
+    "warmed_up",
+]
+
+MakeOptimizer = Callable[..., Optimizer]  # (parameters or groups of them, lr=the peak rate)
+MakeSchedule = Callable[[Optimizer], LRScheduler]  # stepped after each step of the optimiser
+
+
+class Optimization(TypedDict):
+    """What modules take to be optimised: a `LightningModule` gets it as ``**keywords``."""
+
+    learning_rate: float  # the peak
+    optimizer: MakeOptimizer
+    schedule: MakeSchedule
+
+
+def configured(
+    module: nn.Module,
+    *,
+    learning_rate: float,
+    optimizer: MakeOptimizer = AdamW,
+    schedule: MakeSchedule | None = None,
+    own: Mapping[nn.Parameter, Mapping[str, Any]] | None = None,
+) -> "OptimizerLRSchedulerConfig":
+    """What ``configure_optimizers`` returns.
+
+    Weights of two and more dimensions decay as the optimiser does it; biases, norms, alpha and
+    other scalars do not.
+
+    Args:
+        learning_rate: the peak.
+        optimizer: called with groups of parameters and ``lr``: ``torch.optim.AdamW``, or
+            ``partial(torch.optim.SGD, momentum=0.9)``.
+        schedule: called with the optimiser; None: the rate stays.
+        own: parameters with settings of their own, {"lr": peak, "weight_decay": 0.0}; what is
+            missing there is as for all others.
+    """
+    own = own or {}
+    groups: dict[tuple[tuple[str, Any], ...], list[nn.Parameter]] = {}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            exempt = {} if parameter.dim() > 1 else {"weight_decay": 0.0}
+            settings = {**exempt, **own.get(parameter, {})}
+            groups.setdefault(tuple(sorted(settings.items())), []).append(parameter)
+    made = optimizer(
+        [{"params": parameters, **dict(settings)} for settings, parameters in groups.items()],
+        lr=learning_rate,
+    )
+    scheduler = LambdaLR(made, _constant) if schedule is None else schedule(made)
+    return {"optimizer": made, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _constant(step: int) -> float:
+    return 1.0
+
+
+def optimization(task: Task, training: TrainingPreset) -> Optimization:
+    """The task's rate, and the preset's AdamW, warm-up and schedule over the task's steps."""
+    return _of_preset(training, task.learning_rate, task.steps)
 
 
 def adamw(
@@ -24,45 +90,55 @@ def adamw(
     steps: int,
     own: Mapping[nn.Parameter, Mapping[str, Any]] | None = None,
 ) -> "OptimizerLRSchedulerConfig":
-    """What ``configure_optimizers`` returns: AdamW, linear warm-up, then the preset's schedule.
-
-    Weights of two and more dimensions decay; biases, norms, alpha and other scalars do not.
+    """`configured` with the preset's AdamW, linear warm-up and schedule.
 
     Args:
         training: betas, eps, weight decay, warm-up and schedule.
         learning_rate: the peak.
         steps: optimiser steps in all.
-        own: parameters with settings of their own, {"lr": peak, "weight_decay": 0.0}; what is
-            missing there is as for all others.
+        own: as in `configured`.
     """
-    own = own or {}
-    groups: dict[tuple[tuple[str, Any], ...], list[nn.Parameter]] = {}
-    for parameter in module.parameters():
-        if parameter.requires_grad:
-            decay = training.weight_decay if parameter.dim() > 1 else 0.0
-            settings = {"lr": learning_rate, "weight_decay": decay, **own.get(parameter, {})}
-            groups.setdefault(tuple(sorted(settings.items())), []).append(parameter)
-    optimizer = AdamW(
-        [{"params": parameters, **dict(settings)} for settings, parameters in groups.items()],
-        lr=learning_rate,
-        betas=training.betas,
-        eps=training.eps,
-        # One call for all parameters saves a sixth of a small model's step on a CPU, and makes one
-        # alpha a layer cost nothing. Lightning cannot clip with a fused optimiser that unscales.
-        fused=training.precision != "16-mixed",
-    )
-    # Not torch's SequentialLR of LinearLR and CosineAnnealingLR: they multiply the last rate, so
-    # rounding accumulates; a function of the step gives the same rate wherever training resumes.
-    scheduler = LambdaLR(optimizer, rate_factor(training, steps))
+    return configured(module, own=own, **_of_preset(training, learning_rate, steps))
+
+
+def _of_preset(training: TrainingPreset, learning_rate: float, steps: int) -> Optimization:
     return {
-        "optimizer": optimizer,
-        "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        "learning_rate": learning_rate,
+        "optimizer": partial(
+            AdamW,
+            betas=training.betas,
+            eps=training.eps,
+            weight_decay=training.weight_decay,
+            # One call for all parameters saves a sixth of a small model's step on a CPU, and makes
+            # one alpha a layer cost nothing. Lightning cannot clip with a fused optimiser that
+            # unscales.
+            fused=training.precision != "16-mixed",
+        ),
+        "schedule": warmed_up(
+            steps,
+            warmup=training.warmup,
+            schedule=training.schedule,
+            final_rate=training.final_rate,
+        ),
     }
 
 
-def rate_factor(training: TrainingPreset, steps: int) -> Callable[[int], float]:
-    """Step -> share of the peak rate: a line up over the warm-up, then the schedule."""
-    rise = max(1, round(training.warmup * steps))
+def warmed_up(
+    steps: int,
+    *,
+    warmup: float = 0.1,
+    schedule: Literal["cosine", "linear", "constant"] = "cosine",
+    final_rate: float = 0.0,
+) -> MakeSchedule:
+    """A line up to the peak rate, then the schedule.
+
+    Args:
+        steps: of the optimiser, in all.
+        warmup: share of them until the peak.
+        schedule: after the peak.
+        final_rate: share of the peak at the end.
+    """
+    rise = max(1, round(warmup * steps))
     fall = max(1, steps - rise)
 
     def factor(step: int) -> float:
@@ -73,7 +149,9 @@ def rate_factor(training: TrainingPreset, steps: int) -> Callable[[int], float]:
             "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
             "linear": 1 - progress,
             "constant": 1.0,
-        }[training.schedule]
-        return training.final_rate + (1 - training.final_rate) * left
+        }[schedule]
+        return final_rate + (1 - final_rate) * left
 
-    return factor
+    # Not torch's SequentialLR of LinearLR and CosineAnnealingLR: they multiply the last rate, so
+    # rounding accumulates; a function of the step gives the same rate wherever training resumes.
+    return partial(LambdaLR, lr_lambda=factor)

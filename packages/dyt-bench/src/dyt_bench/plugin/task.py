@@ -17,6 +17,15 @@ AA = "A/A"  # label of the first variant's second copy, timed as the noise floor
 NATIVE = "native"  # the variant that leaves the model as its library builds it
 
 
+# Options that most tasks leave alone, and what they are then: part of an identity only if set.
+_UNSET: Mapping[str, object] = {
+    "skip_bad_files": False,
+    "devices": 1,
+    "strategy": "ddp",
+    "micro_batch": None,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """All that is held equal in a comparison: model, data set, seed and budget."""
@@ -38,6 +47,11 @@ class Task:
     metrics: tuple[tuple[str, str], ...] = ()  # added by packages: name, digest of its code
     overrides: str = ""  # where the suite differs from the model's defaults: "lr=0.002 n=1000"
     val_every: int  # steps between two validations; divides steps
+    devices: int = 1  # of a machine that train one run together, a process each
+    strategy: Literal["ddp"] = "ddp"  # how they do
+    # Samples that go through the model at once, in each process; None: all of its part of a batch;
+    # "auto": as many as its memory holds.
+    micro_batch: int | Literal["auto"] | None = None
     data_digest: str = ""  # content of the data set's files
     code_digest: str = ""  # of the code that decides the result
     preset_digest: str = ""  # of the training preset and the model's exclusions
@@ -52,14 +66,24 @@ class Task:
         """A short name for people: ``vision/vit/digits/s0``."""
         return f"{self.domain}/{self.model}/{self.dataset}/s{self.seed} {self.overrides}".rstrip()
 
+    @property
+    def at_once(self) -> int:
+        """Samples that go through the model at once in a process; with "auto" at most so many."""
+        part = self.batch_size // self.devices
+        return self.micro_batch if isinstance(self.micro_batch, int) else part
+
     @cached_property
     def identity(self) -> str:
         """Hash of all that determines the task's data and start.
 
         Neither the files' location nor metrics of the trained model are part of it.
         """
-        apart = {"path", "metrics"} | ({"skip_bad_files"} if not self.skip_bad_files else set())
+        apart = {"path", "metrics", *(name for name in _UNSET if not self.is_set(name))}
         return digest({key: value for key, value in _fields(self).items() if key not in apart})
+
+    def is_set(self, name: str) -> bool:
+        """Whether an option that most tasks leave alone has another value than by default."""
+        return bool(getattr(self, name) != _UNSET[name])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +147,9 @@ class Run:
         for key, value in _fields(self.task).items():
             if key == "metrics":
                 value = ", ".join(name for name, _ in self.task.metrics)
-            if value not in (None, "") and value is not False:
+            if key in _UNSET and not self.task.is_set(key):
+                continue
+            if value not in (None, ""):
                 flat[key] = str(value) if isinstance(value, Path) else value
         if self.variant.alpha_init_value is not None:
             flat["alpha_init_value"] = self.variant.alpha_init_value

@@ -63,21 +63,26 @@ class Runner:
         preload = [module for name in domains for module in self.found.domain(name).preload]
         executor = EXECUTORS.load(self.suite.executor)([*TRAINING, *preload])
         owned = slots_of(executor, self.how.jobs, self.how.threads)
-        self.board.slots = len(owned)
+        most = self.board.slots = len(owned)
+        widest = max((run.task.devices for run in self.suite.runs), default=1)
+        if widest > len(owned):  # fewer runs at a time than devices of one run
+            owned = slots_of(executor, widest, self.how.threads)
         results: dict[str, Result] = {}
-        for run, result in self._train(executor, owned):
+        for run, result in self._train(executor, owned, most):
             results[run.identity] = result
             yield run, result
         yield from self._time(executor, owned[0], results)
 
-    def _train(self, executor: Executor, owned: Sequence[Slot]) -> Iterator[tuple[Run, Result]]:
+    def _train(
+        self, executor: Executor, owned: Sequence[Slot], most: int
+    ) -> Iterator[tuple[Run, Result]]:
         environment = fingerprint()
         waiting = deque(run for runs in self.suite.by_task.values() for run in runs)
         started: dict[str, tuple[Run, Record, float]] = {}
-        slots: Slots[str] = Slots(executor, owned)
+        slots: Slots[str] = Slots(executor, owned, most)
         with slots:
             while waiting or slots.is_busy:
-                while waiting and slots.is_free:
+                while waiting and slots.is_free(waiting[0].task.devices):
                     run = waiting.popleft()
                     record = self.workspace.record(run)
                     if (done := self._done(run, record)) is not None:
@@ -88,7 +93,8 @@ class Runner:
                     job = partial(
                         _train, run, record, self.how.checkpoint_every_s, self.how.keep_weights
                     )
-                    slots.start(run.identity, job, record.log_path, self._limits)
+                    devices = run.task.devices
+                    slots.start(run.identity, job, record.log_path, self._limits, devices)
                 if slots.is_busy:
                     identity, event = slots.next_event()
                     run, record, since = started[identity]

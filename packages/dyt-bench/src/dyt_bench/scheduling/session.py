@@ -10,8 +10,10 @@ from types import FrameType
 from typing import Any, Literal
 
 from dyt_bench.discovery.domains import Discovery
+from dyt_bench.discovery.extensions import LOCAL
 from dyt_bench.errors import CannotWrite, UserError, quoted
 from dyt_bench.executors.contract import BudgetSpent, Preempted
+from dyt_bench.executors.slots import devices
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run
 from dyt_bench.records.record import Result
@@ -104,10 +106,12 @@ def run_suite(
         budget_s: when that is spent, what runs keeps a checkpoint and nothing else is started.
 
     Raises:
-        UserError: the tracking store does not answer, a folder cannot be written, or another
-            run works in the workspace; nothing has been run or written then.
+        UserError: a run takes more devices than there are, the tracking store does not answer, a
+            folder cannot be written, or another run works in the workspace; nothing has been run
+            or written then.
         CannotWrite: the disk is full; what was recorded until then is whole.
     """
+    check_devices(suite)
     deadline = None if budget_s is None else time.monotonic() + budget_s
     uri = tracking_uri or workspace.tracking_uri
     tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace)
@@ -139,6 +143,18 @@ def run_suite(
         if how.keep_weights:
             _tell_weights(session, workspace)
     return session
+
+
+def check_devices(suite: Suite) -> None:
+    """Raise UserError if a run takes more devices than this machine has, where it runs here."""
+    if suite.executor != LOCAL:
+        return
+    for run in suite.runs:
+        if run.task.devices > devices():
+            raise UserError(
+                f"{run.task.label} takes {run.task.devices} devices, and this machine has "
+                f"{devices()}: give it fewer `devices`, or run it on a larger machine"
+            )
 
 
 def _train(

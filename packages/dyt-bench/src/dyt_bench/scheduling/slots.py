@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from dyt_bench.executors.contract import Event, Executor, Job, JobFailed, Limits
-from dyt_bench.executors.slots import Slot, in_slot
+from dyt_bench.executors.slots import Slot, in_slot, joined
 
 K = TypeVar("K", bound=Hashable)
 
@@ -22,28 +22,29 @@ class Slots(Generic[K]):
     exception meanwhile, such as another Ctrl-C, kills them.
     """
 
-    def __init__(self, executor: Executor, slots: Sequence[Slot]) -> None:
+    def __init__(self, executor: Executor, slots: Sequence[Slot], most: int | None = None) -> None:
         self._executor = executor
+        self._most = len(slots) if most is None else most  # jobs at a time
         self._free = list(slots)
-        self._busy: dict[K, Slot] = {}
+        self._busy: dict[K, list[Slot]] = {}
         self._running: dict[K, Any] = {}  # what can be told to stop
         self._threads: dict[K, threading.Thread] = {}
         self._events: queue.SimpleQueue[tuple[K, Event | BaseException]] = queue.SimpleQueue()
         self._ending: BaseException | None = None
 
-    @property
-    def is_free(self) -> bool:
-        """Whether another job may start."""
-        return bool(self._free)
+    def is_free(self, count: int = 1) -> bool:
+        """Whether another job may start, which takes so many slots."""
+        return len(self._free) >= count and len(self._busy) < self._most
 
     @property
     def is_busy(self) -> bool:
         """Whether a job runs."""
         return bool(self._busy)
 
-    def start(self, key: K, job: Job, log: Path, limits: Limits) -> None:
-        """Start a job in a free slot; its events come from `next_event`, under ``key``."""
-        slot = self._busy[key] = self._free.pop(0)
+    def start(self, key: K, job: Job, log: Path, limits: Limits, count: int = 1) -> None:
+        """Start a job in free slots; its events come from `next_event`, under ``key``."""
+        taken, self._free = self._free[:count], self._free[count:]
+        self._busy[key], slot = taken, joined(taken)
         arguments = (key, partial(in_slot, slot, job), log, limits)
         # A daemon: the process may end while it waits for a job that does not.
         thread = threading.Thread(target=self._follow, args=arguments, daemon=True)
@@ -60,7 +61,7 @@ class Slots(Generic[K]):
         if isinstance(event, BaseException) or event["event"] == "outcome":
             self._threads.pop(key).join()
             self._running.pop(key, None)
-            self._free.insert(0, self._busy.pop(key))
+            self._free = [*self._busy.pop(key), *self._free]
         if isinstance(event, BaseException) and not isinstance(event, JobFailed):
             raise event
         return key, event

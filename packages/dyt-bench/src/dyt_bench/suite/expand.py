@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dyt_bench.discovery.datasets import content_digest, dataset_of
 from dyt_bench.discovery.domains import Discovery, unknown
@@ -132,7 +132,13 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
             continue
         variants = _variants(document, index, entry, shared)
         steps = selection.steps or entry.steps or file.steps
-        tasks = list(_tasks(document, index, entry, found, seeds, steps, metrics, contents))
+        together = _together(file, entry)
+        tasks = [
+            replace(task, **together)
+            for task in _tasks(document, index, entry, found, seeds, steps, metrics, contents)
+        ]
+        for task in tasks:
+            _check_divided(document, index, task)
         if entry.tuning is None:
             new = [Run(task=task, variant=variant) for task in tasks for variant in variants]
         else:
@@ -258,6 +264,28 @@ def _tasks(
                 yield replace(task, preset_digest=digested)
 
 
+def _together(file: SuiteFile, entry: TaskEntry) -> dict[str, Any]:
+    """How several devices train a run together: the entry's own choices, or the suite's."""
+    names = ("devices", "strategy", "micro_batch")
+    own = {name: getattr(entry, name) for name in names}
+    return {name: getattr(file, name) if own[name] is None else own[name] for name in names}
+
+
+def _check_divided(document: Document, index: int, task: Task) -> None:
+    """Raise UserError if devices and micro-batches cannot have equal parts of a batch."""
+    micro = task.micro_batch if isinstance(task.micro_batch, int) else 1
+    if task.batch_size % (task.devices * micro) == 0:
+        return
+    key = "devices" if task.batch_size % task.devices else "micro_batch"
+    among = f"{task.devices} devices" if task.devices > 1 else "one device"
+    parts = f" in micro-batches of {micro}" if key == "micro_batch" else ""
+    raise document.error(
+        ["tasks", index, key],
+        f"a batch of {task.batch_size} cannot be divided among {among}{parts}: expected a "
+        f"batch_size that is a multiple of {task.devices * micro}",
+    )
+
+
 def preset_digest(domain: Domain, task: Task) -> str:
     """A hash of what the task takes from the domain's catalogue, without descriptions.
 
@@ -278,6 +306,8 @@ def _overrides(entry: TaskEntry, model: Model) -> str:
         "training": (entry.training, model.training),
         "n": (entry.train_samples, None),
         "skip_bad_files": ("yes" if entry.skip_bad_files else None, None),
+        "devices": (entry.devices, 1),
+        "micro": (entry.micro_batch, None),
     }
     return " ".join(
         f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"

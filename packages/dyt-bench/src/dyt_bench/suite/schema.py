@@ -55,6 +55,9 @@ class Tuning(_Strict):
     seeds: Annotated[list[Seed], Field(min_length=1)] = [1000, 1001]  # of the trials alone
 
 
+MicroBatch = Count | Literal["auto"]  # samples at once, in each process; or as many as fit
+
+
 class TaskEntry(_Strict):
     """Tasks of one domain: every model with every data set and seed."""
 
@@ -73,6 +76,9 @@ class TaskEntry(_Strict):
     train_samples: Count | None = None  # None: all there are
     val_every: Count | None = None
     skip_bad_files: bool = False  # leave out what cannot be read, and say so in the record
+    devices: Count | None = None  # here and below, None means the suite's
+    strategy: Literal["ddp"] | None = None
+    micro_batch: MicroBatch | None = None
     expected: dict[str, Number] = {}  # variant -> what a paper reports
     expected_metric: Text = ""  # which metric that is; "": the domain's
     source: Text = ""  # the paper
@@ -100,6 +106,9 @@ class SuiteFile(_Strict):
     variants: Variants = [VariantEntry(name=NATIVE), VariantEntry(name="dyt")]
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     steps: Count | None = None  # for every task that does not give its own
+    devices: Count = 1  # that train one run together, for every task that does not give its own
+    strategy: Literal["ddp"] = "ddp"
+    micro_batch: MicroBatch | None = None  # None: a process's part of a batch at once
     metrics: list[Text] = []  # added by packages, taken at the end of each run
     sections: list[Text] = []  # of the report, added by packages
     compile: bool = False  # whether steps are timed under torch.compile, too

@@ -23,9 +23,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dyt_bench.errors import CannotWrite
 from dyt_bench.plugin.atomic import replacing
-from dyt_bench.plugin.data import ShuffledBatches
+from dyt_bench.plugin.data import order_of, place
 from dyt_bench.plugin.task import Task
 from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Recorder, Stopped
+from dyt_bench.training.together import any_of
 
 # The next checkpoint waits this many times as long as the last one took: at most 2 % of time.
 _PATIENCE = 50
@@ -87,16 +88,17 @@ class Checkpoints(Callback):
 
     @contextmanager
     def streaming(
-        self, data: LightningDataModule, task: Task, waited: list[float]
+        self, data: LightningDataModule, task: Task, waited: list[float], parts: int = 1
     ) -> Iterator[None]:
         """Make ``data`` serve the task's batches as one epoch, starting where training stands.
 
-        The seconds that each batch took to load are appended to ``waited``.
+        The seconds that each batch took to load are appended to ``waited``. A step's batch comes in
+        so many ``parts``.
         """
         serve = data.train_dataloader
 
         def stream() -> _Stream:
-            return _Stream(self, serve(), task, waited)
+            return _Stream(self, serve(), task, waited, parts)
 
         data.train_dataloader = stream  # type: ignore[method-assign]
         try:
@@ -110,7 +112,9 @@ class Checkpoints(Callback):
         Raises:
             Stopped: on request; a checkpoint is there.
         """
-        if self.done and (self.stop.asked or self._is_due()):
+        due, asked = any_of(self._is_due(), self.stop.asked)
+        self.stop.asked = asked
+        if self.done and (asked or due):
             self._save()
         self._refuse()
 
@@ -212,12 +216,18 @@ class _Stream:
     """All batches of a run's budget, as one epoch for Lightning."""
 
     def __init__(
-        self, checkpoints: Checkpoints, loader: Iterable[Any], task: Task, waited: list[float]
+        self,
+        checkpoints: Checkpoints,
+        loader: Iterable[Any],
+        task: Task,
+        waited: list[float],
+        parts: int,
     ) -> None:
         self.checkpoints, self.loader, self.task, self.waited = checkpoints, loader, task, waited
+        self.parts = parts
 
     def __len__(self) -> int:
-        return self.task.steps
+        return self.task.steps * self.parts
 
     # Lightning asks for these where a loader can resume; the position is the callback's state.
 
@@ -229,24 +239,26 @@ class _Stream:
 
     def __iter__(self) -> Iterator[Any]:
         done = self.checkpoints.done
-        batches = _without(done, self.loader)
+        batches = _without(done, self.loader, self.parts)
         for step in range(done, self.task.steps):
             self.checkpoints.between()
-            seed_step(self.task.seed, step)
-            start = time.perf_counter()
-            batch = next(batches)
-            self.waited.append(time.perf_counter() - start)
-            yield batch
+            self.waited.append(0.0)
+            for part in range(self.parts):
+                seed_step(self.task.seed, step, place()[0] * self.parts + part)
+                start = time.perf_counter()
+                batch = next(batches)
+                self.waited[-1] += time.perf_counter() - start
+                yield batch
 
 
-def _without(first: int, loader: Iterable[Any]) -> Iterator[Any]:
-    """Batches of ``loader``, epoch after epoch, without the ``first`` ones."""
-    sampler = getattr(loader, "batch_sampler", None)
+def _without(first: int, loader: Iterable[Any], parts: int) -> Iterator[Any]:
+    """Batches of ``loader``, in ``parts`` each, epoch after epoch, without the ``first`` ones."""
+    order = order_of(loader)
     batches = _epochs(loader)
-    if isinstance(sampler, ShuffledBatches):
-        sampler.seek(*divmod(first, len(sampler)))
+    if order is not None:
+        order.seek(*divmod(first, len(order)))
     else:  # a loader of the plug-in's own: by contract the seed alone decides its order
-        for _ in range(first):
+        for _ in range(first * parts):
             next(batches)
     return batches
 
@@ -260,13 +272,13 @@ def _epochs(loader: Iterable[Any]) -> Iterator[Any]:
             raise ValueError("train_dataloader() gives no batch")
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Seed every global generator for the loading and training of one batch.
+def seed_step(seed: int, step: int, part: int = 0) -> None:
+    """Seed every global generator for the loading and training of one batch, or a part of one.
 
     Noise, masks and dropped paths then depend on the seed and the step alone: not on validations,
     on what a variant drew before, or on where training was cut off.
     """
-    words = np.random.SeedSequence([seed, step]).generate_state(2)
+    words = np.random.SeedSequence([seed, step, *([part] if part else [])]).generate_state(2)
     random.seed(int(words[0]))
     np.random.seed(words[0])
     torch.manual_seed(int(words[0]) << 32 | int(words[1]))

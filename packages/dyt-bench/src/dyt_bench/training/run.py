@@ -1,25 +1,31 @@
 """Train one run: build, validate, fit, evaluate. Needs torch."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch import seed_everything as seed_all
 
 import dyt
 from dyt import alphas
 from dyt_bench.plugin.atomic import write_json
-from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches
+from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, order_of
 from dyt_bench.plugin.notices import collected
 from dyt_bench.plugin.parts import Parts
+from dyt_bench.plugin.task import Task
 from dyt_bench.training import evaluation
 from dyt_bench.training.build import build, weights_digest
 from dyt_bench.training.checkpoint import Checkpoints, Stop, trace_crashes
 from dyt_bench.training.clock import peak_memory_mib
 from dyt_bench.training.device import bind, device_class
-from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Emit, Outcome, Recorder
+from dyt_bench.training.micro import divide
+from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Emit, Outcome, Recorder, Stopped
+from dyt_bench.training.together import Join, Silent, of_first, team
 from dyt_bench.training.trainer import Diverged, Trace, Watch, make_trainer
 from dyt_bench.training.weights import write_weights
 
@@ -47,10 +53,36 @@ def train(
         Stopped: SIGTERM came; a checkpoint holds what was trained.
         CannotWrite: the disk is full.
     """
+    how = _How(checkpoint_every_s, trainer, evaluate, keep_weights)
+    join: Join = nullcontext
+    if parts.task.devices > 1:
+        follow = partial(_follow, replace(parts, metrics={}), recorder.checkpoint_path, how)
+        join = partial(team, parts.task.devices, follow)
+    return _joined(parts, recorder, emit, how, join)
+
+
+@dataclass(frozen=True)
+class _How:
+    """The options of `train`."""
+
+    checkpoint_every_s: float
+    changes: Mapping[str, Any]
+    evaluate: bool
+    keep_weights: bool
+
+
+def _follow(parts: Parts, checkpoint: Path, how: _How, join: Join) -> None:
+    """Train beside the first process, and record nothing."""
+    how = replace(how, evaluate=False, keep_weights=False)
+    with suppress(Stopped):  # the first one says so
+        _joined(parts, Silent(checkpoint), lambda event: None, how, join)
+
+
+def _joined(parts: Parts, recorder: Recorder, emit: Emit, how: _How, join: Join) -> Outcome:
     binding = bind()
     with Stop() as stop:
-        checkpoints = Checkpoints(recorder, stop, checkpoint_every_s)
-        outcome = _train(parts, recorder, emit, checkpoints, trainer, evaluate, keep_weights)
+        checkpoints = Checkpoints(recorder, stop, how.checkpoint_every_s)
+        outcome = _train(parts, recorder, emit, checkpoints, how, join)
     return replace(outcome, facts={**outcome.facts, "binding": binding})
 
 
@@ -59,9 +91,8 @@ def _train(
     recorder: Recorder,
     emit: Emit,
     checkpoints: Checkpoints,
-    changes: Mapping[str, Any],
-    evaluate: bool,
-    keep_weights: bool,
+    how: _How,
+    join: Join,
 ) -> Outcome:
     task, domain = parts.task, parts.domain
     with collected() as notices:
@@ -69,25 +100,21 @@ def _train(
     for sentence in notices.sentences():  # into the log
         print(sentence, flush=True)
     trace = Trace(task, module, domain.metric, recorder, emit)
-    watch = Watch(task, trace, _order(data))
-    trainer = make_trainer(task, domain.training(task), trace, [watch, checkpoints], changes)
     weights = weights_digest(module, norms)
     reason = ""
     taken = evaluation.Evaluation({}, {}, {})
+    watch = Watch(task, trace, _order(data))
     try:
-        done = checkpoints.find()
-        if done is None:
-            trainer.validate(module, datamodule=data, verbose=False)
-        else:
-            emit({"event": "resumed", "step": done})
-        seed_all(task.seed, verbose=False)
-        checkpoint = None if done is None else recorder.checkpoint_path
-        with checkpoints.streaming(data, task, watch.waited):
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        with join():
+            parts_of_step = divide(data, parts)
+            listeners = [watch, checkpoints]
+            preset = domain.training(task)
+            trainer = make_trainer(task, preset, trace, listeners, parts_of_step, how.changes)
+            _fit(trainer, module, data, watch, checkpoints, emit)
         trace_crashes()
-        if keep_weights:  # before the evaluation, which may change the module
+        if how.keep_weights:  # before the evaluation, which may change the module
             write_weights(module, recorder.weights_path)
-        if evaluate:
+        if how.evaluate:
             module.to(trainer.strategy.root_device).eval()  # fitting ends on the CPU
             taken = evaluation.evaluate(parts, module, data, recorder)
     except Diverged as divergence:
@@ -113,6 +140,7 @@ def _train(
             "batches": watch.batches.hex()[:12],
             "device": device_class(module.device),
             "threads": str(torch.get_num_threads()),
+            **_division(data, task),
             **resumed,
             **taken.methods,
             **taken.missing,
@@ -123,12 +151,39 @@ def _train(
     )
 
 
+def _fit(
+    trainer: Trainer,
+    module: LightningModule,
+    data: LightningDataModule,
+    watch: Watch,
+    checkpoints: Checkpoints,
+    emit: Emit,
+) -> None:
+    """Validate and train, or resume."""
+    done = of_first(checkpoints.find())
+    if done is None:
+        trainer.validate(module, datamodule=data, verbose=False)
+    else:
+        emit({"event": "resumed", "step": done})
+    seed_all(watch.task.seed, verbose=False)
+    checkpoint = None if done is None else checkpoints.recorder.checkpoint_path
+    parts = trainer.accumulate_grad_batches
+    with checkpoints.streaming(data, watch.task, watch.waited, parts):
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+
+
+def _division(data: LightningDataModule, task: Task) -> dict[str, str]:
+    """How a batch was divided, where it was."""
+    micro = getattr(data, "micro_batch", None)
+    found = {"devices": str(task.devices)} if task.devices > 1 else {}
+    return found if micro is None else {**found, "micro_batch": str(micro)}
+
+
 def _order(data: LightningDataModule) -> ShuffledBatches | None:
     """The samples of each training batch, where the sampler is ours."""
     if not isinstance(data, SeededDataModule):
         return None  # its loader may not be made before it is set up
-    sampler = getattr(data.train_dataloader(), "batch_sampler", None)
-    return sampler if isinstance(sampler, ShuffledBatches) else None
+    return order_of(data.train_dataloader())
 
 
 def _native_norms(module: LightningModule, norms: list[str]) -> int:

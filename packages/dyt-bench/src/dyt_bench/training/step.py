@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dyt_bench.plugin.data import SeededDataModule
 from dyt_bench.plugin.domain import TrainingPreset
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.plugin.task import AA
@@ -76,7 +77,10 @@ def time_variants(
 
 
 def _timed(parts: Parts, compile: bool) -> Callable[[], float]:
-    """A call that trains a model for one step and returns its seconds."""
+    """A call that trains a model for one step and returns its seconds.
+
+    A task's batch that is divided is timed by one of its parts, on one device.
+    """
     data, module, _ = build(parts)
     device, preset = device_to_use(), parts.domain.training(parts.task)
     module.to(device).train()
@@ -85,6 +89,8 @@ def _timed(parts: Parts, compile: bool) -> Callable[[], float]:
         setattr(module, "training_step", torch.compile(module.training_step))  # noqa: B010
     in_precision = autocast(preset, device)
     optimizer = optimizer_of(module)
+    if isinstance(data, SeededDataModule):
+        data.micro_batch = parts.task.at_once
     data.prepare_data()
     data.setup("fit")
     batches = islice(data.train_dataloader(), TIMED_BATCHES)

@@ -13,6 +13,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.optim import Optimizer
 
@@ -25,6 +26,7 @@ from dyt_bench.training.checkpoint import WholeCheckpointIO
 from dyt_bench.training.clock import now, quartiles
 from dyt_bench.training.outcome import Emit, Recorder
 from dyt_bench.training.system import SystemMetrics
+from dyt_bench.training.together import Joined, gathered, mean_of
 
 # The first steps include allocation and cold caches: they are left out of step times.
 WARMUP_STEPS = 5
@@ -45,11 +47,15 @@ def make_trainer(
     preset: TrainingPreset,
     logger: Logger | Literal[False],
     listeners: Sequence[Callback],
+    parts: int = 1,
     changes: Mapping[str, Any] = {},
 ) -> Trainer:
-    """A Trainer for ``task`` and its preset, on one device; ``listeners`` are callbacks.
+    """A Trainer for ``task`` and its preset.
 
-    ``changes`` are arguments of Lightning's Trainer.
+    Args:
+        listeners: callbacks.
+        parts: that a process's part of a batch comes in.
+        changes: arguments of Lightning's Trainer.
     """
     callbacks = list(listeners)
     if preset.ema_decay is not None:
@@ -58,15 +64,15 @@ def make_trainer(
         precision=preset.precision,
         gradient_clip_val=preset.clip_norm,
         max_steps=task.steps,
-        val_check_interval=task.val_every,
+        val_check_interval=task.val_every * parts,  # which counts parts
+        accumulate_grad_batches=parts,
         check_val_every_n_epoch=None,  # steps are the budget; epochs mean nothing here
         num_sanity_val_steps=0,
         log_every_n_steps=1,  # `Trace` chooses which
         logger=logger,
         callbacks=callbacks,
-        devices=1,
-        # One process, also inside a scheduler's job.
-        plugins=[LightningEnvironment(), WholeCheckpointIO()],
+        **_processes(task),
+        plugins=[_environment(task), WholeCheckpointIO()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -75,6 +81,19 @@ def make_trainer(
         inference_mode=False,
         **changes,
     )
+
+
+def _environment(task: Task) -> LightningEnvironment:
+    """One process, also inside a scheduler's job; or those that were started."""
+    return LightningEnvironment() if task.devices == 1 else Joined()
+
+
+def _processes(task: Task) -> dict[str, Any]:
+    if task.devices == 1:
+        return {"devices": 1}
+    # Buffers are equal already, and validations may have unequal numbers of batches.
+    strategy = DDPStrategy(broadcast_buffers=False)
+    return {"devices": task.devices, "strategy": strategy, "use_distributed_sampler": False}
 
 
 def _gradient_norm(module: LightningModule) -> float:
@@ -95,6 +114,8 @@ class Trace(Logger):
         self.first: dict[str, float] = {}
         self.best: dict[str, float] = {}
         self.last: dict[str, float] = {}
+        # Of a step in parts: its means, which Lightning has of the last part alone.
+        self.of_step: dict[str, float] = {}
 
     @property
     def name(self) -> str:
@@ -113,8 +134,11 @@ class Trace(Logger):
         if self.module.trainer.training and done % self.every:
             return
         metrics = {
-            key: value for key, value in metrics.items() if key != "epoch" and math.isfinite(value)
+            key: value
+            for key, value in (metrics | self.of_step).items()
+            if key != "epoch" and math.isfinite(value)
         }
+        self.of_step = {}
         self.recorder.append(done, metrics | self.system.due())
         self.emit({"event": "row", "step": done, "metrics": metrics})
         judged = self.metric.name
@@ -124,6 +148,20 @@ class Trace(Logger):
             if not self.best or self.metric.better(values[judged], self.best[judged]):
                 self.best = values
             self.last = values
+
+
+def contents(batch: Any) -> list[bytes]:
+    """A hash of each sample's tensors; of a batch that is not divided into samples, one of all."""
+    found = [as_bytes(tensor).reshape(len(tensor), -1) for tensor in tensors(batch) if tensor.dim()]
+    if len({len(each) for each in found}) != 1:
+        found = [as_bytes(tensor).reshape(1, -1) for tensor in tensors(batch)]
+    hashes = []
+    for parts in zip(*found, strict=False):
+        total = hashlib.sha256()
+        for part in parts:
+            total.update(part)
+        hashes.append(total.digest())
+    return hashes
 
 
 class Watch(Callback):
@@ -142,6 +180,10 @@ class Watch(Callback):
         self.recent: deque[dict[str, float]] = deque(maxlen=RECENT)  # steps, the last one last
         self._start = 0.0
         self._units = 0
+        # Of the step's parts so far:
+        self._contents: list[bytes] = []
+        self._losses: list[float] = []
+        self._logged: dict[str, list[float]] = {}
         self._validation = ExitStack()
         self._probe: dyt.Probe | None = None
 
@@ -149,15 +191,22 @@ class Watch(Callback):
         self, trainer: Trainer, module: LightningModule, batch: Any, index: int
     ) -> None:
         step = trainer.global_step
+        # Of the first batches the content as well: it shows what is done to the samples.
+        if self.order is None or step < CONTENT_STEPS:
+            self._contents += contents(batch)
+        if index % trainer.accumulate_grad_batches == 0:
+            self._start = now(module.device)
+
+    def _identify(self, step: int) -> None:
+        """Add a step's batch, of all processes, to the chain."""
         chain = hashlib.sha256(self.batches)
         if self.order is not None:
             chain.update(self.order.indices(step).tobytes())
-        # Of the first batches the content as well: it shows what is done to the samples.
-        if self.order is None or step < CONTENT_STEPS:
-            for tensor in tensors(batch):
-                chain.update(as_bytes(tensor))
+        if self._contents:
+            for content in gathered(self._contents):
+                chain.update(content)
+            self._contents = []
         self.batches = chain.digest()
-        self._start = now(module.device)
 
     def on_before_optimizer_step(
         self, trainer: Trainer, module: LightningModule, optimizer: Optimizer
@@ -170,8 +219,19 @@ class Watch(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
+        parts = trainer.accumulate_grad_batches
+        self._losses.append(outputs["loss"].item())
+        logged = trainer.callback_metrics if parts > 1 or trainer.world_size > 1 else {}
+        for name, value in logged.items():
+            if name.startswith("train/"):
+                self._logged.setdefault(name, []).append(float(value))
+        if (index + 1) % parts:
+            return
         self.seconds.append(now(module.device) - self._start)
-        loss = outputs["loss"].item()
+        self._identify(trainer.global_step - 1)
+        loss, *means = mean_of([fmean(self._losses), *map(fmean, self._logged.values())])
+        self.trace.of_step = dict(zip(self._logged, means, strict=True))
+        self._losses, self._logged = [], {}
         self.recent[-1]["loss"] = loss
         if not math.isfinite(loss):
             raise Diverged(trainer.global_step, loss)

@@ -1,5 +1,6 @@
 """The files of each data set. No torch, no reader of sequences."""
 
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from dyt_bench.plugin.fetch import need
@@ -54,3 +55,14 @@ def species(path: Path | None) -> list[Path]:
 
 def classes(path: Path | None) -> list[Path]:
     return files_below(path, {".txt"}, "train/CLASS/SEQUENCE.txt and test/CLASS/SEQUENCE.txt")
+
+
+# Data set -> (the user's path) -> its files.
+FILES: Mapping[str, Callable[[Path | None], Iterable[Path]]] = {
+    "chloroplast": chloroplast,
+    "bacteria": bacteria,
+    "folder": folder,
+    "hg38": hg38,
+    "species": species,
+    "genomic-benchmarks": classes,
+}

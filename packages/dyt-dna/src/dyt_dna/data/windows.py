@@ -1,6 +1,6 @@
 """Windows of a genome as examples for language models: with next or with masked bases."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -54,21 +54,15 @@ class MaskedBases(Dataset[Example]):
     the index is a pair ``(epoch, index)``. Neither worker processes nor resuming change them.
 
     Args:
-        options: of a preset; ``mask_rate``, ``mask_kept`` and ``mask_random`` are read.
+        rate: share of the bases that are targets.
+        kept, random: share of the targets that the inputs show, and that another base stands for.
     """
 
     def __init__(
-        self,
-        windows: Dataset[Stretch],
-        options: Mapping[str, float | str],
-        *,
-        seed: int,
+        self, windows: Dataset[Stretch], *, rate: float, kept: float, random: float, seed: int
     ) -> None:
         self.windows, self.seed = windows, seed
-        self.rate, self.kept, self.random = (
-            float(options.get(f"mask_{name}", usual))
-            for name, usual in {"rate": 0.15, "kept": 0.1, "random": 0.1}.items()
-        )
+        self.rate, self.kept, self.random = rate, kept, random
 
     def __len__(self) -> int:
         return len(self.windows)  # type: ignore[arg-type]

@@ -1,28 +1,38 @@
 """The models by name, as language models or as classifiers of sequences."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from dyt_bench.plugin.domain import entry
 from dyt_dna.bases import UNKNOWN
 from dyt_dna.models.caduceus import Caduceus
-from dyt_dna.models.hyena import HyenaDNA
+from dyt_dna.models.hyena import HyenaDNA, ImplicitFilter
 from dyt_dna.shapes import SHAPES, STD
 
 Backbone = HyenaDNA | Caduceus
 
 
-def build(name: str, options: Mapping[str, float | str]) -> Backbone:
+def build(name: str, dropout: float = 0.0) -> Backbone:
     """The language model called ``name``: tokens (B, L) -> logits (B, L, tokens).
 
     Args:
-        options: of the training preset; ``dropout`` is read.
+        dropout: share of the embedding's channels dropped in training; of HyenaDNA alone.
+
+    Raises:
+        UserError: no model has that name.
     """
-    shape = SHAPES[name]
+    shape = entry(SHAPES, name, "model")
     if shape.family == "hyena":
-        dropout = float(options.get("dropout", 0.0))
         return HyenaDNA(shape.width, shape.depth, shape.length, dropout, shape.std)
     return Caduceus(shape.width, shape.depth, "ps" if shape.family == "caduceus-ps" else "ph")
+
+
+def filter_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
+    """Parameters of the MLPs in HyenaDNA's filters; other models have none."""
+    for module in model.modules():
+        if isinstance(module, ImplicitFilter):
+            yield from module.parameters()
 
 
 class SequenceClassifier(nn.Module):

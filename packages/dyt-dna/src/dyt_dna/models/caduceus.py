@@ -6,7 +6,6 @@ model, E = 2 D inside a mixer.
 """
 
 import math
-from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Literal
 
@@ -168,10 +167,6 @@ class Caduceus(nn.Module):
             return logits
         other: Tensor = self(reverse_complement(tokens)).flip(1)[..., self._complement()]
         return (logits + other) / 2
-
-    def own_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters with a learning rate of their own: none."""
-        yield from ()
 
     def _complement(self) -> Tensor:
         return torch.tensor(COMPLEMENT, device=self.embedding.weight.device)

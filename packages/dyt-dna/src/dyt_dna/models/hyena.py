@@ -6,7 +6,6 @@ HyenaDNA (arXiv 2306.15794), with the sizes, the initial values and the filter o
 """
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -175,12 +174,6 @@ class HyenaDNA(nn.Module):
         """(B, L) int64 in [0, 5) -> (B, L, 5)."""
         (hidden,) = self.features(tokens)
         return linear(hidden, self.embedding.weight)  # tied
-
-    def own_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters with a learning rate of their own: those of the filters' MLPs."""
-        for module in self.modules():
-            if isinstance(module, ImplicitFilter):
-                yield from module.parameters()
 
 
 def _initialize(parent: nn.Module, std: float) -> None:

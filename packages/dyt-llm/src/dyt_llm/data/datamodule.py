@@ -9,11 +9,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from dyt_bench.plugin.data import SeededDataModule, at_most
-from dyt_bench.plugin.domain import DataError
-from dyt_bench.plugin.task import Task
+from dyt_bench.plugin.domain import DataError, entry
+from dyt_llm.data.files import FILES
 from dyt_llm.data.streams import streams
-from dyt_llm.data.tokens import Codec
-from dyt_llm.shapes import SHAPES
 
 VAL_WINDOWS = 192  # at most, spread over the held-out text
 
@@ -39,22 +37,62 @@ class Windows(Dataset[Tensor]):
 class TextData(SeededDataModule):
     """Batches of windows ``(B, context + 1)`` int64: each token is the target of the one before.
 
+    Attributes:
+        codec: between the text and its tokens.
+
     Args:
-        train, held_out: windows of the text to train on, and of the text held out.
-        codec: between that text and its tokens.
+        dataset: its name in `dyt_llm.catalog`.
+        path: of your own text.
+        batch_size: windows of a training step, of all processes together.
+        context: tokens that a model reads.
+        train_samples: train on at most so many windows.
+        skip_bad_files: leave out files that cannot be read; else they are an error.
+        files: of the data set; None: all that it names.
+        reader: names the model in errors.
+
+    Raises:
+        DataError: a file is not text, or there is too little for one batch or to hold out.
+        UserError: no data set has that name.
     """
 
-    def __init__(self, train: Windows, held_out: Windows, codec: Codec, task: Task) -> None:
+    def __init__(
+        self,
+        dataset: str = "kjv",
+        path: str | Path | None = None,
+        *,
+        batch_size: int = 4,
+        seed: int = 0,
+        context: int = 128,
+        train_samples: int | None = None,
+        skip_bad_files: bool = False,
+        files: Iterable[Path] | None = None,
+        reader: str = "the model",
+    ) -> None:
+        folder = None if path is None else Path(path)
+        if files is None:
+            files = entry(FILES, dataset, "dataset")(folder)
+        sides, self.codec = streams(dataset, list(files), skip=skip_bad_files)
+        train, held_out = (Windows(stream, context) for stream in sides)
+        samples = min(len(train), train_samples or len(train))
+        for purpose, found, wanted in (
+            ("train on", samples, batch_size),
+            ("hold out", len(held_out), 1),
+        ):
+            if found < wanted:
+                raise DataError(
+                    f"{folder or dataset}: too little text to {purpose}: expected at least "
+                    f"{wanted} windows of {context} tokens, the context of {reader}, got {found}; "
+                    "add text, or choose a model with a shorter context or a smaller batch_size"
+                )
         count = min(VAL_WINDOWS, len(held_out))
         spread = [index * len(held_out) // count for index in range(count)]
         super().__init__(
-            at_most(train, task.train_samples),
+            at_most(train, train_samples),
             Subset(held_out, spread),
-            batch_size=task.batch_size,
-            seed=task.seed,
+            batch_size=batch_size,
+            seed=seed,
         )
-        self.held_out, self.spread = held_out, spread
-        self.codec, self.context = codec, train.context
+        self.held_out, self.spread, self.context = held_out, spread, context
 
     def train_stream(self, most: int) -> Tensor:
         """(T,) int64, the first tokens of the training text, at most ``most``."""
@@ -66,26 +104,3 @@ class TextData(SeededDataModule):
     def val_windows(self) -> Tensor:
         """(N, context + 1) int64, all windows of a validation pass."""
         return torch.stack([self.held_out[index] for index in self.spread])
-
-
-def build_data(task: Task, files: Iterable[Path]) -> TextData:
-    """The data module of ``task.dataset``, read from ``files``.
-
-    Raises:
-        DataError: a file is not text, or there is too little for one batch or to hold out.
-    """
-    context = SHAPES[task.model].context
-    sides, codec = streams(task.dataset, list(files), skip=task.skip_bad_files)
-    train, held_out = (Windows(stream, context) for stream in sides)
-    samples = min(len(train), task.train_samples or len(train))
-    for purpose, found, wanted in (
-        ("train on", samples, task.batch_size),
-        ("hold out", len(held_out), 1),
-    ):
-        if found < wanted:
-            raise DataError(
-                f"{task.path or task.dataset}: too little text to {purpose}: expected at least "
-                f"{wanted} windows of {context} tokens, the context of {task.model}, got {found}; "
-                "add text, or choose a model with a shorter context or a smaller batch_size"
-            )
-    return TextData(train, held_out, codec, task)

@@ -1,6 +1,7 @@
 """The files of each data set, and how they are fetched. No torch, no tokenizer."""
 
 import sysconfig
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from dyt_bench.plugin.domain import DataError, reason
@@ -103,3 +104,16 @@ def fetch_openwebtext(folder: Path) -> None:
         ) from error
     text.save_to_disk(folder)
     tokenizer.save(str(folder / TOKENIZER))
+
+
+# Data set -> (the user's path) -> its files.
+FILES: Mapping[str, Callable[[Path | None], Iterable[Path]]] = {
+    "kjv": kjv,
+    "stdlib": stdlib,
+    "stdlib-bpe": stdlib,
+    "stdlib-gpt2": stdlib_gpt2,
+    "shakespeare": shakespeare,
+    "openwebtext": openwebtext,
+    "folder": folder,
+    "corpus": corpus,
+}

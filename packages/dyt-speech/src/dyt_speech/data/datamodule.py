@@ -1,7 +1,7 @@
 """The data module: windows of one length, or crops of whole utterances as in the paper."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
@@ -11,13 +11,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, at_most
-from dyt_bench.plugin.domain import DataError, TrainingPreset
+from dyt_bench.plugin.data import (
+    CutBatches,
+    DealtBatches,
+    SeededDataModule,
+    ShuffledBatches,
+    at_most,
+)
+from dyt_bench.plugin.domain import DataError, entry
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import check_apart
-from dyt_bench.plugin.task import Task
 from dyt_speech.data.audio import SAMPLE_RATE, Decoded, Recording, Samples, decode_all
-from dyt_speech.data.files import recordings_of
+from dyt_speech.data.files import FILES, recordings_of
 from dyt_speech.data.splits import SPLITS
 
 # Seconds between the starts of two windows. In training not a multiple of the model's 20 ms frame:
@@ -124,18 +129,42 @@ class CropBatches(ShuffledBatches):
 class SpeechData(SeededDataModule):
     """Batches (B, samples) of waveforms at 16 kHz; no recording is on both sides of the split.
 
-    Reads two options of the preset: ``seconds``, the longest that a sample lasts, and
-    ``shortest``; shorter recordings are left out. If the two are equal, samples are windows of
-    that length. Otherwise they are crops of whole recordings, one of each per epoch.
+    If ``shortest`` is ``seconds``, samples are windows of that length. Otherwise they are crops of
+    whole recordings, one of each per epoch.
+
+    Args:
+        dataset: its name in `dyt_speech.catalog`.
+        path: of your own recordings.
+        batch_size: samples of a training step, of all processes together.
+        seconds: the longest that a sample lasts.
+        shortest: seconds; shorter recordings are left out; None: ``seconds``.
+        train_samples: train on at most so many.
+        skip_bad_files: leave out files that cannot be read; else they are an error.
 
     Raises:
-        DataError: fewer than two recordings are long enough, or one side of the split is empty.
+        DataError: a file is not audio or is damaged, fewer than two recordings are long enough, or
+            one side of the split is empty.
+        UserError: no data set has that name.
     """
 
-    def __init__(self, decoded: Decoded, task: Task, preset: TrainingPreset) -> None:
-        self.seconds = float(preset.options["seconds"])
-        shortest = float(preset.options["shortest"])
-        self.samples = decoded.samples
+    def __init__(
+        self,
+        dataset: str = "prompts",
+        path: str | Path | None = None,
+        *,
+        batch_size: int = 4,
+        seed: int = 0,
+        seconds: float = 1.0,
+        shortest: float | None = None,
+        train_samples: int | None = None,
+        skip_bad_files: bool = False,
+    ) -> None:
+        folder = None if path is None else Path(path)
+        files = entry(FILES, dataset, "dataset")(folder)
+        decoded = decode_all(recordings_of(files), skip=skip_bad_files)
+        source = folder or dataset
+        shortest = seconds if shortest is None else shortest
+        self.seconds, self.samples = seconds, decoded.samples
         usable = {
             recording.path: recording
             for recording in decoded.recordings
@@ -144,28 +173,24 @@ class SpeechData(SeededDataModule):
         self.left_out = len(decoded.recordings) - len(usable)
         if len(usable) < 2:
             raise DataError(
-                f"{task.path or task.dataset}: {len(usable)} of {len(decoded.recordings)} "
+                f"{source}: {len(usable)} of {len(decoded.recordings)} "
                 f"recordings last {shortest:g} s or more; at least two must, one of them to "
                 "validate on"
             )
         self._report_unused(decoded, shortest)
-        split = SPLITS[task.dataset]
+        split = SPLITS[dataset]
         train, val = ([usable[path] for path in side] for side in split.sides(list(usable)))
         if not train or not val:
             raise DataError(
-                f"{task.path or task.dataset}: of {len(usable)} recordings {len(train)} are to "
+                f"{source}: of {len(usable)} recordings {len(train)} are to "
                 f"train on and {len(val)} to validate on; at least one of each is needed"
             )
-        source = task.path or task.dataset
         held_out = ((recording.content, recording.path) for recording in val)
         check_apart((recording.content for recording in train), held_out, "recordings", source)
         self.labelled = [(recording, split.label(recording.path)) for recording in (*train, *val)]
-        self.cropped = shortest < self.seconds
-        super().__init__(
-            *(self._cropped(train, val, task) if self.cropped else self._windows(train, val, task)),
-            batch_size=task.batch_size,
-            seed=task.seed,
-        )
+        self.cropped = shortest < seconds
+        sides = self._cropped if self.cropped else self._windows
+        super().__init__(*sides(train, val, train_samples), batch_size=batch_size, seed=seed)
 
     def _report_unused(self, decoded: Decoded, shortest: float) -> None:
         """Notice how many recordings are not used, and the empty ones among them."""
@@ -181,41 +206,31 @@ class SpeechData(SeededDataModule):
             notice(f"{len(empty) - _NAMED:,} more recordings are empty")
 
     def _windows(
-        self, train: list[Recording], val: list[Recording], task: Task
+        self, train: list[Recording], val: list[Recording], most: int | None
     ) -> tuple[Dataset[Any], Dataset[Any]]:
         windows = Windows(self.samples, train, seconds=self.seconds, hop=TRAIN_HOP)
         held_out = Windows(self.samples, val, seconds=self.seconds, hop=VAL_HOP)
-        return at_most(windows, task.train_samples), at_most(held_out, VAL_WINDOWS)
+        return at_most(windows, most), at_most(held_out, VAL_WINDOWS)
 
     def _cropped(
-        self, train: list[Recording], val: list[Recording], task: Task
+        self, train: list[Recording], val: list[Recording], most: int | None
     ) -> tuple[Dataset[Any], Dataset[Any]]:
-        chosen = at_most(cast(Dataset[Any], train), task.train_samples)
+        chosen = at_most(cast(Dataset[Any], train), most)
         crops = Crops(self.samples, [chosen[i] for i in range(len(cast(Sequence[Any], chosen)))])
         return crops, Crops(self.samples, val)
 
     def train_dataloader(self) -> DataLoader[Any]:
         if not self.cropped:
             return super().train_dataloader()
-        return self._crop_loader(self.train, self.seed)
+        crops = self._crop_batches(self.train, self.seed)
+        return self.loader(self.train, CutBatches(crops), self.part(), drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return self._crop_loader(self.val) if self.cropped else super().val_dataloader()
+        if not self.cropped:
+            return super().val_dataloader()
+        crops = list(self._crop_batches(self.val))
+        return self.loader(self.val, DealtBatches(crops), self.batch_size)
 
-    def _crop_loader(self, crops: Dataset[Any], seed: int | None = None) -> DataLoader[Any]:
+    def _crop_batches(self, crops: Dataset[Any], seed: int | None = None) -> CropBatches:
         recordings = cast(Crops, crops).recordings
-        longest = round(self.seconds * SAMPLE_RATE)
-        return DataLoader(
-            crops,
-            batch_sampler=CropBatches(recordings, self.batch_size, longest, seed),
-            generator=torch.Generator(),  # not the global one, from which training draws masks
-        )
-
-
-def build_data(task: Task, files: Iterable[Path], preset: TrainingPreset) -> SpeechData:
-    """The data module of ``task.dataset``, decoded from ``files``.
-
-    Raises:
-        DataError: a file is not audio or is damaged, or too few of them are long enough.
-    """
-    return SpeechData(decode_all(recordings_of(files), skip=task.skip_bad_files), task, preset)
+        return CropBatches(recordings, self.batch_size, round(self.seconds * SAMPLE_RATE), seed)

@@ -1,6 +1,6 @@
 """The files of each data set, and how they are fetched. No torch, no audio library."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -120,3 +120,14 @@ def _download(name: str, start: Callable[[], object]) -> None:
         raise DataError(
             f"{name} could not be fetched: {reason(error)}; the same command tries again"
         ) from None
+
+
+# Data set -> (the user's path) -> its files.
+FILES: Mapping[str, Callable[[Path | None], Iterable[Path]]] = {
+    "prompts": prompts,
+    "clips": clips,
+    "asterisk": asterisk,
+    "librispeech": librispeech,
+    "speech-commands": speech_commands,
+    "folder": folder,
+}

@@ -7,7 +7,6 @@ import torch
 from timm.data.transforms_factory import create_transform
 from torchvision.transforms import v2
 
-from dyt_bench.plugin.domain import TrainingPreset
 from dyt_images.folders import ClassFolders, Photographs, decode
 from dyt_vision.data.memory import InMemory, Samples
 
@@ -17,13 +16,19 @@ _MOST_WORKERS = 8
 
 
 def samples(
-    train: ClassFolders, val: ClassFolders, side: int | None, preset: TrainingPreset
+    train: ClassFolders,
+    val: ClassFolders,
+    side: int | None,
+    *,
+    auto_augment: str = "",
+    random_erase: float = 0.0,
 ) -> Samples:
     """Images to train on and to validate on.
 
     Args:
         side: pixels of it; None: 32.
         val: the same as ``train`` where the data set is not divided.
+        auto_augment, random_erase: as in `augmented`, where images stay in their files.
     """
     divided, pixels = val is not train, side or OWN
     labels = train.labels, val.labels
@@ -32,7 +37,7 @@ def samples(
         held_val = _held(val, pixels) if divided else held
         return Samples(held, held_val, labels, train.classes, 3, pixels, divided=divided)
     return Samples(
-        Photographs(train, augmented(pixels, preset)),
+        Photographs(train, augmented(pixels, auto_augment, random_erase)),
         Photographs(val, resized_and_cropped(pixels)),
         labels,
         train.classes,
@@ -60,15 +65,20 @@ def resized_and_cropped(pixels: int) -> Any:
     )
 
 
-def augmented(pixels: int, preset: TrainingPreset) -> Any:
-    """As the preset's ``auto_augment`` (timm's notation) and ``random_erase`` (share) say."""
-    if "auto_augment" not in preset.options:
+def augmented(pixels: int, auto_augment: str, random_erase: float) -> Any:
+    """Of training images.
+
+    Args:
+        auto_augment: in timm's notation, "rand-m9-mstd0.5-inc1"; "" changes no image.
+        random_erase: share of the images that lose a rectangle.
+    """
+    if not auto_augment:
         return resized_and_cropped(pixels)
     return create_transform(
         pixels,
         is_training=True,
-        auto_augment=str(preset.options["auto_augment"]),
-        re_prob=float(preset.options.get("random_erase", 0.0)),
+        auto_augment=auto_augment,
+        re_prob=random_erase,
         re_mode="pixel",
         interpolation="bicubic",
         mean=(0.5, 0.5, 0.5),

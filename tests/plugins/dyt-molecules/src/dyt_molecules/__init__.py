@@ -80,9 +80,9 @@ class Smiles(Domain):
         return build_data(task, self.datasets[task.dataset].files(task.path))
 
     def build_module(self, task: Task, data: MoleculeData) -> LanguageModel:  # type: ignore[override]
-        from dyt_molecules.module import LanguageModel
+        from dyt_molecules.module import language_model
 
-        return LanguageModel(task, data, self.training(task))
+        return language_model(task, data, self.training(task))
 
     def reference_score(self, task: Task, data: MoleculeData) -> float:  # type: ignore[override]
         from dyt_molecules.reference import unigram_loss

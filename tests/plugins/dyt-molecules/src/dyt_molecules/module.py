@@ -1,14 +1,15 @@
 """The LightningModules: of a property, and of the next token."""
 
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from __future__ import annotations
+
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
+from torch.optim import AdamW
 from torchmetrics import MeanSquaredError
 
 from dyt_bench.plugin.domain import TrainingPreset
-from dyt_bench.plugin.module import SupervisedModule
-from dyt_bench.plugin.optim import adamw
+from dyt_bench.plugin.module import SupervisedModule, TrainableModule, unsaved
+from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule, optimization
 from dyt_bench.plugin.task import Task
 from dyt_molecules.data.datamodule import MoleculeData
 from dyt_molecules.data.tokens import PAD
@@ -20,21 +21,36 @@ def property_module(task: Task, data: MoleculeData, preset: TrainingPreset) -> S
     return SupervisedModule(
         build(task.model, len(data.vocabulary)),
         mse_loss,
-        task=task,
-        training=preset,
+        **optimization(task, preset),
         metrics={"rmse": MeanSquaredError(squared=False)},
     )
 
 
-class LanguageModel(LightningModule):
-    """Minimises nats per token, padding left out; logs ``train/loss`` and ``val/loss``."""
+def language_model(task: Task, data: MoleculeData, preset: TrainingPreset) -> LanguageModel:
+    """Of the next token of a molecule's SMILES."""
+    return LanguageModel(build(task.model, len(data.vocabulary)), **optimization(task, preset))
+
+
+class LanguageModel(TrainableModule):
+    """Minimises nats per token, padding left out; logs ``train/loss`` and ``val/loss``.
+
+    Args:
+        model: (B, T) int64 -> logits (B, T, vocabulary) of the token after each.
+        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+    """
 
     units_per_sample = 1
 
-    def __init__(self, task: Task, data: MoleculeData, preset: TrainingPreset) -> None:
-        super().__init__()
-        self.task, self.preset = task, preset
-        self.model = build(task.model, len(data.vocabulary))
+    def __init__(
+        self,
+        model: nn.Module,
+        learning_rate: float = 1e-3,
+        optimizer: MakeOptimizer = AdamW,
+        schedule: MakeSchedule | None = None,
+    ) -> None:
+        super().__init__(learning_rate, optimizer, schedule)
+        self.save_hyperparameters(ignore=unsaved(model))
+        self.model = model
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T) int64 -> logits (B, T, vocabulary) of the token after each."""
@@ -53,8 +69,4 @@ class LanguageModel(LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         targets = int((batch[0][:, 1:] != PAD).sum())  # a token counts the same in any batch
-        self.log("val/loss", self.loss(batch), batch_size=targets)
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        task = self.task
-        return adamw(self, self.preset, learning_rate=task.learning_rate, steps=task.steps)
+        self.log("val/loss", self.loss(batch), batch_size=targets, sync_dist=True)

@@ -105,7 +105,7 @@ def validation(checked: CheckedDomain) -> None:
 
     data, module, _ = checked.build()
     task = checked.task()
-    trainer = make_trainer(task, checked.domain.training(task), False, [], BRIEFLY)
+    trainer = make_trainer(task, checked.domain.training(task), False, [], changes=BRIEFLY)
     passes: list[dict[str, float]] = []
     with checked.calling("a validation pass"):
         for _ in range(2):

@@ -1,0 +1,154 @@
+"""A run of several processes, or in micro-batches, is the run of one: samples, losses, metrics."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.resolve import resolve
+from dyt_bench.errors import DataError, UserError
+from dyt_bench.plugin.task import Run, Task, Variant
+from dyt_bench.records.record import Record
+from dyt_bench.scheduling.jobs import train_run
+from dyt_bench.training import micro
+
+TASK = Task(
+    domain="vision",
+    model="vit-w32",
+    dataset="digits",
+    steps=20,
+    batch_size=16,
+    learning_rate=6e-3,
+    val_every=10,
+)
+TOGETHER = {"devices": 2, "micro_batch": 4}
+
+
+@pytest.fixture
+def train(tmp_path):
+    def ran(name, task, **options):
+        record = Record(tmp_path / name)
+        run = Run(task=task, variant=Variant(name="dyt"))
+        if not record.begun:
+            record.begin(run, {})
+        return train_run(run, record, lambda event: None, evaluate=False, **options), record
+
+    return ran
+
+
+def assert_alike(one, other):
+    (result, record), (other_result, other_record) = one, other
+    assert result.facts["batches"] == other_result.facts["batches"]
+    assert result.facts["weights"] == other_result.facts["weights"]
+    rows, other_rows = record.rows(), other_record.rows()
+    assert [row["step"] for row in rows] == [row["step"] for row in other_rows]
+    for row, other_row in zip(rows, other_rows, strict=True):
+        for name in row:
+            if name.startswith(("train/", "val/")):
+                assert other_row[name] == pytest.approx(row[name], rel=1e-4), (name, row["step"])
+
+
+@pytest.mark.parametrize("changes", [{"micro_batch": 4}, TOGETHER], ids=str)
+def test_a_divided_run_is_the_run_of_one(train, changes):
+    whole = train("whole", TASK)
+    divided = train("divided", replace(TASK, **changes))
+    assert_alike(whole, divided)
+    assert divided[0].facts["micro_batch"] == "4"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("domain", "model", "dataset", "batch_size"),
+    [
+        ("diffusion", "dit", "digits", 32),
+        ("dna", "hyena-w64", "chloroplast", 8),
+        ("dna", "caduceus", "chloroplast", 8),
+        ("dna", "hyena-w64", "species", 8),
+        ("llm", "llama", "kjv", 4),
+    ],
+)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_so_is_that_of_every_domain(train, domain, model, dataset, batch_size, parts):
+    found = discover().domain(domain).models[model]
+    task = replace(
+        TASK,
+        domain=domain,
+        model=model,
+        dataset=dataset,
+        batch_size=batch_size,
+        learning_rate=found.learning_rate,
+        training=found.training,
+    )
+    divided = replace(task, devices=2, micro_batch=batch_size // 2 // parts)
+    assert_alike(train("whole", task), train("divided", divided))
+
+
+def test_a_run_in_micro_batches_resumes_to_the_bit(train):
+    task = replace(TASK, micro_batch=4, steps=6, val_every=3)
+    whole, record = train("whole", task)
+
+    class Cut(Exception):
+        pass
+
+    cut = Record(record.folder.parent / "cut")
+    cut.begin(Run(task=task, variant=Variant(name="dyt")), {})
+
+    def tell(event):
+        if event.get("step") == 4:
+            raise Cut
+
+    with pytest.raises(Cut):
+        train_run(
+            Run(task=task, variant=Variant(name="dyt")),
+            cut,
+            tell,
+            evaluate=False,
+            checkpoint_every_s=0,
+        )
+    resumed, _ = train("cut", task, checkpoint_every_s=0)
+    assert resumed.facts["resumed"]
+    assert resumed.last == whole.last
+    assert resumed.facts["batches"] == whole.facts["batches"]
+
+
+def limited(monkeypatch, most):
+    """A device whose memory holds the step of ``most`` samples."""
+    from dyt_vision.module import Classifier
+
+    honest = Classifier.training_step
+
+    def step(self, batch, index):
+        if len(batch[0]) > most:
+            raise torch.OutOfMemoryError("out of memory")
+        return honest(self, batch, index)
+
+    monkeypatch.setattr(Classifier, "training_step", step)
+
+
+def test_auto_takes_the_most_that_fits(train, monkeypatch, capsys):
+    limited(monkeypatch, 5)
+    result, _ = train("auto", replace(TASK, micro_batch="auto", steps=2, val_every=1))
+    assert result.status == "finished"
+    assert result.facts["micro_batch"] == "4"
+    assert "micro_batch: auto takes 4 of a process's 16 samples at once" in capsys.readouterr().out
+
+
+def test_auto_says_where_nothing_fits(monkeypatch):
+    limited(monkeypatch, 0)
+    parts = resolve(Run(task=replace(TASK, micro_batch="auto")))
+    with pytest.raises(UserError, match=r"auto found no size that fits: not one sample of vision/"):
+        micro.largest(parts)
+
+
+def test_sizes_are_halved_and_divide():
+    assert list(micro.halved(96)) == [96, 48, 24, 12, 6, 3, 1]
+    assert list(micro.halved(15)) == [15, 5, 1]
+
+
+def test_a_loader_that_cannot_divide_is_named():
+    from lightning.pytorch import LightningDataModule
+
+    parts = resolve(Run(task=replace(TASK, micro_batch=4)))
+    with pytest.raises(DataError, match="SeededDataModule, which divides batches, got a Lightning"):
+        micro.divide(LightningDataModule(), parts)
