@@ -127,7 +127,9 @@ class Trace(Logger):
 
 
 class Watch(Callback):
-    """Times steps, identifies batches, stops at divergence, and follows rate, gradient and alpha.
+    """Times steps, identifies batches, stops at divergence; follows rate, gradient and alpha.
+
+    It also tells layers that change while the model trains how far it is.
 
     Args:
         order: the training batches' samples, where `ShuffledBatches` draws them.
@@ -157,6 +159,7 @@ class Watch(Callback):
             for tensor in tensors(batch):
                 chain.update(as_bytes(tensor))
         self.batches = chain.digest()
+        dyt.set_progress(module, min(1.0, step / self.task.steps))
         self._start = now(module.device)
 
     def on_before_optimizer_step(
