@@ -98,11 +98,13 @@ def test_a_convolution_s_weight_counts_as_a_matrix():
     assert new.weight is old.weight
 
 
-def test_a_weight_of_zeros_has_no_largest_singular_value():
-    old = linear()
+def test_a_weight_of_zeros_has_no_largest_singular_value_and_starts_anew():
+    old = nn.Linear(100, 100)
     nn.init.zeros_(old.weight)
-    with pytest.raises(ValueError, match="a weight is 0"):
-        SigmaLinear(old)
+    new = SigmaLinear(old)
+    assert new.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert not old.weight.any()
+    assert new(torch.randn(2, 100)).isfinite().all()
 
 
 BUILDS = {

@@ -26,6 +26,8 @@ __all__ = [
     "SigmaLinear",
 ]
 
+STD = 0.02  # of what starts at zero where zero will not do
+
 
 class ScaledEmbedding(nn.Embedding):
     """``y = scale * weight[ids]``: an embedding with a learnable factor, of shape [1] or [D].
@@ -246,8 +248,8 @@ class SigmaLinear(_Linear):
     Parameters: ``gain`` of shape [1], started at sigma(W), as in the authors' code for ViT, so that
     the layer starts as it was. (The paper, and their code for speech, start at 1.)
 
-    Raises:
-        ValueError: a weight that is zero, of which sigma is 0.
+    A weight of zeros, of which sigma is 0, starts as the authors' code starts all: normal of std 0.02,
+    truncated.
 
     Source: sigmaReparam, arXiv 2303.06296.
 
@@ -308,16 +310,15 @@ class SigmaConv2d(nn.Conv2d):
 
 def _start_sigma(layer: SigmaLinear | SigmaConv2d) -> None:
     """Give the layer its gain and u: sigma(W), and the right singular vector that goes with it."""
+    if not layer.weight.is_meta and not layer.weight.any():
+        start = nn.init.trunc_normal_(torch.empty_like(layer.weight), std=STD)
+        layer.weight = nn.Parameter(start, requires_grad=layer.weight.requires_grad)
     weight = layer.weight.detach()
     matrix = weight.flatten(1)
     sigma, u = matrix.new_empty(1), matrix.new_empty(matrix.shape[1])
     if not weight.is_meta:
         wide = matrix.to(torch.promote_types(matrix.dtype, torch.float32))  # no SVD in bfloat16
         _, values, right = torch.linalg.svd(wide, full_matrices=False)
-        if not values[0] > 0:
-            raise ValueError(
-                "sigmaReparam divides by the largest singular value, and a weight is 0"
-            )
         sigma, u = values[:1].to(weight.dtype), right[0].to(weight.dtype)
     layer.gain = nn.Parameter(sigma.clone(), requires_grad=layer.weight.requires_grad)
     layer.register_buffer("u", u.clone())
