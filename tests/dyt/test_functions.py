@@ -77,7 +77,10 @@ def test_no_derivative_is_nan_at_a_number(name, dtype):
     assert not slope(entry.df, z).isnan().any()
 
 
-@pytest.mark.parametrize("name", ["tanh", "erf", "satursin", "hardtanh"])
+CLIPPED = [name for name in FAMILY if name.endswith("-clip")]
+
+
+@pytest.mark.parametrize("name", ["tanh", "erf", "satursin", "hardtanh", *CLIPPED])
 @DTYPES
 def test_slope_is_exactly_0_where_the_function_is_constant(name, dtype):
     entry, z = lookup(name), everywhere(dtype)

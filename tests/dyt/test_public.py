@@ -14,7 +14,16 @@ import pytest
 import dyt
 from dyt import _ops, functions
 
-PUBLIC_MODULES = {"functional", "functions", "layers", "recipes", "variants"}
+PUBLIC_MODULES = {
+    "functional",
+    "functions",
+    "layers",
+    "norms",
+    "parts",
+    "recipes",
+    "rivals",
+    "variants",
+}
 FOLDER = Path(dyt.__file__).parent
 FILES = [f.relative_to(FOLDER.parent) for f in sorted(FOLDER.rglob("*.py"))]
 MODULES = [".".join(f.with_suffix("").parts).removesuffix(".__init__") for f in FILES]
@@ -66,7 +75,9 @@ def test_the_version_is_the_packages():
     assert dyt.__version__ == version("dyt-core")
 
 
-@pytest.mark.parametrize("name", ["_audit", "_ops", "_probe", "_surgery", *sorted(PUBLIC_MODULES)])
+@pytest.mark.parametrize(
+    "name", ["_audit", "_jacobian", "_ops", "_probe", "_surgery", *sorted(PUBLIC_MODULES)]
+)
 def test_examples_run(name, monkeypatch):
     monkeypatch.setattr(functions, "_family", dict(functions.FAMILY))
     monkeypatch.setattr(functions, "FAMILY", functions._family)

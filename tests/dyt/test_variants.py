@@ -11,11 +11,16 @@ from torch import nn
 
 import dyt
 from dyt.recipes import RECIPES
+from dyt.rivals import Method
 from dyt.variants import VARIANTS, WITHOUT_ALPHA
 
 PACKAGE = Path(__file__).parents[2] / "packages/dyt-core"
 POINTS = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["entry-points"]
 TABLES = {"variants": VARIANTS, "recipes": RECIPES}
+# Those that change more than norms need a whole model: test_rivals.py.
+EVERY = pytest.mark.parametrize(
+    "name", [n for n, v in VARIANTS.items() if not isinstance(v, Method)]
+)
 
 
 def listed(title):
@@ -48,7 +53,7 @@ def test_every_function_of_the_family_is_a_variant_of_its_name():
         assert layer.function == entry.name
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@EVERY
 def test_every_variant_builds_and_trains_a_small_model(name):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.Linear(16, 2))
@@ -65,7 +70,7 @@ def test_every_variant_builds_and_trains_a_small_model(name):
         dyt.revert(model)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@EVERY
 def test_alpha_is_set_where_there_is_one_and_refused_elsewhere(name):
     for to in (name, VARIANTS[name]):
         if VARIANTS[name] in WITHOUT_ALPHA:

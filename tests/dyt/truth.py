@@ -40,8 +40,17 @@ def _saturlog(a):
     return log / (1 + log), 1 / ((1 + a) * (1 + log) ** 2)
 
 
-# f and f' for a >= 0: arXiv 2512.10938, section 3. By convention the slope of exproot is 0 at 0 and
-# that of hardtanh 1 at 1.
+def _power23_clip(a):
+    third = mp.cbrt(a)
+    return (third**2, 2 / (3 * third) if a else 0) if a <= 1 else (1, 0)
+
+
+def _logquad_clip(a):
+    return (mp.log1p(a**2), 2 * a / (1 + a**2)) if a <= mp.sqrt(mp.e - 1) else (1, 0)
+
+
+# f and f' for a >= 0: arXiv 2512.10938, section 3. By convention the slopes of exproot and
+# power23-clip are 0 at 0, and those of hardtanh and power23-clip at 1 are the ones from below.
 _DEFINITIONS = {
     "tanh": _tanh,
     "erf": _erf,
@@ -55,6 +64,9 @@ _DEFINITIONS = {
     "cubsign": lambda a: (a**3 / (1 + a**3), 3 * a**2 / (1 + a**3) ** 2),
     "saturlog": _saturlog,
     "hardtanh": lambda a: (a, 1) if a <= 1 else (1, 0),
+    "power23-clip": _power23_clip,
+    "logsign-clip": lambda a: (mp.log1p(a), 1 / (1 + a)) if a <= mp.e - 1 else (1, 0),
+    "logquad-clip": _logquad_clip,
 }
 
 
@@ -80,7 +92,8 @@ def everywhere(dtype):
     if dtype == torch.float64:
         powers = [p for p in powers if p % 16 == 0 or abs(p) < 32]
     magnitudes = [m * 2.0**p for p in powers for m in (1, 1.37, 1.99)]
-    bends = torch.tensor([1, math.pi / 2, 3.9, 8.6, 9.2], dtype=dtype)
+    logs = [math.e - 1, math.sqrt(math.e - 1)]
+    bends = torch.tensor([1, math.pi / 2, 3.9, 8.6, 9.2, *logs], dtype=dtype)
     around = [bends, *(bends.nextafter(torch.tensor(to, dtype=dtype)) for to in (0, math.inf))]
     a = torch.cat(
         [

@@ -41,7 +41,7 @@ def test_filter_for_fewer_positions_is_the_beginning() -> None:
 
 
 def test_filter_decays_at_its_channels_rates() -> None:
-    filters = ImplicitFilter(width=2, length=100)
+    filters = ImplicitFilter(width=2, length=99)  # its last position of 101 is time 1
     with torch.no_grad():
         for parameter in filters.mlp.parameters():
             parameter.zero_()

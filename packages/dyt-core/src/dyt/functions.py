@@ -13,6 +13,7 @@ and one to ``_kernels/triton/functions.py``.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 
 import torch
@@ -184,6 +185,69 @@ def _d_saturlog(a: Tensor) -> Tensor:
     return _d_softsign(torch.log1p(a)) / (1 + a)
 
 
+# The clipped ones: 1 from some |z| on. A power or a logarithm there is not flat, so that the place
+# decides between slopes: `_beyond` compares with the limit itself, not with what a dtype rounds
+# it to.
+
+
+def _clipped(half: Half, limit: float, beyond: float = 1.0) -> Half:
+    """``half`` up to the limit, and the constant ``beyond`` after it."""
+    return lambda a: torch.where(_beyond(a, limit), beyond, half(_at_most(a, 2)))
+
+
+def _beyond(a: Tensor, limit: float) -> Tensor:
+    if a.dtype == torch.float64:
+        return a > limit
+    return a.float() > _single_up_to(limit)
+
+
+@cache
+def _single_up_to(limit: float) -> float:
+    """The largest float32 that is not above the limit."""
+    single = torch.tensor(limit, dtype=torch.float32, device="cpu")
+    below = single.nextafter(torch.zeros_like(single))
+    return float(single) if float(single) <= limit else float(below)
+
+
+def _power23(a: Tensor) -> Tensor:
+    scaled, k = _within_8(a)
+    return torch.where(a == 0, 0, (scaled.pow(2 / 3) * _power_of_2(2 * k, scaled)).to(a.dtype))
+
+
+def _d_power23(a: Tensor) -> Tensor:
+    # Infinite at 0, and set to 0 there, as exproot's.
+    scaled, k = _within_8(a)
+    slope = 2 / 3 * scaled.pow(-1 / 3) * _power_of_2(-k, scaled)
+    return torch.where(a == 0, 0, slope.to(a.dtype))
+
+
+def _within_8(a: Tensor) -> tuple[Tensor, Tensor]:
+    """a / 8^k in [1/2, 8), and k; 0 becomes 1.
+
+    2/3 is no binary number, so that a power of it is wrong by more, the farther a is from 1.
+    """
+    wide = torch.where(a == 0, 1, a).to(torch.promote_types(a.dtype, torch.float32))
+    k = torch.frexp(wide.detach()).exponent.div(3, rounding_mode="floor")
+    half = k.div(2, rounding_mode="floor")  # 8^-k itself may overflow
+    return wide * _power_of_2(-3 * half, wide) * _power_of_2(-3 * (k - half), wide), k
+
+
+def _power_of_2(exponent: Tensor, like: Tensor) -> Tensor:
+    return torch.ldexp(torch.ones_like(like), exponent)
+
+
+LOG_LIMIT = math.e - 1  # where ln(1 + |z|) is 1
+LOG_SQUARE_LIMIT = math.sqrt(math.e - 1)  # where ln(1 + z^2) is 1
+
+
+def _log_square(a: Tensor) -> Tensor:
+    return torch.log1p(a.square())
+
+
+def _d_log_square(a: Tensor) -> Tensor:
+    return 2 * a / (1 + a.square())
+
+
 def _hardtanh(z: Tensor) -> Tensor:
     is_inside = _d_hardtanh(z.detach())
     return is_inside * _clip(z, 2) + (1 - is_inside) * z.sign()
@@ -204,7 +268,7 @@ _TABLE = (
         _odd(_softsign),
         _even(_d_softsign),
         1.0,
-        f"{DERF_PAPER}, there smoothsign",
+        f"{DERF_PAPER}, there smoothsign, and smoothsign_clip, which clips nothing",
     ),
     PointwiseFunction("relsign", _odd(_relsign), _even(_d_relsign), 1.0, DERF_PAPER),
     PointwiseFunction(
@@ -217,7 +281,28 @@ _TABLE = (
     PointwiseFunction("exproot", _odd(_exproot), _even(_d_exproot), 1.0, DERF_PAPER),
     PointwiseFunction("cubsign", _odd(_cubsign), _even(_d_cubsign), 1.0, DERF_PAPER),
     PointwiseFunction("saturlog", _odd(_saturlog), _even(_d_saturlog), 1.0, DERF_PAPER),
-    PointwiseFunction("hardtanh", _hardtanh, _d_hardtanh, 1.0, DERF_PAPER),
+    PointwiseFunction("hardtanh", _hardtanh, _d_hardtanh, 1.0, f"{DERF_PAPER}, there linear_clip"),
+    PointwiseFunction(
+        "power23-clip",
+        _odd(_clipped(_power23, 1)),
+        _even(_clipped(_d_power23, 1, 0.0)),
+        1.0,
+        DERF_PAPER,
+    ),
+    PointwiseFunction(
+        "logsign-clip",
+        _odd(_clipped(torch.log1p, LOG_LIMIT)),
+        _even(_clipped(lambda a: 1 / (1 + a), LOG_LIMIT, 0.0)),
+        1.0,
+        DERF_PAPER,
+    ),
+    PointwiseFunction(
+        "logquad-clip",
+        _odd(_clipped(_log_square, LOG_SQUARE_LIMIT)),
+        _even(_clipped(_d_log_square, LOG_SQUARE_LIMIT, 0.0)),
+        1.0,
+        DERF_PAPER,
+    ),
 )
 
 _family = {entry.name: entry for entry in _TABLE}

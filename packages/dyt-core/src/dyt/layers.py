@@ -1,7 +1,8 @@
 """The layers as modules. State dicts of the published implementations load unchanged."""
 
+import math
 from collections.abc import Sequence
-from typing import Never
+from typing import ClassVar, Never
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch._jit_internal import is_scripting  # torch.jit does not export it to 
 from dyt.functional import pointwise_norm
 from dyt.functions import lookup
 
-__all__ = ["DynamicErf", "DynamicTanh", "PointwiseNorm", "ScaledEmbedding"]
+__all__ = ["DynamicErf", "DynamicISRU", "DynamicTanh", "PointwiseNorm"]
 
 
 class PointwiseNorm(nn.Module):
@@ -48,6 +49,8 @@ class PointwiseNorm(nn.Module):
         torch.Size([2, 8])
     """
 
+    OPTIONS: ClassVar[tuple[str, ...]] = ("function", "alpha_init_value", "shift_init_value")
+    NO_DECAY: ClassVar[tuple[str, ...]] = ("alpha", "shift", "weight", "bias")
     alpha: nn.Parameter
     shift: nn.Parameter | None
     weight: nn.Parameter | None
@@ -220,50 +223,80 @@ class DynamicErf(PointwiseNorm):
         )
 
 
-class ScaledEmbedding(nn.Embedding):
-    """``y = scale * weight[ids]``: an embedding with a learnable factor, of shape [1] or [D].
+class DynamicISRU(nn.Module):
+    """DyISRU: ``y = weight * sqrt(C) * x / sqrt(beta + x^2) + bias``, element by element.
 
-    A norm scales the embedding's output to unit variance; a point-wise layer does not, so the
-    embedding does it itself. It shares ``weight`` with the embedding that it replaces, so that an
-    output layer tied to that stays tied, and is not scaled.
+    The exact element-wise counterpart of RMSNorm, ``y_i = sqrt(C) x_i / sqrt(sum_j x_j^2)``: beta
+    stands for the sum over all other features. One for all, it is learned. The paper gives no value
+    to start it from; C is that sum for inputs of unit variance.
 
     Args:
-        embedding: the embedding to replace.
-        scale_init_value: the factor at the start: a number, or a tensor of shape [D] for one
-            factor for each channel.
+        normalized_shape: as in `PointwiseNorm`; C is its size.
+        beta_init_value: beta at the start; None for C.
+        elementwise_affine, bias, channels_last, device, dtype: as in `PointwiseNorm`.
 
-    Shapes: ids of any shape -> ``(*ids.shape, D)``, in the weight's dtype.
+    Parameters: ``beta`` of shape [1]; ``weight`` (ones) and ``bias`` (zeros) of the shape given.
 
-    Source: arXiv 2503.10622, LLaMA: one scalar after the embedding, started at sqrt(D).
+    Raises:
+        ValueError: a ``normalized_shape`` that is empty or not positive.
+
+    Source: arXiv 2503.21708.
 
     Example:
         >>> import torch, dyt
-        >>> embedding = dyt.ScaledEmbedding(torch.nn.Embedding(100, 16), scale_init_value=4.0)
-        >>> embedding(torch.tensor([1, 2])).shape
-        torch.Size([2, 16])
+        >>> dyt.DynamicISRU(8)(torch.randn(2, 8)).shape
+        torch.Size([2, 8])
     """
 
-    def __init__(self, embedding: nn.Embedding, scale_init_value: float | Tensor) -> None:
-        weight = embedding.weight
-        super().__init__(
-            embedding.num_embeddings,
-            embedding.embedding_dim,
-            embedding.padding_idx,
-            embedding.max_norm,
-            embedding.norm_type,
-            embedding.scale_grad_by_freq,
-            embedding.sparse,
-            _weight=weight,
-        )
-        self.weight = weight  # the same parameter, with its requires_grad
-        start = torch.as_tensor(scale_init_value, device=weight.device, dtype=weight.dtype)
-        self.scale = nn.Parameter(start.clone().view(-1), requires_grad=weight.requires_grad)
+    OPTIONS: ClassVar[tuple[str, ...]] = ("beta_init_value",)
+    NO_DECAY: ClassVar[tuple[str, ...]] = ("beta", "weight", "bias")
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
 
-    def forward(self, input: Tensor) -> Tensor:
-        return self.scale * super().forward(input)
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        *,
+        beta_init_value: float | None = None,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        channels_last: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        # A width is needed even without weight and bias: C is a part of the formula.
+        self.normalized_shape = _as_shape(normalized_shape, True, channels_last)
+        self.beta_init_value = beta_init_value
+        self.elementwise_affine = elementwise_affine
+        self.channels_last = channels_last
+        self.width = math.prod(self.normalized_shape)
+
+        def parameter(value: float, *shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.full(shape, float(value), device=device, dtype=dtype))
+
+        shape = self.normalized_shape
+        self.beta = parameter(self.width if beta_init_value is None else beta_init_value, 1)
+        self.register_parameter("weight", parameter(1.0, *shape) if elementwise_affine else None)
+        has_bias = elementwise_affine and bias
+        self.register_parameter("bias", parameter(0.0, *shape) if has_bias else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x of any floating dtype -> the same shape and dtype."""
+        root = math.sqrt(self.width)
+        y = pointwise_norm(
+            x.contiguous() if self.channels_last else x,
+            self.beta.rsqrt(),
+            None,
+            None if self.weight is None else root * self.weight,
+            self.bias,
+            function="isru",  # x / sqrt(beta + x^2) = f(x / sqrt(beta))
+            channels_last=self.channels_last,
+        )
+        return y if self.weight is not None else root * y
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, scaled"
+        return f"{self.normalized_shape}, beta_init_value={self.beta_init_value}"
 
 
 def _refuse_published_order(positional: tuple[object, ...], alpha: object) -> None:

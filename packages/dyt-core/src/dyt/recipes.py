@@ -17,7 +17,7 @@ from torch import nn
 
 from dyt._audit.audit import audit
 from dyt._audit.sites import NormSite
-from dyt.layers import ScaledEmbedding
+from dyt.parts import ScaledEmbedding
 
 __all__ = [
     "CALIBRATED",
@@ -66,7 +66,8 @@ class Recipe:
     """
 
     name: str
-    alpha: Callable[[NormSite], float]  # alpha of each site at the start
+    # alpha of each site at the start; None in a recipe of layers without one
+    alpha: Callable[[NormSite], float] | None
     source: str
     takes: Callable[[NormSite], bool] = _any_site  # which of the replaceable sites are swapped
     # (model, its replaceable sites) -> what the model lacks for this recipe; None if it fits

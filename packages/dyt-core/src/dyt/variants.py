@@ -1,92 +1,34 @@
-"""The variants by name: how to build the layer that takes a normalization layer's place.
+"""The variants by name: every layer that can stand where a norm stood.
 
-One table, `VARIANTS`, which `dyt.convert`, suites and the package's entry points share. Each
-entry is called as `dyt.DynamicTanh` is::
+Each is called as `dyt.DynamicTanh` is; those in `WITHOUT_ALPHA` take no ``alpha_init_value``. A
+`dyt.rivals.Method` among them brings a recipe, which changes other modules too.
 
-    layer = dyt.variants.VARIANTS["arctan"](768, alpha_init_value=0.5)
+What a class declares of its layers, so that converting, saving and training them needs no list of
+classes:
 
-The published layers have their own names, ``dyt`` and ``derf``. Every other function of
-`dyt.FAMILY` gives a layer with a learnable shift, as Derf has one. ``layernorm``, ``rmsnorm`` and
-``identity`` are there to compare with; they have no alpha.
+- ``OPTIONS``: its constructor's own arguments, each kept in an attribute of that name; a subclass
+  may settle some of them;
+- ``NO_DECAY``: the parameters that `dyt.no_decay` lists;
+- ``AVERAGES``: whether the shape decides what is averaged over, so that a layer for another shape
+  computes something else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import signature
 from types import MappingProxyType
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from dyt.layers import DynamicErf, DynamicTanh, PointwiseNorm
+from dyt.layers import DynamicErf, DynamicISRU, DynamicTanh, PointwiseNorm
+from dyt.norms import BHyT, LayerNorm, RMSNorm, SeeDNorm, TaperNorm
+from dyt.rivals import ScalarShift, fixup, flashnorm, sigma_reparam, skipinit, tapernorm
 
-__all__ = ["VARIANTS", "WITHOUT_ALPHA", "Build", "LayerNorm", "RMSNorm"]
+__all__ = ["LAYERS", "VARIANTS", "WITHOUT_ALPHA", "Build", "LayerNorm", "RMSNorm"]
 
 # (normalized_shape, alpha_init_value=, elementwise_affine=, bias=, channels_last=, device=,
-# dtype=) -> the layer; see `dyt.DynamicTanh`. Those in `WITHOUT_ALPHA` take no alpha_init_value.
+# dtype=) -> the layer; see `dyt.DynamicTanh`.
 Build = Callable[..., nn.Module]
-
-
-class LayerNorm(nn.LayerNorm):
-    """`torch.nn.LayerNorm`, and with ``channels_last=False`` over axis 1 of ``(N, C, ...)``."""
-
-    def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float | None = None,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        channels_last: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(
-            list(_shape(normalized_shape)),
-            1e-5 if eps is None else eps,
-            elementwise_affine,
-            bias,
-            device,
-            dtype,
-        )
-        self.channels_last = channels_last
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x of any floating dtype -> the same shape."""
-        x = x if self.channels_last else x.movedim(1, -1)
-        # A norm without parameters may have been given no width: then it takes any.
-        shape = list(self.normalized_shape or x.shape[-1:])
-        y = functional.layer_norm(x, shape, self.weight, self.bias, self.eps)
-        return y if self.channels_last else y.movedim(-1, 1)
-
-
-class RMSNorm(nn.RMSNorm):
-    """`torch.nn.RMSNorm`, and with ``channels_last=False`` over axis 1 of ``(N, C, ...)``."""
-
-    def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float | None = None,
-        elementwise_affine: bool = True,
-        bias: bool = False,
-        channels_last: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(list(_shape(normalized_shape)), eps, elementwise_affine, device, dtype)
-        self.channels_last = channels_last
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x of any floating dtype -> the same shape."""
-        x = x if self.channels_last else x.movedim(1, -1)
-        # A norm without parameters may have been given no width: then it takes any.
-        shape = list(self.normalized_shape or x.shape[-1:])
-        y = functional.rms_norm(x, shape, self.weight, self.eps)
-        return y if self.channels_last else y.movedim(-1, 1)
-
-
-def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-
 
 arctan = partial(PointwiseNorm, function="arctan", shift_init_value=0.0)
 isru = partial(PointwiseNorm, function="isru", shift_init_value=0.0)
@@ -98,6 +40,9 @@ exproot = partial(PointwiseNorm, function="exproot", shift_init_value=0.0)
 cubsign = partial(PointwiseNorm, function="cubsign", shift_init_value=0.0)
 saturlog = partial(PointwiseNorm, function="saturlog", shift_init_value=0.0)
 hardtanh = partial(PointwiseNorm, function="hardtanh", shift_init_value=0.0)
+power23_clip = partial(PointwiseNorm, function="power23-clip", shift_init_value=0.0)
+logsign_clip = partial(PointwiseNorm, function="logsign-clip", shift_init_value=0.0)
+logquad_clip = partial(PointwiseNorm, function="logquad-clip", shift_init_value=0.0)
 
 VARIANTS: Mapping[str, Build] = MappingProxyType(
     {
@@ -115,9 +60,41 @@ VARIANTS: Mapping[str, Build] = MappingProxyType(
         "cubsign": cubsign,
         "saturlog": saturlog,
         "hardtanh": hardtanh,
+        "power23-clip": power23_clip,
+        "logsign-clip": logsign_clip,
+        "logquad-clip": logquad_clip,
+        "dyisru": DynamicISRU,
         "layernorm": LayerNorm,
         "rmsnorm": RMSNorm,
+        "seednorm": SeeDNorm,
+        "bhyt": BHyT,
+        "tapernorm": tapernorm,
+        "flashnorm": flashnorm,
+        "fixup": fixup,
+        "skipinit": skipinit,
+        "sigma-reparam": sigma_reparam,
         "identity": nn.Identity,
     }
 )
-WITHOUT_ALPHA: tuple[Build, ...] = (LayerNorm, RMSNorm, nn.Identity)
+WITHOUT_ALPHA: tuple[Build, ...] = tuple(
+    build for build in VARIANTS.values() if "alpha_init_value" not in signature(build).parameters
+)
+# The classes of the layers by name, as `dyt.save` writes them.
+LAYERS: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {
+        cls.__name__: cls
+        for cls in (
+            DynamicTanh,
+            DynamicErf,
+            PointwiseNorm,
+            DynamicISRU,
+            LayerNorm,
+            RMSNorm,
+            SeeDNorm,
+            BHyT,
+            TaperNorm,
+            ScalarShift,
+            nn.Identity,
+        )
+    }
+)

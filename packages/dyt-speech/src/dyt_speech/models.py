@@ -25,10 +25,9 @@ _BASE = Wav2Vec2Config(
     feat_proj_dropout=0.1,
     feat_quantizer_dropout=0.1,
 )
-# Trained on Libri-Light, as published: layer norm after every convolution, pre-norm layers.
+# On LibriSpeech, as arXiv 2503.10622 and 2512.10938 train it: pre-norm layers on base's extractor, its
+# group norm and no bias. (The model trained on Libri-Light has a layer norm after every convolution.)
 _LARGE = Wav2Vec2Config(
-    conv_bias=True,
-    feat_extract_norm="layer",
     do_stable_layer_norm=True,
     hidden_size=1024,
     num_hidden_layers=24,
@@ -36,6 +35,7 @@ _LARGE = Wav2Vec2Config(
     intermediate_size=4096,
     codevector_dim=768,
     proj_codevector_dim=768,
+    attention_dropout=0.0,
     activation_dropout=0.0,
     feat_proj_dropout=0.1,
     feat_quantizer_dropout=0.1,

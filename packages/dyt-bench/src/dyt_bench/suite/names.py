@@ -22,7 +22,19 @@ from dyt_bench.suite.schema import SuiteFile, VariantEntry
 T = TypeVar("T")
 CONTROL = "factor"  # the recipe that leaves the norms and adds what other recipes add
 # Layers without alpha, by name: importing dyt to ask would import torch.
-WITHOUT_ALPHA = {"identity", "layernorm", "rmsnorm"}
+WITHOUT_ALPHA = {
+    "bhyt",
+    "dyisru",
+    "fixup",
+    "flashnorm",
+    "identity",
+    "layernorm",
+    "rmsnorm",
+    "seednorm",
+    "sigma-reparam",
+    "skipinit",
+    "tapernorm",
+}
 
 
 def check_known(

@@ -8,7 +8,6 @@ from lightning.pytorch import seed_everything as seed_all
 from torch import nn
 
 import dyt
-from dyt import ScaledEmbedding
 from dyt_bench.plugin.batches import as_bytes
 from dyt_bench.plugin.data import take_split
 from dyt_bench.plugin.parts import Parts
@@ -72,12 +71,21 @@ def weights_digest(module: nn.Module, norms: list[str]) -> str:
 
     A recipe that starts other weights differently has another hash.
     """
-    added = {
-        f"{name}.scale" for name, m in module.named_modules() if isinstance(m, ScaledEmbedding)
-    }
+    added = {f"{name}.{key}" for name, m in module.named_modules() for key in _added(m)}
     total = hashlib.sha256()
     for name, value in module.state_dict().items():
         if name not in added and name.rpartition(".")[0] not in norms:
             total.update(name.encode())
             total.update(as_bytes(value))
     return total.hexdigest()[:12]
+
+
+def _added(module: nn.Module) -> set[str]:
+    """Values of a module that a recipe put in, which the module in its place before had not."""
+    if type(module) not in dyt.parts.PARTS.values():
+        return set()
+    own = {
+        *dict(module.named_parameters(recurse=False)),
+        *dict(module.named_buffers(recurse=False)),
+    }
+    return own - {*type(module).SHARES}

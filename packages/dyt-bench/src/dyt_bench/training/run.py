@@ -187,5 +187,6 @@ def _order(data: LightningDataModule) -> ShuffledBatches | None:
 
 
 def _native_norms(module: LightningModule, norms: list[str]) -> int:
-    """How many of ``norms`` are still there."""
-    return sum(site.name in norms for site in dyt.audit(module))
+    """How many of ``norms`` are still there, rather than a layer that computes a norm as well."""
+    sites = [site for site in dyt.audit(module) if dyt.original(site.module) is None]
+    return sum(site.name in norms for site in sites)

@@ -165,7 +165,9 @@ def contents(batch: Any) -> list[bytes]:
 
 
 class Watch(Callback):
-    """Times steps, identifies batches, stops at divergence, and follows rate, gradient and alpha.
+    """Times steps, identifies batches, stops at divergence; follows rate, gradient and alpha.
+
+    It also tells layers that change while the model trains how far it is.
 
     Args:
         order: the training batches' samples, where `ShuffledBatches` draws them.
@@ -195,6 +197,7 @@ class Watch(Callback):
         if self.order is None or step < CONTENT_STEPS:
             self._contents += contents(batch)
         if index % trainer.accumulate_grad_batches == 0:
+            dyt.set_progress(module, min(1.0, step / self.task.steps))
             self._start = now(module.device)
 
     def _identify(self, step: int) -> None:

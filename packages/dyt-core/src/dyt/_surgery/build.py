@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from dyt._audit.sites import NormSite
 from dyt._surgery.encoder import make_readable
-from dyt.variants import VARIANTS, WITHOUT_ALPHA, Build, LayerNorm, RMSNorm
+from dyt.rivals import Method
+from dyt.variants import VARIANTS, WITHOUT_ALPHA, Build
 
 
 def target(to: str | Build, alpha: object, recipe: object) -> Build:
@@ -75,8 +76,6 @@ def build_all(
 
 
 def _options(site: NormSite, build: Build, place: Place) -> dict[str, object]:
-    if build is nn.Identity:
-        return {}
     options: dict[str, object] = {
         "elementwise_affine": site.affine,
         "bias": site.bias is not None,
@@ -84,7 +83,8 @@ def _options(site: NormSite, build: Build, place: Place) -> dict[str, object]:
         "device": place.device,
         "dtype": place.dtype,
     }
-    if build in (LayerNorm, RMSNorm):
+    layer = build.layer if isinstance(build, Method) else build
+    if "eps" in getattr(layer, "OPTIONS", ()):
         options["eps"] = site.eps
     return options
 
@@ -97,9 +97,7 @@ def _checked_alpha(alpha: float, site: NormSite) -> float:
 
 def _copy_values(site: NormSite, new: nn.Module, shared: dict[Tensor, nn.Parameter]) -> None:
     """Give ``new`` the old norm's values, its shared parameters and its ``requires_grad``."""
-    if isinstance(new, nn.Identity):
-        return
-    if isinstance(new, LayerNorm | RMSNorm) and site.channels_last:
+    if getattr(new, "AVERAGES", False) and site.channels_last:
         averaged = len(site.normalized_shape) or 1
         if site.axes != tuple(range(-averaged, 0)):
             raise ValueError(f"weights of shape {site.normalized_shape}, averaged over {site.axes}")

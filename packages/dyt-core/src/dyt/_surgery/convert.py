@@ -18,7 +18,7 @@ from dyt._surgery.placing import is_put_in, original, put_in, replace
 from dyt._surgery.saving import make_savable
 from dyt._surgery.wrappers import check_plain
 from dyt.recipes import Recipe, resolve
-from dyt.variants import Build
+from dyt.variants import WITHOUT_ALPHA, Build
 
 
 def select(
@@ -95,6 +95,7 @@ def convert(
     """
     check_plain(model)
     build = target(to, alpha_init_value, recipe)
+    recipe = getattr(build, "recipe", recipe)
     sites = audit(model)
     chosen = _selected(sites, _patterns(include), _patterns(exclude) or ())
     _refuse_nothing(model, sites, chosen)
@@ -107,7 +108,7 @@ def convert(
         changes.update(rule.around(model))
         if not chosen and not changes:
             raise ValueError(f"recipe {rule.name!r} takes none of the norms left by the patterns")
-        alpha_init_value = rule.alpha
+        alpha_init_value = None if build in WITHOUT_ALPHA else rule.alpha
     built, failed = build_all(model, chosen, build, alpha_init_value)
     if strict or not built:
         _refuse_left({**failed, **{site: site.reason or "" for site in unknown}})

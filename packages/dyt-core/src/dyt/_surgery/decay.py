@@ -2,18 +2,15 @@
 
 from torch import nn
 
-from dyt._surgery.placing import is_put_in
-from dyt.layers import PointwiseNorm, ScaledEmbedding
-from dyt.variants import LayerNorm, RMSNorm
-
 
 def no_decay(model: nn.Module) -> set[str]:
     """Names of the parameters of `convert`'s layers, which weight decay should leave alone.
 
     These are ``weight``, ``bias``, ``alpha`` and ``shift`` of every point-wise layer, the factor
-    ``scale`` of a `ScaledEmbedding`, but not its weight, and the parameters of norms that `convert`
-    put in. Trainers leave out norms by their class or name, so that after a swap they would decay
-    them. Shared parameters are listed by all their names.
+    ``scale`` of a `ScaledEmbedding`, but not its weight, the parameters of norms that `convert` put
+    in, and what else a class of `dyt.variants` or `dyt.parts` has in ``NO_DECAY``. Trainers leave
+    out norms by their class or name, so that after a swap they would decay them. Shared parameters
+    are listed by all their names.
 
     transformers' Trainer takes it so::
 
@@ -35,11 +32,7 @@ def no_decay(model: nn.Module) -> set[str]:
     """
     found = set[str]()
     for prefix, module in model.named_modules(remove_duplicate=False):
-        whole = isinstance(module, PointwiseNorm) or (
-            isinstance(module, LayerNorm | RMSNorm) and is_put_in(module)
-        )
-        scaled = isinstance(module, ScaledEmbedding)
-        for name, _ in module.named_parameters(recurse=False):
-            if whole or (scaled and name == "scale"):
-                found.add(f"{prefix}.{name}".lstrip("."))
+        left = getattr(type(module), "NO_DECAY", ())
+        names = {name for name, _ in module.named_parameters(recurse=False)}
+        found.update(f"{prefix}.{name}".lstrip(".") for name in names.intersection(left))
     return found

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from dyt._surgery.fitting import mean_squares
 from dyt._surgery.placing import put_in
-from dyt.layers import ScaledEmbedding
+from dyt.parts import ScaledEmbedding
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from inspect import signature
 from typing import Any
 
 import torch
@@ -9,18 +10,13 @@ from torch import Tensor, nn
 
 from dyt._surgery.build import Place, finish, place
 from dyt._surgery.placing import is_put_in, original, put_in
-from dyt.layers import DynamicErf, DynamicTanh, PointwiseNorm, ScaledEmbedding
-from dyt.variants import LayerNorm, RMSNorm
+from dyt.parts import PARTS
+from dyt.variants import LAYERS
 
 SCHEMA = 1  # of the plans that this version writes, and the newest that it reads
 
 Plan = dict[str, Any]
 Spec = dict[str, Any]  # of one layer
-
-_POINTWISE: dict[str, type[PointwiseNorm]] = {
-    cls.__name__: cls for cls in (DynamicTanh, DynamicErf, PointwiseNorm)
-}
-_NORMS: dict[str, type[LayerNorm | RMSNorm]] = {cls.__name__: cls for cls in (LayerNorm, RMSNorm)}
 
 
 def plan_of(model: nn.Module) -> Plan | None:
@@ -84,17 +80,17 @@ def restore_buffers(plan: Plan, model: nn.Module) -> None:
 def forget_originals(changes: Mapping[nn.Module, nn.Module]) -> None:
     """Take from replaced modules the values that they never had: their model was not trained.
 
-    `dyt.revert` and `dyt.calibrate` then refuse them. An embedding keeps its weight, which it
-    shares with the one that scales it.
+    `dyt.revert` and `dyt.calibrate` then refuse them. What a module shares with the one in its
+    place, as an embedding its weight, it keeps.
     """
     for old, new in changes.items():
-        if isinstance(old, nn.Embedding) and isinstance(new, ScaledEmbedding):
-            old.weight = new.weight
-            continue
+        shared = {name: new._parameters[name] for name in getattr(type(new), "SHARES", ())}
         kept = set(new.modules())
         for module in old.modules():
             for name, value in module._parameters.items():
-                if module not in kept and value is not None:
+                if module is old and name in shared:
+                    module._parameters[name] = shared[name]
+                elif module not in kept and value is not None:
                     module._parameters[name] = nn.Parameter(value.to("meta"), value.requires_grad)
 
 
@@ -108,74 +104,58 @@ def _spec(name: str, layer: nn.Module) -> Spec | None:
     if isinstance(layer, nn.Sequential) and next(iter(layer._modules)) == "norm":
         kept = list(layer._modules)[1:]
         layer = layer[0]
+    kind = type(layer).__name__
+    if type(layer) not in (LAYERS.get(kind), PARTS.get(kind)):
+        raise ValueError(
+            f"module {name!r} is a {kind}, which dyt.load could not build: dyt.save knows the "
+            "layers of dyt.variants"
+        )
     spec: Spec = {
         "replaces": type(old).__name__,
         "parameters": _sizes(old),
         "activation": kept,
-        "layer": type(layer).__name__,
+        "layer": kind,
+        **{option: getattr(layer, option) for option in getattr(layer, "OPTIONS", ())},
     }
-    match layer:
-        case ScaledEmbedding():
-            return {**spec, "factors": layer.scale.numel()}
-        case nn.Identity():
-            return spec
-        case PointwiseNorm() if type(layer) in _POINTWISE.values():
-            starts = {
-                "function": layer.function,
-                "alpha_init_value": layer.alpha_init_value,
-                "shift_init_value": layer.shift_init_value,
-            }
-        case LayerNorm() | RMSNorm() if type(layer) in _NORMS.values():
-            starts = {"eps": layer.eps}
-        case _:
-            raise ValueError(
-                f"module {name!r} is a {type(layer).__name__}, which dyt.load could not build: "
-                "dyt.save knows the layers of dyt.variants"
-            )
+    if kind in PARTS:
+        return spec
     return {
         **spec,
-        "normalized_shape": list(layer.normalized_shape),
-        "channels_last": layer.channels_last,
-        "weight": layer.weight is not None,
+        "normalized_shape": list(getattr(layer, "normalized_shape", ())),
+        "channels_last": getattr(layer, "channels_last", True),
+        "weight": getattr(layer, "weight", None) is not None,
         "bias": getattr(layer, "bias", None) is not None,
-        **starts,
     }
 
 
 def _built(model: nn.Module, site: Spec, old: nn.Module) -> nn.Module:
-    names, kept = site["names"], site["activation"]
-    if site["layer"] == ScaledEmbedding.__name__:
-        assert isinstance(old, nn.Embedding)
-        start = torch.ones(site["factors"], device=old.weight.device)
-        return ScaledEmbedding(old, start).train(old.training)
-    layer = _layer(site, place(model, names[0]))
-    return finish(model, names, old, kept, layer)
+    part = PARTS.get(site["layer"])
+    if part is not None:
+        built: nn.Module = part.rebuilt(old, site)
+        return built
+    layer = _layer(site, place(model, site["names"][0]))
+    return finish(model, site["names"], old, site["activation"], layer)
 
 
 def _layer(site: Spec, where: Place) -> nn.Module:
-    kind = site["layer"]
-    if kind == nn.Identity.__name__:
-        return nn.Identity()
-    options: dict[str, Any] = {
-        "elementwise_affine": site["weight"] or site["bias"],
-        "bias": site["bias"],
-        "channels_last": site["channels_last"],
-        "device": where.device,
-        "dtype": where.dtype,
-    }
-    layer: nn.Module
-    if kind in _NORMS:
-        layer = _NORMS[kind](site["normalized_shape"], eps=site["eps"], **options)
-    elif kind in _POINTWISE:
-        options["alpha_init_value"] = site["alpha_init_value"]
-        if kind != DynamicTanh.__name__:
-            options["shift_init_value"] = site["shift_init_value"]
-        if kind == PointwiseNorm.__name__:
-            options["function"] = site["function"]
-        layer = _POINTWISE[kind](site["normalized_shape"], **options)
-    else:
-        raise ValueError(f"the plan has a layer {kind!r}, which this version of dyt does not know")
-    if not site["weight"]:
+    cls: Any = LAYERS.get(site["layer"])
+    if cls is None:
+        raise ValueError(
+            f"the plan has a layer {site['layer']!r}, which this version of dyt does not know"
+        )
+    weight, bias = site.get("weight", False), site.get("bias", False)
+    taken = signature(cls).parameters  # a subclass may have settled some of its options
+    own = {name: site[name] for name in getattr(cls, "OPTIONS", ()) if name in taken}
+    layer: nn.Module = cls(
+        site.get("normalized_shape", ()),
+        elementwise_affine=weight or bias,
+        bias=bias,
+        channels_last=site.get("channels_last", True),
+        device=where.device,
+        dtype=where.dtype,
+        **own,
+    )
+    if isinstance(getattr(layer, "weight", None), nn.Parameter) and not weight:
         layer.weight = None  # a layer with a bias only
     return layer
 
@@ -193,8 +173,8 @@ def _module(model: nn.Module, name: str, site: Spec) -> nn.Module:
             f"{type(model).__name__} is another model than was saved: it has no module {name!r}, "
             f"which was a {site['replaces']}"
         ) from None
-    if site["layer"] == ScaledEmbedding.__name__:
-        fits = isinstance(found, nn.Embedding)
+    if site["layer"] in PARTS:
+        fits = isinstance(found, PARTS[site["layer"]].STANDS_FOR)
     else:
         fits = _sizes(found) == site["parameters"]
     if not fits:
@@ -245,7 +225,7 @@ def _tie(model: nn.Module, plan: Plan) -> None:
     for group in plan["shared"]:
         places = [name.rpartition(".") for name in group]
         owners = [(model.get_submodule(parent), name) for parent, _, name in places]
-        built = (PointwiseNorm, *_NORMS.values())
+        built = tuple(LAYERS.values())
         layers = [(owner, name) for owner, name in owners if isinstance(owner, built)]
         for owner, name in layers[1:]:
             setattr(owner, name, getattr(*layers[0]))

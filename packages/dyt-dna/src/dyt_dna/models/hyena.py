@@ -47,9 +47,9 @@ class Sine(nn.Module):
 class ImplicitFilter(nn.Module):
     """A filter as long as the input: an MLP of the position, times an exponential decay.
 
-    ``h[d, t] = mlp(features(t))[d] * exp(-rate[d] * t / length)``. The decay gives each channel
-    a reach of its own from the start, between a third of ``length`` and more than all of it. A
-    filter for fewer positions is the beginning of the filter for more.
+    ``h[d, t] = mlp(features(t))[d] * exp(-rate[d] * t / (length + 1))``. The decay gives each
+    channel a reach of its own from the start, between a third of ``length`` and more than all of
+    it. A filter for fewer positions is the beginning of the filter for more.
 
     Args:
         width: channels D.
@@ -79,9 +79,12 @@ class ImplicitFilter(nn.Module):
 
     def forward(self, length: int) -> Tensor:
         """-> (D, length)."""
-        time = torch.arange(length, device=self.rates.device).unsqueeze(1) / self.length
-        turns = torch.linspace(1e-4, self.bands - 1, self.bands, device=time.device)
-        angle = 2 * math.pi * turns * time
+        # The released filters know two positions more than a sequence has: time runs from 0 to 1
+        # over all of them, and the features turn over as many.
+        known = self.length + 2
+        place = torch.arange(length, device=self.rates.device).unsqueeze(1)
+        turns = torch.linspace(1e-4, self.bands - 1, self.bands, device=place.device)
+        time, angle = place / (known - 1), 2 * math.pi * turns * place / known
         shape: Tensor = self.mlp(torch.cat([time, angle.cos(), -angle.sin()], dim=1))
         decay = torch.exp(-self.rates * time)
         return (shape * decay).T
