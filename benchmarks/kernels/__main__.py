@@ -22,6 +22,7 @@ from benchmarks.kernels.results import describe, limits, log, table, write
 from rich.console import Console
 from rich.progress import track
 
+from dyt_bench.cli import options
 from dyt_bench.records.workspace import DEFAULT as WORKSPACE
 from dyt_bench.records.workspace import Workspace
 
@@ -38,7 +39,7 @@ REPEATS = 2  # of cases that exceed their limit: a busy moment of the machine is
 @click.option("--gate", is_flag=True, help="Exit with status 1 where a limit is exceeded.")
 @click.option("--json", "as_json", is_flag=True, help="Print rows, for programs.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the rows and the picture.")
-@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@options.tracking_uri
 def main(
     rounds: int,
     sizes: tuple[str, ...],
