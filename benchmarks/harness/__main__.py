@@ -1,8 +1,9 @@
-"""Measures the harness itself: what it adds to a training step, and the time of a report."""
+"""Measures the harness itself: its part of a training step, of a report, and of many runs."""
 
 import click
 from benchmarks.harness.overhead import overhead
 from benchmarks.harness.report_time import report_time
+from benchmarks.harness.scale import scale
 
 
 @click.group(help=__doc__)
@@ -12,6 +13,7 @@ def main() -> None:
 
 main.add_command(overhead)
 main.add_command(report_time)
+main.add_command(scale)
 
 if __name__ == "__main__":
     main()

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from dyt_bench.discovery.domains import Discovery
+from dyt_bench.discovery.extensions import LOCAL
 from dyt_bench.errors import CannotWrite, UserError, quoted
 from dyt_bench.executors.contract import BudgetSpent, Preempted
 from dyt_bench.plugin.domain import Metric
@@ -28,6 +29,7 @@ from dyt_bench.scheduling.telling import (
     tell_effects,
     tell_problems,
 )
+from dyt_bench.suite.executors import make_executor
 from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.tuning import chosen
 from dyt_bench.tracking import Tracker
@@ -109,6 +111,8 @@ def run_suite(
         CannotWrite: the disk is full; what was recorded until then is whole.
     """
     deadline = None if budget_s is None else time.monotonic() + budget_s
+    if suite.executor != LOCAL:  # a cluster that does not answer is told before anything is written
+        make_executor(suite.executor, suite.executor_options, [])
     uri = tracking_uri or workspace.tracking_uri
     tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace)
     with ExitStack() as stack:
