@@ -253,6 +253,23 @@ def tests_browser(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_ray(session: nox.Session) -> None:
+    """Run a suite on a Ray cluster of two nodes of this machine, and kill one in the middle."""
+    install_packages(session, "dyt-bench[ray]", *TESTERS)
+    session.run("pytest", "tests/dyt_bench/executors/test_ray.py", *session.posargs)
+
+
+@nox.session
+def tests_slurm(session: nox.Session) -> None:
+    """Run a suite in SLURM, requeue its jobs and kill the planner: apt-get install slurm-wlm munge.
+
+    The test starts its own controller and node, which takes root.
+    """
+    install_packages(session, "dyt-bench[slurm]", *TESTERS)
+    session.run("pytest", "tests/dyt_bench/executors/test_slurm.py", *session.posargs)
+
+
+@nox.session
 def sanitizers(session: nox.Session) -> None:
     """Call the CPU kernels at random under sanitizers; after --: --calls, --seed.
 

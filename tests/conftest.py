@@ -44,3 +44,9 @@ def unwritable_cache(
     yield UNWRITABLE
     if is_mounted:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(autouse=True)
+def no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line honours MLflow's variable, which the user's shell and MLflow itself set."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -1,9 +1,10 @@
-"""Measures the harness itself: its share of a step, the time of a report, false words on time."""
+"""Measures the harness itself: its part of a step, of a report, of many runs; false words on time."""
 
 import click
 from benchmarks.harness.overhead import overhead
 from benchmarks.harness.report_time import report_time
 from benchmarks.harness.same_model import same_model
+from benchmarks.harness.scale import scale
 
 
 @click.group(help=__doc__)
@@ -14,6 +15,7 @@ def main() -> None:
 main.add_command(overhead)
 main.add_command(report_time)
 main.add_command(same_model)
+main.add_command(scale)
 
 if __name__ == "__main__":
     main()

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import track
 
 import dyt
+from dyt_bench.cli import options
 from dyt_bench.records.workspace import DEFAULT as WORKSPACE
 from dyt_bench.records.workspace import Workspace
 
@@ -41,7 +42,7 @@ REPEATS = 2  # of cases that exceed their limit: a busy moment of the machine is
 @click.option("--unbound", is_flag=True, help="As where dyt.bind() was never called.")
 @click.option("--json", "as_json", is_flag=True, help="Print rows, for programs.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the rows and the picture.")
-@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@options.tracking_uri
 def main(
     rounds: int,
     sizes: tuple[str, ...],

@@ -118,13 +118,13 @@ def test_while_a_suite_runs_its_overview_is_there_and_fills(uri, workspace, begi
     assert runs_of(uri, "summary") == []
     for run in runs:
         record = begin(run)
-        Mirror(record, workspace.identity).send(store, last=False)
+        Mirror(record, workspace.origin).send(store, last=False)
         tell()
         tracked = next(r for r in runs_of(uri) if r.info.status == "RUNNING")
         assert tracked.data.tags["group"] == "vision/vit"
         train(record)
         record.finish(result(run))
-        Mirror(record, workspace.identity).send(store, last=False)
+        Mirror(record, workspace.origin).send(store, last=False)
         tell()
         assert len(runs_of(uri, "summary")) == 1 + runs.index(run)
     assert preview.send(store, last=True)

@@ -47,6 +47,7 @@ def main() -> None:
       dyt-bench run benchmarks/default.yaml    train, time, log, report
       dyt-bench ui                             look at the runs in MLflow
       dyt-bench sync                           send the runs to another MLflow server
+      dyt-bench merge OTHER/.dyt-bench         put the runs of several machines together
       dyt-bench convert timm:convnext_atto     a model's norms, and a swap of them
       dyt-bench check vision                   whether a domain keeps the rules
       dyt-bench doctor                         whether runs work on this machine

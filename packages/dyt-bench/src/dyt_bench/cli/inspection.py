@@ -36,7 +36,7 @@ def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -
 
 
 @main.command()
-@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@options.tracking_uri
 @options.as_json
 @options.workspace
 def doctor(tracking_uri: str | None, as_json: bool, workspace: Path) -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dyt_bench.errors import quoted
 from dyt_bench.records import workspace as workspaces
 from dyt_bench.suite.quantities import MOST_COUNT, seconds
 
 MOST_JOBS = 4096
+TRACKING = "MLFLOW_TRACKING_URI"  # MLflow's own variable
 DEFAULT_SUITE = Path("benchmarks/default.yaml")
 
 
@@ -29,6 +31,14 @@ class Quantity(click.ParamType):  # type: ignore[type-arg]  # generic since clic
             self.fail(f"{error}, got {quoted(value)}", param, ctx)
 
 
+def _said(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Say where an address comes from that the user did not give here."""
+    source = ctx.get_parameter_source(param.name or "")
+    if value is not None and source is ParameterSource.ENVIRONMENT:
+        click.echo(f"dyt-bench: {TRACKING} names the MLflow store", err=True)
+    return value
+
+
 suite = click.argument("suite", type=click.Path(path_type=Path), default=DEFAULT_SUITE)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 workspace = click.option(
@@ -42,6 +52,14 @@ out = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the report; by default results/SUITE in the workspace.",
+)
+# The environment is read once, as the command starts: MLflow itself sets the variable later.
+tracking_uri = click.option(
+    "--tracking-uri",
+    envvar=TRACKING,
+    show_envvar=True,
+    callback=_said,
+    help="MLflow store; by default SQLite in the workspace.",
 )
 budget = click.option(
     "--budget", type=Quantity(seconds), help="Most time for the suite: 90s, 30m, 2h."

@@ -91,7 +91,7 @@ def plan(
 @main.command()
 @options.suite
 @options.selection
-@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@options.tracking_uri
 @click.option("--fresh", is_flag=True, help="Repeat runs that are done.")
 @options.executor
 @options.budget

@@ -13,7 +13,7 @@ from dyt_bench.records.workspace import Workspace
 
 @main.command()
 @click.argument("names", metavar="[SUITE]...", nargs=-1)
-@click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
+@options.tracking_uri
 @options.workspace
 def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> None:
     """Send the last runs of the suites called SUITE to MLflow; by default of every suite.

@@ -231,7 +231,11 @@ EXECUTORS: ExtensionPoint[type[Executor]] = ExtensionPoint(
     "executor",
     "dyt_bench.executors",
     _check_executor,
-    own={LOCAL: "dyt_bench.executors.local:LocalExecutor"},
+    own={
+        LOCAL: "dyt_bench.executors.local:LocalExecutor",
+        "ray": "dyt_bench.executors.ray:RayExecutor",
+        "slurm": "dyt_bench.executors.slurm:SlurmExecutor",
+    },
 )
 
 EXTENSION_POINTS: Mapping[str, ExtensionPoint[Any]] = {

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.discovery.extensions import EXECUTORS
 from dyt_bench.efficiency.page import EfficiencyLine, lines, row, sentence, write_page
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import Executor, JobFailed, Limits
 from dyt_bench.plugin.task import Task, Variant
 from dyt_bench.records.environment import fingerprint
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.suite.executors import make_executor
 from dyt_bench.suite.expand import Suite
 from dyt_bench.tracking import Tracker
 from dyt_bench.tracking.store import VARIANT_TAG
@@ -47,7 +47,8 @@ def time_suite(
     environment = fingerprint()
     domains = dict.fromkeys(task.domain for task in suite.tasks)
     preload = [module for name in domains for module in found.domain(name).preload]
-    executor = EXECUTORS.load(suite.executor)(["dyt_bench.efficiency.measure", *preload])
+    modules = ["dyt_bench.efficiency.measure", *preload]
+    executor = make_executor(suite.executor, suite.executor_options, modules)
     limits = Limits(suite.run_timeout, suite.run_memory)
     measured: list[EfficiencyLine] = []
     groups = dict.fromkeys(task.group for task in suite.tasks)

@@ -16,7 +16,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, NewType, Protocol
+
+# Options of an executor that a suite gives as "8GiB" and "2h".
+Bytes = NewType("Bytes", int)
+Seconds = NewType("Seconds", float)
 
 Event = dict[str, Any]
 Job = Callable[
@@ -84,6 +88,9 @@ class Running(Protocol):
 
 class Executor(Protocol):
     """Made once for a suite, as ``executor(preload)``: names of modules that its jobs import.
+
+    Its keyword arguments are the options that a suite may give, of the types that they are
+    annotated with: text, numbers, flags, `Bytes`, `Seconds`, and mappings of them.
 
     It may have a method ``slots(jobs, threads)``: what the jobs that run at a time own, a
     `dyt_bench.executors.slots.Slot` each. The arguments are what the user asks for, or None.

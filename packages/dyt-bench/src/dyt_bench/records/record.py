@@ -5,6 +5,7 @@
 ``result.json``  how it ended, written last: a folder without it did not end
 ``log.txt``      what the process printed, tracebacks included
 ``artifacts/``   pictures that the domain made at the end
+``origin.json``  the workspace that it comes from, where it was merged into another one
 ``weights.pt``   the weights at the end, where `run --keep-weights` asked for them
 ``checkpoint``   the latest state of training; removed when the run has ended
 
@@ -30,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 from dyt_bench.errors import CannotWrite, quoted
 from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.task import Run
+from dyt_bench.records.home import Origin, read_origin
 from dyt_bench.records.stored import (
     SCHEMA,
     Newer,
@@ -149,6 +151,10 @@ class Record:
         return self.folder / "checkpoint"
 
     @property
+    def origin_path(self) -> Path:
+        return self.folder / "origin.json"
+
+    @property
     def begun(self) -> bool:
         """Whether there is something to resume, or to read."""
         return (self.folder / "run.json").exists() and self.rows_path.exists()
@@ -170,6 +176,7 @@ class Record:
             raise Unreadable(self.folder, "it has no run.json")
         if about and identity and about["identity"] != identity:
             raise Unreadable(self.folder, f"it is of the run {quoted(about['identity'])}")
+        self.origin()
         if result is not None and not os.path.lexists(self.rows_path):
             raise Unreadable(self.folder, "it has no rows.jsonl")
         self.rows()
@@ -224,6 +231,7 @@ class Record:
 
     def reopen(self) -> None:
         """Resume a run that was cut off or failed: its rows and its checkpoint stay."""
+        self.origin_path.unlink(missing_ok=True)
         self.result_path.unlink(missing_ok=True)
 
     def resume(self, appended: int) -> bool:
@@ -300,6 +308,10 @@ class Record:
             if not all(math.isfinite(row.get(key, math.nan)) for key in ("step", "time")):
                 raise Unreadable(self.rows_path, f"row {number} has no step or no time")
         return rows
+
+    def origin(self) -> Origin | None:
+        """Where it comes from; None if it was made in this workspace. Raises Unreadable."""
+        return read_origin(self.origin_path)
 
     def result(self) -> Result | None:
         """How the run ended; None while it runs, or if it was cut off. Raises Unreadable."""

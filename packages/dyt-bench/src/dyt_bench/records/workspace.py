@@ -5,11 +5,10 @@ import glob
 import math
 import os
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from dyt_bench.errors import CannotWrite, UserError
 from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.task import Run, Task, Variant, digest
 from dyt_bench.records.environment import processor
+from dyt_bench.records.home import Home, Origin, identify
 from dyt_bench.records.record import Record
 from dyt_bench.records.stored import (
     SCHEMA,
@@ -134,21 +134,20 @@ class Workspace:
             self._owned = False
             lock.release()
 
+    @cached_property
+    def home(self) -> tuple[str, Home]:
+        """The workspace's identity, and where it is; a copy gets an identity of its own."""
+        return identify(self.folder, self.set_aside)
+
     @property
     def identity(self) -> str:
         """A name that the folder keeps when it moves; trackers tell by it whose a run is."""
-        path = self.folder / "id"
-        try:
-            known = (content_of(path) or b"").decode("ascii").strip()
-        except (Unreadable, UnicodeDecodeError):
-            known = ""
-        if known.isalnum() and len(known) < 100:
-            return known
-        if os.path.lexists(path):
-            self.set_aside(Unreadable(path, "it is no identity"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(uuid.uuid4().hex[:12])
-        return path.read_text()
+        return self.home[0]
+
+    @property
+    def origin(self) -> Origin:
+        """Where the results of this workspace come from."""
+        return Origin(self.identity, self.home[1].host)
 
     @property
     def is_running(self) -> bool:
@@ -234,15 +233,19 @@ class Workspace:
 
     def suite(self, name: str) -> SuiteRuns | None:
         """What the suite of that name last ran; None if it has not, or if that cannot be read."""
-        path = self.suite_path(name)
         try:
-            found = read_stored(path, _suites())
-            for folder in () if found is None else found.runs:
-                if folder in ("", ".", "..") or "/" in folder or "\0" in folder:
-                    raise Unreadable(path, f"{folder!r} is no name of a record")
+            return self.listed(name)
         except Unreadable as problem:
             self.set_aside(problem)
             return None
+
+    def listed(self, name: str) -> SuiteRuns | None:
+        """The same, where nothing is set aside: raises Unreadable."""
+        path = self.suite_path(name)
+        found = read_stored(path, _suites())
+        for folder in () if found is None else found.runs:
+            if folder in ("", ".", "..") or "/" in folder or "\0" in folder:
+                raise Unreadable(path, f"{folder!r} is no name of a record")
         return found
 
     def list_suite(self, name: str, runs: SuiteRuns) -> None:

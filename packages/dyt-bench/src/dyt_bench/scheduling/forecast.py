@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.discovery.extensions import EXECUTORS, LOCAL
+from dyt_bench.discovery.extensions import LOCAL
 from dyt_bench.errors import UserError
 from dyt_bench.executors.contract import JobFailed
 from dyt_bench.executors.slots import local_slots
@@ -25,6 +25,7 @@ from dyt_bench.records.stored import Unreadable
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.scheduling.jobs import TRAINING, train_run
 from dyt_bench.scheduling.runner import TIMING_ROUNDS
+from dyt_bench.suite.executors import make_executor
 from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.quantities import in_words
 
@@ -175,7 +176,7 @@ def probe(
         for name in dict.fromkeys(run.task.domain for run in suite.runs)
         for module in found.domain(name).preload
     ]
-    executor = EXECUTORS.load(suite.executor)([*TRAINING, *preload])
+    executor = make_executor(suite.executor, suite.executor_options, [*TRAINING, *preload])
     environment = fingerprint()
     problems = {}
     (workspace.folder / "probes").mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.discovery.extensions import EXECUTORS
 from dyt_bench.executors.contract import Event, Executor, JobFailed, Limits
 from dyt_bench.executors.slots import Slot, in_slot
 from dyt_bench.plugin.atomic import write_json
@@ -18,6 +17,7 @@ from dyt_bench.records.workspace import Workspace, changed
 from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.jobs import TRAINING, time_task, train_run
 from dyt_bench.scheduling.slots import Slots
+from dyt_bench.suite.executors import make_executor
 from dyt_bench.suite.expand import Suite
 from dyt_bench.tracking import Tracker
 from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Emit
@@ -61,7 +61,9 @@ class Runner:
         """
         domains = dict.fromkeys(run.task.domain for run in self.suite.runs)
         preload = [module for name in domains for module in self.found.domain(name).preload]
-        executor = EXECUTORS.load(self.suite.executor)([*TRAINING, *preload])
+        suite = self.suite
+        modules = [*TRAINING, *preload]
+        executor = make_executor(suite.executor, suite.executor_options, modules)
         owned = slots_of(executor, self.how.jobs, self.how.threads)
         most = self.board.slots = len(owned)
         widest = max((run.task.devices for run in self.suite.runs), default=1)

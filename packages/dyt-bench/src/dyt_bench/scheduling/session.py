@@ -30,6 +30,7 @@ from dyt_bench.scheduling.telling import (
     tell_effects,
     tell_problems,
 )
+from dyt_bench.suite.executors import make_executor
 from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.tuning import chosen
 from dyt_bench.tracking import Tracker
@@ -113,6 +114,8 @@ def run_suite(
     """
     check_devices(suite)
     deadline = None if budget_s is None else time.monotonic() + budget_s
+    if suite.executor != LOCAL:  # a cluster that does not answer is told before anything is written
+        make_executor(suite.executor, suite.executor_options, [])
     uri = tracking_uri or workspace.tracking_uri
     tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace)
     with ExitStack() as stack:

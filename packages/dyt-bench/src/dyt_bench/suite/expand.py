@@ -24,6 +24,7 @@ from dyt_bench.plugin.domain import Domain, Model
 from dyt_bench.plugin.extensions import AddedMetric
 from dyt_bench.plugin.task import Run, Task, Variant, digest
 from dyt_bench.suite.document import MOST_CHARACTERS, Document, Place
+from dyt_bench.suite.executors import checked_options
 from dyt_bench.suite.names import (
     check_known,
     check_sections_and_executor,
@@ -70,6 +71,7 @@ class Suite:
     run_memory: int | None = None  # bytes that one run may hold; None: no limit
     compile: bool = False  # whether steps are timed under torch.compile, too
     executor: str = LOCAL  # where runs run, by its name
+    executor_options: Mapping[str, Any] = field(default_factory=dict)
     sections: tuple[str, ...] = ()  # of the report, added by packages
     # "domain/model/dataset" -> what a paper reports there
     expected: Mapping[str, Expected] = field(default_factory=dict)
@@ -177,6 +179,8 @@ def _suite(
     expected: Mapping[str, Expected],
     tunings: Sequence[Tuned],
 ) -> Suite:
+    name = selection.executor or file.executor.name
+    options = file.executor.options if name == file.executor.name else {}
     return Suite(
         file.name,
         file.title or file.name,
@@ -185,7 +189,8 @@ def _suite(
         run_timeout=selection.run_timeout or file.run_timeout,
         run_memory=selection.run_memory or file.run_memory,
         compile=file.compile,
-        executor=selection.executor or file.executor,
+        executor=name,
+        executor_options=checked_options(name, options),
         sections=tuple(file.sections),
         expected=expected,
         tunings=tuple(tunings),

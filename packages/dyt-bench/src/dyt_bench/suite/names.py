@@ -17,6 +17,7 @@ from dyt_bench.errors import UserError, quoted
 from dyt_bench.plugin.extensions import AddedMetric
 from dyt_bench.plugin.task import NATIVE, Variant, digest
 from dyt_bench.suite.document import Document, Place
+from dyt_bench.suite.executors import Wrong, checked_options
 from dyt_bench.suite.schema import SuiteFile, VariantEntry
 
 T = TypeVar("T")
@@ -109,7 +110,11 @@ def check_sections_and_executor(document: Document, file: SuiteFile) -> None:
     """Raise UserError unless they exist, work and fit the kind of suite."""
     for index, name in enumerate(file.sections):
         _load(document, ["sections", index], SECTIONS, name)
-    _load(document, ["executor"], EXECUTORS, file.executor)
+    _load(document, ["executor"], EXECUTORS, file.executor.name)
+    try:
+        checked_options(file.executor.name, file.executor.options)
+    except Wrong as wrong:
+        raise document.error(["executor", wrong.option], str(wrong)) from None
     for key, names in (("metrics", file.metrics), ("sections", file.sections)):
         if names and file.kind == "efficiency":
             raise document.error([key], f"an efficiency suite trains nothing: it takes no {key}")

@@ -1,6 +1,6 @@
 """What a suite file may hold: keys, types and defaults, as pydantic models."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -97,6 +97,23 @@ def _named_rate(given: object, **meaning: object) -> object:
     return given
 
 
+class ExecutorEntry(BaseModel):
+    """Where runs run; in a suite file a name alone, or a mapping with the executor's options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: Text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, given: object) -> object:
+        return {"name": given} if isinstance(given, str) else given
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
 class SuiteFile(_Strict):
     """A suite file."""
 
@@ -112,7 +129,7 @@ class SuiteFile(_Strict):
     metrics: list[Text] = []  # added by packages, taken at the end of each run
     sections: list[Text] = []  # of the report, added by packages
     compile: bool = False  # whether steps are timed under torch.compile, too
-    executor: Text = LOCAL  # where runs run
+    executor: ExecutorEntry = ExecutorEntry(name=LOCAL)  # where runs run
     run_timeout: Duration | None = None  # "2h"; None: no limit
     run_memory: Size | None = None  # "8GiB"; None: no limit
     tasks: Annotated[list[TaskEntry], Field(min_length=1)]

@@ -8,10 +8,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from dyt_bench.errors import printable
+from dyt_bench.records.home import Origin
 from dyt_bench.records.record import Record, Result
 from dyt_bench.tracking.store import (
     KIND_TAG,
+    MACHINE_TAG,
+    MEMBER_TAG,
     NOTE_TAG,
+    PLACE_TAG,
     VARIANT_TAG,
     WORKSPACE_TAG,
     Known,
@@ -40,11 +44,14 @@ _STATUS = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}
 
 
 class Mirror:
-    """Sends what the record has and its MLflow run lacks."""
+    """Sends what the record has and its MLflow run lacks.
 
-    def __init__(self, record: Record, workspace_id: str) -> None:
-        self.record = record
-        self.workspace_id = workspace_id
+    Args:
+        workspace: the one whose record it is.
+    """
+
+    def __init__(self, record: Record, workspace: Origin) -> None:
+        self.record, self.workspace = record, workspace
         self._known: Known | None = None
         self._offset = 0  # bytes of rows read
         self._logged: set[tuple[str, int]] = set()  # metric and step of each point sent
@@ -73,11 +80,11 @@ class Mirror:
             about = self.record.about()
             if not about:
                 return True  # not begun
-            key = run_key(about)
+            key = key_for(store, self.record, self.workspace)
             known = store.runs.get(key)
             if known is not None and result is not None and _is_whole(known, result):
                 store.set_tags(
-                    known, {KIND_TAG: "run", VARIANT_TAG: about["parameters"]["variant"]}
+                    known, {**self._belongs, VARIANT_TAG: about["parameters"]["variant"]}
                 )
                 return True
             self._known = self._enter(store, key, about)
@@ -95,12 +102,20 @@ class Mirror:
             store.terminate(known, "KILLED", ended)
         return result is not None or last
 
+    @property
+    def _belongs(self) -> dict[str, str]:
+        """Tags that make it a run of this workspace's suite."""
+        return {KIND_TAG: "run", f"{MEMBER_TAG}{self.workspace.workspace}": "run"}
+
     def _enter(self, store: Store, key: str, about: dict[str, Any]) -> Known:
+        made = self.record.origin() or self.workspace
         parameters, environment = about["parameters"], about["environment"]
         tags = {
-            KIND_TAG: "run",
+            **self._belongs,
             IDENTITY_TAG: about["identity"],
-            WORKSPACE_TAG: self.workspace_id,
+            WORKSPACE_TAG: made.workspace,
+            MACHINE_TAG: made.label,
+            PLACE_TAG: f"{parameters['variant']}, {made.label}",
             "dyt_bench.task": about["task_identity"],
             VARIANT_TAG: parameters["variant"],
             "mlflow.source.name": "dyt-bench",
@@ -116,7 +131,7 @@ class Mirror:
         if _ENTERED_TAG not in known.tags:
             log_start(store, known.run_id, parameters, about["digests"]["data"])
             store.set_tags(known, {_ENTERED_TAG: "yes"})
-        store.set_tags(known, {KIND_TAG: "run", WORKSPACE_TAG: self.workspace_id})
+        store.set_tags(known, {**self._belongs, WORKSPACE_TAG: made.workspace})
         return known
 
     def _log(self, store: Store, known: Known, new: "list[Metric]") -> None:
@@ -210,6 +225,30 @@ class Mirror:
 def run_key(about: Mapping[str, Any]) -> str:
     """The key of a run in MLflow; a run that is started again with --fresh has another."""
     return f"{about['identity']}@{about['started']}"
+
+
+def key_for(store: Store, record: Record, workspace: Origin) -> str:
+    """The key under which a workspace has a run that has begun.
+
+    Runs that have ended may be in several workspaces: copies, and what was merged. One that another
+    workspace has not ended, or has ended otherwise, is a run of its own here.
+    """
+    about, result = record.about(), record.result()
+    shared = run_key(about)
+    own = f"{shared}@{workspace.workspace}"
+    known = store.runs.get(shared)
+    if own in store.runs:
+        return own
+    made = record.origin() or workspace
+    if known is None or known.tags.get(WORKSPACE_TAG, made.workspace) == made.workspace:
+        return shared
+    return shared if result is not None and _is_whole(known, result) else own
+
+
+def key_there(store: Store, about: Mapping[str, Any], workspace: Origin) -> str:
+    """The key under which a workspace has sent a run."""
+    own = f"{run_key(about)}@{workspace.workspace}"
+    return own if own in store.runs else run_key(about)
 
 
 def log_start(store: Store, run_id: str, parameters: Mapping[str, Any], data_digest: str) -> None:

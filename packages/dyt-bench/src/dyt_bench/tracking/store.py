@@ -35,7 +35,11 @@ GROUP_TAG = "group"  # name of the task group: "vision/vit"
 # The variant's label. A tag and not a parameter, as views group by it, and MLflow colours groups by
 # a hash of kind, name and value: as a parameter, native and dyt would have one colour.
 VARIANT_TAG = "variant"
-WORKSPACE_TAG = "dyt_bench.workspace"
+WORKSPACE_TAG = "dyt_bench.workspace"  # the identity of the one that made the run
+MACHINE_TAG = "machine"  # its host, and the start of the workspace's identity
+PLACE_TAG = "variant_machine"  # both in one: MLflow shortens names of groups by two tags
+# With a workspace's identity after it: what the run is there, a "run" or an "earlier run".
+MEMBER_TAG = "dyt_bench.of."
 NOTE_TAG = "mlflow.note.content"  # Markdown that MLflow shows as the description
 
 _LOCK_S = 60.0  # for another process to create the tables
@@ -76,7 +80,7 @@ class Store:
 
     uri: str
     experiment: str
-    artifacts: Path  # where a store on this machine keeps artifacts
+    artifacts: Path  # of the workspace, for a store that lies there or keeps none itself
     experiment_id: str = ""
     runs: dict[str, Known] = field(default_factory=dict)  # by key, as of the last `load`
 
@@ -91,10 +95,7 @@ class Store:
             self._open()
             self.load()
         except Exception as error:  # MLflow passes on what its many kinds of stores raise
-            raise UserError(
-                f"no MLflow store answers at {shown(self.uri)} ({self._reason(error)}): start "
-                "the server, fix --tracking-uri, or leave it out for a local SQLite store"
-            ) from None
+            raise UserError(unanswered(self.uri, self._reason(error))) from None
 
     def load(self) -> None:
         """Read which of our runs the experiment has; of several with one key, one is kept."""
@@ -182,8 +183,8 @@ class Store:
         from mlflow import MlflowClient
 
         # A server stores artifacts itself; with a database, MLflow would use the current folder.
-        artifacts = None if is_served(self.uri) else self.artifacts.as_uri()
         path = sqlite_path(self.uri)
+        artifacts = None if is_served(self.uri) else self._artifacts(path).as_uri()
         if path is None:
             check_database(self.uri)
             self._client = MlflowClient(tracking_uri=self.uri)
@@ -199,6 +200,12 @@ class Store:
             connection = sqlite3.connect(path)
             connection.execute("PRAGMA journal_mode=wal")
             connection.close()
+
+    def _artifacts(self, path: Path | None) -> Path:
+        """Where artifacts go: beside a file that several workspaces share, else the workspace."""
+        if path is None or path.absolute().parent == self.artifacts.parent:
+            return self.artifacts
+        return path.absolute().with_name(f"{path.stem}-artifacts")
 
     def _find_or_create(self, artifacts: str | None) -> str:
         from mlflow.exceptions import MlflowException
@@ -230,6 +237,14 @@ class Store:
             known, twin = (known, twin) if whole else (twin, known)
             self.client.delete_run(twin.run_id)
         self.runs[tags[KEY_TAG]] = known
+
+
+def unanswered(uri: str, reason: str) -> str:
+    """The sentence about a store that cannot be used."""
+    return (
+        f"no MLflow store answers at {shown(uri)} ({reason}): start "
+        "the server, fix --tracking-uri, or leave it out for a local SQLite store"
+    )
 
 
 def points(row: Mapping[str, Any]) -> list["Metric"]:

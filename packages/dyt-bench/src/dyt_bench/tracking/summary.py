@@ -7,7 +7,7 @@ grouped by variant, therefore never average one model with another.
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,17 +16,22 @@ from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run, digest
 from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
-from dyt_bench.tracking.mirror import by_layer, log_start, run_key
+from dyt_bench.tracking.mirror import by_layer, key_there, log_start
+from dyt_bench.tracking.parts import Group, Part
 from dyt_bench.tracking.store import (
     GROUP_TAG,
     KIND_TAG,
+    MACHINE_TAG,
+    MEMBER_TAG,
     NOTE_TAG,
+    PLACE_TAG,
     VARIANT_TAG,
     WORKSPACE_TAG,
+    Known,
     Store,
     points,
 )
-from dyt_bench.tracking.view import GroupCharts, publish
+from dyt_bench.tracking.view import publish
 from dyt_bench.verdicts.runs import (
     EndedRun,
     Evidence,
@@ -36,7 +41,7 @@ from dyt_bench.verdicts.runs import (
     without_trials,
 )
 from dyt_bench.verdicts.standings import BASELINE, MetricOf, Standing, leaderboard
-from dyt_bench.verdicts.words import escaped, markdown_table
+from dyt_bench.verdicts.words import compact_row, escaped, markdown_table
 
 # Draws a group's figures into a folder: (name, metric, judged runs, standings, folder).
 DrawGroup = Callable[[str, Metric, Sequence[EndedRun], Sequence[Standing], Path], None]
@@ -59,7 +64,7 @@ class Summary:
 
     key: str
     group: TaskGroup
-    of: str  # group and variant: at most one summary is kept of each
+    of: str  # group and variant: a workspace has at most one summary of each
     name: str
     params: dict[str, Any]
     tags: dict[str, str]
@@ -74,7 +79,7 @@ class _SuiteItem:
         self, title: str, records: Sequence[Record], workspace: Workspace, metric_of: MetricOf
     ) -> None:
         self.title, self.records = title, records
-        self.workspace, self.workspace_id = workspace, workspace.identity
+        self.workspace, self.origin = workspace, workspace.origin
         self.metric_of = metric_of
 
     def _judge(self) -> tuple[list[EndedRun], list[Standing]]:
@@ -83,6 +88,23 @@ class _SuiteItem:
         judged, _ = without_trials(runs)
         return runs, leaderboard(Evidence(self.title, judged, timings), self.metric_of)
 
+    def _summaries(self, runs: Sequence[EndedRun], standings: Sequence[Standing]) -> list[Summary]:
+        """The suite's summaries, told apart from those of other workspaces."""
+        origin = self.origin
+        return [
+            replace(
+                summary,
+                key=f"{summary.key}@{origin.workspace}",
+                tags={
+                    **summary.tags,
+                    WORKSPACE_TAG: origin.workspace,
+                    MACHINE_TAG: origin.label,
+                    PLACE_TAG: f"{summary.tags[VARIANT_TAG]}, {origin.label}",
+                },
+            )
+            for summary in summarize(runs, standings, self.metric_of)
+        ]
+
     def _fill(self, store: Store, summaries: Sequence[Summary]) -> None:
         """Send every summary, without figures; delete earlier ones, which had fewer seeds."""
         for summary in summaries:
@@ -90,28 +112,48 @@ class _SuiteItem:
             if known is None or known.status != "FINISHED":
                 self._create(store, summary)
             for key, other in list(store.runs.items()):
-                if other.tags.get(_SUMMARY_TAG) == summary.of and key != summary.key:
+                is_of_it = other.tags.get(_SUMMARY_TAG) == summary.of
+                is_ours = other.tags.get(WORKSPACE_TAG) == self.origin.workspace
+                if is_of_it and is_ours and key != summary.key:
                     store.delete(key)
 
     def _create(self, store: Store, summary: Summary) -> None:
-        tags = {**summary.tags, WORKSPACE_TAG: self.workspace_id}
-        store.enter(summary.key, name=summary.name, started=summary.ended, tags=tags)
+        store.enter(summary.key, name=summary.name, started=summary.ended, tags=summary.tags)
         known = store.runs[summary.key]
         log_start(store, known.run_id, summary.params, summary.tags["digest.data"])
         store.log_points(known.run_id, [point for row in summary.rows for point in points(row)])
         store.terminate(known, "FINISHED", summary.ended)
 
-    def _assign(self, store: Store, charts: Mapping[TaskGroup, GroupCharts]) -> None:
+    def _assign(self, store: Store, groups: Mapping[TaskGroup, Group]) -> None:
         """Tag each run with its group; runs that left the suite leave its charts as well."""
-        begun = {run_key(about): about for record in self.records if (about := record.about())}
+        begun = {
+            key_there(store, about, self.origin): about
+            for record in self.records
+            if (about := record.about())
+        }
+        member = f"{MEMBER_TAG}{self.origin.workspace}"
         for key, known in store.runs.items():
-            ours = known.tags.get(WORKSPACE_TAG) == self.workspace_id
-            if ours and known.tags.get(KIND_TAG) == "run" and key not in begun:
-                store.set_tags(known, {KIND_TAG: "earlier run"})
-            elif key in begun:
-                own = charts.get(TaskGroup.of(begun[key]["parameters"]))
-                if own is not None:
+            if key in begun:
+                own = groups.get(TaskGroup.of(begun[key]["parameters"]))
+                if own is not None and member in known.tags:
                     store.set_tags(known, {GROUP_TAG: own.name})
+            elif known.tags.get(member) == "run":
+                _leave(store, known, member)
+
+    def _publish(
+        self, store: Store, groups: Iterable[Group], standings: Sequence[Standing]
+    ) -> None:
+        rows = [compact_row(standing) for standing in standings]
+        origin = self.origin
+        publish(store, Part(origin.workspace, origin.machine, self.title, list(groups), rows))
+
+
+def _leave(store: Store, known: Known, member: str) -> None:
+    """Mark a run as none of its workspace's suite; others that have it keep it in their charts."""
+    others = {key: what for key, what in known.tags.items() if key.startswith(MEMBER_TAG)}
+    others[member] = "earlier run"
+    kind = "run" if "run" in others.values() else "earlier run"
+    store.set_tags(known, {member: "earlier run", KIND_TAG: kind})
 
 
 class Summaries(_SuiteItem):
@@ -135,7 +177,7 @@ class Summaries(_SuiteItem):
     def send(self, store: Store, *, last: bool) -> bool:
         """Create the missing summaries, delete those they replace, publish the views."""
         runs, standings = self._judge()
-        summaries = summarize(runs, standings, self.metric_of)
+        summaries = self._summaries(runs, standings)
         self._fill(store, summaries)
         with tempfile.TemporaryDirectory() as folder:
             drawn: dict[TaskGroup, Path] = {}  # group -> folder with its figures
@@ -148,10 +190,10 @@ class Summaries(_SuiteItem):
                     figures = str(drawn[summary.group])
                     store.client.log_artifacts(known.run_id, figures, "figures")
                     store.set_tags(known, {_DRAWN_TAG: "yes"})
-        judged = group_charts((run.group for run in runs if run.is_judged), self.metric_of)
+        judged = charted((run.group for run in runs if run.is_judged), self.metric_of)
         self._assign(store, judged)
         if judged:
-            publish(store, self.title, list(judged.values()), standings)
+            self._publish(store, judged.values(), standings)
         return True
 
     def _draw(
@@ -185,7 +227,7 @@ class Preview(_SuiteItem):
     ) -> None:
         super().__init__(title, [], workspace, metric_of)
         self.name = name
-        self.charts = group_charts((TaskGroup.of(run.parameters()) for run in runs), metric_of)
+        self.groups = charted((TaskGroup.of(run.parameters()) for run in runs), metric_of)
         self._ended = -1  # runs that had ended at the last call
         self._due = 0.0
 
@@ -199,25 +241,25 @@ class Preview(_SuiteItem):
         listed = self.workspace.suite(self.name)
         self.records = [] if listed is None else self.workspace.records_of(listed)
         ended = sum(record.result_path.exists() for record in self.records)
-        self._assign(store, self.charts)
+        self._assign(store, self.groups)
         if ended != self._ended:
             runs, standings = self._judge()
-            self._fill(store, summarize(runs, standings, self.metric_of))
-            publish(store, self.title, list(self.charts.values()), standings)
+            self._fill(store, self._summaries(runs, standings))
+            self._publish(store, self.groups.values(), standings)
         self._ended = ended
         self._due = time.monotonic() + _PATIENCE * (time.monotonic() - start)
         return False
 
 
-def group_charts(groups: Iterable[TaskGroup], metric_of: MetricOf) -> dict[TaskGroup, GroupCharts]:
+def charted(groups: Iterable[TaskGroup], metric_of: MetricOf) -> dict[TaskGroup, Group]:
     """Group -> the names of its charts."""
     names = group_names(groups)
     models = [group.model for group in names]
     return {
-        group: GroupCharts(
+        group: Group(
             name=name,
             short=group.model if models.count(group.model) == 1 else name,
-            metric=metric_of(group.domain),
+            metric=metric_of(group.domain).name,
         )
         for group, name in names.items()
     }
@@ -228,7 +270,7 @@ def summarize(
 ) -> list[Summary]:
     """One summary for each group and variant that has a judged run, in the order of the runs."""
     summaries = []
-    judged = group_charts((run.group for run in runs if run.is_judged), metric_of)
+    judged = charted((run.group for run in runs if run.is_judged), metric_of)
     for group, charts in judged.items():
         own = [run for run in runs if run.group == group and run.is_judged]
         timed = any(s.group == group and s.speed is not None for s in standings)
@@ -236,19 +278,22 @@ def summarize(
             standing = [s for s in standings if (s.group, s.variant) == (group, variant)]
             seeds = [run for run in own if run.variant == variant]
             judgement = standing[0] if standing else None
-            summaries.append(_summarize(charts, variant, seeds, judgement, timed=timed))
+            summaries.append(
+                _summarize(charts, metric_of(group.domain), variant, seeds, judgement, timed=timed)
+            )
     return summaries
 
 
 def _summarize(
-    charts: GroupCharts,
+    charts: Group,
+    judged_by: Metric,
     variant: str,
     runs: Sequence[EndedRun],
     standing: Standing | None,
     *,
     timed: bool,
 ) -> Summary:
-    metric = charts.metric.name
+    metric = judged_by.name
     ended = max(run.result.ended for run in runs)
     values = [run.result.last[metric] for run in runs]
     ends = {
@@ -302,7 +347,7 @@ def _summarize(
         "seeds": str(len(runs)),
         "digest.data": runs[0].about["digests"]["data"],
         "mlflow.source.name": "dyt-bench",
-        NOTE_TAG: _note(charts, variant, runs, standing),
+        NOTE_TAG: _note(charts.name, judged_by, variant, runs, standing),
     }
     return Summary(
         key=f"summary {digest(of, about, ends)}",
@@ -330,13 +375,16 @@ def _mean_curve(runs: Sequence[EndedRun], metric: str) -> dict[int, float]:
 
 
 def _note(
-    charts: GroupCharts, variant: str, runs: Sequence[EndedRun], standing: Standing | None
+    group: str,
+    metric: Metric,
+    variant: str,
+    runs: Sequence[EndedRun],
+    standing: Standing | None,
 ) -> str:
     """The summary's description, in Markdown: the verdict, and the seeds behind it."""
-    metric = charts.metric
     mean = fmean(run.result.last[metric.name] for run in runs)
     parts = [
-        f"**{escaped(charts.name)}, {escaped(variant)}**: {metric.title} {mean:.4g}, "
+        f"**{escaped(group)}, {escaped(variant)}**: {metric.title} {mean:.4g}, "
         f"mean of {len(runs)} seeds."
     ]
     if standing is not None:

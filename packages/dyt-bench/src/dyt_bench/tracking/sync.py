@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from dyt_bench.errors import UserError, quoted
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.address import outage, shown
-from dyt_bench.tracking.mirror import Mirror, run_key
+from dyt_bench.tracking.mirror import Mirror, key_for
+from dyt_bench.tracking.relocate import follow
 from dyt_bench.tracking.repair import repair
 from dyt_bench.tracking.store import Store, prepare
 from dyt_bench.tracking.summary import DrawGroup, Summaries
@@ -57,6 +58,7 @@ def sync_suites(
             f"no MLflow store answers at {shown(uri)} ({away}): start the server, or fix "
             "--tracking-uri"
         )
+    follow(workspace, uri)
     live = workspace.is_running
     return [_sync(name, workspace, uri, metric_of, draw, live=live) for name in names or there]
 
@@ -77,9 +79,9 @@ def _sync(
     records = [record for record in records if record.about()]
     store = Store(uri, f"dyt-bench/{name}", workspace.artifacts)
     store.open()
-    new = sum(run_key(record.about()) not in store.runs for record in records)
+    new = sum(key_for(store, record, workspace.origin) not in store.runs for record in records)
     repaired = 0 if live else repair(store, workspace.identity)
     for record in records:
-        Mirror(record, workspace.identity).send(store, last=not live)
+        Mirror(record, workspace.origin).send(store, last=not live)
     Summaries(listed.title, records, workspace, metric_of, draw).send(store, last=True)
     return Synced(name, store.experiment_id, len(records), new, repaired)

@@ -15,6 +15,7 @@ from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.address import hidden, is_remote, outage
 from dyt_bench.tracking.mirror import Mirror
+from dyt_bench.tracking.relocate import follow
 from dyt_bench.tracking.repair import repair
 from dyt_bench.tracking.store import KIND_TAG, Store, points, prepare
 from dyt_bench.tracking.summary import DrawGroup, Preview, Summaries
@@ -60,6 +61,7 @@ class Tracker:
             UserError: the store can never be used: unknown kind, not MLflow, not writable.
         """
         prepare()
+        follow(self.workspace, self.uri)
         if is_remote(self.uri):
             self.problem = outage(self.uri)
         else:
@@ -68,7 +70,7 @@ class Tracker:
 
     def follow(self, record: Record) -> None:
         """Mirror the record from now on, until it has a result or the tracker closes."""
-        self._new.put(Mirror(record, self.workspace.identity))
+        self._new.put(Mirror(record, self.workspace.origin))
 
     def log_run(
         self,

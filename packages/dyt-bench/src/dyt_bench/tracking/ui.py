@@ -14,6 +14,7 @@ import click
 from dyt_bench.errors import UserError, quoted
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.address import is_remote, is_served, outage, shown
+from dyt_bench.tracking.relocate import follow
 from dyt_bench.tracking.store import prepare
 from dyt_bench.tracking.view import OVERVIEW, address, has_overview
 
@@ -47,6 +48,7 @@ def serve(
         return
     if is_remote(tracking_uri) and (away := outage(tracking_uri)) is not None:
         raise UserError(f"no database answers at {shown(tracking_uri)} ({away}): start it")
+    follow(workspace, tracking_uri)
     port = _free_port(port)
     url = f"http://{HOST}:{port}"
     server = _start(tracking_uri, port, workspace)

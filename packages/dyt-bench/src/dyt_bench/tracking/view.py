@@ -6,50 +6,29 @@ documented: the tests open the page in a browser and check that the charts are t
 
 import base64
 import json
-import re
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dyt_bench.errors import printable
-from dyt_bench.plugin.domain import Metric
+from dyt_bench.tracking.parts import TAG, TAG_LIMIT, Group, Part, all_groups, packed, parts
 from dyt_bench.tracking.store import (
     GROUP_TAG,
     KIND_TAG,
+    MEMBER_TAG,
     NOTE_TAG,
+    PLACE_TAG,
     VARIANT_TAG,
+    WORKSPACE_TAG,
     Store,
-    metric_name,
 )
-from dyt_bench.verdicts.standings import Standing
-from dyt_bench.verdicts.words import compact_row, escaped, markdown_table
+from dyt_bench.verdicts.words import escaped, markdown_table
 
 OVERVIEW = "overview"
 _TAG = "mlflow.sharedViewState."
 _SECTIONS = ("result", "learning curves", "cost", "diagnostics")
-_TAG_LIMIT = 20_000  # characters, MLflow's
 _SMOOTH = {"lineSmoothness": 40}  # the loss of single batches is noisy
-
-
-@dataclass(frozen=True)
-class GroupCharts:
-    """The charts of one task group: how they and its metrics are named."""
-
-    name: str  # the group's: "vision/vit"
-    short: str  # "vit" if that is unique in the suite, as titles of charts are narrow
-    metric: Metric  # of the domain
-
-    def key(self, section: str, metric: str) -> str:
-        """A metric's name in a summary; the section is what precedes its only slash."""
-        name = f"{self.short} {metric}".replace("/", " ")
-        return f"{section}/{metric_name(name)}"
-
-    @property
-    def view(self) -> str:
-        """The name of the view that shows the group's runs."""
-        return re.sub(r"[^a-z0-9.]+", "-", self.name.lower())
 
 
 def address(base: str, experiment_id: str, view: str | None) -> str:
@@ -60,22 +39,19 @@ def address(base: str, experiment_id: str, view: str | None) -> str:
     return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
 
 
-def publish(
-    store: Store,
-    title: str,
-    groups: Sequence[GroupCharts],
-    standings: Sequence[Standing],
-) -> None:
-    """Write the views of a suite, and the experiment's description with links to them."""
-    views = {OVERVIEW: _overview(groups)}
-    views |= {group.view: _runs(group) for group in groups}
-    tags = {f"{_TAG}{name}": _pack(name, state) for name, state in views.items()}
-    tags[NOTE_TAG] = _note(title, store.experiment_id, groups, standings)
+def publish(store: Store, part: Part) -> None:
+    """Write what one workspace has, and from what all have the views and the description."""
+    identity = store.experiment_id
+    tags = {f"{TAG}{part.workspace}": packed(part)}
+    there = {key: str(text) for key, text in store.client.get_experiment(identity).tags.items()}
+    every = parts({**there, **tags})
+    tags |= {f"{_TAG}{name}": _pack(name, state) for name, state in _views(every).items()}
+    tags[NOTE_TAG] = _note(identity, every)
     # Without this tag MLflow opens its page for language model applications.
     tags["mlflow.experimentKind"] = "custom_model_development"
     for key, value in tags.items():
-        if len(value) <= _TAG_LIMIT:
-            store.client.set_experiment_tag(store.experiment_id, key, printable(value))
+        if len(value) <= TAG_LIMIT:
+            store.client.set_experiment_tag(identity, key, printable(value))
 
 
 def has_overview(tags: Mapping[str, str]) -> bool:
@@ -83,11 +59,33 @@ def has_overview(tags: Mapping[str, str]) -> bool:
     return f"{_TAG}{OVERVIEW}" in tags
 
 
-def _overview(groups: Sequence[GroupCharts]) -> dict[str, Any]:
-    """Summaries grouped by variant: one chart for each group in every section."""
+def _views(every: Sequence[Part]) -> dict[str, dict[str, Any]]:
+    """Name -> state: of all workspaces together, and where there are several, of each."""
+    groups = all_groups(every)
+    by = VARIANT_TAG if len(every) == 1 else PLACE_TAG
+    views = {OVERVIEW: _overview(groups, by)}
+    views |= {group.view: _runs(group, by) for group in groups}
+    for part in every if len(every) > 1 else ():
+        own = _quoted(part.workspace)
+        views[_of_part(OVERVIEW, part)] = _overview(
+            part.groups, VARIANT_TAG, f" and tags.`{WORKSPACE_TAG}` = {own}"
+        )
+        for group in part.groups:
+            which = f" and tags.`{MEMBER_TAG}{part.workspace}` = 'run'"
+            views[_of_part(group.view, part)] = _runs(group, VARIANT_TAG, which)
+    return views
+
+
+def _of_part(view: str, part: Part) -> str:
+    """The name of a workspace's own view, where there are several."""
+    return f"{view}.{part.workspace}"
+
+
+def _overview(groups: Sequence[Group], by: str, which: str = "") -> dict[str, Any]:
+    """Summaries grouped by a tag: one chart for each group in every section."""
     # One kind of chart for every group, then the next kind.
-    charts = [_of(s, _bar, "result", s.metric.name) for s in groups]
-    charts += [_of(s, _line, "curves", s.metric.name) for s in groups]
+    charts = [_of(s, _bar, "result", s.metric) for s in groups]
+    charts += [_of(s, _line, "curves", s.metric) for s in groups]
     charts += [{**_of(s, _line, "curves", "train/loss"), **_SMOOTH} for s in groups]
     charts += [_of(s, _bar, "cost", "step time ratio") for s in groups]
     charts += [_of(s, _bar, "cost", "peak memory MiB") for s in groups]
@@ -95,14 +93,14 @@ def _overview(groups: Sequence[GroupCharts]) -> dict[str, Any]:
     charts += [_of(s, _line, "diagnostics", "saturated share by layer") for s in groups]
     hidden = [f"summary/{name}" for name in _PROGRAMS]
     for s in groups:
-        hidden += [s.key("result", f"{s.metric.name} at best")]
+        hidden += [s.key("result", f"{s.metric} at best")]
         hidden += [s.key("cost", name) for name in ("step time ms", "throughput units per s")]
     charts += [{**_bar(name, "result"), "deleted": True} for name in hidden]
-    return _state(f"tags.{KIND_TAG} = 'summary'", charts)
+    return _state(f"tags.{KIND_TAG} = 'summary'{which}", charts, by)
 
 
 def _of(
-    group: GroupCharts, chart: Callable[[str, str], dict[str, Any]], section: str, metric: str
+    group: Group, chart: Callable[[str, str], dict[str, Any]], section: str, metric: str
 ) -> dict[str, Any]:
     """A chart of a group's own metric."""
     shown_in = {"curves": "learning curves"}.get(section, section)
@@ -113,9 +111,9 @@ def _of(
 _PROGRAMS = ("mean", "least", "most", "seeds", "gain", "gain_low", "gain_high", "step_ratio")
 
 
-def _runs(group: GroupCharts) -> dict[str, Any]:
-    """The runs of one group, grouped by variant: lines are means over seeds."""
-    metric = group.metric.name
+def _runs(group: Group, by: str, which: str = "") -> dict[str, Any]:
+    """The runs of one group, grouped by a tag: lines are means over seeds."""
+    metric = group.metric
     charts = [
         _bar(metric, "result"),
         _bar(f"best/{metric}", "result"),
@@ -129,7 +127,7 @@ def _runs(group: GroupCharts) -> dict[str, Any]:
         _line("system/cpu_utilization_percentage", "diagnostics"),
     ]
     search = f"tags.{KIND_TAG} = 'run' and tags.{GROUP_TAG} = {_quoted(group.name)}"
-    return _state(search, charts)
+    return _state(search + which, charts, by)
 
 
 def _quoted(name: str) -> str:
@@ -137,7 +135,7 @@ def _quoted(name: str) -> str:
     return f'"{name}"' if "'" in name else f"'{name}'"
 
 
-def _state(search: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
+def _state(search: str, charts: list[dict[str, Any]], by: str) -> dict[str, Any]:
     """The page's whole state; it would take what is missing from the reader's last visit."""
     return {
         "searchFilter": search,
@@ -147,7 +145,7 @@ def _state(search: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"tags.`{VARIANT_TAG}`", "tags.`verdict`", "attributes.`Dataset`"],
+        "selectedColumns": [f"tags.`{by}`", "tags.`verdict`", "attributes.`Dataset`"],
         "runsHiddenMode": "SHOW_ALL",
         "runsVisibilityMap": {},
         "runsPinned": [],
@@ -156,7 +154,7 @@ def _state(search: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
         "groupsExpanded": {},
         "groupBy": {
             "aggregateFunction": "average",
-            "groupByKeys": [{"mode": "tag", "groupByData": VARIANT_TAG}],
+            "groupByKeys": [{"mode": "tag", "groupByData": by}],
         },
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
@@ -217,17 +215,27 @@ def _pack(name: str, state: Mapping[str, Any]) -> str:
     )
 
 
-def _note(
-    title: str, experiment_id: str, groups: Iterable[GroupCharts], standings: Sequence[Standing]
-) -> str:
-    """The experiment's description, in Markdown: links to every view, and the leaderboard."""
-    links = [f"[{escaped(s.name)}]({address('', experiment_id, s.view)[1:]})" for s in groups]
-    overview = address("", experiment_id, OVERVIEW)[1:]
-    parts = [
-        f"**{escaped(title)}**",
+def _note(identity: str, every: Sequence[Part]) -> str:
+    """The experiment's description, in Markdown: links to every view, and the leaderboards."""
+    titles = dict.fromkeys(escaped(part.title) for part in every)
+    texts = [f"**{', '.join(titles)}**"]
+    if len(every) == 1:
+        texts += _links(identity, every[0].groups)
+        texts += [markdown_table(every[0].leaderboard)] if every[0].leaderboard else []
+        return "\n\n".join(texts)
+    texts += _links(identity, all_groups(every))
+    for part in every:
+        texts.append(f"### {escaped(part.label)}")
+        texts += _links(identity, part.groups, f".{part.workspace}")
+        texts += [markdown_table(part.leaderboard)] if part.leaderboard else []
+    return "\n\n".join(texts)
+
+
+def _links(identity: str, groups: Iterable[Group], end: str = "") -> list[str]:
+    """Links to the overview and to every group's view, whose names have this end."""
+    links = [f"[{escaped(s.name)}]({address('', identity, s.view + end)[1:]})" for s in groups]
+    overview = address("", identity, OVERVIEW + end)[1:]
+    return [
         f"[Overview: variants compared, means over seeds]({overview})",
         f"Seed by seed: {', '.join(links)}",
     ]
-    if standings:
-        parts.append(markdown_table([compact_row(standing) for standing in standings]))
-    return "\n\n".join(parts)
