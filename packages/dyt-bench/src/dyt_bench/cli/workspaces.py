@@ -117,21 +117,20 @@ def _print(rows: "Sequence[SideBySide]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dyt_bench.verdicts.words import arrow, decimals, gain
+    from dyt_bench.verdicts.words import decimals, gain
 
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for title in ("model", "variant", "metric", "A", "B", "gain of B", "verdict", "step time"):
-        table.add_column(title)
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for title in ("model", "variant", "A", "B", "gain of B", "verdict", "step time"):
+        table.add_column(title, no_wrap=title in ("model", "variant", "A", "B"))
     for row in rows:
         form = f".{decimals(row.first)}f"
         texts = (
             row.name,
             row.variant,
-            f"{row.metric.title} {arrow(row.metric)}",
             format(row.first, form),
             format(row.second, form),
             "the same runs" if row.same else gain(row.comparison, row.first),
-            f"{row.comparison.verdict} (n={row.comparison.seeds})",
+            "" if row.same else f"{row.comparison.verdict} (n={row.comparison.seeds})",
             "" if row.step_ratio is None else f"x{row.step_ratio:.2f}",
         )
         table.add_row(*(Text(printable(text)) for text in texts))
