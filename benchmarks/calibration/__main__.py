@@ -4,7 +4,7 @@
     nox -s calibration -- --starts all --seeds 2          also every part of the start left out
     nox -s calibration -- --models hyena,llama --jobs 2   two models, two processes
 
-Trains the six models of benchmarks/default.yaml at their default budgets. Rows are kept in
+Trains the six models of the suite `default` at their default budgets. Rows are kept in
 .dyt-bench/calibration/rows.jsonl, by model, start, seed and steps: the same command resumes where
 it stopped, and --fresh starts over. The report in results/calibration covers all rows at the
 default budget; with --steps, only the rows are written.

@@ -1,4 +1,4 @@
-"""Measures the harness itself: its part of a step, of a report, of many runs; false words on time."""
+"""Measures the harness: its part of a step, of a report, of many runs; false words on time."""
 
 import click
 from benchmarks.harness.overhead import overhead

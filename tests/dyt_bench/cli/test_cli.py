@@ -11,8 +11,7 @@ from click.testing import CliRunner
 from dyt.variants import VARIANTS
 from dyt_bench.cli import main
 
-ROOT = Path(__file__).parents[3]
-SUITE = str(ROOT / "benchmarks" / "default.yaml")
+SUITE = "default"
 
 
 @pytest.fixture

@@ -4,8 +4,11 @@ import json
 import math
 import re
 import time
+from base64 import b64encode
 from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
+from importlib.resources import files
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,10 +18,8 @@ from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.task import AA, Run, Task, Variant
 from dyt_bench.records.record import Record, Result
-from dyt_bench.report import write_report
+from dyt_bench.report import charts, write_report
 from dyt_bench.report.export import RUN_FIELDS, VERDICT_FIELDS
-from dyt_bench.report.figures import cost
-from dyt_bench.report.figures.style import WEB, looks
 from dyt_bench.report.reproduce import suite_text
 from dyt_bench.report.tables import variant_rows
 from dyt_bench.suite.expand import load_suite
@@ -332,6 +333,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.links, self.ids, self.tags = [], [], [], []
+        self.charts = []  # caption, and the data it is drawn from
         self.feed(text)
         assert self.open == []
 
@@ -344,6 +346,12 @@ class Page(HTMLParser):
             attributes[key] for key in ("href", "src", "xlink:href") if key in attributes
         ]
         self.ids += [attributes["id"]] if "id" in attributes else []
+        if "data-chart" in attributes:
+            self.charts.append(["", json.loads(attributes["data-chart"])])
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "figcaption" and self.charts and not self.charts[-1][0]:
+            self.charts[-1][0] = data
 
     def handle_startendtag(self, tag, attributes):
         self.handle_starttag(tag, attributes)
@@ -357,8 +365,14 @@ class Page(HTMLParser):
 def test_the_page_is_one_file_well_formed_and_escaped(reported):
     text = (reported / "report.html").read_text()
     page = Page(text)
-    assert "<script" not in text
     assert "A &lt;script&gt;title" in text
+    # The only script is the page's own, which its policy names; no other would run.
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", text, re.S)
+    assert script == f"\n{files('dyt_bench.report').joinpath('report.js').read_text()}"
+    allowed = b64encode(sha256(script.encode()).digest()).decode()
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
+    assert f"{policy}'sha256-{allowed}'" in text
+    text = text.replace(script, "")
     assert "abacus &lt;b&gt;" in text
     outside = [link for link in page.links if not link.startswith(("#", "data:image/png;base64,"))]
     assert outside == []
@@ -368,21 +382,31 @@ def test_the_page_is_one_file_well_formed_and_escaped(reported):
     assert "url(" not in styles
     assert page.tags.count("img") == 1  # the picture; the large one is only named
     assert "too large to show" in text
-    assert page.tags.count("svg") == 6  # effect, two curves, cost, alpha, saturation
+    assert [caption for caption, _ in page.charts] == [
+        "vision: gain",
+        "all models: step time",
+        "vision/vit: top-1 accuracy",
+        "vision/vit: training loss",
+        "vision/vit: training step (ms)",
+        "vision/vit: peak memory (MiB)",
+        "vision/vit: alpha at the end",
+        "vision/vit: saturation at the end",
+    ]
+    assert page.tags.count("svg") == 0  # the script draws them
     for colour in ("#010203", "#040506", "#0d0e00"):
         assert colour not in text  # the style sheet's variables replace them
 
 
-def test_only_costs_that_were_measured_are_drawn():
-    look = looks(["native", "dyt"], WEB)
-
-    def labels(step_ms, memory_mib):
-        figure = cost.bars([cost.Cost("native", step_ms, None, memory_mib)], look, WEB)
-        return figure and [axes.get_xlabel() for axes in figure.axes]
-
-    assert labels(1.0, 2.0) == ["training step, ms", "peak memory, MiB"]
-    assert labels(None, 2.0) == ["peak memory, MiB"]
-    assert labels(None, None) is None
+@pytest.mark.parametrize("step_ms", [3.0, None])
+def test_only_costs_that_were_measured_are_drawn(record, step_ms):
+    summary = {} if step_ms is None else {"time/step_ms_median": step_ms}
+    runs = load_runs([record("native", 0, [0.1, 0.9], summary=summary)])
+    costs = charts.costs(runs, {})
+    assert list(costs) == ["training step (ms)"] * bool(step_ms) + ["peak memory (MiB)"]
+    assert [[row["value"] for row in rows] for rows in costs.values()] == [
+        *([[3.0]] * bool(step_ms)),
+        [100.0],
+    ]
 
 
 def test_what_a_suite_adds_is_shown(reported):
@@ -467,6 +491,35 @@ def test_what_a_domain_measures_at_the_end_has_a_table_a_model(record, found, tm
         "| label_accuracy | 0.25 | 0.125 |\n| more |  | 1 |"
     )
     assert "measured once at the end" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_times_are_whole_and_the_machine_is_named(record, found, tmp_path):
+    made = record("native", 0, [0.1, 0.9], device="cpu")
+    result = json.loads(made.result_path.read_text())
+    result |= {"started": 1796041261.5678, "ended": 1796041261.9876}
+    made.result_path.write_text(json.dumps(result))
+    write_report("t", [made], found, tmp_path / "out")
+    (run,) = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
+    assert (run["started"], run["ended"]) == (1796041261.5678, 1796041261.9876)
+    assert [run[key] for key in ("cpu", "python", "torch", "device")] == [
+        "abacus <b>",
+        "3.11",
+        "2",
+        "cpu",
+    ]
+
+
+def test_the_page_opens_with_the_answer(record, found, tmp_path):
+    records = [record("native", seed, [0.1, 0.9], **scored(0.1)) for seed in range(3)]
+    records += [record("dyt", seed, [0.1, 0.7 + seed / 1e3], **scored(0.1)) for seed in range(3)]
+    write_report("t", records, found, tmp_path / "out")
+    said = "dyt in place of the native norm is worse in 1 of 1 model (vision/vit)"
+    for name in ("README.md", "report.html"):
+        text = (tmp_path / "out" / name).read_text()
+        assert text.index(said) < text.index("-24.9%") < text.index("Verdicts")
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "| vision/vit | top-1 accuracy ↑ | 0.9000 | worse -24.9% |" in page
+    assert page.count("<details>") == page.count("</details>") > 0
 
 
 def test_nothing_to_report_is_said(tmp_path, found):

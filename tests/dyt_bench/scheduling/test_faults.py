@@ -5,16 +5,16 @@ import random
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 from mlflow import MlflowClient
 
 from dyt_bench.records.record import Record
+from dyt_bench.suite.shipped import shipped
 from dyt_bench.tracking import IDENTITY_TAG
 
-SMOKE = Path(__file__).parents[3] / "benchmarks" / "smoke.yaml"
+SMOKE = shipped()["smoke"]
 KILLS = 30
 
 

@@ -1,7 +1,6 @@
 """Suite files: what a good one expands to, and one sentence for every mistake."""
 
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,8 +10,7 @@ from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
 from dyt_bench.suite.expand import Selection, default_val_every, load_suite
 from dyt_bench.suite.names import WITHOUT_ALPHA
-
-ROOT = Path(__file__).parents[3]
+from dyt_bench.suite.shipped import shipped
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +29,7 @@ def load(tmp_path, found):
 
 
 def test_the_default_suite_covers_five_domains(found):
-    suite = load_suite(ROOT / "benchmarks" / "default.yaml", found)
+    suite = load_suite(shipped()["default"], found)
     assert {task.domain for task in suite.tasks} == {"diffusion", "dna", "llm", "speech", "vision"}
     assert {task.seed for task in suite.tasks} == {0, 1, 2}
     for task in suite.tasks:
@@ -40,7 +38,9 @@ def test_the_default_suite_covers_five_domains(found):
         assert set(labels[2:]) <= {"dyt tuned", "dyt calibrated", "dyt calibrated tuned"}
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda f: f.stem)
+@pytest.mark.parametrize(
+    "file", [f for name, f in shipped().items() if "/" not in name], ids=lambda f: f.stem
+)
 def test_every_suite_is_valid_but_for_data_that_users_bring(found, file):
     message = ""
     try:

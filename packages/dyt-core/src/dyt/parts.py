@@ -248,8 +248,8 @@ class SigmaLinear(_Linear):
     Parameters: ``gain`` of shape [1], started at sigma(W), as in the authors' code for ViT, so that
     the layer starts as it was. (The paper, and their code for speech, start at 1.)
 
-    A weight of zeros, of which sigma is 0, starts as the authors' code starts all: normal of std 0.02,
-    truncated.
+    A weight of zeros, of which sigma is 0, starts as the authors' code starts all: truncated normal
+    of std 0.02.
 
     Source: sigmaReparam, arXiv 2303.06296.
 

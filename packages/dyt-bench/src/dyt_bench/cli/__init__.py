@@ -1,6 +1,25 @@
 """The command line: each command parses, calls and prints."""
 
-from dyt_bench.cli import data, inspection, merging, packages, suites, tracking
+from dyt_bench.cli import (
+    completion,
+    data,
+    inspection,
+    merging,
+    packages,
+    suites,
+    tracking,
+    workspaces,
+)
 from dyt_bench.cli.group import main
 
-__all__ = ["data", "inspection", "main", "merging", "packages", "suites", "tracking"]
+__all__ = [
+    "completion",
+    "data",
+    "inspection",
+    "main",
+    "merging",
+    "packages",
+    "suites",
+    "tracking",
+    "workspaces",
+]

@@ -1,6 +1,8 @@
 """The command `dyt-bench` itself, to which the others are added."""
 
+import logging
 import signal
+from functools import partial
 from typing import Any
 
 import click
@@ -9,11 +11,56 @@ from dyt_bench.errors import UserError, printable
 from dyt_bench.executors.contract import Preempted, preempt
 
 
+def _set(ctx: click.Context, name: str, value: bool) -> None:
+    """Set an attribute of the console that runs are told on, until the command ends."""
+    from dyt_bench.scheduling.telling import console
+
+    ctx.call_on_close(partial(setattr, console, name, getattr(console, name)))
+    setattr(console, name, value)
+
+
+def _quieten(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        _set(ctx, "quiet", True)
+
+
+def _explain(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        _set(ctx, "is_interactive", False)
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+
+
+# Every command has them.
+_LOUDNESS = (
+    click.Option(
+        ["-q", "--quiet"],
+        is_flag=True,
+        expose_value=False,
+        callback=_quieten,
+        help="Print results and mistakes alone.",
+    ),
+    click.Option(
+        ["-v", "--verbose"],
+        is_flag=True,
+        expose_value=False,
+        callback=_explain,
+        help="Print a line for every event, and what libraries log.",
+    ),
+)
+
+
 class _Group(click.Group):
     """Turns a user's mistake into one sentence on stderr and exit status 2.
 
     SIGINT and SIGTERM at any time end in status 130 and 143, with what was started ended.
     """
+
+    group_class = type  # groups below this one are of the same class
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        if not isinstance(cmd, click.Group):
+            cmd.params += _LOUDNESS
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -43,8 +90,11 @@ def main() -> None:
     \b
       dyt-bench domains                        domains, models and data sets
       dyt-bench plugins                        extensions that packages add
-      dyt-bench plan benchmarks/default.yaml   the runs of a suite
-      dyt-bench run benchmarks/default.yaml    train, time, log, report
+      dyt-bench plan default                   the runs of a suite
+      dyt-bench run default                    train, time, log, report
+      dyt-bench report                         the verdicts of the last runs again
+      dyt-bench compare A B                    two workspaces, commits or runs
+      dyt-bench clean                          delete what no suite needs
       dyt-bench ui                             look at the runs in MLflow
       dyt-bench sync                           send the runs to another MLflow server
       dyt-bench merge OTHER/.dyt-bench         put the runs of several machines together

@@ -9,6 +9,7 @@ import click
 from dyt_bench.cli import options
 from dyt_bench.cli.group import main
 from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.extensions import RECIPES, variant_names
 from dyt_bench.records.workspace import Workspace
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
@@ -16,8 +17,18 @@ _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "r
 
 @main.command()
 @click.argument("spec")
-@click.option("--to", default="dyt", show_default=True, help="A variant, as suites name them.")
-@click.option("--recipe", help="A recipe, as suites name them.")
+@click.option(
+    "--to",
+    default="dyt",
+    show_default=True,
+    help="A variant, as suites name them.",
+    shell_complete=options.complete(variant_names),
+)
+@click.option(
+    "--recipe",
+    help="A recipe, as suites name them.",
+    shell_complete=options.complete(RECIPES.names),
+)
 @click.option("--full", is_flag=True, help="At the library's size, on the meta device.")
 @options.as_json
 def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -> None:

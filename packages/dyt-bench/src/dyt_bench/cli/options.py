@@ -1,19 +1,26 @@
 """Options and arguments that several commands take."""
 
-from collections.abc import Callable
+import glob
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
+from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.extensions import variant_names
 from dyt_bench.errors import quoted
+from dyt_bench.plugin.domain import ENTRY_POINT_GROUP
 from dyt_bench.records import workspace as workspaces
 from dyt_bench.suite.quantities import MOST_COUNT, seconds
+from dyt_bench.suite.shipped import shipped, suite_file
 
 MOST_JOBS = 4096
 TRACKING = "MLFLOW_TRACKING_URI"  # MLflow's own variable
-DEFAULT_SUITE = Path("benchmarks/default.yaml")
+DEFAULT_SUITE = "default"
 
 
 class Quantity(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
@@ -39,7 +46,80 @@ def _said(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
     return value
 
 
-suite = click.argument("suite", type=click.Path(path_type=Path), default=DEFAULT_SUITE)
+class SuiteFile(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """A suite: the name of one that comes with the package, or a file."""
+
+    name = "suite"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return suite_file(str(value))
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        names = [CompletionItem(name) for name in shipped() if name.startswith(incomplete)]
+        return [*names, CompletionItem(incomplete, type="file")]
+
+
+class Names(click.ParamType):  # type: ignore[type-arg]
+    """Names with commas between them; the shell completes the last one."""
+
+    name = "names"
+
+    def __init__(self, known: Callable[[], Iterable[str]]) -> None:
+        self.known = known
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        return tuple(name.strip() for name in str(value).split(",") if name.strip())
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        before, comma, begun = incomplete.rpartition(",")
+        known = sorted(name for name in self.known() if name.startswith(begun))
+        return [CompletionItem(f"{before}{comma}{name}") for name in known]
+
+
+def ran(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of suites that have run in the workspace, for completion."""
+    folder = Path(ctx.params.get("workspace") or workspaces.DEFAULT) / "suites"
+    return sorted(path.stem for path in folder.glob(f"{glob.escape(incomplete)}*.json"))
+
+
+def complete(known: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
+    """Completion of one of the known names."""
+
+    def completed(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return sorted(name for name in known() if name.startswith(incomplete))
+
+    return completed
+
+
+def domain_names() -> list[str]:
+    """Of the domains that are installed; none is imported."""
+    return sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP))
+
+
+def _models() -> set[str]:
+    return {model for domain in discover().domains.values() for model in domain.models}
+
+
+def names(flag: str, what: str, known: Callable[[], Iterable[str]]) -> Callable[..., Any]:
+    """An option that takes names, repeated or with commas; its value is a tuple of them."""
+
+    def joined(
+        ctx: click.Context, param: click.Parameter, value: Sequence[tuple[str, ...]]
+    ) -> tuple[str, ...]:
+        return tuple(name for each in value for name in each)
+
+    aliases = (f"--{flag}", f"--{flag.removesuffix('s')}", flag)
+    about = f"Only these {what}; with commas, or repeated."
+    return click.option(*aliases, type=Names(known), multiple=True, callback=joined, help=about)
+
+
+suite = click.argument("suite", type=SuiteFile(), default=DEFAULT_SUITE)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 workspace = click.option(
     "--workspace",
@@ -87,7 +167,9 @@ def selection(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--steps", type=click.IntRange(1, MOST_COUNT), help="Steps of every run."),
         click.option("--seeds", type=click.IntRange(1, 2**32), help="Run seeds 0 to N-1."),
-        click.option("--domain", "domains", multiple=True, help="Only this domain; repeatable."),
+        names("variants", "variants, and the native norm", variant_names),
+        names("models", "models", _models),
+        names("domains", "domains", domain_names),
     ):
         command = option(command)
     return command

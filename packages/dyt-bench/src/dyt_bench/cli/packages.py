@@ -89,7 +89,7 @@ def new_domain(name: str, to: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", shell_complete=options.complete(options.domain_names))
 @click.option("--model", "models", multiple=True, help="By default the first; repeatable.")
 @click.option("--dataset", help="By default the first.")
 @click.option(

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 def plan(
     suite: Path,
     domains: tuple[str, ...],
+    models: tuple[str, ...],
+    variants: tuple[str, ...],
     seeds: int | None,
     steps: int | None,
     probing: bool,
@@ -48,12 +50,14 @@ def plan(
     from dyt_bench.suite.expand import Selection, load_suite
 
     found = discover()
-    loaded = load_suite(suite, found, Selection(domains, seeds, steps, executor=executor))
+    loaded = load_suite(
+        suite, found, Selection(domains, seeds, steps, models, variants, executor=executor)
+    )
     space = Workspace(workspace)
     if loaded.kind == "efficiency" and not as_json:
         for task in loaded.tasks:
-            variants = ", ".join(variant.label for variant in loaded.variants_of(task))
-            click.echo(f"{task.group}: {variants}, in turn; batches of {task.batch_size}")
+            labels = ", ".join(variant.label for variant in loaded.variants_of(task))
+            click.echo(f"{task.group}: {labels}, in turn; batches of {task.batch_size}")
         click.echo(
             "nothing is trained: each variant is timed alone, in a forward pass and in a step"
         )
@@ -122,6 +126,8 @@ def plan(
 def run(
     suite: Path,
     domains: tuple[str, ...],
+    models: tuple[str, ...],
+    variants: tuple[str, ...],
     seeds: int | None,
     steps: int | None,
     tracking_uri: str | None,
@@ -152,7 +158,9 @@ def run(
     from dyt_bench.suite.expand import Selection, load_suite
 
     found = discover()
-    selection = Selection(domains, seeds, steps, run_timeout, run_memory, executor)
+    selection = Selection(
+        domains, seeds, steps, models, variants, run_timeout, run_memory, executor
+    )
     loaded = load_suite(suite, found, selection)
     out = options.report_folder(out, workspace, loaded.name)
     try_out(out)
@@ -183,7 +191,7 @@ def run(
 
 
 @main.command()
-@click.argument("name", default="default")
+@click.argument("name", default="default", shell_complete=options.ran)
 @options.as_json
 @options.workspace
 @options.out

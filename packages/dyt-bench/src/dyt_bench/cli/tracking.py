@@ -12,7 +12,7 @@ from dyt_bench.records.workspace import Workspace
 
 
 @main.command()
-@click.argument("names", metavar="[SUITE]...", nargs=-1)
+@click.argument("names", metavar="[SUITE]...", nargs=-1, shell_complete=options.ran)
 @options.tracking_uri
 @options.workspace
 def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> None:
@@ -36,7 +36,7 @@ def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> N
 
 
 @main.command()
-@click.argument("name", metavar="[SUITE]", required=False)
+@click.argument("name", metavar="[SUITE]", required=False, shell_complete=options.ran)
 @click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
 @click.option("--port", type=click.IntRange(1, 65535), help="By default 5000, or one that is free.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")

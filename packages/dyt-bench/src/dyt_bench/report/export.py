@@ -51,6 +51,10 @@ RUN_FIELDS = {
     "not_comparable": "why the run is left out of verdicts; empty if it is not",
     "started": "seconds since the epoch",
     "ended": "seconds since the epoch",
+    "cpu": "the processor's name",
+    "python": "version of Python",
+    "torch": "version of PyTorch",
+    "device": "that trained: cpu, or the accelerator's name",
     "digest/code": "workload version: sources and versions of the code that computes the result",
     "digest/preset": "values of the training preset",
     "digest/variant": "code of a variant or recipe that a package adds",
@@ -140,6 +144,11 @@ def write_data(
         meaning = {"dyt_bench.schema": str(SCHEMA_VERSION), "dyt_bench.fields": json.dumps(fields)}
         table = table.replace_schema_metadata(meaning)
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+    (folder / "results.json").write_text(as_json(title, runs, standings))
+
+
+def as_json(title: str, runs: Sequence[EndedRun], standings: Sequence[Standing]) -> str:
+    """The text of ``results.json``, with a line a run, so that diff can compare two results."""
     content = {
         "schema": {
             "version": SCHEMA_VERSION,
@@ -149,11 +158,12 @@ def write_data(
         },
         "title": title,
         "verdicts": [_plain(verdict(standing)) for standing in standings],
-        "runs": [{**_plain(run_fields(run)), "curves": _curves(run)} for run in runs],
+        "runs": [
+            {**_plain(run_fields(run)), **_times(run), "curves": _curves(run)} for run in runs
+        ],
     }
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    # Each run on its own line, so that two results can be compared with diff.
-    (folder / "results.json").write_text(text.replace(',{"identity"', ',\n{"identity"') + "\n")
+    return text.replace(',{"identity"', ',\n{"identity"') + "\n"
 
 
 def run_fields(run: EndedRun) -> dict[str, Any]:
@@ -171,6 +181,8 @@ def run_fields(run: EndedRun) -> dict[str, Any]:
         "not_comparable": run.not_comparable,
         "started": result.started,
         "ended": result.ended,
+        **{key: run.about["environment"].get(key, "") for key in ("cpu", "python", "torch")},
+        "device": result.facts.get("device", ""),
         **digests,
         **facts,
         **{f"first/{key}": value for key, value in result.first.items()},
@@ -287,15 +299,18 @@ def _curves(run: EndedRun) -> dict[str, dict[str, list[float] | list[int]]]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """A value for JSON: null for numbers that are not finite, six significant digits of others.
+def _times(run: EndedRun) -> dict[str, float | None]:
+    """Start and end, which six digits would make one and the same."""
+    times = {"started": run.result.started, "ended": run.result.ended}
+    return {name: value if math.isfinite(value) else None for name, value in times.items()}
 
-    Times since 1970 keep their hundredths.
-    """
+
+def _plain(value: Any) -> Any:
+    """A value for JSON: null for numbers that are not finite, six significant digits of others."""
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        return round(value, 2) if abs(value) >= 1e6 else float(f"{value:.6g}")
+        return float(f"{value:.6g}")
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,20 +1,21 @@
-"""``report.html``: one self-contained file with every table and figure."""
+"""``report.html``: one self-contained file with every table and chart."""
 
 import base64
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.errors import printable
 from dyt_bench.records.stored import Unreadable, content_of
-from dyt_bench.report import tables
+from dyt_bench.report import charts, tables
 from dyt_bench.report.added import AddedSection
-from dyt_bench.report.figures import cost, curves, effects, layers, rates
-from dyt_bench.report.figures.style import VARIABLES, WEB, drawn, looks
+from dyt_bench.report.figures import rates
+from dyt_bench.report.figures.style import VARIABLES, WEB, looks
 from dyt_bench.report.illustration import Illustration, attempt
-from dyt_bench.verdicts import words
+from dyt_bench.verdicts import answer, words
 from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, group_names
 from dyt_bench.verdicts.standings import (
     BASELINE,
@@ -24,12 +25,10 @@ from dyt_bench.verdicts.standings import (
     performance_profile,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 _PROFILED_FROM = 3  # models; with fewer a profile adds nothing to the table
 _PICTURES_PER_RUN = 4
 _LARGEST_PICTURE = 512 * 2**10  # bytes
+_TINY = 96  # pixels across, below which a picture's pixels are shown as squares
 
 
 def html_page(
@@ -56,30 +55,37 @@ def html_page(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = environment.from_string(
-        files("dyt_bench.report").joinpath("report.html.jinja").read_text()
+    style, script, template = (
+        files("dyt_bench.report").joinpath(f"report.{end}").read_text(encoding="utf-8")
+        for end in ("css", "js", "html.jinja")
     )
-    with drawn(WEB):
-        sections = _sections(evidence, standings, names, found)
     look = looks([run.variant for run in evidence.runs], WEB)
-    return template.render(
+    return environment.from_string(template).render(
         title=evidence.title,
+        style=style,
+        script=script,
+        script_hash=script_hash(script),
+        looks={
+            name: {**asdict(own), "colour": VARIABLES[own.colour]} for name, own in look.items()
+        },
+        answer=answer.answer(standings),
+        grid=answer.grid(standings),
+        grid_variants=answer.variants_of(standings),
+        grid_note=answer.GRID_NOTE,
         conditions=conditions,
         problems=problems,
-        standings=[
+        found=[
             {"row": row, "verdict": standing.comparison.verdict}
             for row, standing in zip(
-                tables.filled([words.compact_row(standing) for standing in standings]),
+                tables.filled([words.found_row(standing) for standing in standings]),
                 standings,
                 strict=True,
             )
         ],
+        more=tables.filled([words.more_row(standing) for standing in standings]),
         reading=words.READING,
         overall=[words.overall_row(one) for one in overall(standings)],
-        legend=[
-            {"variant": variant, "colour": VARIABLES[own.colour]} for variant, own in look.items()
-        ],
-        sections=sections,
+        sections=_sections(evidence, standings, names, found),
         added=added,
         variants_note=tables.VARIANTS_NOTE,
         variants=tables.filled(tables.variant_rows(evidence.runs, names, found)),
@@ -99,119 +105,116 @@ def html_page(
     )
 
 
+def script_hash(script: str) -> str:
+    """The page's script as its Content-Security-Policy names it: no other runs in the page."""
+    # The template has a line's end before the script.
+    digest = hashlib.sha256(f"\n{script}".encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
 def _sections(
     evidence: Evidence,
     standings: Sequence[Standing],
     names: Mapping[TaskGroup, str],
     found: Discovery,
 ) -> list[dict[str, object]]:
-    """Title, note and figures of each section that has any."""
-    runs = evidence.runs
-    look = looks([run.variant for run in runs], WEB)
-    groups = by_group(runs)
-    references = {standing.group: standing.reference for standing in standings}
-
-    effect: list[Illustration] = []
-    validated: list[Illustration] = []
-    trained: list[Illustration] = []
-    costs: list[Illustration] = []
-    alphas: list[Illustration] = []
-    saturations: list[Illustration] = []
-    for domain in dict.fromkeys(standing.group.domain for standing in standings):
-        own_standings = [s for s in standings if s.group.domain == domain]
-        effect.append(
-            Illustration.attempted(domain, partial(effects.forest, own_standings, look, WEB))
-        )
-    profile = performance_profile(standings)
-    if len(profile[BASELINE]) >= _PROFILED_FROM:
-        caption = "all models: performance profile"
-        effect.append(Illustration.attempted(caption, partial(effects.profile, profile, look, WEB)))
-    for group, own in groups.items():
-        name, metric = names[group], found.domain(group.domain).metric
-        ended = [run for run in own if run.is_judged]
-        if not ended:  # every run failed: the table says so
-            continue
-        reference = references.get(group)
-        for illustrations, caption, make in (
-            (
-                validated,
-                f"{name}: {metric.title}",
-                partial(curves.validation, ended, metric, look, WEB, reference=reference),
-            ),
-            (trained, f"{name}: training loss", partial(curves.training, ended, look, WEB)),
-        ):
-            illustrations.append(Illustration.attempted(caption, make))
-        for illustrations, caption, find in (
-            (
-                costs,
-                name,
-                lambda own=ended: cost.bars(cost.costs(own, evidence.timings), look, WEB),
-            ),
-            (alphas, f"{name}: alpha at the end", partial(layers.alpha, ended, look, WEB)),
-            (
-                saturations,
-                f"{name}: saturation at the end",
-                partial(layers.saturation, ended, look, WEB),
-            ),
-        ):
-            illustrations += _if_any(caption, find)
-    tried: list[Illustration] = []
-    if by_rate := rates.rate_curves([*runs, *evidence.trials], found.metric):
-        of_rates = group_names(by_rate)
-        draw = partial(rates.sheet, by_rate, of_rates, found.metric, WEB)
-        tried.append(Illustration.attempted("all models: metric by learning rate", draw))
+    """Title, note and charts of each section that has any."""
+    learning, costs, inside = _of_groups(evidence, standings, names, found)
+    sections = (
+        (
+            "Effects",
+            "Gain over the baseline and time of a training step, each with its 95 % interval. "
+            "Shaded: the margin within which models count as equivalent, or the floor below which "
+            "no difference of times is claimed. An arrow: the interval ends outside the chart.",
+            _effects(standings),
+        ),
+        ("Learning rates", rates.NOTE, _rates(evidence, found)),
+        (
+            "Learning",
+            "Mean over seeds; the band reaches from the lowest to the highest seed. The axis is "
+            "that of the last half, where the ends differ; 'whole course' shows the start. "
+            "Training loss is smoothed.",
+            learning,
+        ),
+        (
+            "Cost",
+            "Step time, steps taken in turn in one process, with the 95 % interval of the ratio; "
+            "and peak memory.",
+            costs,
+        ),
+        (
+            "Inside the layers",
+            "Alpha and the share of saturated inputs (|f| over 95 % of its bound) at the end "
+            "of training: mean over seeds, with a bar from the lowest to the highest seed.",
+            inside,
+        ),
+        (
+            "Pictures",
+            "Saved by the runs; the first seed of each variant.",
+            _pictures(evidence.runs, names),
+        ),
+    )
     return [
-        {
-            "title": title,
-            "note": note,
-            "figures": figures,
-            "broad": title in ("Effects", "Cost", "Learning rates"),
-        }
-        for title, note, figures in (
-            (
-                "Effects",
-                "Gain over the baseline with its 95 % interval: filled at the end of the budget, "
-                "hollow at each run's best validation. Shaded: the margin within which models "
-                "count as equivalent. An arrow: the interval ends outside the figure.",
-                effect,
-            ),
-            ("Learning rates", rates.NOTE, tried),
-            (
-                "Learning",
-                "Mean over seeds; the band reaches from the lowest to the highest seed. Training "
-                "loss is smoothed.",
-                [*validated, *trained],
-            ),
-            (
-                "Cost",
-                "Step time, steps taken in turn in one process, with the 95 % interval of the "
-                "ratio, and peak memory. Dashed: the baseline's.",
-                costs,
-            ),
-            (
-                "Inside the layers",
-                "Alpha and the share of saturated inputs (|f| over 95 % of its bound) at the end "
-                "of training: mean over seeds, with a bar from the lowest to the highest seed.",
-                [*alphas, *saturations],
-            ),
-            (
-                "Pictures",
-                "Saved by the runs; the first seed of each variant.",
-                _pictures(runs, names),
-            ),
-        )
-        if figures
+        {"title": title, "note": note, "figures": own, "broad": title == "Effects"}
+        for title, note, own in sections
+        if own
     ]
 
 
-def _if_any(caption: str, find: "Callable[[], Figure | None]") -> list[Illustration]:
-    """The figure, unless it is None; where it cannot be drawn, a caption that says so."""
-    found: list[Figure | None] = []
-    why = attempt(lambda: found.append(find()))
+def _effects(standings: Sequence[Standing]) -> list[Illustration]:
+    """Gains by domain, step times, and over many models the performance profile."""
+    found = []
+    for domain in dict.fromkeys(standing.group.domain for standing in standings):
+        own = [standing for standing in standings if standing.group.domain == domain]
+        found += _if_any(f"{domain}: gain", partial(charts.gains, own))
+    found += _if_any("all models: step time", partial(charts.step_times, standings))
+    profile = performance_profile(standings)
+    if len(profile[BASELINE]) >= _PROFILED_FROM:
+        caption = "all models: performance profile"
+        found += _if_any(caption, partial(charts.profile, profile))
+    return found
+
+
+def _rates(evidence: Evidence, found: Discovery) -> list[Illustration]:
+    curves = rates.rate_curves([*evidence.runs, *evidence.trials], found.metric)
+    made = []
+    for group, name in group_names(curves).items():
+        draw = partial(charts.rates, curves[group], found.metric(group.domain))
+        made += _if_any(f"{name}: metric by learning rate", draw)
+    return made
+
+
+def _of_groups(
+    evidence: Evidence,
+    standings: Sequence[Standing],
+    names: Mapping[TaskGroup, str],
+    found: Discovery,
+) -> tuple[list[Illustration], list[Illustration], list[Illustration]]:
+    """Each group's charts: learning, cost, and inside the layers."""
+    references = {standing.group: standing.reference for standing in standings}
+    learning, costs, inside = [], [], []
+    for group, runs in by_group(evidence.runs).items():
+        name, metric = names[group], found.metric(group.domain)
+        ended = [run for run in runs if run.is_judged]
+        if not ended:  # every run failed: the table says so
+            continue
+        curve = partial(charts.validation, ended, metric, references.get(group))
+        learning += _if_any(f"{name}: {metric.title}", curve)
+        learning += _if_any(f"{name}: training loss", partial(charts.training, ended))
+        for label, chart in charts.cost_charts(ended, evidence.timings).items():
+            costs.append(Illustration(f"{name}: {label}", chart=chart))
+        inside += _if_any(f"{name}: alpha at the end", partial(charts.alpha, ended))
+        inside += _if_any(f"{name}: saturation at the end", partial(charts.saturation, ended))
+    return learning, costs, inside
+
+
+def _if_any(caption: str, make: Callable[[], charts.Chart | None]) -> list[Illustration]:
+    """The chart, unless it is None; where it cannot be made, a caption that says so."""
+    made: list[charts.Chart | None] = []
+    why = attempt(lambda: made.append(make()))
     if why:
         return [Illustration(f"{caption} (could not be drawn: {why})")]
-    figure = found[0]
-    return [] if figure is None else [Illustration.attempted(caption, lambda: figure)]
+    return [] if made[0] is None else [Illustration(caption, chart=made[0])]
 
 
 def _pictures(runs: Sequence[EndedRun], names: Mapping[TaskGroup, str]) -> list[Illustration]:
@@ -233,5 +236,11 @@ def _pictures(runs: Sequence[EndedRun], names: Mapping[TaskGroup, str]) -> list[
                 where = printable(str(file))
                 found.append(Illustration(f"{caption} (too large to show here: {where})"))
             else:
-                found.append(Illustration(caption, png=base64.b64encode(content).decode()))
+                png = base64.b64encode(content).decode()
+                found.append(Illustration(caption, png=png, tiny=_width(content) <= _TINY))
     return found
+
+
+def _width(png: bytes) -> int:
+    """Pixels across, as the file's first chunk says."""
+    return int.from_bytes(png[16:20], "big")

@@ -1,10 +1,10 @@
 """An illustration of the report's pages: a figure or picture with its caption."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dyt_bench.errors import printable, shortened
 from dyt_bench.report.figures.style import svg
@@ -19,20 +19,15 @@ class Illustration:
 
     caption: str
     svg: str = ""  # an <svg> element
+    chart: Mapping[str, Any] | None = None  # of `dyt_bench.report.charts`
     png: str = ""  # a PNG file's content, in base64
+    tiny: bool = False  # whether the picture's single pixels are to be seen
     file: str = ""  # where README.md finds it, below the report's folder
 
     @classmethod
     def of(cls, caption: str, figure: "Figure", file: str = "") -> "Illustration":
         """A figure drawn in the web page's theme."""
         return cls(caption, svg=svg(figure, escape(caption, quote=True)), file=file)
-
-    @classmethod
-    def attempted(cls, caption: str, make: "Callable[[], Figure]") -> "Illustration":
-        """The figure that ``make`` returns; where it cannot be drawn, the caption says so."""
-        made: list[Illustration] = []
-        why = attempt(lambda: made.append(cls.of(caption, make())))
-        return cls(f"{caption} (could not be drawn: {why})") if why else made[0]
 
 
 def attempt(draw: Callable[[], object]) -> str:

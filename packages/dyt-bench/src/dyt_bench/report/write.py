@@ -97,19 +97,13 @@ def write_report(
         UserError: none of the records has ended, or ``out`` cannot be written.
     """
     try_out(out)
-    runs, unknown = _known(records, found)
-    judged, trials = without_trials(runs)
-    evidence = Evidence(printable(title), judged, timings, expected, trials, looks, compiled)
-    if not evidence.runs:
-        raise UserError(
-            "; ".join(["there is nothing to report: no run of the suite has ended yet", *unknown])
-        )
+    evidence, unknown = evidence_of(title, records, found, timings, expected, looks, compiled)
     problems = [*map(printable, problems), *unknown]
     standings = leaderboard(evidence, found.metric)
     names = group_names(run.group for run in evidence.runs)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     problems += _draw(evidence, standings, found, out / "figures")
-    write_data(evidence.title, runs, standings, out)
+    write_data(evidence.title, [*evidence.trials, *evidence.runs], standings, out)
     suites = write_suites(evidence.runs, names, out / "suites")
     texts = {name: (out / "suites" / file).read_text() for name, file in suites.items()}
     about = _conditions(evidence.runs, found)
@@ -122,6 +116,31 @@ def write_report(
         encoding="utf-8",
     )
     return standings
+
+
+def evidence_of(
+    title: str,
+    records: Sequence[Record],
+    found: Discovery,
+    timings: Mapping[str, Timing] = {},
+    expected: Mapping[str, Any] = {},
+    looks: int = 1,
+    compiled: Mapping[str, Timing] = {},
+) -> tuple[Evidence, list[str]]:
+    """What verdicts are drawn from; and a sentence for what is of a domain that is not installed.
+
+    Args: as of `write_report`.
+
+    Raises:
+        UserError: none of the records has ended.
+    """
+    runs, unknown = _known(records, found)
+    judged, trials = without_trials(runs)
+    if not judged:
+        raise UserError(
+            "; ".join(["there is nothing to report: no run of the suite has ended yet", *unknown])
+        )
+    return Evidence(printable(title), judged, timings, expected, trials, looks, compiled), unknown
 
 
 def _known(records: Sequence[Record], found: Discovery) -> tuple[list[EndedRun], list[str]]:

@@ -140,7 +140,7 @@ class Board:
         self.doing = ""
         self.slots = 1  # runs that may run at a time
         self._said = time.monotonic()
-        self._is_live = console.is_terminal
+        self._is_live = console.is_terminal and console.is_interactive
         self._live = Live(
             console=console, get_renderable=self._render, refresh_per_second=2, transient=True
         )

@@ -20,6 +20,7 @@ from dyt_bench.records.record import Result
 from dyt_bench.records.workspace import Reported, SuiteRuns, Workspace
 from dyt_bench.report import write_report
 from dyt_bench.report.figures.group import draw_group
+from dyt_bench.report.write import evidence_of
 from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.runner import How, Runner
 from dyt_bench.scheduling.stopping import LOOKS, RunScore, next_runs
@@ -35,6 +36,7 @@ from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.tuning import chosen
 from dyt_bench.tracking import Tracker
 from dyt_bench.tracking.address import shown
+from dyt_bench.verdicts.runs import Evidence
 from dyt_bench.verdicts.standings import Standing
 
 # By nothing, by Ctrl-C, by SIGTERM, as the user's budget is spent.
@@ -292,8 +294,8 @@ def _outcomes(
     return outcomes
 
 
-def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -> list[Standing]:
-    """Write the report of what the suite called ``name`` last ran; returns the leaderboard.
+def _listed(name: str, workspace: Workspace) -> SuiteRuns:
+    """What the suite called ``name`` last ran.
 
     Raises:
         UserError: no suite of that name has run in this workspace.
@@ -305,6 +307,39 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
             f"no suite called {quoted(name)} has run in {workspace.folder}: "
             f"there are {', '.join(workspace.suites()) or 'none'}"
         )
+    return listed
+
+
+def evidence_of_suite(name: str, found: Discovery, workspace: Workspace) -> Evidence:
+    """What the suite called ``name`` last ran, without writing anything.
+
+    Raises:
+        UserError: no suite of that name has run in this workspace, or none of its runs has ended.
+    """
+    listed = _listed(name, workspace)
+    records = workspace.readable(workspace.records_of(listed))
+    timings = workspace.timings(records)
+    evidence, unknown = evidence_of(
+        listed.title,
+        records,
+        found,
+        timings,
+        {key: asdict(value) for key, value in listed.expected.items()},
+        listed.looks,
+    )
+    tell_problems(workspace)
+    for sentence in unknown:
+        tell(sentence)
+    return evidence
+
+
+def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -> list[Standing]:
+    """Write the report of what the suite called ``name`` last ran; returns the leaderboard.
+
+    Raises:
+        UserError: no suite of that name has run in this workspace.
+    """
+    listed = _listed(name, workspace)
     records = workspace.readable(workspace.records_of(listed))
     timings = workspace.timings(records)
     compiled = workspace.timings(records, compile=True)

@@ -27,7 +27,7 @@ from dyt_bench.suite.scalars import PREFIX, Resolver, scalar
 
 Place = Sequence[str | int]  # keys and indices on the way from the top: ["tasks", 0, "models", 1]
 
-MOST_CHARACTERS = 2**16  # the largest of benchmarks/ has 4,000
+MOST_CHARACTERS = 2**16  # the largest that is shipped has 4,000
 MOST_VALUES = 10_000  # with those that aliases repeat; the parser reads some 2,000 a second
 MOST_DEPTH = 20  # a suite needs five
 _TOO_DEEP = f"lists and mappings lie at most {MOST_DEPTH} deep in each other"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dyt_bench.discovery.datasets import content_digest, dataset_of
-from dyt_bench.discovery.domains import Discovery, unknown
+from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import EXECUTORS, LOCAL, METRICS
 from dyt_bench.errors import DataError, UserError, listed, quoted, shortened
 from dyt_bench.plugin.domain import Domain, Model
@@ -31,8 +31,10 @@ from dyt_bench.suite.names import (
     resolve_metrics,
     resolve_variants,
 )
+from dyt_bench.suite.narrow import narrowed
 from dyt_bench.suite.rates import at_tuned_rates, check_tuning, plan_trials
 from dyt_bench.suite.schema import SuiteFile, TaskEntry, validate
+from dyt_bench.suite.shipped import base_of, shipped
 from dyt_bench.suite.tuning import Tuned
 from dyt_bench.suite.values import located
 
@@ -100,6 +102,8 @@ class Selection:
     domains: tuple[str, ...] = ()  # empty: all
     seeds: int | None = None  # 0, 1, ... in place of the suite's
     steps: int | None = None  # for every task
+    models: tuple[str, ...] = ()  # empty: all
+    variants: tuple[str, ...] = ()  # labels; empty: all. The baseline is always kept
     run_timeout: float | None = None  # seconds
     run_memory: int | None = None  # bytes
     executor: str | None = None
@@ -114,9 +118,14 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
     """
     document = Document(path, _read(path))
     file = validate(document)
-    wanted = set(selection.domains)
-    for domain in sorted(wanted - {entry.domain for entry in file.tasks}):
-        raise UserError(f"{path}: {unknown('domain', domain, [t.domain for t in file.tasks])}")
+    file, chosen = narrowed(
+        path,
+        file,
+        found,
+        domains=selection.domains,
+        models=selection.models,
+        variants=selection.variants,
+    )
     metrics = resolve_metrics(document, file)
     check_sections_and_executor(document, file)
     if selection.executor is not None:
@@ -129,9 +138,7 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
     entries: list[int] = []  # the place of each run's entry among the tasks
     tunings: list[Tuned] = []
     expected: dict[str, Expected] = {}
-    for index, entry in enumerate(file.tasks):
-        if wanted and entry.domain not in wanted:
-            continue
+    for index, entry in chosen.items():
         variants = _variants(document, index, entry, shared)
         steps = selection.steps or entry.steps or file.steps
         together = _together(file, entry)
@@ -166,7 +173,8 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         suites = sorted(path.parent.glob("*.yaml"))
         there = f"; there are {listed(suites)}" if suites else ""
-        raise UserError(f"there is no suite file {path}{there}") from None
+        named = f"{there}; suites that need no file are {', '.join(shipped())}"
+        raise UserError(f"there is no suite file {path}{named}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"cannot read the suite file {shortened(str(path))}: {reason}") from None
@@ -355,7 +363,7 @@ def _data(
         if not dataset.takes_path:
             raise document.error(at_path, f"data set {quoted(name)} takes no path")
         try:
-            path = located(entry.path, document.path.parent)
+            path = located(entry.path, base_of(document.path))
         except ValueError as error:
             raise document.error(at_path, str(error)) from None
     try:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
+from dyt_bench.plugin.domain import Metric
 from dyt_bench.verdicts.collapse import NONE as NO_COLLAPSES
 from dyt_bench.verdicts.collapse import Collapses
 from dyt_bench.verdicts.speed import BUILDS_FROM, Interval
@@ -40,8 +41,7 @@ READING = (
         "mean over seeds of the difference paired by seed, positive where the variant is better, "
         "with its 95 % t-interval over seeds, which does not cover the choice of the validation "
         "data. With fewer than five seeds the interval uses the spread that the model's variants "
-        "share, if it is larger. In the figures: filled at the end of the budget, hollow at each "
-        "run's own best validation.",
+        "share, if it is larger.",
     ),
     (
         "of learned",
@@ -81,25 +81,43 @@ READING = (
 def standing_row(standing: Standing) -> Row:
     """One line of the leaderboard."""
     speed, compiled = standing.speed, standing.compiled_speed
+    form = f".{decimals(standing.baseline_last)}f"
     return {
         "model": standing.name,
-        "metric": f"{standing.metric.title} {'↑' if standing.metric.mode == 'max' else '↓'}",
-        "baseline": f"{standing.baseline_last:.4f}",
+        "metric": f"{standing.metric.title} {arrow(standing.metric)}",
+        "baseline": format(standing.baseline_last, form),
         "variant": standing.variant,
-        "value": f"{standing.variant_last:.4f}",
-        "gain": gain(standing.comparison),
+        "value": format(standing.variant_last, form),
+        "gain": gain(standing.comparison, standing.baseline_last),
         "of learned": number(standing.share, "+.1%"),
         "verdict": verdict(standing.comparison, standing.collapses),
-        "at best": f"{standing.best.gain:+.4f} {standing.best.verdict}",
+        "at best": f"{standing.best.gain:+{form}} {standing.best.verdict}",
         "to baseline quality": quality(standing),
         "step time": f"{ratio(speed.ratio)} {speed.word}" if speed else "not timed",
         "A/A": f"{speed.aa.middle:.2f}" if speed else "",
         "compiled step": f"{ratio(compiled.ratio)} {compiled.word}" if compiled else "",
         "reported": expected(standing),
-        "blind": number(standing.blind, ".4f"),
-        "reference": number(standing.reference, ".4f"),
-        "strong": number(standing.strong, ".4f"),
+        "blind": number(standing.blind, form),
+        "reference": number(standing.reference, form),
+        "strong": number(standing.strong, form),
     }
+
+
+# The columns of `standing_row` that say what was found, and those for whoever looks closer.
+_FOUND = ("model", "variant", "metric", "verdict", "baseline", "value", "gain", "of learned")
+_MORE = ("model", "variant", "at best", "to baseline quality", "A/A", "reported", "blind")
+
+
+def found_row(standing: Standing) -> Row:
+    """What was found, in few columns."""
+    row = standing_row(standing)
+    return {column: row[column] for column in (*_FOUND, "step time")}
+
+
+def more_row(standing: Standing) -> Row:
+    """What `found_row` leaves out."""
+    row = standing_row(standing)
+    return {column: row[column] for column in (*_MORE, "reference", "strong")}
 
 
 def compact_row(standing: Standing) -> Row:
@@ -140,12 +158,26 @@ def overall_row(one: Overall) -> Row:
     }
 
 
-def gain(judged: Comparison) -> str:
-    """``+0.0120 [-0.01, +0.034]``."""
+def arrow(metric: Metric) -> str:
+    """Which direction is better."""
+    return "↑" if metric.mode == "max" else "↓"
+
+
+def decimals(value: float) -> int:
+    """Decimals with which a value of this size and differences from it are written: 4 or, of a
+    value below 0.1, so many that it has four digits."""
+    if not math.isfinite(value) or value == 0 or abs(value) >= 0.1:
+        return 4
+    return 3 - math.floor(math.log10(abs(value)))
+
+
+def gain(judged: Comparison, value: float) -> str:
+    """``+0.0120 [-0.0100, +0.0340]``, with the decimals of ``value``."""
+    form = f"+.{decimals(value)}f"
     if judged.interval is None:
-        return f"{judged.gain:+.4f}"
+        return format(judged.gain, form)
     low, high = judged.interval
-    return f"{judged.gain:+.4f} [{low:+.3g}, {high:+.3g}]"
+    return f"{judged.gain:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def verdict(judged: Comparison, collapses: Collapses = NO_COLLAPSES) -> str:

@@ -1,5 +1,6 @@
 """Learning curves: the mean over seeds with a band from the lowest to the highest."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -8,53 +9,15 @@ from dyt_bench.plugin.reporting import Look
 from dyt_bench.report.figures.style import Theme, looks, new_figure
 from dyt_bench.verdicts.runs import EndedRun, TaskGroup
 from dyt_bench.verdicts.standings import by_group
+from dyt_bench.verdicts.words import arrow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TRAIN_LOSS = "train/loss"
+_WIDE = 45  # characters of a title, from which on it is small
 _SMOOTHING = 0.9  # of the training loss, an exponential mean over the rows
-
-
-def training(runs: Sequence[EndedRun], look: Mapping[str, Look], theme: Theme) -> "Figure":
-    """Training loss of one group, smoothed."""
-    figure = new_figure(4.2, 2.4)
-    axes = figure.subplots()
-    draw(axes, runs, TRAIN_LOSS, look, smooth=True)
-    axes.set_xlabel("step")
-    axes.set_ylabel(TRAIN_LOSS)
-    axes.grid(axis="y", color=theme.band, linewidth=0.8)
-    return figure
-
-
-def validation(
-    runs: Sequence[EndedRun],
-    metric: Metric,
-    look: Mapping[str, Look],
-    theme: Theme,
-    *,
-    reference: float | None = None,
-) -> "Figure":
-    """The domain's metric of one group, with the reference score."""
-    figure = new_figure(4.2, 2.4)
-    axes = figure.subplots()
-    draw(axes, runs, metric.name, look, smooth=False)
-    if reference is not None:
-        axes.axhline(reference, color=theme.faint, linestyle=":", linewidth=1.2)
-        axes.annotate(
-            "reference score",
-            (1, reference),
-            xycoords=("axes fraction", "data"),
-            ha="right",
-            va="bottom",
-            color=theme.faint,
-            fontsize=8,
-        )
-    axes.set_xlabel("step")
-    axes.set_ylabel(metric.name)
-    axes.grid(axis="y", color=theme.band, linewidth=0.8)
-    return figure
 
 
 def sheet(
@@ -72,16 +35,19 @@ def sheet(
     groups = by_group(runs)
     look = looks([run.variant for run in runs], theme)
     height = 0.85 + 1.9 * len(groups)
-    figure = new_figure(8.4, height, left=0.4, top=0.5, bottom=0.42)
-    grid = figure.subplots(len(groups), 2, squeeze=False, gridspec_kw={"hspace": 0.42})
+    figure = new_figure(8.8, height, left=0.55, top=0.5, bottom=0.42)
+    grid = figure.subplots(
+        len(groups), 2, squeeze=False, gridspec_kw={"hspace": 0.42, "wspace": 0.2}
+    )
     for (left, right), (group, own) in zip(grid, groups.items(), strict=True):
         metric = metrics[group.domain]
-        left.set_title(f"{names[group]}: {TRAIN_LOSS}")
-        right.set_title(f"{names[group]}: {metric.name}")
+        left.set_title(f"{names[group]}: training loss ↓")
+        title = f"{names[group]}: {metric.title} {arrow(metric)}"
+        right.set_title(title, fontsize=10 if len(title) < _WIDE else 8)
         draw(left, own, TRAIN_LOSS, look, smooth=True)
         draw(right, own, metric.name, look, smooth=False)
     for axes in grid[-1]:
-        axes.set_xlabel("step")
+        axes.set_xlabel("training step")
     handles = [
         grid[0][0].plot([], [], look[n].marker, linestyle="-", color=look[n].colour, label=n)[0]
         for n in look
@@ -93,10 +59,14 @@ def sheet(
 def draw(
     axes: "Axes", runs: Sequence[EndedRun], metric: str, look: Mapping[str, Look], *, smooth: bool
 ) -> None:
-    """A line and a band for every variant among ``runs``, all of one group."""
+    """A line and a band for every variant among ``runs``, all of one group.
+
+    The axis is that of the last half: at the start's scale the ends could not be told apart.
+    """
     if not any(run.curve(metric) for run in runs):
         axes.text(0.5, 0.5, "nothing was logged", transform=axes.transAxes, ha="center")
     axes.locator_params(nbins=5)
+    shown: list[float] = []
     for variant, own in look.items():
         curves = [run.curve(metric) for run in runs if run.variant == variant]
         curves = [smoothed(curve) if smooth else curve for curve in curves if curve]
@@ -105,8 +75,13 @@ def draw(
         steps, middle, low, high = band(curves)
         if len(curves) > 1:
             axes.fill_between(steps, low, high, color=own.colour, alpha=0.18, linewidth=0)
+        late = [i for i, step in enumerate(steps) if 2 * step >= steps[-1]]
+        shown += [values[i] for i in late for values in (low, high)]
         marker = "" if smooth else own.marker
         axes.plot(steps, middle, marker=marker, color=own.colour, linewidth=1.4, ms=3.5)
+    if (finite := [value for value in shown if math.isfinite(value)]) and max(finite) > min(finite):
+        pad = 0.08 * (max(finite) - min(finite))
+        axes.set_ylim(min(finite) - pad, max(finite) + pad)
 
 
 def band(
