@@ -54,6 +54,13 @@ def bench(session: nox.Session) -> None:
     session.run("dyt-bench", "run", *session.posargs)
 
 
+@nox.session
+def finetune(session: nox.Session) -> None:
+    """Fine-tune a checkpoint of yours; after --: --model FOLDER --data table.csv --label y."""
+    install_packages(session)
+    session.run("dyt-bench", "finetune", *session.posargs)
+
+
 @nox.session(name="dyt-bench")
 def dyt_bench(session: nox.Session) -> None:
     """Any command of dyt-bench; after --: plan benchmarks/default.yaml, doctor, data list, ..."""

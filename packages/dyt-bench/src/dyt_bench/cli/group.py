@@ -45,6 +45,7 @@ def main() -> None:
       dyt-bench plugins                        extensions that packages add
       dyt-bench plan benchmarks/default.yaml   the runs of a suite
       dyt-bench run benchmarks/default.yaml    train, time, log, report
+      dyt-bench finetune --help                the same for a checkpoint and data of your own
       dyt-bench ui                             look at the runs in MLflow
       dyt-bench sync                           send the runs to another MLflow server
       dyt-bench convert timm:convnext_atto     a model's norms, and a swap of them

@@ -14,6 +14,8 @@ from typing import Any, Literal
 __all__ = ["Task", "digest"]
 
 AA = "A/A"  # label of the first variant's second copy, timed as the noise floor
+# Fields of a task that are left out of its identity where they are unset, as in most tasks.
+_MOSTLY_UNSET = ("skip_bad_files", "checkpoint_digest", "options")
 NATIVE = "native"  # the variant that leaves the model as its library builds it
 
 
@@ -24,7 +26,9 @@ class Task:
     domain: str
     model: str
     dataset: str
+    checkpoint: Path | None = None  # folder of the user's own model, for models that take one
     path: Path | None = None  # folder or file of the user's own data, for data sets that take one
+    options: tuple[tuple[str, str], ...] = ()  # the data set's own, sorted: ("label", "price")
     seed: int = 0
     steps: int  # optimiser steps
     batch_size: int  # samples a step
@@ -38,6 +42,7 @@ class Task:
     metrics: tuple[tuple[str, str], ...] = ()  # added by packages: name, digest of its code
     overrides: str = ""  # where the suite differs from the model's defaults: "lr=0.002 n=1000"
     val_every: int  # steps between two validations; divides steps
+    checkpoint_digest: str = ""  # content of the checkpoint's files
     data_digest: str = ""  # content of the data set's files
     code_digest: str = ""  # of the code that decides the result
     preset_digest: str = ""  # of the training preset and the model's exclusions
@@ -45,20 +50,31 @@ class Task:
     @property
     def group(self) -> str:
         """The name that tasks of all seeds share: ``vision/vit/digits``, ``... lr=0.002``."""
-        return f"{self.domain}/{self.model}/{self.dataset} {self.overrides}".rstrip()
+        return " ".join([f"{self.domain}/{self.model}/{self.dataset}", *self._apart()])
 
     @property
     def label(self) -> str:
         """A short name for people: ``vision/vit/digits/s0``."""
-        return f"{self.domain}/{self.model}/{self.dataset}/s{self.seed} {self.overrides}".rstrip()
+        of = f"{self.domain}/{self.model}/{self.dataset}/s{self.seed}"
+        return " ".join([of, *self._apart()])
+
+    def _apart(self) -> list[str]:
+        """What tells two tasks of one model and data set apart."""
+        name = "" if self.checkpoint is None else self.checkpoint.name
+        return [text for text in (name, self.overrides) if text]
+
+    def option(self, name: str) -> str | None:
+        """The data set's option of that name; None where the suite does not give it."""
+        return dict(self.options).get(name)
 
     @cached_property
     def identity(self) -> str:
         """Hash of all that determines the task's data and start.
 
-        Neither the files' location nor metrics of the trained model are part of it.
+        Neither the location of files nor metrics of the trained model are part of it.
         """
-        apart = {"path", "metrics"} | ({"skip_bad_files"} if not self.skip_bad_files else set())
+        apart = {"path", "checkpoint", "metrics"}
+        apart |= {name for name in _MOSTLY_UNSET if not getattr(self, name)}
         return digest({key: value for key, value in _fields(self).items() if key not in apart})
 
 
@@ -123,6 +139,8 @@ class Run:
         for key, value in _fields(self.task).items():
             if key == "metrics":
                 value = ", ".join(name for name, _ in self.task.metrics)
+            if key == "options":
+                value = json.dumps(dict(value)) if value else ""
             if value not in (None, "") and value is not False:
                 flat[key] = str(value) if isinstance(value, Path) else value
         if self.variant.alpha_init_value is not None:
@@ -138,8 +156,8 @@ def run_of(parameters: Mapping[str, Any]) -> Run:
     """The run whose `Run.parameters` these are, without added metrics: training has none."""
     names = {each.name for each in fields(Task)} - {"metrics"}
     own = {key: value for key, value in parameters.items() if key in names}
-    if "path" in own:
-        own["path"] = Path(own["path"])
+    own.update({key: Path(own[key]) for key in ("checkpoint", "path") if key in own})
+    own["options"] = tuple(sorted(json.loads(own.get("options") or "{}").items()))
     name, *options = str(parameters["variant"]).split(" ")  # its label, options and all
     variant = Variant(
         name=name,
