@@ -76,7 +76,7 @@ def domains(package: str) -> list[str]:
 
 def bench_domain(package: str, domain: str) -> None:
     """Add the session that benches one domain, beside the committed results."""
-    own = Path(package, "suite.yaml")  # of a package that `new-domain` wrote
+    own = Path(package, "suite.yaml")  # of a package whose domains the default suite leaves out
     suite = [str(own)] if own.exists() else []
 
     @nox.session(name=f"bench(domain='{domain}')")

@@ -58,7 +58,7 @@ class Pretrained(Domain):
     ) -> None:
         from dyt_pretrained.models import save
 
-        save(module, task.checkpoint, data, folder)
+        save(module, data, folder)
 
 
 class Classification(Pretrained):

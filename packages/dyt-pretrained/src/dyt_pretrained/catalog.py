@@ -21,7 +21,7 @@ TRAININGS: Mapping[str, TrainingPreset] = {
 def _head(summary: str, steps: int = 300) -> Model:
     """On the text encoder that this package trains, where the suite gives no checkpoint.
 
-    The rate suits its width of 128; `dyt_pretrained.proposal` has the rule for others.
+    The rate suits its width of 64; `dyt_pretrained.proposal` has the rule for others.
     """
     return Model(
         summary=summary,

@@ -17,24 +17,24 @@ from dyt_pretrained import files
 from dyt_pretrained.data.images import digit_images, transform
 from dyt_pretrained.data.verses import read_verses, to_learn
 
-_WIDTH, _LAYERS, _HEADS = 64, 4, 4
+_WIDTH, _LAYERS, _HEADS = 64, 2, 4
 _VOCABULARY = 1000  # tokens, with the five special ones
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _LENGTH = 64  # tokens
-_TEXT_STEPS, _TEXT_BATCH = 2000, 32
+_TEXT_STEPS, _TEXT_BATCH = 1000, 16
 _SIDE, _PATCH = 16, 4  # pixels
 _IMAGE_STEPS, _IMAGE_BATCH = 300, 32
 _RATE = 2e-3
 
 
 def text_encoder() -> Path:
-    """The folder of a BERT of 4 layers of 64, trained on every second verse; made on first use."""
+    """The folder of a BERT of 2 layers of 64, trained on every second verse; made on first use."""
     (verses,) = files.verses(None)
     return derived(f"pretrained/text-{digest_files([verses])}", lambda to: _make_text(verses, to))
 
 
 def image_encoder() -> Path:
-    """The folder of a ViT of 4 layers of 64, trained to tell digits below 5 apart."""
+    """The folder of a ViT of 2 layers of 64, trained to tell digits below 5 apart."""
     return derived(f"pretrained/images-{digest_files(files.digits(None))}", _make_images)
 
 

@@ -88,7 +88,7 @@ def build_data(task: Task, files: list[Path]) -> FineTuningData:
         return FineTuningData(start, _images(task, files, start), None, task)
     if start.sees:
         raise DataError(f"{start.folder} takes images, and {quoted(task.model)} reads text")
-    tokenizer = encoding.load_tokenizer(start.folder)
+    tokenizer = encoding.load_tokenizer(start)
     return FineTuningData(start, _texts(task, files[0], start, tokenizer), tokenizer, task)
 
 

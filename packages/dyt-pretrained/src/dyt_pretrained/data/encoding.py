@@ -1,7 +1,6 @@
 """Texts -> tokens, by the checkpoint's own tokenizer, and batches of them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,24 +9,37 @@ from torch.utils.data import Dataset
 from transformers import AutoTokenizer
 
 from dyt_bench.plugin.domain import DataError, reason
+from dyt_pretrained.checkpoint import Checkpoint
 
 IGNORED = -100  # a target that no loss counts
 Inputs = dict[str, Tensor]
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(start: Checkpoint) -> Any:
     """The tokenizer of a checkpoint, with a token for padding.
 
     Raises:
-        DataError: the folder has none that transformers can build.
+        DataError: the folder has none that transformers can build, or one of another model.
     """
+    folder, said = start.folder, ""
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        # Of some classes transformers makes an empty one where the folder has no vocabulary.
+        if len(tokenizer) <= len(tokenizer.all_special_ids):
+            said = "it has no vocabulary"
     except Exception as error:  # libraries raise anything for what they lack
+        said = reason(error)
+    if said:
         raise DataError(
-            f"{folder} has no tokenizer that transformers can load ({reason(error)}): expected "
+            f"{folder} has no tokenizer that transformers can load ({said}): expected "
             "tokenizer.json or its vocabulary, as save_pretrained of the tokenizer writes them"
-        ) from None
+        )
+    size = start.config.get("vocab_size")
+    if isinstance(size, int) and len(tokenizer) > size:
+        raise DataError(
+            f"{folder}: its tokenizer has {len(tokenizer)} tokens, and its model {size}: expected "
+            "the tokenizer that the model was trained with"
+        )
     if tokenizer.pad_token_id is None:  # GPT-2's and LLaMA's have none
         if tokenizer.eos_token is None:
             raise DataError(f"{folder}: its tokenizer has neither a token for padding nor an end")
