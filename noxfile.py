@@ -54,6 +54,13 @@ def bench(session: nox.Session) -> None:
     session.run("dyt-bench", "run", *session.posargs)
 
 
+@nox.session
+def finetune(session: nox.Session) -> None:
+    """Fine-tune a checkpoint of yours; after --: --model FOLDER --data table.csv --label y."""
+    install_packages(session)
+    session.run("dyt-bench", "finetune", *session.posargs)
+
+
 @nox.session(name="dyt-bench")
 def dyt_bench(session: nox.Session) -> None:
     """Any command of dyt-bench; after --: plan benchmarks/default.yaml, doctor, data list, ..."""
@@ -69,7 +76,7 @@ def domains(package: str) -> list[str]:
 
 def bench_domain(package: str, domain: str) -> None:
     """Add the session that benches one domain, beside the committed results."""
-    own = Path(package, "suite.yaml")  # of a package that `new-domain` wrote
+    own = Path(package, "suite.yaml")  # of a package whose domains the default suite leaves out
     suite = [str(own)] if own.exists() else []
 
     @nox.session(name=f"bench(domain='{domain}')")

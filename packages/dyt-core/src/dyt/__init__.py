@@ -1,8 +1,8 @@
 """Dynamic Tanh and its family: element-wise layers that take the place of normalization.
 
 Layers: `DynamicTanh`, `DynamicErf`, `PointwiseNorm`. Put them into a model: `convert`, `revert`,
-`calibrate`. Keep and train it: `save`, `load`, `no_decay`. Look into a model: `audit`, `probe`,
-`alphas`. The modules `variants` and `recipes` hold what `convert` takes by name, `functions` the
+`calibrate`. Keep, train and serve it: `save`, `load`, `no_decay`, `fold`. Look into a model:
+`audit`, `probe`, `alphas`. The modules `variants` and `recipes` hold what `convert` takes by name, `functions` the
 point-wise functions, `functional` the layers as functions and the choice of a backend.
 """
 
@@ -15,6 +15,7 @@ from dyt._probe import Probe, SiteStatistics, alphas, probe
 from dyt._surgery.calibrate import Calibration, CalibrationWarning, calibrate
 from dyt._surgery.convert import convert, convert_ln_to_dyt, revert, select
 from dyt._surgery.decay import no_decay
+from dyt._surgery.fold import Folding, fold
 from dyt._surgery.loading import load
 from dyt._surgery.placing import original
 from dyt._surgery.progress import set_progress
@@ -36,6 +37,7 @@ __all__ = [
     "DynamicErf",
     "DynamicISRU",
     "DynamicTanh",
+    "Folding",
     "NormSite",
     "PointwiseFunction",
     "PointwiseNorm",
@@ -55,6 +57,7 @@ __all__ = [
     "convert_ln_to_dyt",
     "dynamic_erf",
     "dynamic_tanh",
+    "fold",
     "functional",
     "functions",
     "jacobian_norms",

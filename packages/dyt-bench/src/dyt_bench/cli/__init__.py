@@ -3,6 +3,7 @@
 from dyt_bench.cli import (
     completion,
     data,
+    finetuning,
     inspection,
     merging,
     packages,
@@ -15,6 +16,7 @@ from dyt_bench.cli.group import main
 __all__ = [
     "completion",
     "data",
+    "finetuning",
     "inspection",
     "main",
     "merging",

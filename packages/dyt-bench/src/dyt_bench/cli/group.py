@@ -95,6 +95,7 @@ def main() -> None:
       dyt-bench report                         the verdicts of the last runs again
       dyt-bench compare A B                    two workspaces, commits or runs
       dyt-bench clean                          delete what no suite needs
+      dyt-bench finetune --help                the same for a checkpoint and data of your own
       dyt-bench ui                             look at the runs in MLflow
       dyt-bench sync                           send the runs to another MLflow server
       dyt-bench merge OTHER/.dyt-bench         put the runs of several machines together

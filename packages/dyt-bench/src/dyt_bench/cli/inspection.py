@@ -30,16 +30,36 @@ _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "r
     shell_complete=options.complete(RECIPES.names),
 )
 @click.option("--full", is_flag=True, help="At the library's size, on the meta device.")
+@click.option(
+    "--save", "out", type=click.Path(path_type=Path), help="Write the calibrated model there."
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="To calibrate on: a table, or class folders."
+)
+@click.option("--text", help="Columns of the table that are read, separated by commas.")
 @options.as_json
-def convert(spec: str, to: str, recipe: str | None, full: bool, as_json: bool) -> None:
+def convert(
+    spec: str,
+    to: str,
+    recipe: str | None,
+    full: bool,
+    out: Path | None,
+    data: Path | None,
+    text: str | None,
+    as_json: bool,
+) -> None:
     """Show the norms of the model SPEC, and the layers that a swap puts in their place.
 
     SPEC is timm:NAME, transformers:CONFIG or diffusers:CLASS, built small without its weights,
-    or module:PACKAGE.MODULE:FACTORY. Nothing is written.
+    module:PACKAGE.MODULE:FACTORY, or the folder of a checkpoint, as ./bert. Of a checkpoint --save
+    writes the converted model, its layers fitted to the trained norms on --data; dyt.load opens it.
+    Else nothing is written.
     """
+    from dyt_bench.conversion.calibrated import saver
     from dyt_bench.conversion.table import convert_spec, print_conversion
 
-    conversion = convert_spec(spec, to, recipe, full=full)
+    save = saver(spec, data, out, {} if text is None else {"text": text}, discover())
+    conversion = convert_spec(spec, to, recipe, full=full, save=save)
     if as_json:
         click.echo(json.dumps(conversion.plain(), indent=1))
     else:

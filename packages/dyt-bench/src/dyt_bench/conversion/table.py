@@ -1,12 +1,14 @@
 """`dyt-bench convert`: the norms of a model, and the layers that a swap puts in their place."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 import dyt
 from dyt.recipes import resolve
@@ -56,11 +58,19 @@ class Conversion:
         }
 
 
-def convert_spec(spec: str, to: str, recipe: str | None, *, full: bool) -> Conversion:
+def convert_spec(
+    spec: str,
+    to: str,
+    recipe: str | None,
+    *,
+    full: bool,
+    save: Callable[[nn.Module], None] | None = None,
+) -> Conversion:
     """Build the model that ``spec`` names, audit it and convert it.
 
     Args:
         to, recipe: a variant and a recipe by name, as a suite has them.
+        save: is given the converted model.
 
     Raises:
         UserError: there is no such variant or recipe, the model cannot be built, or the recipe
@@ -81,6 +91,8 @@ def convert_spec(spec: str, to: str, recipe: str | None, *, full: bool) -> Conve
             model = dyt.convert(model, layer, recipe=start, strict=False)
         except ValueError as error:
             raise UserError(f"model {quoted(spec)}: {error}") from None
+    if save is not None:
+        save(model)
     rows = []
     for site in sites:
         now = model.get_submodule(site.name)

@@ -4,14 +4,17 @@ A name says where the model comes from::
 
     timm:vit_tiny_patch16_224            transformers:LlamaConfig (or llama, LlamaForCausalLM)
     diffusers:DiTTransformer2DModel      module:path.to:factory
+    ./bert                               a checkpoint's folder, with its weights
 """
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from dyt_bench.conversion.checkpoints import is_folder, load_checkpoint
 from dyt_bench.conversion.specimen import Specimen as Specimen
 from dyt_bench.discovery.domains import unknown
 from dyt_bench.errors import UserError, quoted
@@ -26,11 +29,14 @@ def load(spec: str, *, full: bool = False) -> Specimen:
         UserError: a source, class or factory that does not exist, or a model that cannot be
             built.
     """
+    if is_folder(spec):
+        return Specimen(spec, load_checkpoint(Path(spec).expanduser()))
     source, colon, name = spec.partition(":")
     if not colon or not name or source not in (*LIBRARIES, "module"):
         what = unknown("source", source, (*LIBRARIES, "module"))
         raise UserError(
-            f"model {quoted(spec)}: {what}; write SOURCE:NAME, as timm:vit_tiny_patch16_224"
+            f"model {quoted(spec)}: {what}; write SOURCE:NAME, as timm:vit_tiny_patch16_224, "
+            "or a checkpoint's folder, as ./bert"
         )
     try:
         if source == "module":

@@ -84,6 +84,7 @@ def _as_dataset(name: str, added: AddedDataset, domain: Domain) -> Dataset:
         summary=added.summary,
         source=added.source,
         licence=added.licence,
+        options=layout.options,
         files=lambda _: layout.files(_path(name, added)),
         fetch=added.fetch,
     )

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dyt_bench.errors import DataError as DataError
 from dyt_bench.errors import entry as entry
@@ -120,6 +120,10 @@ class Model:
     learning_rate: float  # peak, after warm-up
     training: str = "default"  # its preset, one of the domain's `trainings`
     exclude: tuple[str, ...] = ()  # glob patterns of norms the paper leaves as they are
+    # Of a model that starts from trained weights: the files read, given the user's checkpoint, or
+    # given None those that the domain's own start is made from. Recipes that calibrate then fit
+    # the layers to the trained norms.
+    checkpoint: Callable[[Path | None], Iterable[Path]] | None = None
     # What `dyt-bench check` expects of the model with its native norm:
     step_s: float = 10.0  # upper limit of a training step on two cores, seconds
     reference_steps: int | None = None  # steps that beat the reference score; None: all
@@ -134,6 +138,8 @@ class Dataset:
     licence: str
     files: Callable[[Path | None], Iterable[Path]]  # the files read, given the user's path
     takes_path: bool = False  # whether the user names a folder or file
+    # option of a task -> what it says: {"label": "the column that is predicted"}
+    options: Mapping[str, str] = field(default_factory=dict)
     fetch: Fetch | None = None  # how `dyt-bench data fetch` gets it, if it can
 
 
@@ -209,6 +215,35 @@ class Domain(ABC):
         if score is None:
             return ()
         return (Reference(self.metric.reference or "reference score", score, "modest"),)
+
+    def propose(
+        self, checkpoint: Path, data: Path, options: Mapping[str, str], model: str | None
+    ) -> Mapping[str, Any] | None:
+        """A suite's task that fine-tunes ``checkpoint`` on ``data``, for `dyt-bench finetune`.
+
+        Args:
+            options: of the data set, as the user gave them.
+            model: the name in ``models`` that the user asked for; None: what suits the data.
+
+        Returns:
+            Keys of a task in a suite file: ``models`` and ``datasets``, each with one name, and
+            ``steps``, ``batch_size``, ``learning_rate`` where the checkpoint or the data ask for
+            others than the model's. None if this domain fine-tunes no such checkpoint on such data.
+
+        Raises:
+            DataError: the checkpoint or the data cannot be read, or one does not fit the other.
+        """
+        return None
+
+    def save_model(
+        self, task: Task, module: LightningModule, data: LightningDataModule, folder: Path
+    ) -> None:
+        """Write the trained model of ``module`` so that it can be used without the harness.
+
+        A converted model is written by `dyt.save`. A domain that implements `propose` implements
+        this too.
+        """
+        raise NotImplementedError
 
     def evaluate(
         self, task: Task, module: LightningModule, data: LightningDataModule, folder: Path

@@ -23,6 +23,8 @@ _UNSET: Mapping[str, object] = {
     "devices": 1,
     "strategy": "ddp",
     "micro_batch": None,
+    "checkpoint_digest": "",
+    "options": (),
 }
 
 
@@ -33,7 +35,9 @@ class Task:
     domain: str
     model: str
     dataset: str
+    checkpoint: Path | None = None  # folder of the user's own model, for models that take one
     path: Path | None = None  # folder or file of the user's own data, for data sets that take one
+    options: tuple[tuple[str, str], ...] = ()  # the data set's own, sorted: ("label", "price")
     seed: int = 0
     steps: int  # optimiser steps
     batch_size: int  # samples a step
@@ -52,6 +56,7 @@ class Task:
     # Samples that go through the model at once, in each process; None: all of its part of a batch;
     # "auto": as many as its memory holds.
     micro_batch: int | Literal["auto"] | None = None
+    checkpoint_digest: str = ""  # content of the checkpoint's files
     data_digest: str = ""  # content of the data set's files
     code_digest: str = ""  # of the code that decides the result
     preset_digest: str = ""  # of the training preset and the model's exclusions
@@ -59,12 +64,22 @@ class Task:
     @property
     def group(self) -> str:
         """The name that tasks of all seeds share: ``vision/vit/digits``, ``... lr=0.002``."""
-        return f"{self.domain}/{self.model}/{self.dataset} {self.overrides}".rstrip()
+        return " ".join([f"{self.domain}/{self.model}/{self.dataset}", *self._apart()])
 
     @property
     def label(self) -> str:
         """A short name for people: ``vision/vit/digits/s0``."""
-        return f"{self.domain}/{self.model}/{self.dataset}/s{self.seed} {self.overrides}".rstrip()
+        of = f"{self.domain}/{self.model}/{self.dataset}/s{self.seed}"
+        return " ".join([of, *self._apart()])
+
+    def _apart(self) -> list[str]:
+        """What tells two tasks of one model and data set apart."""
+        name = "" if self.checkpoint is None else self.checkpoint.name
+        return [text for text in (name, self.overrides) if text]
+
+    def option(self, name: str) -> str | None:
+        """The data set's option of that name; None where the suite does not give it."""
+        return dict(self.options).get(name)
 
     @property
     def at_once(self) -> int:
@@ -76,9 +91,14 @@ class Task:
     def identity(self) -> str:
         """Hash of all that determines the task's data and start.
 
-        Neither the files' location nor metrics of the trained model are part of it.
+        Neither the location of files nor metrics of the trained model are part of it.
         """
-        apart = {"path", "metrics", *(name for name in _UNSET if not self.is_set(name))}
+        apart = {
+            "path",
+            "checkpoint",
+            "metrics",
+            *(name for name in _UNSET if not self.is_set(name)),
+        }
         return digest({key: value for key, value in _fields(self).items() if key not in apart})
 
     def is_set(self, name: str) -> bool:
@@ -149,6 +169,8 @@ class Run:
                 value = ", ".join(name for name, _ in self.task.metrics)
             if key in _UNSET and not self.task.is_set(key):
                 continue
+            if key == "options":
+                value = json.dumps(dict(value))
             if value not in (None, ""):
                 flat[key] = str(value) if isinstance(value, Path) else value
         if self.variant.alpha_init_value is not None:
@@ -164,8 +186,8 @@ def run_of(parameters: Mapping[str, Any]) -> Run:
     """The run whose `Run.parameters` these are, without added metrics: training has none."""
     names = {each.name for each in fields(Task)} - {"metrics"}
     own = {key: value for key, value in parameters.items() if key in names}
-    if "path" in own:
-        own["path"] = Path(own["path"])
+    own.update({key: Path(own[key]) for key in ("checkpoint", "path") if key in own})
+    own["options"] = tuple(sorted(json.loads(own.get("options") or "{}").items()))
     name, *options = str(parameters["variant"]).split(" ")  # its label, options and all
     variant = Variant(
         name=name,

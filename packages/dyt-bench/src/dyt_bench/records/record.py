@@ -57,7 +57,9 @@ class _Parameters(BaseModel):
     model: _Name
     dataset: str
     variant: str
+    checkpoint: str = ""
     path: str = ""
+    options: str = ""
     training: str = ""
     seed: int
     steps: Annotated[int, Field(gt=0)]
@@ -206,6 +208,8 @@ class Record:
             "code": task.code_digest,
             "preset": task.preset_digest,
         }
+        if task.checkpoint_digest:
+            digests["checkpoint"] = task.checkpoint_digest
         if run.variant.code_digest:
             digests["variant"] = run.variant.code_digest
         about = {

@@ -1,14 +1,14 @@
-"""Load the trained module of a run whose weights were kept."""
+"""Load the trained module of a run whose weights were kept, or save its model for others."""
 
 from pathlib import Path
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.discovery.resolve import resolve
-from dyt_bench.errors import UserError
-from dyt_bench.plugin.task import run_of
+from dyt_bench.errors import UserError, quoted
+from dyt_bench.plugin.task import Run, run_of
 from dyt_bench.records.record import Record
 
 
@@ -25,6 +25,26 @@ def load_weights(record: Record | Path | str) -> LightningModule:
         UserError: the folder is no run's, its weights were not kept, or it was made by another
             version of the code, whose models may differ.
     """
+    return _rebuilt(record)[2]
+
+
+def save_model(record: Record | Path | str, folder: Path) -> None:
+    """Write the trained model of a run as its domain does, for use without the harness.
+
+    Raises:
+        UserError: as `load_weights` does, or the domain saves no models.
+    """
+    run, data, module = _rebuilt(record)
+    domain = discover().domain(run.task.domain)
+    try:
+        domain.save_model(run.task, module, data, folder)
+    except NotImplementedError:
+        raise UserError(f"the domain {quoted(domain.name)} saves no models") from None
+
+
+def _rebuilt(
+    record: Record | Path | str,
+) -> tuple[Run, LightningDataModule, LightningModule]:
     from dyt_bench.training.build import build
 
     if not isinstance(record, Record):
@@ -43,6 +63,6 @@ def load_weights(record: Record | Path | str) -> LightningModule:
             f"{record.folder} was made by another version of the code ({run.task.code_digest}, "
             f"installed is {code}): check out commit {about['environment'].get('commit', '')}"
         )
-    _, module, _ = build(resolve(run))
+    data, module, _ = build(resolve(run))
     module.load_state_dict(torch.load(record.weights_path, map_location="cpu", weights_only=True))
-    return module.eval()
+    return run, data, module.eval()

@@ -1,12 +1,12 @@
 """A suite file for each task group, which reproduces exactly its runs."""
 
-import re
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dyt_bench.plugin.task import digest
-from dyt_bench.suite.document import to_yaml
+from dyt_bench.suite.document import slug, to_yaml
 from dyt_bench.verdicts.runs import EndedRun, TaskGroup
 from dyt_bench.verdicts.standings import by_group
 
@@ -32,7 +32,9 @@ def suite_text(name: str, group: TaskGroup, runs: Sequence[EndedRun]) -> str:
         "domain": group.domain,
         "models": [group.model],
         "datasets": [group.dataset],
+        "checkpoint": group.checkpoint or None,
         "path": group.path or None,
+        "options": json.loads(group.options or "{}") or None,
         "steps": group.steps,
         "batch_size": group.batch_size,
         "learning_rate": group.learning_rate,
@@ -52,11 +54,6 @@ def suite_text(name: str, group: TaskGroup, runs: Sequence[EndedRun]) -> str:
         suite["metrics"] = metrics.split(", ")
     suite["tasks"] = [task]
     return to_yaml(suite)
-
-
-def slug(name: str) -> str:
-    """The name in the form that suites' and files' names must have."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "suite"
 
 
 def _variant(parameters: Mapping[str, Any]) -> str | dict[str, Any]:

@@ -3,6 +3,7 @@
 What a file asks for is bounded: its length, its depth, and its values with every alias written out.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -83,6 +84,11 @@ def to_yaml(content: object) -> str:
     text = StringIO()
     yaml.dump(content, text)
     return text.getvalue()
+
+
+def slug(name: str) -> str:
+    """The name in the form that suites' and files' names must have."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "suite"
 
 
 class _Scanner(Scanner):

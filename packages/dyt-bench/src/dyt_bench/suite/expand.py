@@ -10,7 +10,8 @@ A suite says what to run, never how::
         models: [vit, convnext]
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from dyt_bench.discovery.extensions import EXECUTORS, LOCAL, METRICS
 from dyt_bench.errors import DataError, UserError, listed, quoted, shortened
 from dyt_bench.plugin.domain import Domain, Model
 from dyt_bench.plugin.extensions import AddedMetric
+from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.task import Run, Task, Variant, digest
 from dyt_bench.suite.document import MOST_CHARACTERS, Document, Place
 from dyt_bench.suite.executors import checked_options
@@ -40,7 +42,7 @@ from dyt_bench.suite.values import located
 
 # Fields of a `Model` that a task has, or that decide nothing.
 _IN_THE_TASK = {"summary", "library", "native_norm", "steps", "batch_size", "learning_rate"}
-_IN_THE_TASK |= {"training", "step_s", "reference_steps"}
+_IN_THE_TASK |= {"training", "step_s", "reference_steps", "checkpoint"}
 _VALIDATIONS = 5  # at most so many after the first, unless the suite says otherwise
 MOST_RUNS = 20_000  # of a suite: to plan so many takes some ten seconds
 
@@ -244,12 +246,14 @@ def _tasks(
     for m, model_name in enumerate(entry.models or [next(iter(domain.models))]):
         check_known(document, [*at, "models", m], "model", model_name, domain.models)
         model = domain.models[model_name]
+        checkpoint, checkpoint_digest = _checkpoint(document, at, entry, model_name, model)
         training = entry.training or model.training
         check_known(document, [*at, "training"], "training preset", training, domain.trainings)
         task_steps = steps or model.steps
         for d, dataset_name in enumerate(entry.datasets or [next(iter(domain.datasets))]):
             where = [*at, "datasets", d] if entry.datasets else at
             path, data_digest = _data(document, where, entry, domain, dataset_name, contents)
+            options = _options(document, at, entry, domain, dataset_name)
             val_every = _val_every(document, at, entry, task_steps)
             preset, digested = None, ""
             for seed in seeds:
@@ -257,7 +261,9 @@ def _tasks(
                     domain=domain.name,
                     model=model_name,
                     dataset=dataset_name,
+                    checkpoint=checkpoint,
                     path=path,
+                    options=options,
                     seed=seed,
                     steps=task_steps,
                     batch_size=entry.batch_size or model.batch_size,
@@ -269,6 +275,7 @@ def _tasks(
                     overrides=_overrides(entry, model),
                     metrics=added,
                     val_every=val_every,
+                    checkpoint_digest=checkpoint_digest,
                     data_digest=data_digest,
                     code_digest=code_digest,
                 )
@@ -345,6 +352,49 @@ def _val_every(document: Document, at: Place, entry: TaskEntry, steps: int) -> i
     return val_every
 
 
+def _options(
+    document: Document, at: Place, entry: TaskEntry, domain: Domain, name: str
+) -> tuple[tuple[str, str], ...]:
+    """The data set's options, each one that it has."""
+    known = dataset_of(domain, name).options
+    for key in entry.options:
+        check_known(document, [*at, "options", key], f"option of {quoted(name)}", key, known)
+    return tuple(sorted((key, str(value)) for key, value in entry.options.items()))
+
+
+def _checkpoint(
+    document: Document, at: Place, entry: TaskEntry, name: str, model: Model
+) -> tuple[Path | None, str]:
+    """The user's checkpoint, if the entry gives one, and the digest of what the model starts from."""
+    where = [*at, "checkpoint"] if entry.checkpoint is not None else at
+    if model.checkpoint is None:
+        if entry.checkpoint is not None:
+            raise document.error(where, f"model {quoted(name)} takes no checkpoint")
+        return None, ""
+    path = None if entry.checkpoint is None else _located(document, where, entry.checkpoint)
+    with _reading(document, where, f"model {quoted(name)}"):
+        return path, digest_files(model.checkpoint(path), path)
+
+
+def _located(document: Document, where: Place, given: str) -> Path:
+    try:
+        return located(given, base_of(document.path))
+    except ValueError as error:
+        raise document.error(where, str(error)) from None
+
+
+@contextmanager
+def _reading(document: Document, where: Place, what: str) -> Iterator[None]:
+    """Within it, what is wrong with the user's files is an error of the suite."""
+    try:
+        yield
+    except DataError as error:
+        raise document.error(where, f"{what}: {error}") from None
+    except OSError as error:
+        said = f"cannot read {shortened(str(error.filename))}: {error.strerror}"
+        raise document.error(where, f"{what}: {said}") from None
+
+
 def _data(
     document: Document,
     where: Place,
@@ -362,17 +412,9 @@ def _data(
     if entry.path is not None:
         if not dataset.takes_path:
             raise document.error(at_path, f"data set {quoted(name)} takes no path")
-        try:
-            path = located(entry.path, base_of(document.path))
-        except ValueError as error:
-            raise document.error(at_path, str(error)) from None
-    try:
+        path = _located(document, at_path, entry.path)
+    with _reading(document, where, f"data set {quoted(name)}"):
         return path, contents(domain, name, path)
-    except DataError as error:
-        raise document.error(where, f"data set {quoted(name)}: {error}") from None
-    except OSError as error:
-        said = f"cannot read {shortened(str(error.filename))}: {error.strerror}"
-        raise document.error(where, f"data set {quoted(name)}: {said}") from None
 
 
 def _check_distinct(

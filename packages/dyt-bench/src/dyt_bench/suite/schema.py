@@ -65,7 +65,9 @@ class TaskEntry(_Strict):
     models: Annotated[list[Text], Field(min_length=1)] | None = None  # None: the first
     datasets: Annotated[list[Text], Field(min_length=1)] | None = None  # None: the first
     variants: Variants | None = None  # None: the suite's
+    checkpoint: UserPath | None = None  # the user's model; relative to the suite file
     path: UserPath | None = None  # the user's data; relative to the suite file
+    options: dict[str, Text | int] = {}  # of the data set: {label: price}
     steps: Count | None = None  # here and below, None means the model's own
     batch_size: Count | None = None
     learning_rate: AboveZero | None = None

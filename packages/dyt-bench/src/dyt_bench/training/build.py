@@ -1,7 +1,8 @@
 """Build a run's data and module, with the variant's layers where the norms stood."""
 
 import hashlib
-from typing import Any
+from itertools import islice
+from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch import seed_everything as seed_all
@@ -36,22 +37,29 @@ def build(parts: Parts) -> tuple[LightningDataModule, LightningModule, list[str]
             recipe=parts.recipe,
         )
         if getattr(parts.recipe, "calibrated", False):
-            _calibrate(module, data)
+            starts_trained = domain.models[task.model].checkpoint is not None
+            _calibrate(module, data, "norm" if starts_trained else "start")
     return data, module, [site.name for site in sites]
 
 
-def _calibrate(module: LightningModule, data: LightningDataModule) -> None:
-    """Start the layers by the first training batch, which training then sees as well."""
+def _calibrate(
+    module: LightningModule, data: LightningDataModule, goal: Literal["start", "norm"]
+) -> None:
+    """Start the layers by the first training batches, which training then sees as well.
+
+    A model without training takes one batch; the layers of a trained one are fitted to its norms
+    on so many as `dyt.calibrate` needs.
+    """
     data.prepare_data()
     data.setup("fit")
-    batch = next(iter(data.train_dataloader()))
+    batches = islice(data.train_dataloader(), 1 if goal == "start" else None)
 
     def step(model: nn.Module, batch: Any) -> object:
         return module.training_step(batch, 0)
 
     with_logging_off(module)
     try:
-        dyt.calibrate(module, [batch], goal="start", run=step)
+        dyt.calibrate(module, batches, goal=goal, run=step)
     finally:
         del module.log, module.log_dict
 

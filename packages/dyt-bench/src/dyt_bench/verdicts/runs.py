@@ -34,6 +34,8 @@ class TaskGroup:
     val_every: int
     skip_bad_files: bool = False
     split: str = ""
+    checkpoint: str = ""
+    options: str = ""  # of the data set, as JSON
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "TaskGroup":
@@ -52,6 +54,8 @@ class TaskGroup:
             val_every=int(p["val_every"]),
             skip_bad_files=bool(p.get("skip_bad_files", False)),
             split=str(p.get("split", "")),
+            checkpoint=str(p.get("checkpoint", "")),
+            options=str(p.get("options", "")),
         )
 
     @property
@@ -197,7 +201,9 @@ def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
         same = [s for s in groups if (s.domain, s.model) == (group.domain, group.model)]
         details = {
             "dataset": group.dataset,
+            "checkpoint": _path(group.checkpoint),
             "path": _path(group.path),
+            "options": _path(group.options),
             "steps": f"{group.steps} steps",
             "batch_size": f"batch {group.batch_size}",
             "learning_rate": f"lr {group.learning_rate:g}",
@@ -256,6 +262,7 @@ def _difference(run: EndedRun, reference: EndedRun) -> str:
     for key, what in (
         ("code", "another workload version"),
         ("data", "other data"),
+        ("checkpoint", "another pretrained model"),
         ("preset", "another training preset"),
     ):
         own, other = run.about["digests"].get(key), reference.about["digests"].get(key)

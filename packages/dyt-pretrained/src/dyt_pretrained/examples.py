@@ -1,0 +1,162 @@
+"""Checkpoints that this package trains itself, made once and kept in the cache, and their data."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from dyt_bench.plugin.derived import derived
+from dyt_bench.plugin.domain import DataError, quoted
+from dyt_bench.plugin.files import digest_files
+from dyt_pretrained import files
+from dyt_pretrained.data.images import digit_images, transform
+from dyt_pretrained.data.verses import read_verses, to_learn
+
+_WIDTH, _LAYERS, _HEADS = 64, 2, 4
+_VOCABULARY = 1000  # tokens, with the five special ones
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+_LENGTH = 64  # tokens
+_TEXT_STEPS, _TEXT_BATCH = 1000, 16
+_SIDE, _PATCH = 16, 4  # pixels
+_IMAGE_STEPS, _IMAGE_BATCH = 300, 32
+_RATE = 2e-3
+
+
+def text_encoder() -> Path:
+    """The folder of a BERT of 2 layers of 64, trained on every second verse; made on first use."""
+    (verses,) = files.verses(None)
+    return derived(f"pretrained/text-{digest_files([verses])}", lambda to: _make_text(verses, to))
+
+
+def image_encoder() -> Path:
+    """The folder of a ViT of 2 layers of 64, trained to tell digits below 5 apart."""
+    return derived(f"pretrained/images-{digest_files(files.digits(None))}", _make_images)
+
+
+def _make_text(verses: Path, to: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers.trainers import WordPieceTrainer
+    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+    texts = to_learn(verses)
+    words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    words.decoder = decoders.WordPiece()
+    trainer = WordPieceTrainer(vocab_size=_VOCABULARY, special_tokens=_SPECIAL, show_progress=False)
+    words.train_from_iterator(texts, trainer)
+    first, last = words.token_to_id("[CLS]"), words.token_to_id("[SEP]")
+    words.post_processor = processors.BertProcessing(("[SEP]", last), ("[CLS]", first))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        model_max_length=2 * _LENGTH,
+        **{f"{token.strip('[]').lower()}_token": token for token in _SPECIAL},
+    )
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=_WIDTH,
+        num_hidden_layers=_LAYERS,
+        num_attention_heads=_HEADS,
+        intermediate_size=4 * _WIDTH,
+        max_position_embeddings=2 * _LENGTH,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    found = tokenizer(
+        texts, truncation=True, max_length=_LENGTH, padding="max_length", return_tensors="pt"
+    )
+    ids, mask, hidden = found["input_ids"], found["attention_mask"], tokenizer.mask_token_id
+
+    def loss(model: Any, rows: Tensor) -> Tensor:
+        longest = int(mask[rows].sum(1).max())
+        own, seen = ids[rows, :longest], mask[rows, :longest]
+        chosen = (torch.rand(own.shape) < 0.15) & (own >= len(_SPECIAL))
+        logits = model(input_ids=own.where(~chosen, hidden), attention_mask=seen).logits
+        return cross_entropy(logits[chosen], own[chosen])
+
+    model = _trained(lambda: BertForMaskedLM(config), loss, len(ids), _TEXT_STEPS, _TEXT_BATCH)
+    model.save_pretrained(to)
+    tokenizer.save_pretrained(str(to))
+
+
+def _make_images(to: Path) -> None:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    from dyt_pretrained.checkpoint import Checkpoint
+
+    images, digits = digit_images(new=False)
+    fit = transform(Checkpoint(to, [], {"image_size": _SIDE}))
+    pixels, labels = torch.stack([fit(image) for image in images]), torch.tensor(digits)
+    config = ViTConfig(
+        hidden_size=_WIDTH,
+        num_hidden_layers=_LAYERS,
+        num_attention_heads=_HEADS,
+        intermediate_size=4 * _WIDTH,
+        image_size=_SIDE,
+        patch_size=_PATCH,
+        num_labels=len(set(digits)),
+    )
+
+    def loss(model: Any, rows: Tensor) -> Tensor:
+        return cross_entropy(model(pixel_values=pixels[rows]).logits, labels[rows])
+
+    model = _trained(
+        lambda: ViTForImageClassification(config), loss, len(pixels), _IMAGE_STEPS, _IMAGE_BATCH
+    )
+    model.save_pretrained(to)
+
+
+def _trained(
+    build: Callable[[], Any],
+    loss: Callable[[Any, Tensor], Tensor],
+    samples: int,
+    steps: int,
+    batch: int,
+) -> Any:
+    """A new model after training by AdamW, always the same; other random numbers are undisturbed."""
+    print(f"training an example's checkpoint, once: {steps} steps", flush=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build().train()
+        optimizer = torch.optim.AdamW(model.parameters(), _RATE, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, steps, pct_start=0.1)
+        for _ in range(steps):
+            loss(model, torch.randint(samples, (batch,))).backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+    return model.eval()
+
+
+def write_example(name: str, folder: Path) -> None:
+    """Write a checkpoint and data into a new folder: ``text`` or ``images``.
+
+    Raises:
+        DataError: there is no such example, or the folder is there.
+    """
+    if name not in ("text", "images"):
+        raise DataError(f"there is no example {quoted(name)}: expected text or images")
+    if folder.exists():
+        raise DataError(f"{folder} exists already: name a new folder")
+    start = text_encoder() if name == "text" else image_encoder()
+    copytree(start, folder / "model")
+    if name == "images":
+        _write_images(folder / "digits")
+        return
+    table = read_verses(files.verses(None)[0])
+    with (folder / "verses.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(table.columns)
+        rows.writerows(zip(*table.columns.values(), strict=True))
+
+
+def _write_images(folder: Path) -> None:
+    for number, (image, label) in enumerate(zip(*digit_images(new=True), strict=True)):
+        to = folder / str(label + 5)
+        to.mkdir(parents=True, exist_ok=True)
+        image.save(to / f"{number:04}.png")
