@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 import dyt
 from dyt_bench.plugin.batches import as_bytes, tensors
-from dyt_bench.plugin.data import ShuffledBatches
+from dyt_bench.plugin.data import ShuffledBatches, place
 from dyt_bench.plugin.domain import Metric, TrainingPreset
 from dyt_bench.plugin.task import Task
 from dyt_bench.training.checkpoint import WholeCheckpointIO
@@ -33,6 +33,9 @@ WARMUP_STEPS = 5
 CONTENT_STEPS = 16  # so many batches are identified by their content, the others by their samples
 RECENT = 20  # steps that a run which diverges leaves behind
 ROWS = 200  # about this many of training; validations have rows of their own
+
+
+_OF_STEPS = {"train/learning_rate", "train/gradient_norm"}  # logged once a step already
 
 
 class Diverged(Exception):
@@ -91,9 +94,7 @@ def _environment(task: Task) -> LightningEnvironment:
 def _processes(task: Task) -> dict[str, Any]:
     if task.devices == 1:
         return {"devices": 1}
-    # Buffers are equal already, and validations may have unequal numbers of batches.
-    strategy = DDPStrategy(broadcast_buffers=False)
-    return {"devices": task.devices, "strategy": strategy, "use_distributed_sampler": False}
+    return {"devices": task.devices, "strategy": DDPStrategy(), "use_distributed_sampler": False}
 
 
 def _gradient_norm(module: LightningModule) -> float:
@@ -164,6 +165,17 @@ def contents(batch: Any) -> list[bytes]:
     return hashes
 
 
+def shares(probe: dyt.Probe) -> dict[str, float]:
+    """Layer -> share of its inputs that are saturated, over all processes."""
+    own = probe.shares()
+    if place()[1] == 1:
+        return own
+    counts = [float(probe.sites[name].values) for name in own]
+    saturated = mean_of([share * n for share, n in zip(own.values(), counts, strict=True)])
+    pairs = zip(saturated, mean_of(counts), strict=True)
+    return dict(zip(own, (part / count for part, count in pairs), strict=True))
+
+
 class Watch(Callback):
     """Times steps, identifies batches, stops at divergence; follows rate, gradient and alpha.
 
@@ -226,7 +238,7 @@ class Watch(Callback):
         self._losses.append(outputs["loss"].item())
         logged = trainer.callback_metrics if parts > 1 or trainer.world_size > 1 else {}
         for name, value in logged.items():
-            if name.startswith("train/"):
+            if name.startswith("train/") and name not in _OF_STEPS:
                 self._logged.setdefault(name, []).append(float(value))
         if (index + 1) % parts:
             return
@@ -255,11 +267,12 @@ class Watch(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert self._probe is not None
         self._validation.close()
-        self.saturation = self._probe.shares()
+        self.saturation = shares(self._probe)
         if self.saturation:
-            module.log("saturation/mean", fmean(self.saturation.values()))
+            mean = fmean(self.saturation.values())
+            module.log("saturation/mean", mean, sync_dist=True)  # which is the same everywhere
         for layer, alpha in dyt.alphas(module).items():
-            module.log(f"alpha/{layer}", alpha)
+            module.log(f"alpha/{layer}", alpha, sync_dist=True)
 
     def state_dict(self) -> dict[str, Any]:
         trace = self.trace
