@@ -58,8 +58,8 @@ def _share_embedding(model: Any) -> Any:
     """
     shared = model.transformer_blocks[0].norm1.emb
     shared.class_embedder.dropout_prob = 0.0
-    # The paper divides the exponents of the timestep's frequencies by half their number, diffusers by
-    # one less: with the same weights the output would differ by a tenth.
+    # The paper divides the exponents of the timestep's frequencies by half their number, diffusers
+    # by one less: with the same weights the output would differ by a tenth.
     shared.time_proj.downscale_freq_shift = 0
     for block in model.transformer_blocks:
         block.norm1.emb = shared

@@ -8,12 +8,44 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.domain import Decays, TrainingPreset
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
-__all__ = ["adamw"]
+__all__ = ["adamw", "decaying"]
+
+
+def decaying(module: nn.Module, decays: Decays) -> set[nn.Parameter]:
+    """The parameters that weight decay takes, as the published codes choose them.
+
+    - "matrices": those of two and more dimensions, but the ones that a model names in a method
+      ``no_weight_decay``, as timm's ViT its positions (arXiv 2503.10622 for images; nanoGPT);
+    - "all": every one, so that the weights of norms, alpha and biases decay as well (fms-fsdp for
+      LLaMA, fairseq for wav2vec 2.0);
+    - "not norms": all but biases, embeddings, the weights of PyTorch's own norms, and parameters
+      marked ``_no_weight_decay``; the weights and alpha of what replaces norms decay (HyenaDNA's
+      and Caduceus' code).
+    """
+    if decays == "all":
+        return set(module.parameters())
+    if decays == "matrices":
+        named = {
+            parameter
+            for model in module.modules()
+            if callable(names := getattr(model, "no_weight_decay", None))
+            for name, parameter in model.named_parameters()
+            if name in names()
+        }
+        return {p for p in module.parameters() if p.dim() > 1} - named
+    left = set[nn.Parameter]()
+    for part in module.modules():
+        whole = isinstance(part, nn.Embedding | nn.LayerNorm | nn.GroupNorm)
+        for name, parameter in part.named_parameters(recurse=False):
+            marked = getattr(parameter, "_no_weight_decay", False)
+            if whole or marked or name.endswith("bias"):
+                left.add(parameter)
+    return {*module.parameters()} - left
 
 
 def adamw(
@@ -26,7 +58,7 @@ def adamw(
 ) -> "OptimizerLRSchedulerConfig":
     """What ``configure_optimizers`` returns: AdamW, linear warm-up, then the preset's schedule.
 
-    Weights of two and more dimensions decay; biases, norms, alpha and other scalars do not.
+    `decaying` says which parameters decay.
 
     Args:
         training: betas, eps, weight decay, warm-up and schedule.
@@ -35,11 +67,11 @@ def adamw(
         own: parameters with settings of their own, {"lr": peak, "weight_decay": 0.0}; what is
             missing there is as for all others.
     """
-    own = own or {}
+    own, decayed = own or {}, decaying(module, training.decays)
     groups: dict[tuple[tuple[str, Any], ...], list[nn.Parameter]] = {}
     for parameter in module.parameters():
         if parameter.requires_grad:
-            decay = training.weight_decay if parameter.dim() > 1 else 0.0
+            decay = training.weight_decay if parameter in decayed else 0.0
             settings = {"lr": learning_rate, "weight_decay": decay, **own.get(parameter, {})}
             groups.setdefault(tuple(sorted(settings.items())), []).append(parameter)
     optimizer = AdamW(
