@@ -204,7 +204,9 @@ def test_swap_only_is_one_half_everywhere():
 def test_every_recipe_names_its_source():
     recipes = [r for r in RECIPES.values() if isinstance(r, dyt.Recipe)]
     published = [r for r in recipes if not r.calibrated and r.name != "factor"]
-    assert all(recipe.source.startswith("arXiv 2503.10622") for recipe in published)
+    papers = {"gpt2": "arXiv 2512.10938"}
+    for recipe in published:
+        assert recipe.source.startswith(papers.get(recipe.name, "arXiv 2503.10622"))
     assert all(recipe.source for recipe in recipes)
     assert all(name == recipe.name for name, recipe in RECIPES.items() if recipe in recipes)
 
@@ -217,3 +219,23 @@ def test_a_recipe_of_ones_own_chooses_sites_and_alpha():
     layers = {n: m for n, m in model.named_modules() if isinstance(m, dyt.DynamicTanh)}
     assert list(layers) == ["norm"]
     assert layers["norm"].alpha.item() == 1.5
+
+
+def test_gpt2_scales_the_sum_of_its_embeddings_by_one_scalar(tmp_path):
+    from tests.dyt._surgery.models import IDS, new, output, trained
+
+    native, model = new("gpt2"), new("gpt2")
+    model.load_state_dict(native.state_dict())
+    dyt.convert(model, "derf", recipe="paper")
+    entered = []
+    model.transformer.h[0].register_forward_pre_hook(lambda _, given: entered.append(given[0]))
+    model(IDS)
+    tokens, positions = native.transformer.wte, native.transformer.wpe
+    summed = math.sqrt(32) * (tokens(IDS) + positions(torch.arange(8)))
+    torch.testing.assert_close(entered[0], summed)
+    assert model.lm_head.weight is model.transformer.wte.weight  # and is not scaled
+    assert set(dyt.alphas(model).values()) == {1.0}
+    dyt.save(trained(model), tmp_path)
+    loaded = dyt.load(tmp_path)
+    assert torch.equal(loaded.transformer.drop.scale, model.transformer.drop.scale)
+    assert torch.equal(output(loaded, "gpt2"), output(model, "gpt2"))

@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import gelu, layer_norm, linear, silu, softplus
 
 import dyt
+from dyt_bench.plugin.optim import decaying
 from dyt_dna.bases import BASES, COMPLEMENT, TOKENS
 from dyt_dna.models.caduceus import Caduceus
 from dyt_dna.models.hyena import HyenaDNA
@@ -180,3 +181,15 @@ def test_caduceus_is_the_published_model(strands, variant):
         found = model(tokens)
     # transformers normalizes, and the scan takes A, in float32
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+
+
+def test_what_the_released_codes_mark_does_not_decay():
+    """The operator's skip, a bias there, and Mamba's A and D."""
+    hyena = HyenaDNA(width=WIDTH, depth=1, length=LENGTH)
+    caduceus = Caduceus(width=WIDTH, depth=1, strands="ph")
+    for model, names in ((hyena, {"skip"}), (caduceus, {"A_log", "D"})):
+        chosen = decaying(model, "not norms")
+        marked = {n.rpartition(".")[2]: p for n, p in model.named_parameters()}
+        assert not any(marked[name] in chosen for name in names)
+        assert model.embedding.weight not in chosen
+    assert caduceus.blocks[0].norm.weight in chosen  # no norm of PyTorch's own

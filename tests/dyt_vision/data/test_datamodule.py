@@ -119,7 +119,8 @@ def test_imagenet_s_layout_at_the_papers_size_with_its_augmentation(task, tmp_pa
     assert (len(data.train), len(data.val)) == (8, 4)
     images, labels = next(iter(data.val_dataloader()))
     assert images.shape == (2, 3, 224, 224)
-    assert images[0, :, 100, 100].tolist() == [-1, -1, 1]  # blue, untouched
+    blue = [-0.485 / 0.229, -0.456 / 0.224, (1 - 0.406) / 0.225]  # by ImageNet's mean and deviation
+    assert images[0, :, 100, 100].tolist() == pytest.approx(blue)
     assert labels.tolist() == [0, 0]
     assert next(iter(data.train_dataloader()))[0].shape == (2, 3, 224, 224)
 

@@ -1,4 +1,4 @@
-"""Modules that recipes put in the place of embeddings, linear layers and convolutions.
+"""Modules that recipes put in the place of embeddings, dropout, linear layers and convolutions.
 
 Each is built from the module that it stands for, and declares, as the layers in the place of norms
 do (see `dyt.variants`):
@@ -20,6 +20,7 @@ __all__ = [
     "PARTS",
     "FixupLinear",
     "FlashLinear",
+    "ScaledDropout",
     "ScaledEmbedding",
     "ScaledLinear",
     "SigmaConv2d",
@@ -88,6 +89,42 @@ class ScaledEmbedding(nn.Embedding):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, scaled"
+
+
+class ScaledDropout(nn.Dropout):
+    """``y = dropout(scale * x)``: what enters the first block, times one learnable scalar.
+
+    Args:
+        dropout: the module after the sum of the embeddings.
+        scale_init_value: the scalar at the start.
+
+    Source: arXiv 2512.10938, GPT-2.
+
+    Example:
+        >>> import torch
+        >>> from dyt.parts import ScaledDropout
+        >>> ScaledDropout(torch.nn.Dropout(0.0), 2.0)(torch.ones(1)).item()
+        2.0
+    """
+
+    STANDS_FOR: ClassVar[type[nn.Module]] = nn.Dropout
+    SHARES: ClassVar[tuple[str, ...]] = ()
+    OPTIONS: ClassVar[tuple[str, ...]] = ("scale_init_value",)
+    NO_DECAY: ClassVar[tuple[str, ...]] = ("scale",)
+
+    def __init__(self, dropout: nn.Dropout, scale_init_value: float) -> None:
+        super().__init__(dropout.p, dropout.inplace)
+        self.scale_init_value = scale_init_value
+        self.scale = nn.Parameter(torch.full((1,), float(scale_init_value)))
+        self.train(dropout.training)
+
+    @classmethod
+    def rebuilt(cls, old: nn.Dropout, spec: Mapping[str, Any]) -> Self:
+        """One for ``old``; its values are still to be loaded."""
+        return cls(old, spec["scale_init_value"])
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(self.scale * input)
 
 
 class _Linear(nn.Linear):
@@ -248,8 +285,8 @@ class SigmaLinear(_Linear):
     Parameters: ``gain`` of shape [1], started at sigma(W), as in the authors' code for ViT, so that
     the layer starts as it was. (The paper, and their code for speech, start at 1.)
 
-    A weight of zeros, of which sigma is 0, starts as the authors' code starts all: truncated normal
-    of std 0.02.
+    A weight of zeros, of which sigma is 0, starts as the authors' code starts all: normal, of a
+    standard deviation of 0.02, truncated.
 
     Source: sigmaReparam, arXiv 2303.06296.
 
@@ -339,5 +376,13 @@ def _reparametrized(layer: SigmaLinear | SigmaConv2d) -> Tensor:
 # By name, as `dyt.save` writes them.
 PARTS: dict[str, Any] = {
     cls.__name__: cls
-    for cls in (ScaledEmbedding, ScaledLinear, FixupLinear, FlashLinear, SigmaLinear, SigmaConv2d)
+    for cls in (
+        ScaledEmbedding,
+        ScaledDropout,
+        ScaledLinear,
+        FixupLinear,
+        FlashLinear,
+        SigmaLinear,
+        SigmaConv2d,
+    )
 }

@@ -17,7 +17,7 @@ from torch import nn
 
 from dyt._audit.audit import audit
 from dyt._audit.sites import NormSite
-from dyt.parts import ScaledEmbedding
+from dyt.parts import ScaledDropout, ScaledEmbedding
 
 __all__ = [
     "CALIBRATED",
@@ -25,6 +25,7 @@ __all__ = [
     "DIT",
     "DNA",
     "FACTOR",
+    "GPT2",
     "LLAMA",
     "RECIPES",
     "SWAP_ONLY",
@@ -125,6 +126,34 @@ def _unit_embedding(model: nn.Module) -> dict[nn.Module, nn.Module]:
     (embedding,) = _token_embeddings(model)
     spread = 1.0 if embedding.weight.is_meta else embedding.weight.std().item()
     return {embedding: ScaledEmbedding(embedding, 1 / spread)}
+
+
+def _gpt2(model: nn.Module) -> list[nn.Module]:
+    """Where token and position embeddings are summed, then dropped out, by GPT-2's names."""
+    kinds = {"wte": nn.Embedding, "wpe": nn.Embedding, "drop": nn.Dropout}
+    return [
+        module
+        for module in model.modules()
+        if all(type(module._modules.get(name)) is kind for name, kind in kinds.items())
+    ]
+
+
+def _not_gpt2(model: nn.Module, sites: Sequence[NormSite]) -> str | None:
+    lacks = "embeddings wte of tokens and wpe of positions, and a dropout drop of their sum"
+    return None if len(_gpt2(model)) == 1 else lacks
+
+
+def _scale_sum(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    (parent,) = _gpt2(model)
+    tokens, drop = parent._modules["wte"], parent._modules["drop"]
+    assert isinstance(tokens, nn.Embedding)
+    assert isinstance(drop, nn.Dropout)
+    scaled = ScaledDropout(drop, math.sqrt(tokens.embedding_dim))
+    return {drop: scaled.to(tokens.weight.device, tokens.weight.dtype)}
+
+
+def _one(site: NormSite) -> float:
+    return 1.0
 
 
 def _no_site(site: NormSite) -> bool:
@@ -238,6 +267,15 @@ WAV2VEC2 = Recipe(
     takes=_of_wav2vec2,
     misfit=_not_wav2vec2,
 )
+GPT2 = Recipe(
+    "gpt2",
+    _one,
+    "arXiv 2512.10938, GPT-2: one learnable scalar on the sum of token and position embeddings, "
+    "started at sqrt(width); alpha 1.0 before attention, before the feed-forward part and at the "
+    "end, the defaults of the published code, which takes three: the paper's are searched for",
+    misfit=_not_gpt2,
+    around=_scale_sum,
+)
 VIT = Recipe(
     "vit",
     _half,
@@ -266,7 +304,7 @@ FACTOR = Recipe(
     around=_unit_embedding,
 )
 # The first that fits is the paper's; those that look at structure come before names.
-_PUBLISHED = (DIT, WAV2VEC2, LLAMA, VIT, CONVNEXT, DNA)
+_PUBLISHED = (DIT, WAV2VEC2, LLAMA, GPT2, VIT, CONVNEXT, DNA)
 
 
 def paper(model: nn.Module) -> Recipe:

@@ -18,7 +18,7 @@ def _paper(summary: str) -> Model:
         native_norm="LayerNorm",
         steps=400_000,
         batch_size=256,
-        learning_rate=1e-4,
+        learning_rate=4e-4,  # arXiv 2503.10622, table 12: for LayerNorm and DyT, at all three sizes
         training="dit",
     )
 
@@ -53,7 +53,7 @@ TRAININGS = {
     ),
     "dit": TrainingPreset(
         summary="DiT's: AdamW at a constant rate, no weight decay, moving average, mirrored images",
-        source="arXiv 2212.09748, section 4",
+        source="arXiv 2212.09748, section 4, and 2503.10622, table 12, for the rate",
         betas=(0.9, 0.999),
         weight_decay=0.0,
         warmup=0.0,

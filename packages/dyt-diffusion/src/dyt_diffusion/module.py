@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from dyt_bench.plugin.data import nth_batch
-from dyt_bench.plugin.domain import entry
+from dyt_bench.plugin.domain import Decays, entry
 from dyt_bench.plugin.module import TrainableModule, unsaved
 from dyt_bench.plugin.noise import drawn, generators
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
@@ -36,7 +36,7 @@ class Denoiser(TrainableModule):
         channels, size: of the images.
         levels: how many values a pixel can have.
         latents: whether images are latents, of any value; pixels are in [-1, 1].
-        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        learning_rate, optimizer, schedule, decays: as in `dyt_bench.plugin.optim.configured`.
         seed: of noise, timesteps and dropped labels, with the step and the sample's place in it.
 
     Raises:
@@ -57,9 +57,10 @@ class Denoiser(TrainableModule):
         learning_rate: float = 1e-4,
         optimizer: MakeOptimizer = AdamW,
         schedule: MakeSchedule | None = None,
+        decays: Decays = "matrices",
         seed: int = 0,
     ) -> None:
-        super().__init__(learning_rate, optimizer, schedule)
+        super().__init__(learning_rate, optimizer, schedule, decays)
         self.save_hyperparameters(ignore=unsaved(model))
         self.seed = seed
         self.image_shape = (channels, size, size)

@@ -9,7 +9,7 @@ from dyt_dna.data import files
 from dyt_dna.shapes import SHAPES
 
 
-def _hyena(name: str, parameters: str) -> Model:
+def _hyena(name: str, parameters: str, training: str = "hyenadna") -> Model:
     """A published size, trained as Caduceus's authors trained theirs: 2^20 bases a step."""
     shape = SHAPES[name]
     return Model(
@@ -20,7 +20,7 @@ def _hyena(name: str, parameters: str) -> Model:
         steps=10_000,
         batch_size=2**20 // shape.length,
         learning_rate=6e-4,
-        training="hyenadna",
+        training=training,
     )
 
 
@@ -75,6 +75,7 @@ MODELS: Mapping[str, Model] = {
     "caduceus": _small_caduceus("Caduceus-Ph, 2 layers of 64, 256 bases"),
     "caduceus-ps": _small_caduceus("Caduceus-PS, 2 layers of 64, 256 bases, both strands at once"),
     "hyena-tiny-1k": _hyena("hyena-tiny-1k", "0.44 M"),
+    "hyena-w256-1k": _hyena("hyena-w256-1k", "3.3 M", "hyena-by-caduceus"),
     "hyena-small-32k": _hyena("hyena-small-32k", "3.3 M"),
     "hyena-medium-160k": _hyena("hyena-medium-160k", "6.6 M"),
     "caduceus-ph-1k": _caduceus("caduceus-ph-1k", "0.47 M", steps=10_000),
@@ -106,8 +107,19 @@ TRAININGS: Mapping[str, TrainingPreset] = {
         source=_HYENA,
         betas=(0.9, 0.999),
         weight_decay=0.1,
+        decays="not norms",
         warmup=0.01,
         final_rate=0.1,
+        clip_norm=1.0,
+        precision="16-mixed",
+        options={**_FILTERS, "dropout": 0.1},
+    ),
+    "hyena-by-caduceus": TrainingPreset(
+        summary="HyenaDNA's pretraining by Caduceus's script: a tenth of warm-up, down to 1e-4",
+        source="the script run_pretrain_hyena released with arXiv 2403.03234, and 2503.10622",
+        weight_decay=0.1,
+        decays="not norms",
+        final_rate=1 / 6,
         clip_norm=1.0,
         precision="16-mixed",
         options={**_FILTERS, "dropout": 0.1},
@@ -124,6 +136,7 @@ TRAININGS: Mapping[str, TrainingPreset] = {
         summary="Caduceus's pretraining: 15 % of the bases masked as BERT does, down to 1e-4",
         source=_CADUCEUS,
         weight_decay=0.1,
+        decays="not norms",
         final_rate=0.0125,
         clip_norm=1.0,
         precision="16-mixed",
@@ -135,6 +148,7 @@ TRAININGS: Mapping[str, TrainingPreset] = {
         source="arXiv 2306.15794, table 4.1, and the settings released with it",
         betas=(0.9, 0.999),
         weight_decay=0.1,
+        decays="not norms",
         warmup=0.01,
         final_rate=0.1,
         clip_norm=1.0,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
+from dyt_bench.plugin.domain import Decays
 from dyt_bench.plugin.module import TrainableModule, unsaved
 from dyt_bench.plugin.noise import drawn, generators
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
@@ -44,7 +45,7 @@ class LanguageModel(_Reader):
             `dyt_dna.shapes`, which is built.
         length: bases of a sample, for units a second.
         annotated: whether the genome says which bases are coding.
-        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        learning_rate, optimizer, schedule, decays: as in `dyt_bench.plugin.optim.configured`.
         dropout: share of the embedding's channels dropped in training, of a HyenaDNA that is built.
         filter_rate: factor on the learning rate of HyenaDNA's filters.
         filter_weight_decay: their weight decay.
@@ -62,11 +63,12 @@ class LanguageModel(_Reader):
         learning_rate: float = 6e-4,
         optimizer: MakeOptimizer = AdamW,
         schedule: MakeSchedule | None = None,
+        decays: Decays = "matrices",
         dropout: float = 0.0,
         filter_rate: float = 1.0,
         filter_weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(learning_rate, optimizer, schedule)
+        super().__init__(learning_rate, optimizer, schedule, decays)
         self.save_hyperparameters(ignore=unsaved(model))
         self.filter_rate, self.filter_weight_decay = filter_rate, filter_weight_decay
         self.annotated, self.units_per_sample = annotated, length
@@ -119,7 +121,7 @@ class Classifier(_Reader):
             `dyt_dna.shapes`, which is built with a linear layer on the mean of its features.
         num_classes: two or more.
         length, dropout, filter_rate, filter_weight_decay: as for `LanguageModel`.
-        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        learning_rate, optimizer, schedule, decays: as in `dyt_bench.plugin.optim.configured`.
         seed: with the step and a sequence's place in it, decides which are reversed.
 
     Raises:
@@ -135,12 +137,13 @@ class Classifier(_Reader):
         learning_rate: float = 6e-4,
         optimizer: MakeOptimizer = AdamW,
         schedule: MakeSchedule | None = None,
+        decays: Decays = "matrices",
         dropout: float = 0.0,
         filter_rate: float = 1.0,
         filter_weight_decay: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(learning_rate, optimizer, schedule)
+        super().__init__(learning_rate, optimizer, schedule, decays)
         self.save_hyperparameters(ignore=unsaved(model))
         self.filter_rate, self.filter_weight_decay = filter_rate, filter_weight_decay
         self.seed, self.units_per_sample = seed, length

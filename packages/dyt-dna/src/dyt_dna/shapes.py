@@ -32,6 +32,8 @@ SHAPES: Mapping[str, Shape] = {
     "caduceus": Shape(family="caduceus-ph", width=64, depth=2, length=256),
     "caduceus-ps": Shape(family="caduceus-ps", width=64, depth=2, length=256),
     "hyena-tiny-1k": Shape(family="hyena", width=128, depth=2, length=1024),
+    # What arXiv 2503.10622 trains, by Caduceus' script.
+    "hyena-w256-1k": Shape(family="hyena", width=256, depth=4, length=1024),
     "hyena-small-32k": Shape(family="hyena", width=256, depth=4, length=32_768),
     "hyena-medium-160k": Shape(family="hyena", width=256, depth=8, length=160_000),
     "caduceus-ph-1k": Shape(family="caduceus-ph", width=118, depth=4, length=1024),

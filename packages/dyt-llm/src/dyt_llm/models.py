@@ -67,5 +67,6 @@ def _gpt2(shape: Shape, vocabulary: int) -> nn.Module:
         bos_token_id=None,
         eos_token_id=None,
         attn_implementation="sdpa",
+        **shape.more,
     )
     return GPT2LMHeadModel(config)

@@ -9,6 +9,7 @@ from torch.optim import AdamW
 from torch.utils.checkpoint import checkpoint
 
 from dyt_bench.plugin.data import summed
+from dyt_bench.plugin.domain import Decays
 from dyt_bench.plugin.module import TrainableModule, unsaved
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
 from dyt_llm.data.tokens import Bytes
@@ -29,7 +30,7 @@ class LanguageModel(TrainableModule):
         token_bytes: (vocabulary,) int64, how many bytes of text each token stands for; None: the
             256 bytes themselves.
         context: tokens that a sample predicts, for units a second.
-        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        learning_rate, optimizer, schedule, decays: as in `dyt_bench.plugin.optim.configured`.
         micro_batch: how many of a step's windows go through the model at once; None: all.
             Activations of each part are recomputed for the gradient, so a step takes the memory of
             one part.
@@ -49,9 +50,10 @@ class LanguageModel(TrainableModule):
         learning_rate: float = 1e-3,
         optimizer: MakeOptimizer = AdamW,
         schedule: MakeSchedule | None = None,
+        decays: Decays = "matrices",
         micro_batch: int | None = None,
     ) -> None:
-        super().__init__(learning_rate, optimizer, schedule)
+        super().__init__(learning_rate, optimizer, schedule, decays)
         self.save_hyperparameters(ignore=unsaved(model))
         if token_bytes is None:
             token_bytes = Bytes.token_bytes

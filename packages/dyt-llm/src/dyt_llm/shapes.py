@@ -133,7 +133,14 @@ SHAPES: dict[str, Shape] = {
         context=4096,
         more={"head_dim": 128, "tie_word_embeddings": True},
     ),
+    # As nanoGPT builds it: the exact GELU.
     "gpt2-124m": Shape(
-        family="gpt2", width=768, feed_forward=3072, layers=12, heads=12, context=1024
+        family="gpt2",
+        width=768,
+        feed_forward=3072,
+        layers=12,
+        heads=12,
+        context=1024,
+        more={"activation_function": "gelu"},
     ),
 }

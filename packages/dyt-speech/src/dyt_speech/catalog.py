@@ -11,8 +11,6 @@ from dyt_bench.plugin.fetch import DEBIAN
 from dyt_speech.data import files
 
 _PAPER = "arXiv 2006.11477, section 4.2"
-# The feature extractor keeps its norms, as in the paper.
-_EXTRACTOR = ("*feature_extractor*",)
 
 MODELS: Mapping[str, Model] = {
     "wav2vec2": Model(
@@ -41,7 +39,6 @@ MODELS: Mapping[str, Model] = {
         batch_size=480,
         learning_rate=3e-4,
         training="large",
-        exclude=_EXTRACTOR,
     ),
 }
 
@@ -65,11 +62,12 @@ TRAININGS: Mapping[str, TrainingPreset] = {
     ),
     "base": TrainingPreset(
         summary="wav2vec 2.0 base on LibriSpeech: Adam, warm-up 8 %, linear decay, crops of up to "
-        "15.6 s; bfloat16 where the paper has float16, weight decay on matrices alone",
+        "15.6 s; bfloat16 where the paper has float16",
         source=_PAPER,
         betas=(0.9, 0.98),
         eps=1e-6,
         weight_decay=0.01,
+        decays="all",
         warmup=0.08,
         schedule="linear",
         precision="bf16-mixed",
@@ -87,11 +85,12 @@ TRAININGS: Mapping[str, TrainingPreset] = {
     ),
     "large": TrainingPreset(
         summary="wav2vec 2.0 large on LibriSpeech: as base, crops of up to 20 s, layer drop 0.2, "
-        "temperature down to 0.1; the architecture is that of its Libri-Light sibling",
+        "temperature down to 0.1",
         source=_PAPER,
         betas=(0.9, 0.98),
         eps=1e-6,
         weight_decay=0.01,
+        decays="all",
         warmup=0.08,
         schedule="linear",
         precision="bf16-mixed",

@@ -26,8 +26,7 @@ _BASE = Wav2Vec2Config(
     feat_quantizer_dropout=0.1,
 )
 # On LibriSpeech, as arXiv 2503.10622 and 2512.10938 train it: pre-norm layers on base's extractor,
-# its group norm and no bias. (The model trained on Libri-Light has a layer norm after every
-# convolution.)
+# its group norm and no bias. (That of Libri-Light has a layer norm after every convolution.)
 _LARGE = Wav2Vec2Config(
     do_stable_layer_norm=True,
     hidden_size=1024,

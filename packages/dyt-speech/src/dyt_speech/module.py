@@ -12,6 +12,7 @@ from torch.optim import AdamW
 from transformers import Wav2Vec2ForPreTraining
 
 from dyt_bench.plugin.data import nth_batch
+from dyt_bench.plugin.domain import Decays
 from dyt_bench.plugin.module import TrainableModule, unsaved
 from dyt_bench.plugin.noise import generators
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
@@ -58,7 +59,7 @@ class Pretraining(TrainableModule):
     Args:
         model: transformers' ``Wav2Vec2ForPreTraining``, or the name of one in
             `dyt_speech.models`, which is built.
-        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        learning_rate, optimizer, schedule, decays: as in `dyt_bench.plugin.optim.configured`.
         steps: of the whole training, by which the temperature falls; None: the Trainer's.
         seconds: that a sample lasts at most, for units a second.
         mask_length: frames masked in a row.
@@ -82,6 +83,7 @@ class Pretraining(TrainableModule):
         learning_rate: float = 5e-4,
         optimizer: MakeOptimizer = AdamW,
         schedule: MakeSchedule | None = None,
+        decays: Decays = "matrices",
         steps: int | None = None,
         seconds: float = 1.0,
         mask_length: int = 10,
@@ -93,7 +95,7 @@ class Pretraining(TrainableModule):
         val_maskings: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__(learning_rate, optimizer, schedule)
+        super().__init__(learning_rate, optimizer, schedule, decays)
         self.save_hyperparameters(ignore=unsaved(model))
         self.seed = seed
         self.steps, self.mask_length, self.val_maskings = steps, mask_length, val_maskings

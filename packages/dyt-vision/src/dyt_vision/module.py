@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 from torchmetrics.classification import MulticlassAccuracy
 
-from dyt_bench.plugin.domain import entry
+from dyt_bench.plugin.domain import Decays, entry
 from dyt_bench.plugin.module import TrainableModule, unsaved
 from dyt_bench.plugin.noise import generators
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
@@ -24,7 +24,7 @@ class Classifier(TrainableModule):
             `dyt_vision.models`, which is built.
         num_classes: two or more.
         channels, pixels: of the images, for a model that is built; a side has ``pixels``.
-        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        learning_rate, optimizer, schedule, decays: as in `dyt_bench.plugin.optim.configured`.
         drop_path: share of residual branches dropped, rising with depth, of a model that is built.
         label_smoothing: share of the target that all classes have in equal parts.
         mixup, cutmix: the alpha of their Beta distributions; each two images get one of the two.
@@ -46,13 +46,14 @@ class Classifier(TrainableModule):
         learning_rate: float = 1e-3,
         optimizer: MakeOptimizer = AdamW,
         schedule: MakeSchedule | None = None,
+        decays: Decays = "matrices",
         drop_path: float = 0.0,
         label_smoothing: float = 0.0,
         mixup: float = 0.0,
         cutmix: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(learning_rate, optimizer, schedule)
+        super().__init__(learning_rate, optimizer, schedule, decays)
         self.save_hyperparameters(ignore=unsaved(model))
         if isinstance(model, str):
             architecture = entry(ARCHITECTURES, model, "model")

@@ -85,6 +85,10 @@ class Reference:
     role: Role
 
 
+# Which parameters weight decay takes.
+Decays = Literal["matrices", "all", "not norms"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingPreset:
     """Optimiser, schedule, precision and augmentation of a paper; a `Model` has budget and rate.
@@ -97,7 +101,8 @@ class TrainingPreset:
     source: str = ""  # "arXiv 2201.03545, table 5"
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
-    weight_decay: float = 0.05  # of weights with two and more dimensions
+    weight_decay: float = 0.05
+    decays: Decays = "matrices"  # which parameters, see `dyt_bench.plugin.optim.decaying`
     warmup: float = 0.1  # share of the steps until the peak
     schedule: Literal["cosine", "linear", "constant"] = "cosine"  # after the peak
     final_rate: float = 0.0  # share of the peak at the end

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torchmetrics import Metric
 
-from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.domain import Decays, TrainingPreset
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule, configured, optimization
 from dyt_bench.plugin.task import Task
 
@@ -20,14 +20,19 @@ class TrainableModule(LightningModule):
     """A LightningModule with the rate, optimiser and schedule that it is given.
 
     Args:
-        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        learning_rate, optimizer, schedule, decays: as in `dyt_bench.plugin.optim.configured`.
     """
 
     def __init__(
-        self, learning_rate: float, optimizer: MakeOptimizer, schedule: MakeSchedule | None
+        self,
+        learning_rate: float,
+        optimizer: MakeOptimizer,
+        schedule: MakeSchedule | None,
+        decays: Decays = "matrices",
     ) -> None:
         super().__init__()
         self.learning_rate, self.optimizer, self.schedule = learning_rate, optimizer, schedule
+        self.decays: Decays = decays
 
     def own_settings(self) -> Mapping[nn.Parameter, Mapping[str, Any]]:
         """Parameters with a rate or a decay of their own."""
@@ -39,6 +44,7 @@ class TrainableModule(LightningModule):
             learning_rate=self.learning_rate,
             optimizer=self.optimizer,
             schedule=self.schedule,
+            decays=self.decays,
             own=self.own_settings(),
         )
 
@@ -60,9 +66,9 @@ class SupervisedModule(TrainableModule):
     Args:
         model: with its native norms; takes one argument.
         loss: of a batch, (outputs, targets) -> scalar, averaged over its samples.
-        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        learning_rate, optimizer, schedule, decays: as in `dyt_bench.plugin.optim.configured`.
         task, training: the task given to `Domain.build_module`, and ``Domain.training(task)``,
-            which then decide all three.
+            which then decide all four.
         metrics: name -> what is updated with (outputs, targets) and computed over a pass.
         units_per_sample: how many of the domain's units a sample holds.
     """
@@ -75,6 +81,7 @@ class SupervisedModule(TrainableModule):
         learning_rate: float = 1e-3,
         optimizer: MakeOptimizer = AdamW,
         schedule: MakeSchedule | None = None,
+        decays: Decays = "matrices",
         task: Task | None = None,
         training: TrainingPreset | None = None,
         metrics: Mapping[str, Metric] | None = None,
@@ -83,7 +90,7 @@ class SupervisedModule(TrainableModule):
         if task is not None and training is not None:
             super().__init__(**optimization(task, training))
         else:
-            super().__init__(learning_rate, optimizer, schedule)
+            super().__init__(learning_rate, optimizer, schedule, decays)
         self.model, self.loss = model, loss
         self.metrics = nn.ModuleDict(metrics)
         self.units_per_sample = units_per_sample

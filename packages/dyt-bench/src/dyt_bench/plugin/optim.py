@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.domain import Decays, TrainingPreset
 from dyt_bench.plugin.task import Task
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __all__ = [
     "Optimization",
     "adamw",
     "configured",
+    "decaying",
     "optimization",
     "warmed_up",
 ]
@@ -35,6 +36,7 @@ class Optimization(TypedDict):
     learning_rate: float  # the peak
     optimizer: MakeOptimizer
     schedule: MakeSchedule
+    decays: Decays
 
 
 def configured(
@@ -43,26 +45,27 @@ def configured(
     learning_rate: float,
     optimizer: MakeOptimizer = AdamW,
     schedule: MakeSchedule | None = None,
+    decays: Decays = "matrices",
     own: Mapping[nn.Parameter, Mapping[str, Any]] | None = None,
 ) -> "OptimizerLRSchedulerConfig":
     """What ``configure_optimizers`` returns.
 
-    Weights of two and more dimensions decay as the optimiser does it; biases, norms, alpha and
-    other scalars do not.
+    Parameters that `decaying` takes decay as the optimiser does it, the others do not.
 
     Args:
         learning_rate: the peak.
         optimizer: called with groups of parameters and ``lr``: ``torch.optim.AdamW``, or
             ``partial(torch.optim.SGD, momentum=0.9)``.
         schedule: called with the optimiser; None: the rate stays.
+        decays: by default weights of two and more dimensions.
         own: parameters with settings of their own, {"lr": peak, "weight_decay": 0.0}; what is
             missing there is as for all others.
     """
-    own = own or {}
+    own, decayed = own or {}, decaying(module, decays)
     groups: dict[tuple[tuple[str, Any], ...], list[nn.Parameter]] = {}
     for parameter in module.parameters():
         if parameter.requires_grad:
-            exempt = {} if parameter.dim() > 1 else {"weight_decay": 0.0}
+            exempt = {} if parameter in decayed else {"weight_decay": 0.0}
             settings = {**exempt, **own.get(parameter, {})}
             groups.setdefault(tuple(sorted(settings.items())), []).append(parameter)
     made = optimizer(
@@ -80,6 +83,38 @@ def _constant(step: int) -> float:
 def optimization(task: Task, training: TrainingPreset) -> Optimization:
     """The task's rate, and the preset's AdamW, warm-up and schedule over the task's steps."""
     return _of_preset(training, task.learning_rate, task.steps)
+
+
+def decaying(module: nn.Module, decays: Decays) -> set[nn.Parameter]:
+    """The parameters that weight decay takes, as the published codes choose them.
+
+    - "matrices": those of two and more dimensions, but the ones that a model names in a method
+      ``no_weight_decay``, as timm's ViT its positions (arXiv 2503.10622 for images; nanoGPT);
+    - "all": every one, so that the weights of norms, alpha and biases decay as well (fms-fsdp for
+      LLaMA, fairseq for wav2vec 2.0);
+    - "not norms": all but biases, embeddings, the weights of PyTorch's own norms, and parameters
+      marked ``_no_weight_decay``; the weights and alpha of what replaces norms decay (HyenaDNA's
+      and Caduceus' code).
+    """
+    if decays == "all":
+        return set(module.parameters())
+    if decays == "matrices":
+        named = {
+            parameter
+            for model in module.modules()
+            if callable(names := getattr(model, "no_weight_decay", None))
+            for name, parameter in model.named_parameters()
+            if name in names()
+        }
+        return {p for p in module.parameters() if p.dim() > 1} - named
+    left = set[nn.Parameter]()
+    for part in module.modules():
+        whole = isinstance(part, nn.Embedding | nn.LayerNorm | nn.GroupNorm)
+        for name, parameter in part.named_parameters(recurse=False):
+            marked = getattr(parameter, "_no_weight_decay", False)
+            if whole or marked or name.endswith("bias"):
+                left.add(parameter)
+    return {*module.parameters()} - left
 
 
 def adamw(
@@ -120,6 +155,7 @@ def _of_preset(training: TrainingPreset, learning_rate: float, steps: int) -> Op
             schedule=training.schedule,
             final_rate=training.final_rate,
         ),
+        "decays": training.decays,
     }
 
 

@@ -129,11 +129,12 @@ def _spec(name: str, layer: nn.Module) -> Spec | None:
 
 
 def _built(model: nn.Module, site: Spec, old: nn.Module) -> nn.Module:
-    part = PARTS.get(site["layer"])
+    part, where = PARTS.get(site["layer"]), place(model, site["names"][0])
     if part is not None:
         built: nn.Module = part.rebuilt(old, site)
-        return built
-    layer = _layer(site, place(model, site["names"][0]))
+        # One for a module without parameters cannot take its place from them.
+        return built if site["parameters"] else built.to(where.device, where.dtype)
+    layer = _layer(site, where)
     return finish(model, site["names"], old, site["activation"], layer)
 
 

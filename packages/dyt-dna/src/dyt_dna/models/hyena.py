@@ -104,6 +104,7 @@ class HyenaOperator(nn.Module):
         self.short = nn.Conv1d(3 * width, 3 * width, kernel_size=3, groups=3 * width)
         self.filter = ImplicitFilter(width, length)
         self.skip = nn.Parameter(torch.randn(width))
+        self.skip._no_weight_decay = True  # type: ignore[attr-defined]  # a bias, as released
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:

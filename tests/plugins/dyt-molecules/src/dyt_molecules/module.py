@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim import AdamW
 from torchmetrics import MeanSquaredError
 
-from dyt_bench.plugin.domain import TrainingPreset
+from dyt_bench.plugin.domain import Decays, TrainingPreset
 from dyt_bench.plugin.module import SupervisedModule, TrainableModule, unsaved
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule, optimization
 from dyt_bench.plugin.task import Task
@@ -36,7 +36,7 @@ class LanguageModel(TrainableModule):
 
     Args:
         model: (B, T) int64 -> logits (B, T, vocabulary) of the token after each.
-        learning_rate, optimizer, schedule: as `dyt_bench.plugin.optim.configured` takes them.
+        learning_rate, optimizer, schedule, decays: as in `dyt_bench.plugin.optim.configured`.
     """
 
     units_per_sample = 1
@@ -47,8 +47,9 @@ class LanguageModel(TrainableModule):
         learning_rate: float = 1e-3,
         optimizer: MakeOptimizer = AdamW,
         schedule: MakeSchedule | None = None,
+        decays: Decays = "matrices",
     ) -> None:
-        super().__init__(learning_rate, optimizer, schedule)
+        super().__init__(learning_rate, optimizer, schedule, decays)
         self.save_hyperparameters(ignore=unsaved(model))
         self.model = model
 
