@@ -31,9 +31,7 @@ def tasks(task, bert, gpt2, timm_vit, reviews, tagged, squares):
             domain="pretrained-regression", model="regression", **text, options={"label": "stars"}
         ),
         "masked-lm": task(domain="pretrained-lm", model="masked-lm", **text),
-        "causal-lm": task(
-            domain="pretrained-lm", model="causal-lm", checkpoint=gpt2, path=reviews
-        ),
+        "causal-lm": task(domain="pretrained-lm", model="causal-lm", checkpoint=gpt2, path=reviews),
     }
 
 

@@ -48,9 +48,7 @@ def _make_text(verses: Path, to: Path) -> None:
     words.normalizer = normalizers.Lowercase()
     words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     words.decoder = decoders.WordPiece()
-    trainer = WordPieceTrainer(
-        vocab_size=_VOCABULARY, special_tokens=_SPECIAL, show_progress=False
-    )
+    trainer = WordPieceTrainer(vocab_size=_VOCABULARY, special_tokens=_SPECIAL, show_progress=False)
     words.train_from_iterator(texts, trainer)
     first, last = words.token_to_id("[CLS]"), words.token_to_id("[SEP]")
     words.post_processor = processors.BertProcessing(("[SEP]", last), ("[CLS]", first))
@@ -119,7 +117,7 @@ def _trained(
     steps: int,
     batch: int,
 ) -> Any:
-    """A new model after training by AdamW, always the same; other random numbers are undisturbed."""
+    """A new model after training by AdamW, always the same; the state of random numbers is kept."""
     print(f"training an example's checkpoint, once: {steps} steps", flush=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -162,4 +160,3 @@ def _write_images(folder: Path) -> None:
         to = folder / str(label + 5)
         to.mkdir(parents=True, exist_ok=True)
         image.save(to / f"{number:04}.png")
-

@@ -62,4 +62,3 @@ def write_suite(content: Mapping[str, Any], folder: Path) -> Path:
     except OSError as error:
         raise CannotWrite(file, error) from error
     return file
-

@@ -173,10 +173,14 @@ def _numbers(
 ) -> Samples:
     values = table.column(label)
     for row, value in enumerate(values, start=1):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
             raise DataError(
-                f"{table.source}, row {row}: {quoted(label)} must be a number, got {quoted(value)}; "
-                "for classes choose the model 'sequence-classification'"
+                f"{table.source}, row {row}: {quoted(label)} must be a number, got "
+                f"{quoted(value)}; for classes choose the model 'sequence-classification'"
             )
     sides = divided(table, texts, None, task.option("split"))
     known = np.array([float(value) for value in each(values, sides[0])])
@@ -204,9 +208,7 @@ def _encoded(
     return Samples(train, val, collate, raw=(raw[0], raw[1]), **known)
 
 
-def _words(
-    task: Task, table: Table, name: str, label: str, tokenizer: Any, length: int
-) -> Samples:
+def _words(task: Task, table: Table, name: str, label: str, tokenizer: Any, length: int) -> Samples:
     words, tags = table.column(name), table.column(label)
     for row, (own, given) in enumerate(zip(words, tags, strict=True), start=1):
         if not isinstance(own, list) or not isinstance(given, list) or len(own) != len(given):
