@@ -8,24 +8,8 @@ import pytest
 
 from dyt_bench.plugin.task import Task
 
-WORDS = [
-    "good",
-    "fine",
-    "nice",
-    "great",
-    "kind",
-    "bad",
-    "poor",
-    "sad",
-    "ugly",
-    "cruel",
-    "the",
-    "a",
-    "film",
-    "book",
-    "song",
-    "day",
-]
+MOODS = ["good", "fine", "nice", "great", "kind", "bad", "poor", "sad", "ugly", "cruel"]
+WORDS = [*MOODS, "the", "a", "film", "book", "song", "day"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -29,14 +29,14 @@ def test_images_have_folders(timm_vit, squares):
     assert (name, task["models"], task["datasets"]) == (
         "pretrained", ["image-classification"], ["images"]
     )  # fmt: skip
-    with pytest.raises(UserError, match="takes images, .* leave out label"):
+    with pytest.raises(UserError, match=r"takes images, .* leave out label"):
         proposed(timm_vit, squares, label="colour")
 
 
 def test_what_cannot_be_proposed(bert, reviews, squares, tmp_path):
-    with pytest.raises(UserError, match="unknown task 'regresion': .* did you mean 'regression'"):
+    with pytest.raises(UserError, match=r"unknown task 'regresion': .* did you mean 'regression'"):
         proposed(bert, reviews, "regresion", label="stars")
-    with pytest.raises(UserError, match="has no column 'mod': .* did you mean 'mood'"):
+    with pytest.raises(UserError, match=r"has no column 'mod': .* did you mean 'mood'"):
         proposed(bert, reviews, label="mod")
     with pytest.raises(UserError, match="holds no file that fits"):
         proposed(bert, squares)

@@ -52,7 +52,7 @@ def test_what_is_no_table(name, text, what, tmp_path):
 
 def test_a_column_that_is_not_there_or_has_gaps():
     found = table(price=[1, None], name=["a", "b"])
-    with pytest.raises(DataError, match="no column 'prize': .* price, name; did you mean 'price'"):
+    with pytest.raises(DataError, match=r"no column 'prize': .* price, name; did you mean 'price'"):
         found.column("prize")
     with pytest.raises(DataError, match=r"t\.csv, row 2: 'price' has no value"):
         found.column("price")

@@ -2,8 +2,9 @@
 
 Layers: `DynamicTanh`, `DynamicErf`, `PointwiseNorm`. Put them into a model: `convert`, `revert`,
 `calibrate`. Keep, train and serve it: `save`, `load`, `no_decay`, `fold`. Look into a model:
-`audit`, `probe`, `alphas`. The modules `variants` and `recipes` hold what `convert` takes by name, `functions` the
-point-wise functions, `functional` the layers as functions and the choice of a backend.
+`audit`, `probe`, `alphas`. The modules `variants` and `recipes` hold what `convert` takes by name,
+`functions` the point-wise functions, `functional` the layers as functions and the choice of a
+backend.
 """
 
 from dyt import functional, functions, layers, norms, parts, recipes, rivals, variants

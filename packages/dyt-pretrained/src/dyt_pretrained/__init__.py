@@ -69,7 +69,7 @@ class Classification(Pretrained):
         mode="max",
         title="accuracy",
         margin=0.01,
-        reference="naive Bayes or a linear classifier",
+        reference="a linear classifier",
     )
     models = CLASSIFIERS
     datasets = ALL_DATASETS

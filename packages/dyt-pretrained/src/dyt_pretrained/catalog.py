@@ -1,4 +1,4 @@
-"""Heads with their budgets, the training preset and the data sets: data only, read without torch."""
+"""Heads with budgets, the training preset and the data sets: data only, read without torch."""
 
 from collections.abc import Mapping
 

@@ -117,7 +117,7 @@ def _trained(
     steps: int,
     batch: int,
 ) -> Any:
-    """A new model after training by AdamW, always the same; other random numbers are undisturbed."""
+    """A new model after training by AdamW, always the same; the state of random numbers is kept."""
     print(f"training an example's checkpoint, once: {steps} steps", flush=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -40,14 +40,15 @@ class Headed(nn.Module):
         self.is_timm = not isinstance(model, transformers.PreTrainedModel)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        logits: Tensor
-        if self.is_timm:
-            logits = self.model(inputs["pixel_values"])
-        else:
-            logits = self.model(**inputs).logits
+        logits: Tensor = self._logits(inputs)
         if self.task == "regression":
             return logits.squeeze(-1)
         return logits.transpose(1, 2) if self.task in _EACH_TOKEN else logits
+
+    def _logits(self, inputs: Inputs) -> Any:
+        if self.is_timm:
+            return self.model(inputs["pixel_values"])
+        return self.model(**inputs).logits
 
 
 def build(task: str, data: FineTuningData) -> Headed:

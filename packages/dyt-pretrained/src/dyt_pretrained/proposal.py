@@ -1,4 +1,4 @@
-"""A checkpoint and data -> the task of a suite: which head, how many steps, which rate. No torch."""
+"""A checkpoint and data -> the task of a suite: head, number of steps, rate. No torch."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path

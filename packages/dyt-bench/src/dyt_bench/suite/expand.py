@@ -365,7 +365,7 @@ def _options(
 def _checkpoint(
     document: Document, at: Place, entry: TaskEntry, name: str, model: Model
 ) -> tuple[Path | None, str]:
-    """The user's checkpoint, if the entry gives one, and the digest of what the model starts from."""
+    """The user's checkpoint, if the entry gives one, and the digest of the model's start."""
     where = [*at, "checkpoint"] if entry.checkpoint is not None else at
     if model.checkpoint is None:
         if entry.checkpoint is not None:

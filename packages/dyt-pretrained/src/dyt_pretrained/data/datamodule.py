@@ -179,8 +179,8 @@ def _numbers(
             or not math.isfinite(value)
         ):
             raise DataError(
-                f"{table.source}, row {row}: {quoted(label)} must be a number, got {quoted(value)}; "
-                "for classes choose the model 'sequence-classification'"
+                f"{table.source}, row {row}: {quoted(label)} must be a number, got "
+                f"{quoted(value)}; for classes choose the model 'sequence-classification'"
             )
     sides = divided(table, texts, None, task.option("split"))
     known = np.array([float(value) for value in each(values, sides[0])])
