@@ -1,6 +1,7 @@
-"""Measures the harness itself: its part of a training step, of a report, and of many runs."""
+"""Measures the harness itself: its part of a step, of a report, of many runs, and its forecasts."""
 
 import click
+from benchmarks.harness.forecast import forecast
 from benchmarks.harness.overhead import overhead
 from benchmarks.harness.report_time import report_time
 from benchmarks.harness.scale import scale
@@ -11,6 +12,7 @@ def main() -> None:
     pass
 
 
+main.add_command(forecast)
 main.add_command(overhead)
 main.add_command(report_time)
 main.add_command(scale)
