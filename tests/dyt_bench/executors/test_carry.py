@@ -80,6 +80,18 @@ def test_a_checkpoint_arrives_after_the_rows_that_it_counts(sides):
     assert [event["name"] for event in outbox.collect()][-1] == "checkpoint"
 
 
+def test_a_file_that_replaces_another_comes_whole_whatever_its_inode(sides):
+    there, here = sides
+    (there / "checkpoint").write_text("old")
+    outbox = Outbox(there)
+    for content in ("new", "newer"):
+        (there / "checkpoint").write_text(content)  # as if the inode were used again
+        os.utime(there / "checkpoint", (len(content), 1))
+        for event in outbox.collect():
+            land(event, here)
+        assert (here / "checkpoint").read_text() == content
+
+
 def test_a_file_that_is_cut_comes_again(sides):
     there, here = sides
     (there / "rows.jsonl").write_text("one\ntw")

@@ -16,14 +16,20 @@ from dyt_bench.records.workspace import Workspace
 from dyt_bench.suite.quantities import in_words, seconds, size
 
 if TYPE_CHECKING:
+    from dyt_bench.discovery.domains import Discovery
     from dyt_bench.scheduling.forecast import Forecast, Pruned
-    from dyt_bench.suite.expand import Suite
+    from dyt_bench.suite.expand import Selection, Suite
 
 
 @main.command()
 @options.suite
 @options.selection
 @click.option("--probe", "probing", is_flag=True, help="Train a few steps of each to estimate it.")
+@click.option(
+    "--machine",
+    metavar="DEVICExN",
+    help="Forecast the runs on a machine that need not be here: h100x8; here: on this one.",
+)
 @options.executor
 @options.budget
 @options.as_json
@@ -36,6 +42,7 @@ def plan(
     seeds: int | None,
     steps: int | None,
     probing: bool,
+    machine: str | None,
     executor: str | None,
     budget: float | None,
     as_json: bool,
@@ -44,15 +51,18 @@ def plan(
     """List the runs of SUITE, which are done, and what the others take.
 
     Time, memory and disk are estimated from earlier runs in the workspace, or by --probe. With
-    --budget, list what fits into it.
+    --budget, list what fits into it. With --machine, forecast memory, time and money from the
+    models alone: neither the machine nor the data need be here.
     """
     from dyt_bench.scheduling.forecast import describe, forecast, line_text, probe, prune
     from dyt_bench.suite.expand import Selection, load_suite
 
     found = discover()
-    loaded = load_suite(
-        suite, found, Selection(domains, seeds, steps, models, variants, executor=executor)
-    )
+    selection = Selection(domains, seeds, steps, models, variants, executor=executor)
+    if machine is not None:
+        _forecast_on(machine, suite, selection, found, as_json=as_json)
+        return
+    loaded = load_suite(suite, found, selection)
     space = Workspace(workspace)
     if loaded.kind == "efficiency" and not as_json:
         for task in loaded.tasks:
@@ -212,6 +222,24 @@ def report(name: str, as_json: bool, workspace: Path, out: Path | None) -> None:
         return
     print_leaderboard(standings)
     click.echo(f"report: {out / 'README.md'}")
+
+
+def _forecast_on(
+    machine: str, suite: Path, selection: "Selection", found: "Discovery", *, as_json: bool
+) -> None:
+    """Print what the suite's runs would take on a machine."""
+    from dyt_bench.scheduling.machines import parse
+    from dyt_bench.scheduling.roofline import forecast_on, plain, table
+    from dyt_bench.suite.expand import load_suite, without_data
+
+    parse(machine)  # a mistake is told first
+    loaded = load_suite(suite, found, selection, contents=without_data)
+    on, expected = forecast_on(loaded, found, machine, lambda text: click.echo(text, err=True))
+    if as_json:
+        click.echo(json.dumps(plain(on, expected), indent=1))
+        return
+    for line in table(on, expected):
+        click.echo(line)
 
 
 def _tell_problems(space: Workspace) -> None:

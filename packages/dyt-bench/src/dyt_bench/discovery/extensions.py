@@ -21,6 +21,7 @@ from dyt_bench.errors import UserError, quoted
 from dyt_bench.executors.contract import Executor
 from dyt_bench.plugin.code import code_digest
 from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, LayerClass, MakeSection
+from dyt_bench.plugin.stand_in import MakeStandIn
 from dyt_bench.plugin.task import NATIVE
 from dyt_bench.plugin.version1 import OLD_GROUPS, old_group, section
 
@@ -238,6 +239,13 @@ EXECUTORS: ExtensionPoint[type[Executor]] = ExtensionPoint(
     },
 )
 
+STAND_INS: ExtensionPoint[MakeStandIn] = ExtensionPoint(
+    "stand-in",
+    "dyt_bench.stand_ins",
+    _callable_with("a function of a task and its training preset", None, None),
+)
+
 EXTENSION_POINTS: Mapping[str, ExtensionPoint[Any]] = {
-    point.kind: point for point in (VARIANTS, RECIPES, DATASETS, METRICS, SECTIONS, EXECUTORS)
+    point.kind: point
+    for point in (VARIANTS, RECIPES, DATASETS, METRICS, SECTIONS, EXECUTORS, STAND_INS)
 }

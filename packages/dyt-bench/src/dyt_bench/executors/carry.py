@@ -13,6 +13,7 @@ from typing import Any
 from dyt_bench.errors import CannotWrite
 from dyt_bench.executors.contract import Event, Job
 
+_APPENDED = (".jsonl", ".txt", ".log")  # rows and logs; any other file is replaced
 _OWN = ("lock", "run.json")  # of the side that has them
 
 
@@ -123,8 +124,10 @@ class Outbox:
         return about.st_ino, about.st_size, about.st_mtime_ns
 
     def _grows(self, name: str, state: tuple[int, int, int]) -> bool:
+        # Not by its inode alone: a file that replaces another one may get that of its predecessor.
         sent = self._sent.get(name)
-        return sent is not None and sent[0] == state[0] and 0 < sent[1] <= state[1]
+        is_same = sent is not None and sent[0] == state[0] and 0 < sent[1] <= state[1]
+        return is_same and name.endswith(_APPENDED)
 
     def _added(self, name: str) -> list[Event]:
         inode, offset, _ = self._sent[name]

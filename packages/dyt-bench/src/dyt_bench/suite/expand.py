@@ -111,8 +111,17 @@ class Selection:
     executor: str | None = None
 
 
-def load_suite(path: Path, found: Discovery, selection: Selection = Selection()) -> Suite:
+def load_suite(
+    path: Path,
+    found: Discovery,
+    selection: Selection = Selection(),
+    *,
+    contents: Contents = content_digest,
+) -> Suite:
     """Read, validate and expand the suite file at ``path``.
+
+    Args:
+        contents: the digest of a data set's files.
 
     Raises:
         UserError: the file cannot be read, is not valid YAML, or holds an unknown key, name or
@@ -135,7 +144,7 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
     shared = resolve_variants(document, ["variants"], file.variants)
     seeds = file.seeds if selection.seeds is None else range(selection.seeds)
     _check_size(document, file, len(seeds))
-    contents = cache(content_digest)  # several entries may have one data set
+    contents = cache(contents)  # several entries may have one data set
     runs: list[Run] = []
     entries: list[int] = []  # the place of each run's entry among the tasks
     tunings: list[Tuned] = []
@@ -166,6 +175,11 @@ def load_suite(path: Path, found: Discovery, selection: Selection = Selection())
     place = {seed: index for index, seed in enumerate(seeds)}
     runs.sort(key=lambda run: place.get(run.task.seed, -1))  # stable; trials first
     return _suite(file, selection, runs, expected, tunings)
+
+
+def without_data(domain: Domain, name: str, path: Path | None) -> str:
+    """No digest: for what is not run, so that its data need not be there."""
+    return ""
 
 
 def _read(path: Path) -> str:
