@@ -24,7 +24,8 @@ class SupervisedModule(LightningModule):
     Args:
         model: with its native norms; takes one argument.
         loss: of a batch, (outputs, targets) -> scalar, averaged over its samples.
-        task, training: the task given to `Domain.build_module`, and ``Domain.training(task)``.
+        task: given to `Domain.build_module`.
+        training: ``Domain.training(task)``.
         metrics: name -> what is updated with (outputs, targets) and computed over a pass.
         units_per_sample: how many of the domain's units a sample holds.
     """
