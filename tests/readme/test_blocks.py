@@ -1,4 +1,4 @@
-"""Every block of code in a README runs, or is what the file holds that it is said to be from."""
+"""Every block of code in READMEs and documentation runs, or is what the file it names holds."""
 
 import ast
 import contextlib
@@ -18,12 +18,16 @@ from tests.readme.blocks import PAGES, ROOT, blocks, named, prose
 from dyt_bench.cli import main
 
 # Commands of dyt-bench that run here: they train nothing, and need no network.
-RUN = {"domains", "plugins", "data list", "plan benchmarks/default.yaml"}
+RUN = {"domains", "plugins", "data list", "plan default"}
 # The others are parsed as the command line would, names and values of options included.
 NOT_RUN = {
     "check": "trains",
+    "clean": "deletes",
+    "compare": "needs two sides that have run",
+    "completion": "has tests of its own",
     "convert": "has tests of its own, and takes a library's import",
     "data fetch": "needs a network",
+    "export": "needs a suite that has run",
     "doctor": "has tests of its own, and takes every import there is",
     "new-domain": "has tests of its own, which install and run what it writes",
     "plan": "needs the reader's suite, or trains with --probe",

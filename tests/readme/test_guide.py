@@ -15,7 +15,7 @@ from dyt_bench.errors import UserError
 from dyt_bench.plugin.domain import ENTRY_POINT_GROUP, Domain
 from dyt_bench.suite.expand import load_suite
 
-GUIDE = (ROOT / "packages/dyt-bench/README.md").read_text()
+GUIDE = (ROOT / ".docs/pages/plugin.md").read_text()
 CONTRACT = "The contract on one screen"
 PLUGINS = ["dyt-majority", "dyt-molecules"]
 SOURCES = [
@@ -30,7 +30,7 @@ SOURCES = [
 
 def rows(heading):
     """Cells of the table below a heading, without its two first lines."""
-    section = GUIDE.split(f"### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
+    section = GUIDE.split(f"## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
