@@ -21,7 +21,9 @@ def test_it_is_the_least_error_on_independent_gaussians():
     spread = torch.tensor([0.1, 1.0]).view(1, 1, 2).expand(1, 2, 2)
     images = torch.randn(4000, 1, 2, 2) * spread + 0.5
     samples = TensorDataset(images, torch.zeros(4000, dtype=torch.long))
-    data = DiffusionData(Sets(train=samples, plain=samples, val=samples, class_names=["any"]))
+    data = DiffusionData(
+        Sets(train=samples, plain=samples, val=samples, class_names=["any"]), batch_size=16
+    )
     kept = process().alphas_cumprod.view(-1, 1)
     variance = torch.tensor([[0.01, 1.0]])
     wanted = (kept * variance / (kept * variance + 1 - kept)).mean().item()
@@ -35,7 +37,9 @@ def test_the_class_s_denoiser_is_the_least_error_on_correlated_gaussians():
     turn = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])
     values = (torch.randn(4000, 2) * torch.tensor([0.1, 1.0])) @ turn + labels[:, None] * 3.0
     samples = TensorDataset(values.view(-1, 1, 1, 2).repeat(1, 1, 2, 1), labels)
-    data = DiffusionData(Sets(train=samples, plain=samples, val=samples, class_names=["a", "b"]))
+    data = DiffusionData(
+        Sets(train=samples, plain=samples, val=samples, class_names=["a", "b"]), batch_size=16
+    )
     kept = process().alphas_cumprod.view(-1, 1)
     variance = torch.tensor([[0.02, 2.0, 0.0, 0.0]])  # the two rows are equal
     wanted = (kept * variance / (kept * variance + 1 - kept)).mean().item()

@@ -176,3 +176,25 @@ def test_a_job_computes_with_what_its_slot_owns(monkeypatch):
 def test_an_executor_without_slots_runs_one_job_unless_asked():
     assert slots_of(object(), None, None) == [Slot()]
     assert slots_of(object(), 3, 2) == [Slot(2)] * 3
+
+
+def environment(tell):
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_a_job_of_several_devices_takes_as_many_slots(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with Slots(Stub(), [Slot(gpu=name) for name in "0123"]) as slots:
+        slots.start("wide", environment, None, NO_LIMITS, 3)
+        assert slots.is_free()
+        assert not slots.is_free(2)
+        assert slots.next_event()[1]["value"] == "0,1,2"
+        assert slots.is_free(4)
+
+
+def test_no_more_jobs_run_than_are_asked_for():
+    with Slots(Stub(), [Slot()] * 4, most=1) as slots:
+        slots.start("a", partial(count, 1), None, NO_LIMITS)
+        assert not slots.is_free()
+        assert [slots.next_event()[1]["event"] for _ in range(2)] == ["row", "outcome"]
+        assert slots.is_free(4)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
+from dyt_bench.plugin.task import Run, run_of
 from dyt_bench.suite.expand import Selection, default_val_every, load_suite
 from dyt_bench.suite.names import WITHOUT_ALPHA
 from dyt_bench.suite.shipped import shipped
@@ -303,3 +304,37 @@ def test_a_layer_without_alpha_takes_no_choice_of_it(load, name, option):
     said = re.escape(f"variants[1].{key}: {name!r} has no alpha: leave it out")
     with pytest.raises(UserError, match=said):
         load(f"name: s\nvariants: [native, {{name: {name}, {option}}}]\ntasks:\n- domain: llm\n")
+
+
+def test_devices_and_micro_batches_are_a_tasks_or_the_suites(load):
+    suite = load(
+        "name: s\ndevices: 2\nmicro_batch: 4\ntasks:\n- {domain: vision}\n"
+        "- {domain: llm, devices: 1, micro_batch: auto}\n"
+    )
+    assert [(task.devices, task.micro_batch) for task in suite.tasks] == [(2, 4), (1, "auto")]
+
+
+def test_a_run_of_one_device_is_the_run_it_was(load):
+    (plain,) = load("name: s\ntasks:\n- {domain: vision}\n").tasks
+    (same,) = load("name: s\ndevices: 1\ntasks:\n- {domain: vision}\n").tasks
+    (divided,) = load("name: s\nmicro_batch: 8\ntasks:\n- {domain: vision}\n").tasks
+    assert plain.identity == same.identity != divided.identity
+    assert "devices" not in Run(task=plain).parameters()
+    assert Run(task=divided).parameters()["micro_batch"] == 8
+    assert run_of(Run(task=divided).parameters()).task.micro_batch == 8
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("devices: 3", r"\.devices: a batch of 32 cannot be divided among 3 devices: .* of 3"),
+        ("micro_batch: 5", r"micro_batch: a batch of 32 .* one device in micro-batches of 5"),
+        ("devices: 2, micro_batch: 32", r"among 2 devices in micro-batches of 32: .* of 64"),
+        ("micro_batch: many", r"micro_batch.*'many'"),
+        ("strategy: magic", r"strategy.*'magic'"),
+        ("devices: 0", r"devices"),
+    ],
+)
+def test_parts_that_are_not_equal_are_named(load, keys, said):
+    with pytest.raises(UserError, match=said):
+        load(f"name: s\ntasks:\n- {{domain: vision, {keys}}}\n")

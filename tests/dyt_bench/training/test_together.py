@@ -84,8 +84,9 @@ def test_so_is_that_of_every_domain(train, domain, model, dataset, batch_size, p
     assert_alike(train("whole", task), train("divided", divided))
 
 
-def test_a_run_in_micro_batches_resumes_to_the_bit(train):
-    task = replace(TASK, micro_batch=4, steps=6, val_every=3)
+@pytest.mark.parametrize("changes", [{"micro_batch": 4}, TOGETHER], ids=str)
+def test_a_divided_run_resumes_to_the_bit(train, changes):
+    task = replace(TASK, steps=6, val_every=3, **changes)
     whole, record = train("whole", task)
 
     class Cut(Exception):
