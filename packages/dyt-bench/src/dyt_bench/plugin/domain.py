@@ -34,6 +34,7 @@ __all__ = [
     "OLDEST_API_VERSION",
     "DataError",
     "Dataset",
+    "Decays",
     "Domain",
     "Fetch",
     "Metric",

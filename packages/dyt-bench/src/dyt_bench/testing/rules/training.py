@@ -3,7 +3,7 @@
 import math
 import pickle
 
-from dyt_bench.discovery.extensions import variant_names
+from dyt_bench.discovery.extensions import VARIANTS, variant_names
 from dyt_bench.errors import quoted
 from dyt_bench.executors.contract import JobFailed
 from dyt_bench.plugin.task import Variant
@@ -85,7 +85,7 @@ def resume(checked: CheckedDomain) -> None:
 
 
 @rule(
-    says="Every installed variant can replace the native norms and train with finite losses.",
+    says="Every installed variant that is a layer can replace the norms and train: finite losses.",
     why="A comparison needs its variants.",
     needs=(trains,),
 )
@@ -97,7 +97,7 @@ def variants(checked: CheckedDomain) -> None:
             "Build it with norms that `dyt.audit` finds replaceable, LayerNorm or RMSNorm of a "
             "known width, and let Model.exclude leave one of them in.",
         )
-    for name in variant_names()[1:]:
+    for name in _layers():
         _check_finite(checked.run(Variant(name=name)), name)
 
 
@@ -108,7 +108,7 @@ def variants(checked: CheckedDomain) -> None:
 )
 def same_start(checked: CheckedDomain) -> None:
     native = checked.run().result.facts
-    for name in variant_names()[1:]:
+    for name in _layers():
         facts = checked.run(Variant(name=name)).result.facts
         for fact in ("weights", "batches"):
             if facts[fact] != native[fact]:
@@ -118,6 +118,12 @@ def same_start(checked: CheckedDomain) -> None:
                     "Let weights and batches depend on the task and its seed, not on what was "
                     "built or drawn before.",
                 )
+
+
+def _layers() -> list[str]:
+    """The variants that fit any model and change its norms alone; others bring a recipe."""
+    names = variant_names()[1:]
+    return [name for name in names if getattr(VARIANTS.get(name), "recipe", None) is None]
 
 
 def _check_finite(run: TrainedRun, variant: str) -> None:
