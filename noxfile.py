@@ -21,6 +21,7 @@ PLUGINS = ["tests/plugins/dyt-majority", "tests/plugins/dyt-molecules"]
 CONSTRAINTS = ".ci/constraints.txt"
 # What the tests import beside the packages; hatchling builds wheels in them.
 TESTERS = ["pytest", "hypothesis", "hatchling"]
+RUNTIMES = ["onnxruntime", "onnxscript"]  # of exported models; without them their tests are skipped
 # Python and PyTorch, from the oldest two to the newest two; versions.yml has the same.
 PAIRS = ["3.11-2.9", "3.11-2.10", "3.12-2.11", "3.12-2.12", "3.13-2.13", "3.14-2.14"]
 LOWEST = "lowest"  # of all dependencies of all packages
@@ -171,7 +172,7 @@ def census(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, a process a core; arguments after -- go to pytest."""
-    install_packages(session, *editable(PLUGINS), *TESTERS, "pytest-xdist", "ruff")
+    install_packages(session, *editable(PLUGINS), *TESTERS, *RUNTIMES, "pytest-xdist", "ruff")
     session.env["OMP_NUM_THREADS"] = "1"  # the processes share the cores already
     session.run("pytest", *PARALLEL, *session.posargs)
 

@@ -29,8 +29,10 @@ class Pretrained(Domain):
 
     def build_data(self, task: Task) -> FineTuningData:
         from dyt_pretrained.data.datamodule import build_data
+        from dyt_pretrained.examples import start_of
 
-        return build_data(task, list(self.datasets[task.dataset].files(task.path)))
+        files = list(self.datasets[task.dataset].files(task.path))
+        return build_data(task, files, start_of(task))
 
     def build_module(  # type: ignore[override]
         self, task: Task, data: FineTuningData

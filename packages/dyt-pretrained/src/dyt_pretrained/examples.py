@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from dyt_bench.plugin.derived import derived
 from dyt_bench.plugin.domain import DataError, quoted
 from dyt_bench.plugin.files import digest_files
+from dyt_bench.plugin.task import Task
 from dyt_pretrained import files
 from dyt_pretrained.data.images import digit_images, transform
 from dyt_pretrained.data.verses import read_verses, to_learn
@@ -25,6 +26,13 @@ _TEXT_STEPS, _TEXT_BATCH = 1000, 16
 _SIDE, _PATCH = 16, 4  # pixels
 _IMAGE_STEPS, _IMAGE_BATCH = 300, 32
 _RATE = 2e-3
+
+
+def start_of(task: Task) -> Path:
+    """The folder of the checkpoint that a task starts from: the user's, or an example's."""
+    if task.checkpoint is not None:
+        return task.checkpoint
+    return image_encoder() if task.model == "image-classification" else text_encoder()
 
 
 def text_encoder() -> Path:
@@ -50,9 +58,9 @@ def _make_text(verses: Path, to: Path) -> None:
     words.decoder = decoders.WordPiece()
     trainer = WordPieceTrainer(vocab_size=_VOCABULARY, special_tokens=_SPECIAL, show_progress=False)
     words.train_from_iterator(texts, trainer)
-    first, last = words.token_to_id("[CLS]"), words.token_to_id("[SEP]")
+    first, last = _SPECIAL.index("[CLS]"), _SPECIAL.index("[SEP]")  # their ids
     words.post_processor = processors.BertProcessing(("[SEP]", last), ("[CLS]", first))
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=words,
         model_max_length=2 * _LENGTH,
         **{f"{token.strip('[]').lower()}_token": token for token in _SPECIAL},
@@ -98,8 +106,8 @@ def _make_images(to: Path) -> None:
         intermediate_size=4 * _WIDTH,
         image_size=_SIDE,
         patch_size=_PATCH,
-        num_labels=len(set(digits)),
     )
+    config.num_labels = len(set(digits))
 
     def loss(model: Any, rows: Tensor) -> Tensor:
         return cross_entropy(model(pixel_values=pixels[rows]).logits, labels[rows])

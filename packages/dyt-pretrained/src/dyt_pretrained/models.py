@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import timm
 import torch
 import transformers
 from torch import Tensor, nn
+from transformers.utils import logging
 
 import dyt
 from dyt_bench.plugin.domain import DataError, quoted, reason
@@ -59,13 +62,28 @@ def build(task: str, data: FineTuningData) -> Headed:
     """
     load = _timm if data.start.library == "timm" else _transformers
     try:
-        model = load(task, data)
+        with quiet():
+            model = load(task, data)
     except Exception as error:  # libraries raise anything for what does not fit
         raise DataError(
             f"{data.start.folder} cannot be loaded for {quoted(task)} by {data.start.library}: "
             f"{reason(error)}"
         ) from error
     return Headed(model.float().train(), task)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it transformers draws no bars, and does not list the head's new weights."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _timm(task: str, data: FineTuningData) -> nn.Module:
@@ -106,7 +124,8 @@ def save(module: Any, data: FineTuningData, folder: Path) -> None:
     A number that is predicted is in standard deviations from the mean of the training set: both
     are in ``scale.json``.
     """
-    dyt.save(module.model.model, folder)
+    with quiet():
+        dyt.save(module.model.model, folder)
     if data.tokenizer is not None:
         data.tokenizer.save_pretrained(str(folder))
     if module.model.task == "regression":

@@ -11,6 +11,7 @@ from dyt_bench.cli import options
 from dyt_bench.cli.group import main
 from dyt_bench.discovery.domains import discover
 from dyt_bench.records.workspace import Workspace
+from dyt_bench.suite.quantities import MOST_COUNT
 
 
 @main.command()
@@ -36,7 +37,7 @@ from dyt_bench.records.workspace import Workspace
     "--to", multiple=True, default=("dyt",), show_default=True, help="A variant; repeatable."
 )
 @click.option("--name", help="Of the suite; by default from the names of model and data.")
-@click.option("--steps", type=click.IntRange(1, options.MOST_COUNT), help="Steps of every run.")
+@click.option("--steps", type=click.IntRange(1, MOST_COUNT), help="Steps of every run.")
 @click.option("--seeds", type=click.IntRange(1, 2**32), default=3, show_default=True)
 @click.option("--only-plan", is_flag=True, help="Show the suite and end.")
 @options.budget

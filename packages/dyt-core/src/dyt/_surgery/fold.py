@@ -119,7 +119,7 @@ class _Output:
 
 
 @dataclass(eq=False)
-class _Reads(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _Reads(TorchFunctionMode):
     """Sees what reads the outputs of point-wise layers in a pass."""
 
     model: nn.Module

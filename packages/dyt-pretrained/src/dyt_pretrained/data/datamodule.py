@@ -21,7 +21,6 @@ from dyt_pretrained.data import encoding
 from dyt_pretrained.data.images import held_digits, images_of, stacked
 from dyt_pretrained.data.table import Table, divided, each, read_table, text_columns, texts_of
 from dyt_pretrained.data.verses import read_verses
-from dyt_pretrained.examples import image_encoder, text_encoder
 
 LENGTH = 128  # tokens of a text at most, unless the suite says otherwise
 _IMAGES = {"digits", "images"}  # the data sets of images
@@ -69,8 +68,11 @@ class FineTuningData(SeededDataModule):
         self.start, self.samples, self.tokenizer = start, samples, tokenizer
 
 
-def build_data(task: Task, files: list[Path]) -> FineTuningData:
+def build_data(task: Task, files: list[Path], folder: Path) -> FineTuningData:
     """The data module of ``task.dataset``, as the checkpoint's tokenizer or processor has it.
+
+    Args:
+        folder: the checkpoint's.
 
     Raises:
         DataError: the data cannot be read, or do not fit the head.
@@ -82,7 +84,6 @@ def build_data(task: Task, files: list[Path]) -> FineTuningData:
             f"{quoted(task.model)} reads {kinds[0]}, and the data set {quoted(task.dataset)} holds "
             f"{kinds[1]}: name another of the two"
         )
-    folder = task.checkpoint or (image_encoder() if of_images else text_encoder())
     start = read_checkpoint(folder)
     if of_images:
         return FineTuningData(start, _images(task, files, start), None, task)
@@ -129,10 +130,10 @@ def _check_classes(classes: Sequence[str], source: object) -> None:
 
 
 def _texts(task: Task, file: Path, start: Checkpoint, tokenizer: Any) -> Samples:
+    table = read_verses(file) if task.dataset == "verses" else read_table(file)
+    label, column = task.option("label"), task.option("text")
     if task.dataset == "verses":
-        table, label, column = read_verses(file), _PREDICTED.get(task.model), "text"
-    else:
-        table, label, column = read_table(file), task.option("label"), task.option("text")
+        label, column = _PREDICTED.get(task.model), "text"
     length = length_of(start, task.option("length"), LENGTH)
     if task.model in ("masked-lm", "causal-lm"):
         return _documents(task, table, column, tokenizer, length)
