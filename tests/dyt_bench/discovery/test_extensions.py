@@ -90,7 +90,7 @@ def site(tmp_path, monkeypatch):
 def test_names_are_listed_and_nothing_is_imported(site):
     declare(site, "addon", {"dyt_bench.variants": {"absent": "no_such_module:Variant"}})
     assert plugins.variant_names() == ["native", "absent", *sorted(dyt.variants.VARIANTS)]
-    assert EXECUTORS.names() == ["local"]
+    assert EXECUTORS.names() == ["local", "ray", "slurm"]
     assert METRICS.names() == SECTIONS.names() == DATASETS.names() == []
 
 

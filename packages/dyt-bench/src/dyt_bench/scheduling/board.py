@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import NamedTuple
 
@@ -131,12 +131,27 @@ def _widths(lines: Sequence[_Line], width: int) -> dict[str, int]:
     return found
 
 
+@dataclass
+class _Pace:
+    """What is known of a task group's pace, but for the runs that run."""
+
+    seconds: float = 0.0  # of the runs that have ended
+    steps: int = 0  # that they did
+    waiting: int = 0  # steps of the runs that have not started
+
+
 class Board:
     """Shows the runs of a suite. A context manager."""
 
     def __init__(self, console: Console, runs: Sequence[Run], metrics: dict[str, str]) -> None:
         self.console = console
         self.lines = {run.identity: _Line(run, metrics[run.task.domain]) for run in runs}
+        # Kept as runs start and end: a suite may have ten thousand.
+        self._running: dict[str, _Line] = {}
+        self._paces: dict[str, _Pace] = defaultdict(_Pace)
+        for run in runs:
+            self._paces[run.task.group].waiting += run.task.steps
+        self._begun = 0
         self.doing = ""
         self.slots = 1  # runs that may run at a time
         self._said = time.monotonic()
@@ -161,6 +176,8 @@ class Board:
 
     def start(self, run: Run) -> None:
         line = self.lines[run.identity]
+        self._take(line)
+        self._running[run.identity] = line
         line.state, line.started = "running", time.monotonic()
         self._say(f"{self._count()} {run.label}: {run.task.steps} steps")
 
@@ -195,6 +212,8 @@ class Board:
 
     def finish(self, run: Run, result: Result, *, reused: bool) -> None:
         line = self.lines[run.identity]
+        self._take(line)
+        self._running.pop(run.identity, None)
         line.seconds = result.ended - result.started
         line.state, line.step = result.status, int(result.last.get("step", line.step))
         line.judged = result.last.get(line.metric, line.judged)
@@ -204,6 +223,10 @@ class Board:
             line.step = line.skipped = run.task.steps
             self._say(f"{self._count()} {run.label}: done before")
             return
+        if line.worked > 0:
+            pace = self._paces[run.task.group]
+            pace.seconds += line.spent
+            pace.steps += line.worked
         reason = f": {result.reason}" if result.reason else ""
         self._say(f"  {run.label}: {result.status} in {in_words(line.seconds)}{reason}")
 
@@ -218,27 +241,32 @@ class Board:
         if not self._is_live:
             self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
+    def _take(self, line: _Line) -> None:
+        """Count a run that waits no longer."""
+        if line.state == "waiting":
+            self._begun += 1
+            self._paces[line.run.task.group].waiting -= line.run.task.steps
+
     def _count(self) -> str:
-        begun = sum(line.state != "waiting" for line in self.lines.values())
-        return f"[{begun}/{len(self.lines)}]"
+        return f"[{self._begun}/{len(self.lines)}]"
 
     def _left(self) -> str:
         """Time left, by the pace of each task group, or of all where its own is not known yet."""
-        seconds: dict[str, float] = defaultdict(float)
-        steps: dict[str, int] = defaultdict(int)
-        for line in self.lines.values():
+        paces = {group: replace(pace) for group, pace in self._paces.items()}
+        for line in self._running.values():
+            pace = paces[line.run.task.group]
+            pace.waiting += line.run.task.steps - line.step
             if line.worked > 0:
-                seconds[line.run.task.group] += line.spent
-                steps[line.run.task.group] += line.worked
-        if sum(steps.values()) < _FEW_STEPS:
+                pace.seconds += line.spent
+                pace.steps += line.worked
+        steps = sum(pace.steps for pace in paces.values())
+        if steps < _FEW_STEPS:
             return ""
-        pace = sum(seconds.values()) / sum(steps.values())
-        left = 0.0
-        for line in self.lines.values():
-            if line.state in ("waiting", "running"):
-                of = line.run.task.group
-                own = seconds[of] / steps[of] if steps[of] >= _FEW_STEPS else pace
-                left += (line.run.task.steps - line.step) * own
+        mean = sum(pace.seconds for pace in paces.values()) / steps
+        left = sum(
+            pace.waiting * (pace.seconds / pace.steps if pace.steps >= _FEW_STEPS else mean)
+            for pace in paces.values()
+        )
         return f"  about {in_words(left / self.slots)} left"
 
     def _render(self) -> Group:

@@ -109,11 +109,11 @@ def _faked(module: Any, batch: Any, parts: Parts) -> Work:
     )
 
 
-class Count(TorchDispatchMode):
+class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
     """Counts operations, and the bytes of the tensors that are alive."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: Counter[Operation] = Counter()
         self.alive = self.peak = 0.0
         self._known: dict[int, Any] = {}
@@ -238,10 +238,12 @@ def _flops(func: Any, args: Any, kwargs: Any, out: Any) -> float:
         backward = name.endswith("backward")
         query, key = args[1:3] if backward else args[:2]
         *lead, rows, width = query.shape
-        return (2.5 if backward else 1.0) * 4.0 * math.prod(lead) * rows * key.shape[-2] * width
+        products = 4.0 * math.prod(lead) * rows * key.shape[-2] * width
+        return float(2.5 * products if backward else products)
     if name.startswith("_fft"):
         size = max(args[0].shape[-1], tree_leaves(out)[0].shape[-1])
-        return 5.0 * max(args[0].numel(), tree_leaves(out)[0].numel()) * math.log2(max(2, size))
+        count = max(args[0].numel(), tree_leaves(out)[0].numel())
+        return float(5.0 * count * math.log2(max(2, size)))
     return 0.0
 
 
