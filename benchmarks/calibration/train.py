@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,10 +18,11 @@ from dyt_bench.discovery.domains import discover
 from dyt_bench.discovery.resolve import resolve
 from dyt_bench.plugin.task import Run, Task
 from dyt_bench.suite.expand import Selection, load_suite
+from dyt_bench.suite.shipped import suite_file
 from dyt_bench.training.build import build
 from dyt_bench.training.trainer import Diverged, make_trainer
 
-SUITE = Path(__file__).parents[1] / "default.yaml"
+SUITE = suite_file("default")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from ruamel.yaml import YAML
 
 from dyt._kernels.cpu_autograd.binding import RELEASES
@@ -41,7 +42,7 @@ BOUNDS = [
     (package, requirement.split(">=")[0], requirement)
     for package, project in PROJECTS.items()
     for requirement in requirements(project)
-    if requirement not in PROJECTS
+    if re.match(r"[\w-]+", requirement)[0] not in PROJECTS
 ]
 
 
@@ -79,6 +80,61 @@ def test_a_dependency_has_one_bound_in_all_packages(package, name, requirement):
     """So that one environment with the lowest versions tries every bound."""
     assert re.fullmatch(r"[\w.-]+(\[\w+\])?>=[\d.]+", requirement)
     assert {each for _, other, each in BOUNDS if other == name} == {requirement}
+
+
+def released(package):
+    """The version of one of our packages, as its files say."""
+    if "version" in (project := PROJECTS[package]):
+        return project["version"]
+    (source,) = (ROOT / "packages" / package / "src").glob("*/__init__.py")
+    return re.search(r'^__version__ = "(.*)"', source.read_text(), re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize("package", PROJECTS)
+def test_our_packages_require_each_other_as_they_were_tested_together(package):
+    for requirement in map(Requirement, requirements(PROJECTS[package])):
+        if requirement.name in PROJECTS:
+            major, minor, _ = map(int, released(requirement.name).split("."))
+            assert requirement.specifier.contains(f"{major}.{minor}.0")
+            assert not requirement.specifier.contains(f"{major}.{minor + 2}.0")
+
+
+@pytest.mark.parametrize("package", PROJECTS)
+def test_a_package_says_what_the_index_shows(package):
+    project = PROJECTS[package]
+    folder = ROOT / "packages" / package
+    pythons = {c.rpartition(" :: ")[2] for c in project["classifiers"] if "Python :: 3." in c}
+    assert pythons == {python for python, _ in PAIRS}
+    assert project["authors"]
+    assert project["urls"]
+    assert (folder / "LICENSE").is_file()
+    changelog = (folder / "CHANGELOG.md").read_text()
+    assert f"## {released(package)}" in changelog
+
+
+def test_the_hooks_before_a_commit_have_the_version_of_the_gate():
+    hooks = YAML(typ="safe").load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    pinned = re.search(r"^ruff==.*$", (ROOT / ".ci/constraints.txt").read_text(), re.MULTILINE)
+    for hook in hooks[0]["hooks"]:
+        assert hook["additional_dependencies"] == [pinned[0]]
+
+
+def test_workflows_call_sessions_that_there_are():
+    defined = {
+        node.name
+        for node in ast.parse((ROOT / "noxfile.py").read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    for file in (ROOT / ".github/workflows").glob("*.yml"):
+        for job in YAML(typ="safe").load(file.read_text())["jobs"].values():
+            called = {
+                name
+                for step in job["steps"]
+                for name in re.findall(r"nox -s (\w+)", step.get("run", ""))
+            }
+            called |= set(job["strategy"]["matrix"].get("session", ()))
+            assert called
+            assert called <= defined, file.name
 
 
 def test_a_new_domain_claims_no_older_version_than_the_harness():

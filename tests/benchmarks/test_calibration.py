@@ -15,6 +15,8 @@ from torch import nn
 
 import dyt
 
+pytestmark = pytest.mark.slow
+
 command = importlib.import_module("benchmarks.calibration.__main__")
 
 

@@ -8,6 +8,8 @@ from torch import nn
 from dyt_bench.conversion.specimen import Specimen
 from dyt_bench.conversion.zoo import load
 
+pytestmark = pytest.mark.slow
+
 TIMM = [
     "beit_base_patch16_224",  # layer scale beside norms
     "cait_xxs24_224",

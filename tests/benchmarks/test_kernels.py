@@ -16,9 +16,10 @@ from benchmarks.kernels.results import limits, slug
 from dyt._kernels.cpu import launcher as cpu
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(
-    cpu.missing() is not None, reason=f"no CPU kernels: {cpu.missing()}"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(cpu.missing() is not None, reason=f"no CPU kernels: {cpu.missing()}"),
+]
 
 
 def bench(folder, *options):

@@ -46,6 +46,7 @@ def test_every_kind_of_tensor_as_every_argument(route, kind):
     assert {name: cell for name, cell in found.items() if cell not in edges.GOOD} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETING, reason="this is the interpreter's process")
 def test_in_tritons_interpreter():
     pytest.importorskip("triton", reason="Triton comes with torch on Linux alone")

@@ -23,6 +23,8 @@ from dyt_bench.executors.local import LocalExecutor
 from dyt_bench.plugin.task import Run, Task
 from dyt_bench.records.record import Record
 
+pytestmark = pytest.mark.slow
+
 
 def echo(value, tell):
     print("printed")

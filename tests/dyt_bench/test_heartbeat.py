@@ -19,6 +19,8 @@ from dyt_bench.executors.running import JobProcess
 from dyt_bench.plugin.task import Run, Task
 from dyt_bench.scheduling.board import Board
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DRIVER = """\
 import sys

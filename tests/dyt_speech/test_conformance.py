@@ -1,6 +1,10 @@
 """The domain does what every domain must, as its smallest model shows."""
 
+import pytest
+
 from dyt_bench.testing import conformance
 from dyt_speech import domain
+
+pytestmark = pytest.mark.slow
 
 test_conformance = conformance(domain, models=["wav2vec2"])

@@ -16,6 +16,8 @@ import torch
 import dyt
 from dyt._kernels.compiler import CannotCompile, compile_library, find_compiler
 
+pytestmark = pytest.mark.slow
+
 try:
     find_compiler()
 except CannotCompile as reason:

@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from tests.dyt._kernels.sanitizers import run
 
+pytestmark = pytest.mark.slow
+
 try:
     run.compiler.find_compiler()
 except run.compiler.CannotCompile as reason:

@@ -23,7 +23,7 @@ from dyt.functions import FAMILY
 pytest.importorskip("triton", reason="Triton comes with torch on Linux alone")
 
 # The interpreter computes with NumPy, which warns of infinities where a GPU is silent.
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 
 INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
 interpreted = pytest.mark.skipif(not INTERPRETING, reason="runs in the interpreter's process")

@@ -14,6 +14,8 @@ from benchmarks.kernels import roofline
 
 from dyt._kernels.triton import launcher
 
+pytestmark = pytest.mark.slow
+
 triton = pytest.importorskip("triton", reason="Triton comes with torch on Linux alone")
 
 ROOT = Path(__file__).parents[3]

@@ -15,6 +15,8 @@ from dyt_bench.records.weights import load_weights
 from dyt_bench.training.build import build
 from dyt_bench.training.trainer import make_trainer
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 name: kept
 variants: [native, {name: dyt, recipe: calibrated}]

@@ -17,6 +17,8 @@ from dyt_bench.cli import main
 from dyt_bench.discovery.domains import discover
 from dyt_bench.tracking import IDENTITY_TAG
 
+pytestmark = pytest.mark.slow
+
 LONGEST = "a" + "-b1" * 13  # 40 characters
 ROOT = Path(__file__).parents[3]
 

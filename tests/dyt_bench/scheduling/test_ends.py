@@ -16,6 +16,8 @@ from dyt_bench.scheduling import session
 
 from ..instant import InstantExecutor, NoTracker
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 name: s
 steps: 4

@@ -15,6 +15,7 @@ from dyt_bench.suite.shipped import shipped
 from dyt_bench.tracking import IDENTITY_TAG
 
 SMOKE = shipped()["smoke"]
+CHANCE = random.Random(0)  # which process, and when
 KILLS = 30
 
 
@@ -52,7 +53,7 @@ def numbers(record):
 def kill(process):
     """The run itself, or one of the processes it started, so that both are met."""
     family = [process, *process.children(recursive=True)]
-    victim = random.choice(family)
+    victim = CHANCE.choice(family)
     victim.kill()
     return victim is process
 
@@ -85,7 +86,7 @@ def test_thirty_kills_change_nothing(tmp_path, record_testsuite_property):
     while True:
         with start(killed) as run:
             process = psutil.Process(run.pid)
-            while left and not ended_within(run, random.uniform(0, within_s)):
+            while left and not ended_within(run, CHANCE.uniform(0, within_s)):
                 left -= 1
                 losses += unfinished(killed, expected)
                 if kill(process):

@@ -11,6 +11,8 @@ import time
 import pytest
 from mlflow import MlflowClient
 
+pytestmark = pytest.mark.slow
+
 REPORT = ".dyt-bench/results/reduced"
 SUITE = """
 name: reduced

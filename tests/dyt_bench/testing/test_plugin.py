@@ -10,6 +10,8 @@ from dyt_bench.errors import UserError
 from dyt_bench.testing import RULES, conformance
 from dyt_bench.testing.checked import CheckedDomain
 
+pytestmark = pytest.mark.slow
+
 
 def collected(test):
     (mark,) = test.pytestmark

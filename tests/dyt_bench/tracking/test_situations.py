@@ -17,6 +17,8 @@ from dyt_bench.tracking.store import prepare
 
 from .conftest import a_run, free_port, result, runs_of, train
 
+pytestmark = pytest.mark.slow
+
 SECRET = "s3cret-p4ss"
 OK = (200, b'{"experiments": []}', "application/json")
 HTML = b"<html><title>Sign in</title></html>"

@@ -13,6 +13,8 @@ from mlflow import MlflowClient
 
 from dyt_bench.tracking import ui
 
+pytestmark = pytest.mark.slow
+
 
 def free_port():
     with socket.socket() as probe:

@@ -6,6 +6,8 @@ import pytest
 from dyt_bench.scheduling.stopping import LOOKS
 from dyt_bench.verdicts.statistics import CONFIDENCE, compare, judge, pooled_spread
 
+pytestmark = pytest.mark.slow
+
 MODELS, VARIANTS = 5, 3
 PAGES = 250
 MARGIN = 1.0
