@@ -216,7 +216,7 @@ class FixupLinear(_Linear):
         scaled: bool = False,
     ) -> None:
         super().__init__(linear)
-        self.bias = None
+        self.register_parameter("bias", None)
         self.factor, self.before, self.after, self.scaled = factor, before, after, scaled
         start = torch.empty_like(linear.weight)
         self.weight = nn.Parameter(start, requires_grad=linear.weight.requires_grad)
@@ -299,6 +299,7 @@ class SigmaLinear(_Linear):
     """
 
     NO_DECAY: ClassVar[tuple[str, ...]] = ("gain",)
+    gain: nn.Parameter
     u: Tensor
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -316,6 +317,7 @@ class SigmaConv2d(nn.Conv2d):
     SHARES: ClassVar[tuple[str, ...]] = ("weight", "bias")
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     NO_DECAY: ClassVar[tuple[str, ...]] = ("gain",)
+    gain: nn.Parameter
     u: Tensor
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -342,7 +344,8 @@ class SigmaConv2d(nn.Conv2d):
         return cls(old)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, _reparametrized(self), self.bias)
+        y: Tensor = self._conv_forward(input, _reparametrized(self), self.bias)
+        return y
 
 
 def _start_sigma(layer: SigmaLinear | SigmaConv2d) -> None:

@@ -1,5 +1,7 @@
 """The models by name: the architectures of `shapes`, built by transformers."""
 
+from typing import Any
+
 from torch import nn
 from transformers import (
     Ernie4_5Config,
@@ -53,20 +55,21 @@ def _llama_like(shape: Shape, vocabulary: int) -> nn.Module:
 
 
 def _gpt2(shape: Shape, vocabulary: int) -> nn.Module:
-    config = GPT2Config(  # type: ignore[call-arg]  # attn_implementation is the base class's
-        vocab_size=vocabulary,
-        n_embd=shape.width,
-        n_inner=shape.feed_forward,
-        n_layer=shape.layers,
-        n_head=shape.heads,
-        n_positions=shape.context,
-        resid_pdrop=0.0,  # pretraining sees each token once or a few times: nanoGPT uses no dropout
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        use_cache=False,
-        bos_token_id=None,
-        eos_token_id=None,
-        attn_implementation="sdpa",
+    settings: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "n_embd": shape.width,
+        "n_inner": shape.feed_forward,
+        "n_layer": shape.layers,
+        "n_head": shape.heads,
+        "n_positions": shape.context,
+        # pretraining sees each token once or a few times: nanoGPT uses no dropout
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+        "use_cache": False,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "attn_implementation": "sdpa",
         **shape.more,
-    )
-    return GPT2LMHeadModel(config)
+    }
+    return GPT2LMHeadModel(GPT2Config(**settings))

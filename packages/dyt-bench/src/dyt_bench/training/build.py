@@ -96,4 +96,4 @@ def _added(module: nn.Module) -> set[str]:
         *dict(module.named_parameters(recurse=False)),
         *dict(module.named_buffers(recurse=False)),
     }
-    return own - {*type(module).SHARES}
+    return own - {*getattr(type(module), "SHARES", ())}

@@ -157,7 +157,7 @@ def _layer(site: Spec, where: Place) -> nn.Module:
         **own,
     )
     if isinstance(getattr(layer, "weight", None), nn.Parameter) and not weight:
-        layer.weight = None  # a layer with a bias only
+        layer.register_parameter("weight", None)  # a layer with a bias only
     return layer
 
 

@@ -42,7 +42,7 @@ class BiMamba(nn.Module):
         self.mamba_rev.out_proj = self.mamba_fwd.out_proj
         for mixer in (self.mamba_fwd, self.mamba_rev):
             for parameter in (mixer.A_log, mixer.D):  # as Mamba's own code marks them
-                parameter._no_weight_decay = True
+                parameter._no_weight_decay = True  # type: ignore[attr-defined]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
