@@ -23,7 +23,7 @@ from dyt_bench.scheduling.machines import HERE
 from dyt_bench.scheduling.roofline import Expected, forecast_on
 from dyt_bench.suite.expand import load_suite
 
-SUITE = Path("benchmarks/default.yaml")
+SUITE = Path("default")
 MEMORY = 0.25  # the most that memory may be off
 TIME = 2.0  # the factor that time may be off
 WARMUP, STEPS = 3, 15

@@ -63,7 +63,7 @@ def test_a_metric_makes_another_run_of_the_same_task(load):
         ("-gap]", "-gpa]", r"yaml:4: metrics\[0\]: unknown metric.*'generalization-gap'\?"),
         ("-gap]", "-gap, generalization-gap]", r"metrics\[1\]: 'generalization-gap' is listed tw"),
         ("[seeds]", "[seed]", r"yaml:5: sections\[0\]: unknown section.*did you mean 'seeds'"),
-        ("niced", "nicde", r"yaml:6: executor: unknown executor.*one of local, niced; did you m"),
+        ("niced", "nicde", r"yaml:6: executor: unknown executor.*ray, slurm, niced; did you m"),
         ("python-ref", "pyhton-ref", r"unknown data set.*did you mean 'python-reference'"),
         ("llm", "vision", "data set 'python-reference' is for the domain 'llm', not for 'vision'"),
         ("steps: 4", "kind: efficiency", "an efficiency suite trains nothing: it takes no metrics"),

@@ -217,8 +217,8 @@ def _without_masks(indices: Any) -> list[Any]:
 
 def _is_free(func: Any) -> bool:
     """Whether an operation moves nothing: views, and memory that is only reserved."""
-    if func.__name__.startswith(("empty", "new_empty", "detach", "sym_", "prim_")):
-        return True
+    if func.namespace == "prim" or func.__name__.startswith(("empty", "new_empty", "sym_")):
+        return True  # questions about a tensor, and memory without content
     returns = func._schema.returns
     return bool(returns) and all(
         each.alias_info is not None and not each.alias_info.is_write for each in returns
