@@ -90,7 +90,7 @@ class Classifier(TrainableModule):
     def _mixed(self, images: Tensor, labels: Tensor, index: int) -> tuple[Tensor, Tensor]:
         """Each two neighbours mixed with each other: images, and shares of the classes."""
         assert self.mix is not None
-        pairs = list(zip(images.split(2), labels.split(2), strict=True))
+        pairs = list(zip(torch.split(images, 2), torch.split(labels, 2), strict=True))
         state = np.random.get_state()  # timm draws from NumPy's global generator
         mixed = []
         for pair, by in zip(pairs, generators(self, self.seed, index, len(pairs)), strict=True):

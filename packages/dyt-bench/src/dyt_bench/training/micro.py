@@ -16,8 +16,6 @@ from dyt_bench.training.device import autocast, device_to_use
 from dyt_bench.training.step import optimizer_of, step
 from dyt_bench.training.together import least_of
 
-AUTO = "auto"
-
 
 def divide(data: LightningDataModule, parts: Parts) -> int:
     """Have each process load its part of a batch; in how many micro-batches, is returned.
@@ -34,7 +32,8 @@ def divide(data: LightningDataModule, parts: Parts) -> int:
             "devices and micro_batch need a dyt_bench.plugin.data.SeededDataModule, which divides "
             f"batches, got a {type(data).__name__}"
         )
-    data.micro_batch = largest(parts) if task.micro_batch == AUTO else task.micro_batch
+    micro = task.micro_batch
+    data.micro_batch = largest(parts) if micro == "auto" else micro
     return data.parts()
 
 
