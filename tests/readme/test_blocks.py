@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from importlib.util import find_spec
 
 import click
 import pytest
@@ -28,6 +29,7 @@ NOT_RUN = {
     "convert": "has tests of its own, and takes a library's import",
     "data fetch": "needs a network",
     "export": "needs a suite that has run",
+    "finetune": "trains",
     "doctor": "has tests of its own, and takes every import there is",
     "new-domain": "has tests of its own, which install and run what it writes",
     "plan": "needs the reader's suite, or trains with --probe",
@@ -166,4 +168,7 @@ def pip(words):
 
 
 def script(words):
-    assert (ROOT / words[0]).is_file()
+    if words[0] == "-m":
+        assert find_spec(f"{words[1]}.__main__") is not None
+    else:
+        assert (ROOT / words[0]).is_file()

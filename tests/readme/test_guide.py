@@ -64,7 +64,7 @@ def test_the_contract_fits_the_table():
     members = {name for name in vars(Domain) if not name.startswith("_")} | {
         name for name in Domain.__annotations__ if not name.startswith("_")
     }
-    arguments = {"task", "data", "module", "folder"}
+    arguments = {"task", "data", "module", "folder", "checkpoint", "options", "model"}
     assert listed - arguments == members
 
 

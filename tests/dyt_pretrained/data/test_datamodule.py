@@ -70,7 +70,10 @@ def test_images(task, timm_vit, squares):
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"dataset": "digits"}, "reads text, and the data set 'digits' holds images"),
+        (
+            {"dataset": "digits"},
+            "the data set 'digits' holds images, and 'sequence-classification' reads text",
+        ),
         ({"options": {}}, "needs a label: name its column"),
         ({"options": {"label": "moood"}}, "did you mean 'mood'"),
         ({"options": {"label": "stars"}}, "'stars' has 60 classes in 60 rows"),

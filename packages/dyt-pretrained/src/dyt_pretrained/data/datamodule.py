@@ -81,8 +81,8 @@ def build_data(task: Task, files: list[Path], folder: Path) -> FineTuningData:
     if of_images != (task.dataset in _IMAGES):
         kinds = ("images", "text") if of_images else ("text", "images")
         raise DataError(
-            f"{quoted(task.model)} reads {kinds[0]}, and the data set {quoted(task.dataset)} holds "
-            f"{kinds[1]}: name another of the two"
+            f"{task.path or task.dataset}: the data set {quoted(task.dataset)} holds {kinds[1]}, "
+            f"and {quoted(task.model)} reads {kinds[0]}: name another of the two"
         )
     start = read_checkpoint(folder)
     if of_images:
