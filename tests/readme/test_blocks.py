@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import tomllib
 from functools import cache
 from importlib.util import find_spec
@@ -155,7 +156,7 @@ def bench(words):
         name.append(known)
     assert " ".join(name) in NOT_RUN
     words = [word for word in words if word not in ("[SUITE]", "...")]
-    with CliRunner().isolated_filesystem():
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for word in words:
             if word.endswith("/.dyt-bench"):  # another workspace, which has to be there
                 Path(word).mkdir(parents=True)
