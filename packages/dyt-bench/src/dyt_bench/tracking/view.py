@@ -169,7 +169,7 @@ def _state(search: str, charts: list[dict[str, Any]], by: str) -> dict[str, Any]
                 "isReordered": True,
                 "deleted": False,
                 "isGenerated": False,
-                "columns": 3,
+                "columns": 2,  # of three, titles are cut behind the section's name
                 "cardHeight": 300,
             }
             for name in _SECTIONS
