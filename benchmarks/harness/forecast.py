@@ -57,10 +57,10 @@ def measure(run: Run, tell: Any) -> tuple[float, float]:
     import torch
 
     from dyt_bench.training.clock import peak_memory_mib
-    from dyt_bench.training.step import _timed
+    from dyt_bench.training.step import timed_step
 
     torch.set_num_threads(1)
-    timed = _timed(resolve(run))
+    timed = timed_step(resolve(run))
     seconds = [timed() for _ in range(WARMUP + STEPS)]
     return median(seconds[WARMUP:]), peak_memory_mib(torch.device("cpu"))
 

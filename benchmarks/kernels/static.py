@@ -100,7 +100,7 @@ def build(case: Case) -> Any:
 def _source(kernel: Any, case: Case, fixed: dict[str, Any]) -> ASTSource:
     """The kernel with fp32 parameters, no shift, all pointers 16-byte aligned."""
     types = dict.fromkeys(("x", "y", "dy", "dx"), f"*{case.dtype}")
-    scalars = ("M", "span", "x_outer", "y_outer", "dy_outer", "dx_outer", "programs", "blocks")
+    scalars: tuple[str, ...] = ("M", "span", "x_outer", "y_outer", "dy_outer", "dx_outer", "programs", "blocks")
     widths = ("n", "per_parameter", "x_row", "y_row", "dx_row", "dy_row")
     scalars += widths
     types |= dict.fromkeys(scalars, "i32")

@@ -71,12 +71,12 @@ def time_variants(
     for label, parts in variants.items():
         for name in (label,) if steps else (label, AA):
             # A/A is a second model: where a model lies in memory changes its time, too.
-            steps[name] = _timed(parts, compile)
+            steps[name] = timed_step(parts, compile=compile)
     interleave(steps, rounds=2)  # warm up
     return interleave(steps, rounds=rounds)
 
 
-def _timed(parts: Parts, compile: bool) -> Callable[[], float]:
+def timed_step(parts: Parts, *, compile: bool = False) -> Callable[[], float]:
     """A call that trains a model for one step and returns its seconds.
 
     A task's batch that is divided is timed by one of its parts, on one device.

@@ -77,7 +77,9 @@ def _budgets(by_steps: Mapping[int, Sequence[EndedRun]], metric: Metric) -> list
                 seeds=len(baseline),
                 baseline=reached,
                 gains={name: share for name, share in shares.items() if share is not None},
-                improvement=after and _gain(baseline, after[BASELINE], metric, learned),
+                improvement=(
+                    None if after is None else _gain(baseline, after[BASELINE], metric, learned)
+                ),
             )
         )
     return budgets
