@@ -100,9 +100,9 @@ def build(case: Case) -> Any:
 def _source(kernel: Any, case: Case, fixed: dict[str, Any]) -> ASTSource:
     """The kernel with fp32 parameters, no shift, all pointers 16-byte aligned."""
     types = dict.fromkeys(("x", "y", "dy", "dx"), f"*{case.dtype}")
-    scalars: tuple[str, ...] = ("M", "span", "x_outer", "y_outer", "dy_outer", "dx_outer", "programs", "blocks")
     widths = ("n", "per_parameter", "x_row", "y_row", "dx_row", "dy_row")
-    scalars += widths
+    outer = ("x_outer", "y_outer", "dy_outer", "dx_outer")
+    scalars = ("M", "span", *outer, "programs", "blocks", *widths)
     types |= dict.fromkeys(scalars, "i32")
     types["M"] = "i64" if case.rows >= 2**31 else "i32"
     present = ["alpha"] + ["weight"] * (case.affine != "none") + ["bias"] * (case.affine == "both")
