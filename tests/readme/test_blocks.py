@@ -160,7 +160,8 @@ def bench(words):
         for word in words:
             if word.endswith("/.dyt-bench"):  # another workspace, which has to be there
                 Path(word).mkdir(parents=True)
-        command.make_context(name[-1], words, parent=context)
+        with contextlib.suppress(click.exceptions.Exit):  # --help ends it
+            command.make_context(name[-1], words, parent=context)
 
 
 def nox(words):

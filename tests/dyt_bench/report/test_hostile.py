@@ -12,6 +12,7 @@ from dyt_bench.plugin.task import AA, Run, Task, Variant
 from dyt_bench.report import write_report
 from dyt_bench.report.write import try_out
 from dyt_bench.tracking import mirror, view
+from dyt_bench.tracking.parts import Group, Part
 from dyt_bench.verdicts.runs import load_runs
 from dyt_bench.verdicts.words import escaped, markdown_table
 
@@ -108,7 +109,9 @@ TAGS |= {"strong", "code", "img", "details", "summary"}
 def test_mlflows_notes_show_hostile_text_as_text(records, what):
     text = HOSTILE[what]
     (run, *_) = [run for run in load_runs(records(text)) if run.result.status == "failed"]
-    notes = [mirror._note(text, run.result), view._note(text, "1", [], [])]
+    row = {"model": text, "variant": text}
+    part = Part("w", text, text, [Group(text, text, "val/acc")], [row])
+    notes = [mirror._note(text, run.result), view._note("1", [part, part]), view._note("1", [part])]
     notes.append(markdown_table([{text: text}]))
     for note in notes:
         rendered = Page(html_of(printable(note)))

@@ -279,8 +279,8 @@ def _by_cost(group: str, cost: float) -> tuple[float, list[int]]:
 
 def key(parameters: Mapping[str, Any]) -> Key:
     """The parameters of a run that decide the cost of a step."""
-    names: tuple[str, ...] = ("domain", "model", "checkpoint", "dataset", "path", "options")
-    names += ("batch_size", "training", "variant")
+    of_task = ("domain", "model", "checkpoint", "dataset", "path", "options", "batch_size")
+    names = (*of_task, "training", "variant")
     return tuple(str(parameters.get(name, "")) for name in names)
 
 

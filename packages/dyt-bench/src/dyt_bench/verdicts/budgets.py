@@ -62,7 +62,7 @@ def _budgets(by_steps: Mapping[int, Sequence[EndedRun]], metric: Metric) -> list
     ended = {steps: _at_the_end(by_steps[steps], metric) for steps in sorted(by_steps)}
     kept = {steps: own for steps, own in ended.items() if own.get(BASELINE)}
     budgets: list[Budget] = []
-    following = [*list(kept.values())[1:], None]
+    following = [*kept.values(), None][1:]  # none where no budget has a baseline
     for (steps, own), after in zip(kept.items(), following, strict=True):
         baseline = own.pop(BASELINE)
         reached = statistics.fmean(baseline.values())
