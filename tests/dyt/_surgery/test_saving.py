@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.dyt._surgery.models import BUILT_BY_CONFIG, IDS, NAMES, new, output, trained
+from tests.dyt._surgery.models import BUILT_BY_CONFIG, IDS, NAMES, batch, new, output, trained
 from torch import nn
 
 import dyt
@@ -139,16 +139,24 @@ def test_parts_of_a_checkpoint_are_loaded_together(tmp_path):
 
 
 def test_a_fresh_process_loads_the_same(tmp_path):
-    model = trained(dyt.convert(new("llama"), "dyt", recipe="paper"))
-    model.save_pretrained(tmp_path)
-    torch.save(output(model, "llama"), tmp_path / "expected")
+    """Every library's model, in both dtypes; one process, as its imports take seconds."""
+    for name in BUILT_BY_CONFIG:
+        for dtype in (torch.float32, torch.bfloat16):
+            folder = tmp_path / f"{name}-{dtype}"
+            model = trained(dyt.convert(new(name), "dyt", recipe="paper").to(dtype))
+            dyt.save(model, folder)
+            given = {k: v.to(dtype) if v.is_floating_point() else v for k, v in batch(name).items()}
+            torch.save((given, output(model, name)), folder / "case")
     code = (
         "import sys, torch, dyt\n"
-        "model = dyt.load(sys.argv[1])\n"
-        "expected = torch.load(sys.argv[1] + '/expected')\n"
-        "assert torch.equal(model(torch.arange(16).view(2, 8)).logits, expected)\n"
+        "for folder in sys.argv[1:]:\n"
+        "    given, expected = torch.load(folder + '/case', weights_only=True)\n"
+        "    with torch.no_grad():\n"
+        "        assert torch.equal(dyt.load(folder)(**given)[0], expected), folder\n"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code, str(tmp_path)], check=True)
+    folders = sorted(map(str, tmp_path.iterdir()))
+    assert len(folders) == 2 * len(BUILT_BY_CONFIG)
+    subprocess.run([sys.executable, "-W", "error", "-c", code, *folders], check=True)
 
 
 # A method needs a model that it is for: test_rivals.py.
