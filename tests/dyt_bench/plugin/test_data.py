@@ -6,7 +6,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import TensorDataset
 
 from dyt_bench.errors import DataError
-from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, take_split
+from dyt_bench.plugin.data import SeededDataModule, ShuffledBatches, take_split, weight
 
 
 def test_every_pass_is_an_epoch_in_another_order():
@@ -123,3 +123,9 @@ def test_a_trainer_leaves_the_order_alone_and_names_the_epoch():
     first = [batch.tolist() for batch in loader]
     loader.sampler.set_epoch(0)
     assert [batch.tolist() for batch in loader] == first
+
+
+def test_a_weight_is_whole_after_lightnings_mean_over_processes(monkeypatch):
+    assert weight(5) == 5
+    as_process(monkeypatch, 1, 2)
+    assert (weight(2) + weight(3)) // 2 == 5

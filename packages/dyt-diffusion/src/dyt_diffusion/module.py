@@ -5,7 +5,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from dyt_bench.plugin.data import nth_batch
+from dyt_bench.plugin.data import nth_batch, weight
 from dyt_bench.plugin.domain import Decays, entry
 from dyt_bench.plugin.module import TrainableModule, unsaved
 from dyt_bench.plugin.noise import drawn, generators
@@ -109,7 +109,7 @@ class Denoiser(TrainableModule):
             "val/loss_high": high,
             "val/vlb": self.bound(view.images, error, v, view.timesteps).mean(),
         }
-        self.log_dict(losses, batch_size=len(batch[0]), sync_dist=True)
+        self.log_dict(losses, batch_size=weight(len(batch[0])), sync_dist=True)
 
     @torch.no_grad()
     def sample(

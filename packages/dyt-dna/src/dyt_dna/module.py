@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
+from dyt_bench.plugin.data import weight
 from dyt_bench.plugin.domain import Decays
 from dyt_bench.plugin.module import TrainableModule, unsaved
 from dyt_bench.plugin.noise import drawn, generators
@@ -107,7 +108,7 @@ class LanguageModel(_Reader):
         """The mean over the chosen bases, weighted by their number when batches are averaged."""
         count = int(where.sum())
         mean = values[where].mean() if count else values.new_zeros(())
-        self.log(name, mean, batch_size=count, sync_dist=True)
+        self.log(name, mean, batch_size=weight(count), sync_dist=True)
 
 
 class Classifier(_Reader):
@@ -170,8 +171,8 @@ class Classifier(_Reader):
         logits = self(tokens)
         right = (logits.argmax(dim=-1) == classes).float().mean()
         loss = cross_entropy(logits, classes)
-        self.log("val/loss", loss, batch_size=len(tokens), sync_dist=True)
-        self.log("val/acc", right, batch_size=len(tokens), sync_dist=True)
+        self.log("val/loss", loss, batch_size=weight(len(tokens)), sync_dist=True)
+        self.log("val/acc", right, batch_size=weight(len(tokens)), sync_dist=True)
 
 
 def target_losses(logits: Tensor, targets: Tensor) -> Tensor:

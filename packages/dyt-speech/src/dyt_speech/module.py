@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 from transformers import Wav2Vec2ForPreTraining
 
-from dyt_bench.plugin.data import nth_batch
+from dyt_bench.plugin.data import nth_batch, weight
 from dyt_bench.plugin.domain import Decays
 from dyt_bench.plugin.module import TrainableModule, unsaved
 from dyt_bench.plugin.noise import generators
@@ -185,7 +185,7 @@ class Pretraining(TrainableModule):
             "diversity": losses.diversity,
             "objective_bits": self.objective(losses) / log(2),
         }.items():
-            self.log(f"val/{name}", value, batch_size=masked, sync_dist=True)
+            self.log(f"val/{name}", value, batch_size=weight(masked), sync_dist=True)
 
     def on_validation_end(self) -> None:
         """Warn of what a falling loss alone would hide."""

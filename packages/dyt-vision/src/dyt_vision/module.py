@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 from torchmetrics.classification import MulticlassAccuracy
 
+from dyt_bench.plugin.data import weight
 from dyt_bench.plugin.domain import Decays, entry
 from dyt_bench.plugin.module import TrainableModule, unsaved
 from dyt_bench.plugin.noise import generators
@@ -105,5 +106,5 @@ class Classifier(TrainableModule):
         logits = self(images)
         self.accuracy(logits, labels)
         loss = cross_entropy(logits, labels)
-        self.log("val/loss", loss, batch_size=len(labels), sync_dist=True)
+        self.log("val/loss", loss, batch_size=weight(len(labels)), sync_dist=True)
         self.log("val/acc", self.accuracy, batch_size=len(labels))

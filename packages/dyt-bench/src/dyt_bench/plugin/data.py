@@ -22,6 +22,7 @@ __all__ = [
     "nth_batch",
     "order_of",
     "summed",
+    "weight",
 ]
 
 _SPLIT_BLOCKS = 300  # at most about so many
@@ -154,6 +155,14 @@ def summed(totals: Tensor) -> Tensor:
         totals = totals.to("cuda" if distributed.get_backend() == "nccl" else "cpu", copy=True)
         distributed.all_reduce(totals)
     return totals
+
+
+def weight(count: int) -> int:
+    """The ``batch_size`` of a value that is a mean of ``count``, logged with ``sync_dist=True``.
+
+    Lightning averages the counts over the processes as whole numbers: of 2 and 3 it makes 2.
+    """
+    return count * place()[1]
 
 
 def nth_batch(index: int) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torchmetrics import Metric
 
+from dyt_bench.plugin.data import weight
 from dyt_bench.plugin.domain import Decays, TrainingPreset
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule, configured, optimization
 from dyt_bench.plugin.task import Task
@@ -109,7 +110,7 @@ class SupervisedModule(TrainableModule):
         outputs = self(inputs)
         samples = len(targets)
         loss = self.loss(outputs, targets)
-        self.log("val/loss", loss, batch_size=samples, sync_dist=True)
+        self.log("val/loss", loss, batch_size=weight(samples), sync_dist=True)
         for name, metric in self.metrics.items():
             assert isinstance(metric, Metric)
             metric.update(outputs, targets)

@@ -7,6 +7,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim import AdamW
 from torchmetrics import MeanSquaredError
 
+from dyt_bench.plugin.data import weight
 from dyt_bench.plugin.domain import Decays, TrainingPreset
 from dyt_bench.plugin.module import SupervisedModule, TrainableModule, unsaved
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule, optimization
@@ -70,4 +71,4 @@ class LanguageModel(TrainableModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         targets = int((batch[0][:, 1:] != PAD).sum())  # a token counts the same in any batch
-        self.log("val/loss", self.loss(batch), batch_size=targets, sync_dist=True)
+        self.log("val/loss", self.loss(batch), batch_size=weight(targets), sync_dist=True)
