@@ -28,7 +28,7 @@ from dyt.norms import BHyT, SeeDNorm, TaperNorm
 from dyt.parts import ScaledEmbedding
 from dyt.recipes import Recipe
 
-__version__ = "0.1.0"  # the package's metadata takes it from here
+__version__ = "0.2.0"  # the package's metadata takes it from here
 
 __all__ = [
     "FAMILY",
