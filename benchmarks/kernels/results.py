@@ -137,7 +137,9 @@ def processor(device: torch.device) -> str:
 
 
 def slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "unknown"
+    """The name of a processor's folder: ``intel-xeon`` for "Intel(R) Xeon(R) Processor"."""
+    plain = re.sub(r"\((r|tm)\)|\b(processor|cpu)\b|@.*", " ", name.lower())
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "unknown"
 
 
 def describe(clock: Clock) -> str:

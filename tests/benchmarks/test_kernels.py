@@ -52,6 +52,20 @@ def test_one_size_makes_rows_a_heat_map_and_runs(tmp_path):
     assert set(runs) == {(layer, "FINISHED") for layer in by_layer}
 
 
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("Intel(R) Xeon(R) Processor", "intel-xeon"),
+        ("Intel(R) Xeon(R) Platinum 8488C CPU @ 2.40GHz", "intel-xeon-platinum-8488c"),
+        ("AMD EPYC", "amd-epyc"),
+        ("NVIDIA H200", "nvidia-h200"),
+        ("(R)", "unknown"),
+    ],
+)
+def test_results_have_a_folder_for_each_processor(name, folder):
+    assert slug(name) == folder
+
+
 def test_cold_caches_are_timed_apart(tmp_path):
     case = ("--size", "256x192", "--types", "fp32", "--pass", "forward+backward")
     done = bench(tmp_path, *case, "--rounds", "7", "--cold", "--out", "out")
