@@ -89,7 +89,7 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
                 axis.text(x, y, f"{value:.2f}", ha="center", va="center", color=colour)
         axis.set_xticks(range(len(names)), names)
         axis.set_yticks(range(len(cases)), list(cases))
-        axis.set_title(f"time, ratio to LayerNorm: {title}", loc="left")
+        figure.suptitle(f"time, ratio to LayerNorm: {title}", x=0.01, ha="left")
         figure.savefig(path, dpi=120)
 
 
