@@ -68,6 +68,7 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
     """
     import matplotlib
     from matplotlib.figure import Figure
+    from PIL import Image
 
     cases, names = by_case(rows), peers(rows)
     judged = {verdict.case for verdict in judge(rows) if verdict.judged}
@@ -91,6 +92,9 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
         axis.set_yticks(range(len(cases)), list(cases))
         figure.suptitle(f"time, ratio to LayerNorm: {title}", x=0.01, ha="left")
         figure.savefig(path, dpi=120)
+    # Few colours: a palette takes a quarter of the bytes.
+    with Image.open(path) as picture:
+        picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=128).save(path, optimize=True)
 
 
 def log(rows: Sequence[Row], clock: Clock, uri: str) -> None:

@@ -6,9 +6,10 @@ import pytest
 from click.testing import CliRunner
 from torch import nn
 
+from dyt.rivals import Method
 from dyt_bench.cli import main
 from dyt_bench.conversion.table import convert_spec
-from dyt_bench.discovery.extensions import RECIPES, variant_names
+from dyt_bench.discovery.extensions import RECIPES, VARIANTS, variant_names
 from dyt_bench.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
@@ -40,10 +41,24 @@ def test_a_recipe_is_named_with_its_source():
     assert "recipe llama: arXiv 2503.10622" in page
 
 
-@pytest.mark.parametrize("name", variant_names())
-def test_every_variant_of_a_suite_can_be_shown(name):
+# Variants with a recipe of their own, for models of one architecture.
+METHODS = [name for name in VARIANTS.names() if isinstance(VARIANTS.load(name), Method)]
+
+
+@pytest.mark.parametrize("name", sorted({*variant_names()} - {*METHODS}))
+def test_every_layer_of_a_suite_can_be_shown(name):
     conversion = convert_spec(f"module:{__name__}:mixed", name, None, full=False)
     assert [row.becomes is not None for row in conversion.rows] == [name != "native", False]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_of_a_suite_is_shown_or_says_what_it_is_for(name):
+    model = f"module:{__name__}:mixed"
+    if name == "tapernorm":  # which fits any model
+        assert convert_spec(model, name, None, full=False).recipe
+        return
+    with pytest.raises(UserError, match="is for another architecture"):
+        convert_spec(model, name, None, full=False)
 
 
 GENERAL = ("calibrated", "paper", "swap-only")

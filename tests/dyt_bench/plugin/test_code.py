@@ -54,7 +54,7 @@ NO_OTHER = {
     "a Triton kernel": ("dyt/_kernels/triton/device.py", "\nimport ", "\nimport math\nimport "),
     "the report": ("dyt_bench/report/write.py", "records", "recorded"),
     "the command line": ("dyt_bench/cli/suites.py", "import click", "import click, sys"),
-    "MLflow": ("dyt_bench/tracking/view.py", "_TAG_LIMIT = 20_000", "_TAG_LIMIT = 10_000"),
+    "MLflow": ("dyt_bench/tracking/view.py", '{"lineSmoothness": 40}', '{"lineSmoothness": 4}'),
     "the record's format": ("dyt_bench/records/record.py", "rows.jsonl", "lines.jsonl"),
     "scheduling": ("dyt_bench/scheduling/runner.py", "TIMING_ROUNDS = 11", "TIMING_ROUNDS = 12"),
     "statistics": ("dyt_bench/verdicts/statistics.py", "CONFIDENCE = 0.95", "CONFIDENCE = 0.9"),

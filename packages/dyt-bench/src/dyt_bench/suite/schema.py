@@ -22,6 +22,7 @@ from dyt_bench.suite.values import (
 )
 
 # Keys of earlier versions -> keys of this one, for the message about an old key.
+_KEY = 60  # characters of an unknown key in a message
 RENAMED = {"norms": "variants", "cell_timeout": "run_timeout", "cell_memory": "run_memory"}
 
 
@@ -174,4 +175,5 @@ def _unknown_key(where: Place) -> str:
     new = RENAMED.get(str(key))
     if new in known:
         return f"the key {quoted(key)} is now called {quoted(new)}: rename it"
-    return unknown("key", key, known)
+    # A key is a word: of anything longer, its beginning.
+    return unknown("key", key if len(str(key)) <= _KEY else f"{str(key)[:_KEY]}...", known)
