@@ -55,7 +55,7 @@ def test_every_layer_of_a_suite_can_be_shown(name):
 def test_every_method_of_a_suite_is_shown_or_says_what_it_is_for(name):
     model = f"module:{__name__}:mixed"
     if name == "tapernorm":  # which fits any model
-        assert convert_spec(model, name, None, full=False).recipe
+        assert convert_spec(model, name, None, full=False).rows[0].becomes
         return
     with pytest.raises(UserError, match="is for another architecture"):
         convert_spec(model, name, None, full=False)
