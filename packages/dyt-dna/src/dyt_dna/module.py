@@ -102,7 +102,8 @@ class LanguageModel(_Reader):
 
     def on_validation_epoch_end(self) -> None:
         """Log the perplexity, which is that of the mean loss."""
-        self.log("val/perplexity", self.trainer.callback_metrics["val/loss"].exp())
+        perplexity = self.trainer.callback_metrics["val/loss"].exp()
+        self.log("val/perplexity", perplexity, sync_dist=True)  # which is the same everywhere
 
     def _log_mean(self, name: str, values: Tensor, where: Tensor) -> None:
         """The mean over the chosen bases, weighted by their number when batches are averaged."""

@@ -90,10 +90,13 @@ class LanguageModel(TrainableModule):
         # All nats over all bytes: a mean over batches would weight short tokens more than long.
         nats, tokens, read = summed(self.totals).tolist()
         by_byte, by_token = nats / read, nats / tokens
-        self.log("val/loss", by_byte)
-        self.log("val/bits_per_byte", by_byte / log(2))
-        self.log("val/loss_token", by_token)
-        self.log("val/perplexity", torch.tensor(by_token).exp())  # inf where math.exp would raise
+        found = {
+            "val/loss": by_byte,
+            "val/bits_per_byte": by_byte / log(2),
+            "val/loss_token": by_token,
+            "val/perplexity": torch.tensor(by_token).exp(),  # inf where math.exp would raise
+        }
+        self.log_dict(found, sync_dist=True)  # which are the same in every process
 
     def _nats(self, batch: Tensor) -> Tensor:
         """The loss summed over a batch (B, T + 1)."""
