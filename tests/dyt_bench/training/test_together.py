@@ -81,7 +81,7 @@ def test_so_is_that_of_every_domain(train, domain, model, dataset, batch_size, p
         training=found.training,
     )
     divided = replace(task, devices=2, micro_batch=batch_size // 2 // parts)
-    # HyenaDNA's filters have ten times the rate: rounding grows to 1.2e-4 of its loss in 20 steps.
+    # In HyenaDNA rounding grows to 1.2e-4 of the loss in 20 steps.
     rel = 3e-4 if model == "hyena-w64" else 1e-4
     assert_alike(train("whole", task), train("divided", divided), rel)
 
