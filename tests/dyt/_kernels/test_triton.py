@@ -59,17 +59,8 @@ def poisoned():
 @pytest.mark.skipif(INTERPRETING, reason="this is the interpreter's process")
 def test_in_the_interpreter():
     environment = os.environ | {"TRITON_INTERPRET": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        "-m",
-        "slow or not slow",
-    ]
-    command.append(__file__)
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", __file__]
+    command += ["-m", "slow or not slow"]  # which here are all
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
