@@ -46,7 +46,13 @@ def unwritable_cache(
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+def pytest_configure() -> None:
+    """What fixtures of a module read must not have the variable of the user's shell."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 @pytest.fixture(autouse=True)
-def no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line honours MLflow's variable, which the user's shell and MLflow itself set."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def no_tracking_uri() -> Iterator[None]:
+    """The command line honours MLflow's variable, which MLflow itself sets in this process."""
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)

@@ -160,13 +160,13 @@ def test_timing_takes_every_norm_in_turn():
 
 
 @pytest.mark.slow
-def test_compiled_steps_are_compiled_once_a_variant():
+def test_compiled_steps_are_compiled_for_each_variant():
     from torch._dynamo.utils import counters
 
     counters.clear()
     seconds = time_task(TASK, [Variant(), DYT], rounds=3, compile=True)
     assert set(seconds) == {"native", "A/A", "dyt"}
-    assert counters["frames"]["ok"] >= 3
+    assert counters["frames"]["ok"] >= 2  # the native copy shares what its original compiled
     before = dict(counters["frames"])
     time_task(TASK, [Variant(), DYT], rounds=3)
     assert dict(counters["frames"]) == before  # the eager ones compile nothing
