@@ -11,7 +11,7 @@ Source: arXiv 2503.10622, the section on efficiency.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import torch
@@ -103,9 +103,6 @@ class _Bench:
             list(parameters), lr=1e-5, fused=self.device.type != "mps"
         )
         self.uses = self._observe()
-        # Guards tell whose layers are in place: one entry a variant and mode, and some to spare.
-        torch._dynamo.config.recompile_limit = 8 + 2 * len(variants)
-        self.compiled = torch.compile(self.module.training_step)
 
     def call(self, part: Part, label: str) -> Callable[[], float]:
         """A function that runs one part of one variant and returns its seconds."""
@@ -153,6 +150,15 @@ class _Bench:
 
     def _step(self) -> None:
         step(self.module, self.batch, self.optimizer, self.preset, self.autocast)
+
+    @cached_property
+    def compiled(self) -> Callable[..., Any]:
+        """The training step, compiled; made where a part needs it, for the compiler loads slowly.
+
+        Guards tell whose layers are in place: one entry a variant and mode, and some to spare.
+        """
+        torch._dynamo.config.recompile_limit = 8 + 2 * len(self.layers)
+        return torch.compile(self.module.training_step)
 
     def _compiled(self, run: Callable[[], None]) -> None:
         """Run it with the training step compiled, once for each variant's layers."""

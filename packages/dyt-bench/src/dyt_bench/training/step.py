@@ -65,8 +65,8 @@ def time_variants(
         compile: whether forward and backward run under ``torch.compile``.
     """
     bind()
-    # All variants share the code of one training step, and are compiled of it one by one.
-    torch._dynamo.config.recompile_limit = 8 + len(variants)
+    if compile:  # all variants share the code of one step, and are compiled of it one by one
+        torch._dynamo.config.recompile_limit = 8 + len(variants)
     steps: dict[str, Callable[[], float]] = {}
     for label, parts in variants.items():
         for name in (label,) if steps else (label, AA):
