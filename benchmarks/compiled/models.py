@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 import dyt
 
-NATIVE, OPERATOR, FORMULA, IDENTITY = "native", "operator", "formula", "identity"
-VARIANTS = (NATIVE, OPERATOR, FORMULA, IDENTITY)
+NATIVE, AUTO, OPERATOR, FORMULA, IDENTITY = "native", "auto", "operator", "formula", "identity"
+VARIANTS = (NATIVE, AUTO, OPERATOR, FORMULA, IDENTITY)
 
 
 def vit() -> tuple[nn.Module, Tensor]:

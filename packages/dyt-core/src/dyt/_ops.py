@@ -7,6 +7,7 @@ save the same tensors: x and the parameters, nothing else. Tensors that are more
 take the formula, by PyTorch's operators, whose rules they know.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -16,6 +17,7 @@ from dyt._kernels import guard
 from dyt._kernels.call import Call, Gradients, Launcher, Prepared, Tensors
 from dyt._kernels.cpu import launcher as cpu
 from dyt._kernels.cpu_autograd import binding
+from dyt._kernels.inductor import FORMULAS
 from dyt.functions import lookup
 
 BACKENDS = ("cpu", "triton")  # the fused ones: each a folder of `dyt._kernels`
@@ -108,15 +110,20 @@ def fused(tensors: Tensors, route: Route) -> Tensor:
     return y
 
 
-def eager(call: Call) -> Tensor:
-    """The formula in plain PyTorch: every function, dtype and device, differentiable any times."""
+def eager(call: Call, f: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """The formula in plain PyTorch: every function, dtype and device, differentiable any times.
+
+    Args:
+        call: the layer's arguments.
+        f: what computes its function; None: the table's.
+    """
     x, alpha, shift, weight, bias, function, channels_last = call
     if x.is_nested and x.layout is torch.strided:  # which has few operators of its own
-        return torch.nested.as_nested_tensor([eager(call._replace(x=t)) for t in x.unbind()])
+        return torch.nested.as_nested_tensor([eager(call._replace(x=t), f) for t in x.unbind()])
     z = alpha * x
     if shift is not None:
         z = z + shift
-    y = lookup(function).f(z)
+    y = (f or lookup(function).f)(z)
     if weight is not None:
         y = _facing(weight, x, channels_last) * y
     if bias is not None:
@@ -124,18 +131,64 @@ def eager(call: Call) -> Tensor:
     return _as(x, y)
 
 
-def eager_backward(dy: Tensor, call: Call) -> Gradients:
-    """The gradients in plain PyTorch, with the table's f': differentiable in turn."""
+def compiled(call: Call) -> Tensor:
+    """The formula for Inductor on a CPU, which fuses it with its neighbours.
+
+    Backward needs x and the parameters, and nothing else.
+    """
+    formulas = FORMULAS.get(call.function)
+    if formulas is None or torch.promote_types(call.x.dtype, call.alpha.dtype) is torch.float64:
+        return eager(call)
+    y: Tensor = _Compiled.apply(*call)
+    return y
+
+
+class _Compiled(torch.autograd.Function):
+    """The layer by the formulas that Inductor compiles well."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        call = Call._make(arguments)
+        ctx.save_for_backward(*call.tensors())
+        ctx.function, ctx.channels_last = call.function, call.channels_last
+        return eager(call, _in_fp32(FORMULAS[call.function].f))
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        call = Call._make((*ctx.saved_tensors, ctx.function, ctx.channels_last))
+        own = FORMULAS[call.function]
+        gradients = eager_backward(dy, call, _in_fp32(own.again), _in_fp32(own.df))
+        return (*gradients, None, None)
+
+
+def _in_fp32(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda z: f(z.float()).to(z.dtype)
+
+
+def eager_backward(
+    dy: Tensor,
+    call: Call,
+    f: Callable[[Tensor], Tensor] | None = None,
+    df: Callable[[Tensor], Tensor] | None = None,
+) -> Gradients:
+    """The gradients in plain PyTorch, with the table's f': differentiable in turn.
+
+    Args:
+        dy: the gradient of the result.
+        call: the layer's arguments.
+        f: what computes its function; None: the table's.
+        df: what computes that function's derivative; None: the table's.
+    """
     x, alpha, shift, weight, bias, function, channels_last = call
-    entry = lookup(function)
+    f, df = f or lookup(function).f, df or lookup(function).df
     z = alpha * x
     if shift is not None:
         z = z + shift
     dy = dy.to(z.dtype)
     inner = dy if weight is None else dy * _facing(weight, x, channels_last)
-    dz = inner * entry.df(z)
+    dz = inner * df(z)
     dshift = None if shift is None else _gathered(dz, shift, x, channels_last)
-    dweight = None if weight is None else _gathered(dy * entry.f(z), weight, x, channels_last)
+    dweight = None if weight is None else _gathered(dy * f(z), weight, x, channels_last)
     dbias = None if bias is None else _gathered(dy, bias, x, channels_last)
     dalpha = _gathered(dz * x, alpha, x, channels_last)
     return _as(x, dz * alpha), dalpha, dshift, dweight, dbias
