@@ -13,6 +13,7 @@ import pytest
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.plugin.task import AA, Run, Task, Variant
+from dyt_bench.records.workspace import SuiteRuns
 from dyt_bench.report import write_report
 
 from .test_report import make_record
@@ -50,7 +51,7 @@ def report(tmp_path_factory):
                 records.append(make_record(folder, run, metric, values, summary=summary))
             seconds = {"native": [1.0, 1.1] * 5, "dyt": [0.9, 1.0] * 5, "derf": [1.2, 1.3] * 5}
             timings[task.identity] = {**seconds, AA: [1.0, 1.1] * 5}
-    write_report("Two models", records, found, folder / "out", timings)
+    write_report(SuiteRuns("Two models", []), records, found, folder / "out", timings)
     return folder / "out" / "report.html"
 
 

@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError, printable
 from dyt_bench.plugin.task import AA, Run, Task, Variant
+from dyt_bench.records.workspace import SuiteRuns
 from dyt_bench.report import write_report
 from dyt_bench.report.write import try_out
 from dyt_bench.tracking import mirror, view
@@ -88,7 +89,7 @@ def html_of(markdown):
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_report_shows_hostile_text_as_text(records, found, tmp_path, undrawn, what):
     text, out = HOSTILE[what], tmp_path / "out"
-    write_report(text, records(text), found, out, problems=[text])
+    write_report(SuiteRuns(text, []), records(text), found, out, problems=[text])
     readme, html = ((out / name).read_text() for name in ("README.md", "report.html"))
     for page in (readme, html):
         assert printable(page) == page  # no escapes, no halves of letters
@@ -125,7 +126,7 @@ def test_figures_show_hostile_names_as_text(records, found, tmp_path, what):
     seconds = {"native": [1.0, 1.1] * 5, "dyt": [1.2, 1.3] * 5, AA: [1.0, 1.1] * 5}
     made = records(text)
     timings = {str(r.about()["task_identity"]): seconds for r in made}
-    write_report(text, made, found, out, timings)
+    write_report(SuiteRuns(text, []), made, found, out, timings)
     page = (out / "README.md").read_text()
     assert "could not be drawn" not in page
     for figure in ("curves", "summary"):
@@ -142,7 +143,7 @@ def test_what_cannot_be_drawn_is_a_line(records, found, tmp_path, monkeypatch):
     monkeypatch.setattr(curves, "sheet", fails)
     monkeypatch.setattr(charts, "training", fails)
     monkeypatch.setattr(charts, "alpha", fails)
-    write_report("t", records("x"), found, tmp_path / "out")
+    write_report(SuiteRuns("t", []), records("x"), found, tmp_path / "out")
     page = (tmp_path / "out" / "README.md").read_text()
     assert "figures/curves.png could not be drawn: ValueError: no &lt;ink>" in page
     assert "](figures/curves.png)" not in page
@@ -154,7 +155,7 @@ def test_a_picture_that_cannot_be_read_is_a_line(records, found, tmp_path, undra
     made = records("x")
     (made[0].folder / "artifacts").mkdir()
     (made[0].folder / "artifacts" / "p.png").symlink_to("nowhere")
-    write_report("t", made, found, tmp_path / "out")
+    write_report(SuiteRuns("t", []), made, found, tmp_path / "out")
     assert (
         "p.png cannot be read: it is a link to nothing"
         in (tmp_path / "out" / "report.html").read_text()
@@ -168,7 +169,7 @@ def test_runs_of_what_is_not_installed_are_left_out_and_said(records, found, tmp
         about = json.loads(file.read_text())
         about["parameters"] |= changes
         file.write_text(json.dumps(about))
-    write_report("t", made, found, tmp_path / "out")
+    write_report(SuiteRuns("t", []), made, found, tmp_path / "out")
     page = (tmp_path / "out" / "README.md").read_text()
     assert "- 1 run left out: unknown domain 'gone'" in page
     assert "- 1 run left out: no model 'gone' in vision" in page
@@ -178,7 +179,7 @@ def test_runs_of_what_is_not_installed_are_left_out_and_said(records, found, tmp
 def test_groups_of_like_names_have_suites_of_their_own(records, found, tmp_path, undrawn):
     made = records("é")
     again = records("è")
-    write_report("t", [*made, *again], found, tmp_path / "out")
+    write_report(SuiteRuns("t", []), [*made, *again], found, tmp_path / "out")
     texts = {file.read_text() for file in (tmp_path / "out" / "suites").iterdir()}
     assert len(texts) == 3
     assert (

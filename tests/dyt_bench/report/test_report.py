@@ -18,12 +18,13 @@ from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.task import AA, Run, Task, Variant
 from dyt_bench.records.record import Record, Result
+from dyt_bench.records.workspace import Reported, SuiteRuns
 from dyt_bench.report import charts, write_report
 from dyt_bench.report.export import RUN_FIELDS, VERDICT_FIELDS
 from dyt_bench.report.reproduce import suite_text
 from dyt_bench.report.tables import variant_rows
 from dyt_bench.suite.expand import load_suite
-from dyt_bench.verdicts.runs import Evidence, group_names, load_runs
+from dyt_bench.verdicts.runs import Evidence, evidence_of, group_names, load_runs
 from dyt_bench.verdicts.standings import leaderboard, overall, performance_profile, steps_to
 from dyt_bench.verdicts.words import markdown_table
 
@@ -136,7 +137,7 @@ def test_compiled_steps_have_a_column_of_their_own(record, found, tmp_path):
     task = str(records[0].about()["task_identity"])
     eager = {"native": [1.0] * 5, "dyt": [1.2] * 5, AA: [1.0] * 5}
     compiled = {task: {**eager, "dyt": [0.9] * 5}}
-    write_report("t", records, found, tmp_path, {task: eager}, compiled=compiled)
+    write_report(SuiteRuns("t", []), records, found, tmp_path, {task: eager}, compiled=compiled)
     page = (tmp_path / "README.md").read_text()
     assert "| compiled step |" in page
     assert "| 1.20 no difference |" in page
@@ -159,7 +160,7 @@ def test_a_baseline_that_learned_nothing_has_no_time_to_quality(record, found, t
     timings = {str(r.about()["task_identity"]): seconds for r in records}
     (standing,) = standings_of(records, found, timings)
     assert standing.time_to_quality is None
-    write_report("t", records, found, tmp_path / "out", timings)
+    write_report(SuiteRuns("t", []), records, found, tmp_path / "out", timings)
     assert "native learned nothing" in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -200,6 +201,44 @@ def test_a_native_model_that_does_not_beat_the_reference_can_judge_nothing(recor
     assert standings_of(records, found)[0].comparison.verdict == "worse"
 
 
+def learning(record, after):
+    """Native and dyt after 10 steps, and native alone after 20."""
+    records = [record("native", seed, [0.1, 0.6], **scored(0.1)) for seed in range(3)]
+    records += [record("dyt", seed, [0.1, 0.3 + seed / 1e3], **scored(0.1)) for seed in range(3)]
+    longer = {"changes": {"steps": 20, "val_every": 20}}
+    return records + [record("native", s, [0.1, after], **longer, **scored(0.1)) for s in range(3)]
+
+
+@pytest.mark.parametrize(("after", "word"), [(0.7, "still learning"), (0.62, "worse")])
+def test_no_verdict_where_more_steps_improve_native_by_the_margin(
+    record, found, tmp_path, after, word
+):
+    records = learning(record, after)
+    evidence = evidence_of(SuiteRuns("t", []), load_runs(records))
+    assert {run.group.steps for run in evidence.runs} == {10}
+    (standing,) = leaderboard(evidence, found.metric)
+    assert (standing.name, standing.comparison.verdict, standing.best.verdict) == (
+        "vision/vit",
+        word,
+        word,
+    )
+    assert standing.comparison.interval is not None
+    write_report(SuiteRuns("t", []), records, found, tmp_path / "out")
+    said = f"{(after - 0.6) / 0.5:+.1%} by 20: {'plateau' if word == 'worse' else word}"
+    assert said in (tmp_path / "out" / "README.md").read_text()
+    assert said in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_suite_may_know_that_native_still_learns(record, found):
+    records = learning(record, 0.6)[:6]
+    known = SuiteRuns("t", [], learning=["vision/vit/digits, 10 steps"])
+    (standing,) = leaderboard(evidence_of(known, load_runs(records)), found.metric)
+    assert standing.comparison.verdict == "still learning"
+    other = SuiteRuns("t", [], learning=["vision/vit/digits, 5 steps"])
+    (standing,) = leaderboard(evidence_of(other, load_runs(records)), found.metric)
+    assert standing.comparison.verdict == "worse"
+
+
 def test_a_run_that_learned_no_more_than_the_blind_is_in_no_mean(record, found):
     records = [record("native", seed, [0.1, 0.9], **scored(0.1)) for seed in range(4)]
     records += [record("dyt", seed, [0.1, 0.91], **scored(0.1)) for seed in range(3)]
@@ -222,7 +261,7 @@ def test_where_every_run_collapsed_the_row_says_so(record, found):
 def test_diverged_runs_are_shown_but_not_judged(record, found, tmp_path):
     records = [record("native", 0, [0.1, 0.9]), record("dyt", 0, [0.1, 0.2], status="diverged")]
     assert standings_of(records, found) == []
-    write_report("t", records, found, tmp_path / "out")
+    write_report(SuiteRuns("t", []), records, found, tmp_path / "out")
     for page in ("README.md", "report.html"):
         text = (tmp_path / "out" / page).read_text()
         assert "diverged: the loss became nan at step 3" in text
@@ -233,11 +272,11 @@ def test_another_workload_version_is_not_compared(record, found, tmp_path):
     new = [record(variant, 1, [0.1, 0.9]) for variant in ("native", "dyt")]
     (standing,) = standings_of([*old, *new], found)
     assert standing.seeds == (1,)
-    write_report("t", [*old, *new], found, tmp_path / "out")
+    write_report(SuiteRuns("t", []), [*old, *new], found, tmp_path / "out")
     page = (tmp_path / "out" / "README.md").read_text()
     assert "not comparable: made by another workload version (older, not " in page
     assert "than the one installed (vision)" in page
-    write_report("t", new, found, tmp_path / "new")
+    write_report(SuiteRuns("t", []), new, found, tmp_path / "new")
     assert "not comparable" not in (tmp_path / "new" / "README.md").read_text()
 
 
@@ -319,9 +358,9 @@ def reported(record, found, tmp_path):
     seconds = {"native": [1.0, 1.1] * 5, "dyt": [1.2, 1.3] * 5, AA: [1.0, 1.1] * 5}
     timings = {str(r.about()["task_identity"]): seconds for r in records}
     out = tmp_path / "out"
-    paper = {"values": {"native": 82.3, "dyt": 82.5}, "source": "paper <i>"}
-    expected = {"vision/vit/digits": {**paper, "metric": "eval/top1"}}
-    write_report("A <script>title</script>", records, found, out, timings, expected)
+    paper = Reported({"native": 82.3, "dyt": 82.5}, metric="eval/top1", source="paper <i>")
+    listed = SuiteRuns("A <script>title</script>", [], expected={"vision/vit/digits": paper})
+    write_report(listed, records, found, out, timings)
     return out
 
 
@@ -482,7 +521,7 @@ def test_what_a_domain_measures_at_the_end_has_a_table_a_model(record, found, tm
         record("native", 0, [0.1, 0.5], summary={"eval/label_accuracy": 0.25}),
         record("dyt", 0, [0.1, 0.4], summary={"eval/label_accuracy": 0.125, "eval/more": 1.0}),
     ]
-    write_report("t", records, found, tmp_path / "out")
+    write_report(SuiteRuns("t", []), records, found, tmp_path / "out")
     page = (tmp_path / "out" / "README.md").read_text()
     variants, table = page.split("### vision/vit, measured once at the end")
     assert "label_accuracy" not in variants
@@ -498,7 +537,7 @@ def test_times_are_whole_and_the_machine_is_named(record, found, tmp_path):
     result = json.loads(made.result_path.read_text())
     result |= {"started": 1796041261.5678, "ended": 1796041261.9876}
     made.result_path.write_text(json.dumps(result))
-    write_report("t", [made], found, tmp_path / "out")
+    write_report(SuiteRuns("t", []), [made], found, tmp_path / "out")
     (run,) = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
     assert (run["started"], run["ended"]) == (1796041261.5678, 1796041261.9876)
     assert [run[key] for key in ("cpu", "python", "torch", "device")] == [
@@ -512,7 +551,7 @@ def test_times_are_whole_and_the_machine_is_named(record, found, tmp_path):
 def test_the_page_opens_with_the_answer(record, found, tmp_path):
     records = [record("native", seed, [0.1, 0.9], **scored(0.1)) for seed in range(3)]
     records += [record("dyt", seed, [0.1, 0.7 + seed / 1e3], **scored(0.1)) for seed in range(3)]
-    write_report("t", records, found, tmp_path / "out")
+    write_report(SuiteRuns("t", []), records, found, tmp_path / "out")
     said = "dyt in place of the native norm is worse in 1 of 1 model (vision/vit)"
     for name in ("README.md", "report.html"):
         text = (tmp_path / "out" / name).read_text()
@@ -524,7 +563,7 @@ def test_the_page_opens_with_the_answer(record, found, tmp_path):
 
 def test_nothing_to_report_is_said(tmp_path, found):
     with pytest.raises(UserError, match="nothing to report"):
-        write_report("t", [], found, tmp_path / "out")
+        write_report(SuiteRuns("t", []), [], found, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -567,11 +606,11 @@ def test_a_report_takes_time_by_the_run(tmp_path, found):
                 run = Run(task=task, variant=variant)
                 records.append(make_record(tmp_path, run, metric, values))
     assert len(records) == 2000
-    write_report("warm-up: imports", records[:5], found, tmp_path / "few")
+    write_report(SuiteRuns("warm-up: imports", []), records[:5], found, tmp_path / "few")
     some = [record for i, record in enumerate(records) if i // 5 % 100 < 20]
     start = time.process_time()
-    write_report("some", some, found, tmp_path / "some", timings)
+    write_report(SuiteRuns("some", []), some, found, tmp_path / "some", timings)
     between = time.process_time()
-    standings = write_report("many", records, found, tmp_path / "many", timings)
+    standings = write_report(SuiteRuns("many", []), records, found, tmp_path / "many", timings)
     assert time.process_time() - between < 5 * 1.6 * (between - start)
     assert len(standings) == 16

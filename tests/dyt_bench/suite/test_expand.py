@@ -269,6 +269,55 @@ def test_a_task_may_have_variants_of_its_own(load):
         load("name: s\ntasks:\n- {domain: llm, variants: [native, {name: dyt, recip: paper}]}\n")
 
 
+def test_a_task_may_have_seeds_of_its_own(load):
+    text = "name: s\nseeds: [0, 1]\ntasks:\n- {domain: vision}\n- {domain: llm, seeds: [5, 1]}\n"
+    suite = load(text)
+    seeds = [(task.domain, task.seed) for task in suite.tasks]
+    assert seeds == [("vision", 0), ("vision", 1), ("llm", 1), ("llm", 5)]
+    assert {task.seed for task in load(text, seeds=3).tasks} == {0, 1, 2}
+    with pytest.raises(UserError, match=r"tasks\[1\].seeds\[1\]: the seed 5 is listed twice"):
+        load(text.replace("[5, 1]", "[5, 5]"))
+
+
+def test_native_trains_twice_the_steps_where_its_plateau_is_measured(load):
+    text = (
+        "name: s\nseeds: [0, 1, 2, 3]\nsteps: 10\ntasks:\n- {domain: vision, plateau: measured}\n"
+    )
+    suite = load(text)
+    longer = [run for run in suite.runs if run.task.steps == 20]
+    assert [(run.variant.label, run.task.seed) for run in longer] == [
+        ("native", 0),
+        ("native", 1),
+        ("native", 2),
+    ]
+    assert {run.task.val_every for run in longer} == {4}
+    assert len(suite.runs) == 4 * 2 + 3
+    assert suite.learning == frozenset()
+
+
+def test_a_missed_plateau_is_of_the_suites_own_steps(load):
+    text = "name: s\ntasks:\n- {domain: vision, steps: 10, plateau: missed}\n- domain: dna\n"
+    assert load(text).learning == {"vision/vit/digits, 10 steps"}
+    assert load(text, steps=40).learning == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ("kind: efficiency", "tasks[0].plateau: an efficiency suite trains nothing"),
+        ("variants: [dyt]", "tasks[0].plateau: it is native's, which is not among the variants"),
+    ],
+)
+def test_a_plateau_needs_native_runs(load, head, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        load(f"name: s\n{head}\ntasks:\n- {{domain: vision, plateau: measured}}\n")
+
+
+def test_a_papers_values_are_found_by_what_is_trained_whatever_the_rate(load):
+    suite = load("name: s\ntasks:\n- {domain: vision, learning_rate: 0.5, expected: {native: 1}}\n")
+    assert suite.expected.keys() == {"vision/vit/digits"}
+
+
 def test_a_seed_is_through_before_the_next_begins(load):
     suite = load("name: s\nseeds: [3, 0]\ntasks:\n- {domain: vision}\n- {domain: dna}\n")
     assert [(t.domain, t.seed) for t in suite.tasks] == [

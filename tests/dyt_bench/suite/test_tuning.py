@@ -76,6 +76,19 @@ def test_verdicts_are_run_as_swapped_in_and_at_each_ones_best(load):
     assert "native 0.1, dyt 0.2" in said
 
 
+def test_a_plateau_is_measured_at_natives_best_rate_with_twice_the_steps(load):
+    suite = load("- {domain: tiny, models: [line], plateau: measured, tuning: {rates: [0.1, 0.2]}}")
+    (tuning,) = suite.tunings
+    table = {"native": {0.1: 0.8, 0.2: 0.9}, "dyt": {0.1: 0.8, 0.2: 0.9}}
+    runs, _ = chosen(tuning, values_of(tuning, table), ACCURACY)
+    longer = [run for run in runs if run.task.steps == 8]
+    assert [(r.variant, r.task.learning_rate, r.task.seed) for r in longer] == [
+        (Variant(), 0.2, 0),
+        (Variant(), 0.2, 1),
+    ]
+    assert len(runs) == 6
+
+
 def test_a_rate_at_which_a_trial_was_lost_is_out(load):
     suite = load("- {domain: tiny, models: [line], tuning: {rates: [0.1, 0.2]}}")
     (tuning,) = suite.tunings

@@ -123,7 +123,7 @@ class CollectedComparison(Protocol):
 
     @property
     def verdict(self) -> str:
-        """better, worse, equivalent, undetermined or too little learned."""
+        """better, worse, equivalent, undetermined, too little learned or still learning."""
 
 
 class CollectedSpeed(Protocol):

@@ -62,15 +62,24 @@ class Task:
     preset_digest: str = ""  # of the training preset and the model's exclusions
 
     @property
+    def subject(self) -> str:
+        """What is trained on what: ``vision/vit/digits``."""
+        return f"{self.domain}/{self.model}/{self.dataset}"
+
+    @property
+    def budget(self) -> str:
+        """The subject with its number of steps: ``vision/vit/digits, 1000 steps``."""
+        return f"{self.subject}, {self.steps} steps"
+
+    @property
     def group(self) -> str:
         """The name that tasks of all seeds share: ``vision/vit/digits``, ``... lr=0.002``."""
-        return " ".join([f"{self.domain}/{self.model}/{self.dataset}", *self._apart()])
+        return " ".join([self.subject, *self._apart()])
 
     @property
     def label(self) -> str:
         """A short name for people: ``vision/vit/digits/s0``."""
-        of = f"{self.domain}/{self.model}/{self.dataset}/s{self.seed}"
-        return " ".join([of, *self._apart()])
+        return " ".join([f"{self.subject}/s{self.seed}", *self._apart()])
 
     def _apart(self) -> list[str]:
         """What tells two tasks of one model and data set apart."""

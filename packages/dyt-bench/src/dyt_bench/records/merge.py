@@ -133,6 +133,7 @@ def _list(name: str, runs: SuiteRuns, into: Workspace) -> None:
             expected={**runs.expected, **own.expected},
             sections=_each(own.sections, runs.sections),
             looks=max(own.looks, runs.looks),
+            learning=_each(own.learning, runs.learning),
         )
     if runs.runs:
         into.list_suite(name, runs)

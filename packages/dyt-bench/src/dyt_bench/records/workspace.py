@@ -52,6 +52,8 @@ class SuiteRuns:
     expected: dict[str, Reported] = field(default_factory=dict)  # by domain/model/dataset
     sections: list[str] = field(default_factory=list)  # of the report, added by packages
     looks: int = 1  # how often verdicts could have ended it
+    # `Task.budget`s at which native is known to be still learning
+    learning: list[str] = field(default_factory=list)
 
 
 @cache

@@ -16,9 +16,11 @@ from typing import Any
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.report.figures.curves import TRAIN_LOSS, band, smoothed
 from dyt_bench.report.figures.rates import Curves
-from dyt_bench.verdicts.runs import EndedRun, Timing
+from dyt_bench.verdicts.budgets import Trend
+from dyt_bench.verdicts.runs import BASELINE, EndedRun, Timing
 from dyt_bench.verdicts.speed import compare_speed
-from dyt_bench.verdicts.standings import BASELINE, Standing, task_timings
+from dyt_bench.verdicts.standings import Standing, task_timings
+from dyt_bench.verdicts.statistics import MARGIN_SHARE
 from dyt_bench.verdicts.words import arrow
 
 Chart = dict[str, Any]  # for JSON
@@ -69,6 +71,20 @@ def rates(curves: Curves, metric: Metric) -> Chart:
             | {"ring": ring}
         )
     return _lines("learning rate", f"{metric.title} {arrow(metric)}", series, log_x=True)
+
+
+def budgets(trend: Trend) -> Chart | None:
+    """Gains over the baseline by steps, in percent of what it learned; None without variants."""
+    series = []
+    for name in dict.fromkeys(name for budget in trend.budgets for name in budget.gains):
+        own = [budget for budget in trend.budgets if name in budget.gains]
+        x, y = [b.steps for b in own], [_short(100 * b.gains[name]) for b in own]
+        series.append({"variant": name, "x": x, "y": y})
+    if not any(len(each["x"]) > 1 for each in series):
+        return None
+    margin = 100 * MARGIN_SHARE
+    marks = [{"y": margin, "text": "margin"}, {"y": -margin, "text": "margin"}]
+    return {**_lines("steps", "gain, % of learned", series, log_x=True), "marks": marks}
 
 
 def alpha(runs: Sequence[EndedRun]) -> Chart | None:

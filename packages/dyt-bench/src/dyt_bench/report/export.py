@@ -114,8 +114,8 @@ VERDICT_FIELDS = {
     "*/bootstrap": "95 % BCa bootstrap interval of the gain; null below 12 seeds",
     "*/p": "two-sided paired t-test of no difference, for itself alone; null below 3 seeds",
     "*/p_within": "two one-sided t-tests of a gain beyond the margin; null below 3 seeds",
-    "*/verdict": "better, worse, equivalent, undetermined or too little learned; allows for the "
-    "number of comparisons on the page",
+    "*/verdict": "better, worse, equivalent, undetermined, too little learned or still learning; "
+    "allows for the number of comparisons on the page",
     "*/within": "whether the gain is shown to lie within the margin",
     "*/seeds_needed": "seeds that would decide with 80 % power; null if decided or not known",
     "steps_to_quality": "median steps to the baseline's value at the end; null: not reached",

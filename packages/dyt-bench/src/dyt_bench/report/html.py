@@ -12,15 +12,21 @@ from dyt_bench.errors import printable
 from dyt_bench.records.stored import Unreadable, content_of
 from dyt_bench.report import charts, tables
 from dyt_bench.report.added import AddedSection
-from dyt_bench.report.figures import rates
+from dyt_bench.report.figures import budgets, rates
 from dyt_bench.report.figures.style import VARIABLES, WEB, looks
 from dyt_bench.report.illustration import Illustration, attempt
 from dyt_bench.verdicts import answer, words
-from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, group_names
-from dyt_bench.verdicts.standings import (
+from dyt_bench.verdicts.budgets import Trend, trends
+from dyt_bench.verdicts.runs import (
     BASELINE,
-    Standing,
+    EndedRun,
+    Evidence,
+    TaskGroup,
     by_group,
+    group_names,
+)
+from dyt_bench.verdicts.standings import (
+    Standing,
     overall,
     performance_profile,
 )
@@ -118,8 +124,11 @@ def _sections(
     names: Mapping[TaskGroup, str],
     found: Discovery,
 ) -> list[dict[str, object]]:
-    """Title, note and charts of each section that has any."""
+    """Title, note, table and charts of each section that has any."""
     learning, costs, inside = _of_groups(evidence, standings, names, found)
+    by_budget = trends([*evidence.runs, *evidence.longer], found.metric)
+    of_models = group_names(trend.group for trend in by_budget)
+    rows = {"Budgets": tables.filled(tables.budget_rows(by_budget, of_models))}
     sections = (
         (
             "Effects",
@@ -129,6 +138,7 @@ def _sections(
             _effects(standings),
         ),
         ("Learning rates", rates.NOTE, _rates(evidence, found)),
+        ("Budgets", budgets.NOTE, _budgets(by_budget)),
         (
             "Learning",
             "Mean over seeds; the band reaches from the lowest to the highest seed. The axis is "
@@ -155,9 +165,15 @@ def _sections(
         ),
     )
     return [
-        {"title": title, "note": note, "figures": own, "broad": title == "Effects"}
+        {
+            "title": title,
+            "note": note,
+            "rows": rows.get(title, []),
+            "figures": own,
+            "broad": title == "Effects",
+        }
         for title, note, own in sections
-        if own
+        if own or rows.get(title)
     ]
 
 
@@ -181,6 +197,15 @@ def _rates(evidence: Evidence, found: Discovery) -> list[Illustration]:
     for group, name in group_names(curves).items():
         draw = partial(charts.rates, curves[group], found.metric(group.domain))
         made += _if_any(f"{name}: metric by learning rate", draw)
+    return made
+
+
+def _budgets(by_budget: Sequence[Trend]) -> list[Illustration]:
+    """Gains by budget, of each model that has variants at several."""
+    made = []
+    for group, name in group_names(trend.group for trend in by_budget).items():
+        own = next(trend for trend in by_budget if trend.group == group)
+        made += _if_any(f"{name}: gain by budget", partial(charts.budgets, own))
     return made
 
 

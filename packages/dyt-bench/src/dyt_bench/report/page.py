@@ -10,8 +10,8 @@ from dyt_bench.report.figures.rates import NOTE as RATES_NOTE
 from dyt_bench.report.figures.rates import rate_curves
 from dyt_bench.verdicts import answer, words
 from dyt_bench.verdicts.budgets import trends
-from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, group_names
-from dyt_bench.verdicts.standings import Standing, by_group, overall
+from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, by_group, group_names
+from dyt_bench.verdicts.standings import Standing, overall
 from dyt_bench.verdicts.words import escaped, markdown_table
 
 
@@ -51,7 +51,7 @@ def page(
     if rate_curves([*runs, *evidence.trials], found.metric):
         figure = _figure("Validation metric by learning rate", "figures/rates.png", problems)
         parts += ["## Learning rates", figure, RATES_NOTE]
-    if by_budget := trends(runs, found.metric):
+    if by_budget := trends([*runs, *evidence.longer], found.metric):
         of_models = group_names(trend.group for trend in by_budget)
         rows = tables.filled(tables.budget_rows(by_budget, of_models))
         parts += ["## Budgets", BUDGETS_NOTE, markdown_table(rows)]

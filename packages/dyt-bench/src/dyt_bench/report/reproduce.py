@@ -7,8 +7,7 @@ from typing import Any
 
 from dyt_bench.plugin.task import digest
 from dyt_bench.suite.document import slug, to_yaml
-from dyt_bench.verdicts.runs import EndedRun, TaskGroup
-from dyt_bench.verdicts.standings import by_group
+from dyt_bench.verdicts.runs import EndedRun, TaskGroup, by_group
 
 
 def write_suites(

@@ -8,8 +8,7 @@ from dyt_bench.discovery.datasets import dataset_of
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import METRICS
 from dyt_bench.verdicts.budgets import Budget, Trend
-from dyt_bench.verdicts.runs import EndedRun, TaskGroup
-from dyt_bench.verdicts.standings import BASELINE, by_group
+from dyt_bench.verdicts.runs import BASELINE, EndedRun, TaskGroup, by_group
 from dyt_bench.verdicts.words import Row, number
 
 # The note under the table of `variant_rows`, on both pages.

@@ -15,6 +15,7 @@ from dyt_bench.discovery.domains import Discovery
 from dyt_bench.errors import UserError, printable, quoted
 from dyt_bench.plugin.extensions import Collected
 from dyt_bench.records.record import Record
+from dyt_bench.records.workspace import SuiteRuns
 from dyt_bench.report.added import add_sections
 from dyt_bench.report.export import write_data
 from dyt_bench.report.figures import budgets, curves, effects, rates
@@ -28,9 +29,9 @@ from dyt_bench.verdicts.runs import (
     EndedRun,
     Evidence,
     Timing,
+    evidence_of,
     group_names,
     load_runs,
-    without_trials,
 )
 from dyt_bench.verdicts.standings import Standing, leaderboard
 
@@ -70,44 +71,42 @@ def try_out(out: Path) -> None:
 
 
 def write_report(
-    title: str,
+    listed: SuiteRuns,
     records: Sequence[Record],
     found: Discovery,
     out: Path,
     timings: Mapping[str, Timing] = {},
-    expected: Mapping[str, Any] = {},
-    sections: Sequence[str] = (),
-    looks: int = 1,
-    problems: Sequence[str] = (),
     compiled: Mapping[str, Timing] = {},
+    problems: Sequence[str] = (),
 ) -> list[Standing]:
     """Write ``README.md``, ``report.html``, data, ``figures/`` and ``suites/`` into ``out``.
 
     What cannot be drawn, or is of a domain that is not installed, is a line of the page.
 
     Args:
+        listed: what the suite last ran, and what it knows beside.
+        records: of its runs.
         timings: task identity -> variant label -> seconds of interleaved steps.
-        expected: domain/model/dataset -> what a paper reports, as in `Evidence.expected`.
-        sections: names of sections that packages add.
-        looks: how often verdicts could have ended the suite.
-        problems: what could not be read, a sentence each.
         compiled: as ``timings``, under ``torch.compile``.
+        problems: what could not be read, a sentence each.
 
     Raises:
         UserError: none of the records has ended, or ``out`` cannot be written.
     """
     try_out(out)
-    evidence, unknown = evidence_of(title, records, found, timings, expected, looks, compiled)
+    evidence, unknown = reported(listed, records, found, timings, compiled)
     problems = [*map(printable, problems), *unknown]
     standings = leaderboard(evidence, found.metric)
     names = group_names(run.group for run in evidence.runs)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     problems += _draw(evidence, standings, found, out / "figures")
-    write_data(evidence.title, [*evidence.trials, *evidence.runs], standings, out)
+    every = [*evidence.trials, *evidence.runs, *evidence.longer]
+    write_data(evidence.title, every, standings, out)
     suites = write_suites(evidence.runs, names, out / "suites")
     texts = {name: (out / "suites" / file).read_text() for name, file in suites.items()}
     about = _conditions(evidence.runs, found)
-    added = add_sections(sections, Collected(evidence.title, evidence.runs, standings), out)
+    collected = Collected(evidence.title, evidence.runs, standings)
+    added = add_sections(listed.sections, collected, out)
     (out / "README.md").write_text(
         page(evidence, standings, names, suites, found, about, added, problems), encoding="utf-8"
     )
@@ -118,13 +117,11 @@ def write_report(
     return standings
 
 
-def evidence_of(
-    title: str,
+def reported(
+    listed: SuiteRuns,
     records: Sequence[Record],
     found: Discovery,
     timings: Mapping[str, Timing] = {},
-    expected: Mapping[str, Any] = {},
-    looks: int = 1,
     compiled: Mapping[str, Timing] = {},
 ) -> tuple[Evidence, list[str]]:
     """What verdicts are drawn from; and a sentence for what is of a domain that is not installed.
@@ -135,12 +132,11 @@ def evidence_of(
         UserError: none of the records has ended.
     """
     runs, unknown = _known(records, found)
-    judged, trials = without_trials(runs)
-    if not judged:
+    if not runs:
         raise UserError(
             "; ".join(["there is nothing to report: no run of the suite has ended yet", *unknown])
         )
-    return Evidence(printable(title), judged, timings, expected, trials, looks, compiled), unknown
+    return evidence_of(listed, runs, timings, compiled), unknown
 
 
 def _known(records: Sequence[Record], found: Discovery) -> tuple[list[EndedRun], list[str]]:
@@ -208,7 +204,7 @@ def _draw(
         figures["rates.png"] = partial(rates.sheet, by_rate, of_rates, found.metric, LIGHT)
     compared = [
         trend
-        for trend in trends(evidence.runs, found.metric)
+        for trend in trends([*evidence.runs, *evidence.longer], found.metric)
         if any(budget.gains for budget in trend.budgets)
     ]
     if compared:

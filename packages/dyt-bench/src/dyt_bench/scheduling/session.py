@@ -20,7 +20,7 @@ from dyt_bench.records.record import Result
 from dyt_bench.records.workspace import Reported, SuiteRuns, Workspace
 from dyt_bench.report import write_report
 from dyt_bench.report.figures.group import draw_group
-from dyt_bench.report.write import evidence_of
+from dyt_bench.report.write import reported
 from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.runner import How, Runner
 from dyt_bench.scheduling.stopping import LOOKS, RunScore, next_runs
@@ -181,9 +181,10 @@ def _train(
     new: tuple[Run, ...] = suite.runs
     since = workspace.fresh_since(suite.name) if how.fresh else None
     tracker.preview(suite.name, suite.title, suite.runs, found.metric)
+    looks = len(LOOKS) if until_decided else 1
     while new and not stopped:
         _set_aside(new, workspace)
-        _list_runs(suite, workspace, len(LOOKS) if until_decided else 1)
+        _list_runs(suite, workspace, looks)
         names = {name: metric.name for name, metric in metrics.items()}
         with Board(console, new, names) as board:
             some = replace(suite, runs=new)
@@ -206,7 +207,11 @@ def _train(
             continue
         if until_decided and not stopped:
             left = None if deadline is None else deadline - time.monotonic()
-            judged = [run for run in suite.runs if run.task.split != "tuning"]
+            judged = [
+                run
+                for run in suite.runs
+                if run.task.split != "tuning" and run.task.budget not in suite.learning
+            ]
             decision = next_runs(judged, _outcomes(suite, results, metrics), metrics, left)
             new = decision.runs
             suite = replace(suite, runs=(*suite.runs, *new))
@@ -215,7 +220,8 @@ def _train(
         tracker.close(_HURRY_S)
     else:
         records = [workspace.record(run) for run in suite.runs]
-        tracker.summarize(suite.title, records, found.metric, draw_group)
+        listed = _list_runs(suite, workspace, looks)
+        tracker.summarize(listed, records, found.metric, draw_group)
         tracker.close()
     return Session(suite, results, shown(tracker.uri), tracker.experiment_id, out, stopped)
 
@@ -261,7 +267,7 @@ def _why(interruption: KeyboardInterrupt) -> Stopped:
     return "pre-empted" if isinstance(interruption, Preempted) else "interrupted"
 
 
-def _list_runs(suite: Suite, workspace: Workspace, looks: int) -> None:
+def _list_runs(suite: Suite, workspace: Workspace, looks: int) -> SuiteRuns:
     """Record for `report_suite` which runs the suite has, and how often verdicts may end it."""
     runs = SuiteRuns(
         title=suite.title,
@@ -269,8 +275,10 @@ def _list_runs(suite: Suite, workspace: Workspace, looks: int) -> None:
         expected={key: Reported(**asdict(value)) for key, value in suite.expected.items()},
         sections=list(suite.sections),
         looks=looks,
+        learning=sorted(suite.learning),
     )
     workspace.list_suite(suite.name, runs)
+    return runs
 
 
 def _set_aside(runs: Sequence[Run], workspace: Workspace) -> None:
@@ -319,14 +327,8 @@ def evidence_of_suite(name: str, found: Discovery, workspace: Workspace) -> Evid
     listed = _listed(name, workspace)
     records = workspace.readable(workspace.records_of(listed))
     timings = workspace.timings(records)
-    evidence, unknown = evidence_of(
-        listed.title,
-        records,
-        found,
-        timings,
-        {key: asdict(value) for key, value in listed.expected.items()},
-        listed.looks,
-    )
+    compiled = workspace.timings(records, compile=True)
+    evidence, unknown = reported(listed, records, found, timings, compiled)
     tell_problems(workspace)
     for sentence in unknown:
         tell(sentence)
@@ -345,18 +347,7 @@ def report_suite(name: str, found: Discovery, workspace: Workspace, out: Path) -
     compiled = workspace.timings(records, compile=True)
     problems = list(workspace.problems)
     tell_problems(workspace)
-    return write_report(
-        listed.title,
-        records,
-        found,
-        out,
-        timings,
-        {key: asdict(value) for key, value in listed.expected.items()},
-        listed.sections,
-        listed.looks,
-        problems,
-        compiled,
-    )
+    return write_report(listed, records, found, out, timings, compiled, problems)
 
 
 def _conclude(

@@ -10,7 +10,15 @@ A suite says what to run, never how::
         models: [vit, convnext]
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
@@ -37,7 +45,7 @@ from dyt_bench.suite.narrow import narrowed
 from dyt_bench.suite.rates import at_tuned_rates, check_tuning, plan_trials
 from dyt_bench.suite.schema import SuiteFile, TaskEntry, validate
 from dyt_bench.suite.shipped import base_of, shipped
-from dyt_bench.suite.tuning import Tuned
+from dyt_bench.suite.tuning import Tuned, longer
 from dyt_bench.suite.values import located
 
 # Fields of a `Model` that a task has, or that decide nothing.
@@ -79,6 +87,7 @@ class Suite:
     sections: tuple[str, ...] = ()  # of the report, added by packages
     # "domain/model/dataset" -> what a paper reports there
     expected: Mapping[str, Expected] = field(default_factory=dict)
+    learning: frozenset[str] = frozenset()  # `Task.budget`s that do not bring native to its plateau
     tunings: tuple[Tuned, ...] = ()  # their trials are among the runs; what they choose is not
 
     @cached_property
@@ -142,16 +151,20 @@ def load_suite(
     if selection.executor is not None:
         EXECUTORS.load(selection.executor)
     shared = resolve_variants(document, ["variants"], file.variants)
-    seeds = file.seeds if selection.seeds is None else range(selection.seeds)
-    _check_size(document, file, len(seeds))
+    _check_size(document, file, selection.seeds)
     contents = cache(contents)  # several entries may have one data set
     runs: list[Run] = []
     entries: list[int] = []  # the place of each run's entry among the tasks
     tunings: list[Tuned] = []
     expected: dict[str, Expected] = {}
+    learning: set[str] = set()
+    place: dict[int, int] = {}  # seed -> its place in the order
     for index, entry in chosen.items():
         variants = _variants(document, index, entry, shared)
         steps = selection.steps or entry.steps or file.steps
+        seeds = _seeds(document, index, file, entry, selection.seeds)
+        for seed in seeds:
+            place.setdefault(seed, len(place))
         together = _together(file, entry)
         tasks = [
             replace(task, **together)
@@ -159,8 +172,11 @@ def load_suite(
         ]
         for task in tasks:
             _check_divided(document, index, task)
+        _check_plateau(document, index, entry, file, variants)
         if entry.tuning is None:
             new = [Run(task=task, variant=variant) for task in tasks for variant in variants]
+            if entry.plateau == "measured":
+                new += _longer(tasks)
         else:
             check_tuning(document, index, entry, variants, seeds)
             own = plan_trials(tasks, variants, entry, found)
@@ -170,11 +186,12 @@ def load_suite(
         entries += [index] * len(new)
         for task in tasks if entry.expected else ():
             metric = entry.expected_metric or found.domain(task.domain).metric.name
-            expected[task.group] = Expected(entry.expected, metric, entry.source)
-    _check_distinct(document, runs, entries, shared, seeds)
-    place = {seed: index for index, seed in enumerate(seeds)}
+            expected[task.subject] = Expected(entry.expected, metric, entry.source)
+        if entry.plateau == "missed" and selection.steps is None:  # of its own steps it is known
+            learning.update(task.budget for task in tasks)
+    _check_distinct(document, runs, entries, shared)
     runs.sort(key=lambda run: place.get(run.task.seed, -1))  # stable; trials first
-    return _suite(file, selection, runs, expected, tunings)
+    return _suite(file, selection, runs, expected, learning, tunings)
 
 
 def without_data(domain: Domain, name: str, path: Path | None) -> str:
@@ -201,6 +218,7 @@ def _suite(
     selection: Selection,
     runs: list[Run],
     expected: Mapping[str, Expected],
+    learning: Collection[str],
     tunings: Sequence[Tuned],
 ) -> Suite:
     name = selection.executor or file.executor.name
@@ -217,6 +235,7 @@ def _suite(
         executor_options=checked_options(name, options),
         sections=tuple(file.sections),
         expected=expected,
+        learning=frozenset(learning),
         tunings=tuple(tunings),
     )
 
@@ -296,6 +315,47 @@ def _tasks(
                 if (found_preset := domain.training(task)) != preset:
                     preset, digested = found_preset, preset_digest(domain, task)
                 yield replace(task, preset_digest=digested)
+
+
+def _seeds(
+    document: Document, index: int, file: SuiteFile, entry: TaskEntry, first: int | None
+) -> Sequence[int]:
+    """The first so many, where the command line says so; the entry's own, or the suite's."""
+    if first is not None:
+        return range(first)
+    seeds = file.seeds
+    where: list[str | int] = ["seeds"]
+    if entry.seeds is not None:
+        seeds, where = entry.seeds, ["tasks", index, "seeds"]
+    again = repeated(seeds)
+    if again is not None:
+        raise document.error([*where, again], f"the seed {seeds[again]} is listed twice")
+    return seeds
+
+
+def _check_plateau(
+    document: Document,
+    index: int,
+    entry: TaskEntry,
+    file: SuiteFile,
+    variants: Sequence[Variant],
+) -> None:
+    """Raise UserError if the entry asks for a plateau that no run can show."""
+    if entry.plateau is None:
+        return
+    where: list[str | int] = ["tasks", index, "plateau"]
+    if file.kind == "efficiency":
+        raise document.error(where, "an efficiency suite trains nothing: leave it out")
+    if not any(variant.is_native for variant in variants):
+        raise document.error(where, "it is native's, which is not among the variants: add native")
+
+
+def _longer(tasks: Sequence[Task]) -> list[Run]:
+    """Native's runs with twice the steps, for each model and data set."""
+    subjects = dict.fromkeys(task.subject for task in tasks)
+    return [
+        run for name in subjects for run in longer([task for task in tasks if task.subject == name])
+    ]
 
 
 def _together(file: SuiteFile, entry: TaskEntry) -> dict[str, Any]:
@@ -436,17 +496,15 @@ def _check_distinct(
     runs: list[Run],
     entries: list[int],
     variants: Sequence[Variant],
-    seeds: Sequence[int],
 ) -> None:
-    """Raise UserError if a run is listed twice; names the repeated variant, seed or entry."""
+    """Raise UserError if a run is listed twice; names the repeated variant or entry."""
     seen: set[Hashable] = set()
     for run, entry in zip(runs, entries, strict=True):
         identity = run.task.identity, run.task.metrics, run.variant  # as in `Run.identity`
         if identity in seen:
             where: list[str | int] = ["tasks", entry]
-            for name, again in (("variants", repeated(variants)), ("seeds", repeated(seeds))):
-                if again is not None:
-                    where = [name, again]
+            if (again := repeated(variants)) is not None:
+                where = ["variants", again]
             raise document.error(where, f"the run {run.label} is listed twice")
         seen.add(identity)
 
@@ -461,13 +519,13 @@ def repeated(values: Iterable[Hashable]) -> int | None:
     return None
 
 
-def _check_size(document: Document, file: SuiteFile, seeds: int) -> None:
+def _check_size(document: Document, file: SuiteFile, seeds: int | None) -> None:
     """Raise UserError if the suite has more runs than can be planned."""
     runs = sum(
         len(entry.models or [0])
         * len(entry.datasets or [0])
         * len(file.variants if entry.variants is None else entry.variants)
-        * seeds
+        * (seeds or len(entry.seeds or file.seeds))
         for entry in file.tasks
     )
     if runs > MOST_RUNS:

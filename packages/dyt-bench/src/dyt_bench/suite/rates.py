@@ -77,5 +77,6 @@ def plan_trials(
     for (domain, model, _), own in groupby(tasks, lambda t: (t.domain, t.model, t.dataset)):
         shape = found.domain(domain).models[model]
         trials = (entry.tuning.rates, entry.tuning.seeds)
-        planned.append(tuned(list(own), variants, shape, *trials))
+        measured = entry.plateau == "measured"
+        planned.append(tuned(list(own), variants, shape, *trials, plateau=measured))
     return planned

@@ -69,11 +69,14 @@ class TaskEntry(_Strict):
     checkpoint: UserPath | None = None  # the user's model; relative to the suite file
     path: UserPath | None = None  # the user's data; relative to the suite file
     options: dict[str, Text | int] = {}  # of the data set: {label: price}
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = None  # None: the suite's
     steps: Count | None = None  # here and below, None means the model's own
     batch_size: Count | None = None
     learning_rate: AboveZero | None = None
     tuning: Tuning | None = None  # written `learning_rate: tuned` where it has no options
     tuned_rates: dict[str, AboveZero] = {}  # variant -> the rate that trials chose for it before
+    # Whether native has learned all it will: measured with twice the steps, or known not to have.
+    plateau: Literal["measured", "missed"] | None = None
     split: Literal["", "tuning", "test"] = ""  # of the validation data; "": all of it
     training: Text | None = None  # a training preset of the domain
     train_samples: Count | None = None  # None: all there are

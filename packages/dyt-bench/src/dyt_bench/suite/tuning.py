@@ -12,6 +12,7 @@ from statistics import fmean
 from dyt_bench.plugin.domain import Metric, Model
 from dyt_bench.plugin.task import Run, Task, Variant
 
+_PLATEAU_SEEDS = 3
 FACTORS = (1 / 3, 1.0, 3.0, 10.0)  # times the model's own rate, where a suite names no rates
 
 
@@ -22,6 +23,7 @@ class Tuned:
     trials: tuple[Run, ...]
     tasks: tuple[Task, ...]  # one a seed; at the model's own rate until the trials have ended
     variants: tuple[Variant, ...]  # native first
+    plateau: bool = False  # whether native trains with twice the steps, too
 
     @property
     def group(self) -> str:
@@ -34,6 +36,8 @@ def tuned(
     model: Model,
     rates: Sequence[float] | None,
     seeds: Sequence[int],
+    *,
+    plateau: bool = False,
 ) -> Tuned:
     """Plan the trials of ``variants``.
 
@@ -41,6 +45,7 @@ def tuned(
         tasks: of one model and data set, one a seed.
         rates: to try; None: `FACTORS` of the model's own.
         seeds: of the trials.
+        plateau: whether native trains with twice the steps, too, at its best rate.
     """
     tried = rates or [float(f"{factor * model.learning_rate:.2g}") for factor in FACTORS]
     trials = [
@@ -54,6 +59,7 @@ def tuned(
         trials=tuple(Run(task=trial, variant=variant) for trial in trials for variant in variants),
         tasks=tuple(replace(task, split="test") for task in tasks),
         variants=tuple(variants),
+        plateau=plateau,
     )
 
 
@@ -78,11 +84,21 @@ def chosen(of: Tuned, values: Mapping[str, float | None], metric: Metric) -> tup
             if not variant.is_native and rate not in (None, native):
                 own = replace(variant, learning_rate=rate, tuned=True)
                 runs.append(Run(task=at_best, variant=own))
+    if of.plateau:
+        runs += longer([replace(task, learning_rate=native) for task in of.tasks])
     said = ", ".join(
         f"{variant.label} {'no rate' if rate is None else f'{rate:g}'}"
         for variant, rate in best.items()
     )
     return runs, f"{of.group}: the best rates are {said}"
+
+
+def longer(tasks: Sequence[Task]) -> list[Run]:
+    """Native's runs with twice the steps: has it learned all it will? On the first seeds alone."""
+    return [
+        Run(task=replace(task, steps=2 * task.steps, val_every=2 * task.val_every))
+        for task in tasks[:_PLATEAU_SEEDS]
+    ]
 
 
 def _best(

@@ -12,10 +12,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from dyt_bench.errors import printable
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.task import Run, digest
 from dyt_bench.records.record import Record
-from dyt_bench.records.workspace import Workspace
+from dyt_bench.records.workspace import SuiteRuns, Workspace
 from dyt_bench.tracking.mirror import by_layer, key_there, log_start
 from dyt_bench.tracking.parts import Group, Part
 from dyt_bench.tracking.store import (
@@ -33,14 +34,15 @@ from dyt_bench.tracking.store import (
 )
 from dyt_bench.tracking.view import publish
 from dyt_bench.verdicts.runs import (
+    BASELINE,
     EndedRun,
-    Evidence,
+    MetricOf,
     TaskGroup,
+    evidence_of,
     group_names,
     load_runs,
-    without_trials,
 )
-from dyt_bench.verdicts.standings import BASELINE, MetricOf, Standing, leaderboard
+from dyt_bench.verdicts.standings import Standing, leaderboard
 from dyt_bench.verdicts.words import compact_row, escaped, markdown_table
 
 # Draws a group's figures into a folder: (name, metric, judged runs, standings, folder).
@@ -76,17 +78,22 @@ class _SuiteItem:
     """The summaries and views of one suite, to be sent."""
 
     def __init__(
-        self, title: str, records: Sequence[Record], workspace: Workspace, metric_of: MetricOf
+        self,
+        listed: SuiteRuns,
+        records: Sequence[Record],
+        workspace: Workspace,
+        metric_of: MetricOf,
     ) -> None:
-        self.title, self.records = title, records
+        self.listed, self.records = listed, records
         self.workspace, self.origin = workspace, workspace.origin
         self.metric_of = metric_of
 
     def _judge(self) -> tuple[list[EndedRun], list[Standing]]:
         runs = load_runs(self.records, self.metric_of)
         timings = self.workspace.timings(self.records)
-        judged, _ = without_trials(runs)
-        return runs, leaderboard(Evidence(self.title, judged, timings), self.metric_of)
+        compiled = self.workspace.timings(self.records, compile=True)
+        evidence = evidence_of(self.listed, runs, timings, compiled)
+        return runs, leaderboard(evidence, self.metric_of)
 
     def _summaries(self, runs: Sequence[EndedRun], standings: Sequence[Standing]) -> list[Summary]:
         """The suite's summaries, told apart from those of other workspaces."""
@@ -145,7 +152,8 @@ class _SuiteItem:
     ) -> None:
         rows = [compact_row(standing) for standing in standings]
         origin = self.origin
-        publish(store, Part(origin.workspace, origin.machine, self.title, list(groups), rows))
+        title = printable(self.listed.title)
+        publish(store, Part(origin.workspace, origin.machine, title, list(groups), rows))
 
 
 def _leave(store: Store, known: Known, member: str) -> None:
@@ -165,13 +173,13 @@ class Summaries(_SuiteItem):
 
     def __init__(
         self,
-        title: str,
+        listed: SuiteRuns,
         records: Sequence[Record],
         workspace: Workspace,
         metric_of: MetricOf,
         draw: DrawGroup,
     ) -> None:
-        super().__init__(title, records, workspace, metric_of)
+        super().__init__(listed, records, workspace, metric_of)
         self.draw = draw
 
     def send(self, store: Store, *, last: bool) -> bool:
@@ -225,7 +233,7 @@ class Preview(_SuiteItem):
         workspace: Workspace,
         metric_of: MetricOf,
     ) -> None:
-        super().__init__(title, [], workspace, metric_of)
+        super().__init__(SuiteRuns(title, []), [], workspace, metric_of)
         self.name = name
         self.groups = charted((TaskGroup.of(run.parameters()) for run in runs), metric_of)
         self._ended = -1  # runs that had ended at the last call
@@ -238,8 +246,8 @@ class Preview(_SuiteItem):
         start = time.monotonic()
         if start < self._due:
             return False
-        listed = self.workspace.suite(self.name)
-        self.records = [] if listed is None else self.workspace.records_of(listed)
+        self.listed = self.workspace.suite(self.name) or self.listed
+        self.records = self.workspace.records_of(self.listed)
         ended = sum(record.result_path.exists() for record in self.records)
         self._assign(store, self.groups)
         if ended != self._ended:

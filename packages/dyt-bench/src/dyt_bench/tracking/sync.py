@@ -11,7 +11,7 @@ from dyt_bench.tracking.relocate import follow
 from dyt_bench.tracking.repair import repair
 from dyt_bench.tracking.store import Store, prepare
 from dyt_bench.tracking.summary import DrawGroup, Summaries
-from dyt_bench.verdicts.standings import MetricOf
+from dyt_bench.verdicts.runs import MetricOf
 
 
 @dataclass(frozen=True)
@@ -83,5 +83,5 @@ def _sync(
     repaired = 0 if live else repair(store, workspace.identity)
     for record in records:
         Mirror(record, workspace.origin).send(store, last=not live)
-    Summaries(listed.title, records, workspace, metric_of, draw).send(store, last=True)
+    Summaries(listed, records, workspace, metric_of, draw).send(store, last=True)
     return Synced(name, store.experiment_id, len(records), new, repaired)

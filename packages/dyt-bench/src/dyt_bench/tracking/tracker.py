@@ -12,14 +12,14 @@ from typing import Protocol
 
 from dyt_bench.plugin.task import Run
 from dyt_bench.records.record import Record
-from dyt_bench.records.workspace import Workspace
+from dyt_bench.records.workspace import SuiteRuns, Workspace
 from dyt_bench.tracking.address import hidden, is_remote, outage
 from dyt_bench.tracking.mirror import Mirror
 from dyt_bench.tracking.relocate import follow
 from dyt_bench.tracking.repair import repair
 from dyt_bench.tracking.store import KIND_TAG, Store, points, prepare
 from dyt_bench.tracking.summary import DrawGroup, Preview, Summaries
-from dyt_bench.verdicts.standings import MetricOf
+from dyt_bench.verdicts.runs import MetricOf
 
 SEND_EVERY_S = 2.0
 ASK_AGAIN_S = 30.0  # the longest pause while a server does not answer
@@ -87,14 +87,14 @@ class Tracker:
         self._new.put(Preview(suite, title, runs, self.workspace, metric_of))
 
     def summarize(
-        self, title: str, records: Sequence[Record], metric_of: MetricOf, draw: DrawGroup
+        self, listed: SuiteRuns, records: Sequence[Record], metric_of: MetricOf, draw: DrawGroup
     ) -> None:
         """Publish views and summaries of a suite whose runs have ended, with figures.
 
         Args:
             draw: draws the figures of a group; called in the thread that sends.
         """
-        self._new.put(Summaries(title, records, self.workspace, metric_of, draw))
+        self._new.put(Summaries(listed, records, self.workspace, metric_of, draw))
 
     def close(self, patience_s: float = CLOSE_S) -> None:
         """Send what remains and stop; runs without a result are marked as killed.

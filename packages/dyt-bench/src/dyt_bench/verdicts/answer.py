@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dyt_bench.verdicts.standings import BASELINE, Standing, overall
+from dyt_bench.verdicts.runs import BASELINE
+from dyt_bench.verdicts.standings import Standing, overall
 from dyt_bench.verdicts.words import arrow, decimals, gain, verdict
 
 _NAMED = 4  # most models that a sentence names
@@ -13,6 +14,7 @@ _SAYS = {
     "worse": "worse in",
     "undetermined": "undetermined in",
     "too little learned": "not comparable, as too little was learned, in",
+    "still learning": "not judged, as native still learns at this budget, in",
 }
 
 GRID_NOTE = (

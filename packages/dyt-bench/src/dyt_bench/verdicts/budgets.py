@@ -6,14 +6,13 @@ steps, by more than the margin? Does the difference to the baseline shrink as tr
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.verdicts.runs import EndedRun, TaskGroup
-from dyt_bench.verdicts.standings import BASELINE, MetricOf, by_group
+from dyt_bench.verdicts.runs import BASELINE, EndedRun, Evidence, MetricOf, TaskGroup, by_group
 from dyt_bench.verdicts.statistics import MARGIN_SHARE, gains_of
 
-__all__ = ["Budget", "Trend", "trends"]
+__all__ = ["Budget", "Trend", "still_learning", "trends"]
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,31 @@ def trends(runs: Sequence[EndedRun], metric_of: MetricOf) -> list[Trend]:
     """
     by_model: dict[TaskGroup, dict[int, list[EndedRun]]] = {}
     for group, own in by_group([run for run in runs if run.is_judged]).items():
-        model = replace(group, steps=0, val_every=0)
-        by_model.setdefault(model, {})[group.steps] = own
+        by_model.setdefault(group.model_alone, {})[group.steps] = own
     found = []
     for model, by_steps in by_model.items():
         budgets = _budgets(by_steps, metric_of(model.domain))
         if len(budgets) > 1:
             found.append(Trend(model, metric_of(model.domain), budgets))
     return found
+
+
+def still_learning(evidence: Evidence, metric_of: MetricOf) -> set[TaskGroup]:
+    """Groups whose baseline more steps improve by the margin or more.
+
+    Either the suite says so, or the page's runs with more steps show it. Of a model's largest
+    budget the step before tells: what came to it by less than the margin will not grow by more.
+    """
+    found = {run.group for run in evidence.runs if run.group.budget in evidence.learning}
+    beyond = set()
+    for trend in trends([*evidence.runs, *evidence.longer], metric_of):
+        *others, last = trend.budgets
+        beyond |= {(trend.group, each.steps) for each in others if not each.is_plateau}
+        if not others[-1].is_plateau:
+            beyond.add((trend.group, last.steps))
+    return found | {
+        group for group in by_group(evidence.runs) if (group.model_alone, group.steps) in beyond
+    }
 
 
 def _budgets(by_steps: Mapping[int, Sequence[EndedRun]], metric: Metric) -> list[Budget]:

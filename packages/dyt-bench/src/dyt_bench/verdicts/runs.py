@@ -2,16 +2,20 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dyt_bench.errors import printable
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.plugin.task import digest
+from dyt_bench.plugin.task import NATIVE, digest
 from dyt_bench.records.record import Record, Result
+from dyt_bench.records.workspace import SuiteRuns
+
+BASELINE = NATIVE  # the variant that all others are compared with
+MetricOf = Callable[[str], Metric]  # domain's name -> the metric it is judged by
 
 _LONGEST = 60  # characters of a path in a group's name
 # A task's interleaved steps: variant label -> seconds of a step, by round.
@@ -62,6 +66,16 @@ class TaskGroup:
     def label(self) -> str:
         """The group's name under `Evidence.expected`: ``vision/vit/digits``."""
         return f"{self.domain}/{self.model}/{self.dataset}"
+
+    @property
+    def budget(self) -> str:
+        """The group's name in `Evidence.learning`: ``vision/vit/digits, 1000 steps``."""
+        return f"{self.label}, {self.steps} steps"
+
+    @property
+    def model_alone(self) -> "TaskGroup":
+        """The group at any number of steps: what budgets of one model have in common."""
+        return replace(self, steps=0, val_every=0)
 
 
 @dataclass(frozen=True)
@@ -143,6 +157,71 @@ class Evidence:
     trials: Sequence[EndedRun] = ()  # that chose learning rates; no verdict is drawn from them
     looks: int = 1  # how often verdicts could end the suite: `run --until` looks several times
     compiled: Mapping[str, Timing] = field(default_factory=dict)  # `timings`, by torch.compile
+    # Runs of the baseline alone with more steps: has it learned all it will? Nothing else is
+    # drawn from them.
+    longer: Sequence[EndedRun] = ()
+    # `TaskGroup.budget`s at which the baseline is known to be still learning
+    learning: Collection[str] = ()
+
+
+def by_group(runs: Sequence[EndedRun]) -> dict[TaskGroup, list[EndedRun]]:
+    """Group -> its runs, both in the order of ``runs``."""
+    grouped: dict[TaskGroup, list[EndedRun]] = {}
+    for run in runs:
+        grouped.setdefault(run.group, []).append(run)
+    return grouped
+
+
+def without_longer(runs: Sequence[EndedRun]) -> tuple[list[EndedRun], list[EndedRun]]:
+    """The runs that verdicts are drawn from, and the baseline's that only measure its plateau.
+
+    Those are in groups of the baseline alone where the same model has variants with fewer steps.
+    """
+    compared: dict[TaskGroup, int] = {}  # model -> its fewest steps with a variant
+    groups = by_group(runs)
+    for group, own in groups.items():
+        if any(run.variant != BASELINE for run in own):
+            model = group.model_alone
+            compared[model] = min(group.steps, compared.get(model, group.steps))
+    longer = {
+        group
+        for group, own in groups.items()
+        if all(run.variant == BASELINE for run in own)
+        and group.steps > compared.get(group.model_alone, group.steps)
+    }
+    return (
+        [run for run in runs if run.group not in longer],
+        [run for run in runs if run.group in longer],
+    )
+
+
+def evidence_of(
+    listed: SuiteRuns,
+    runs: Sequence[EndedRun],
+    timings: Mapping[str, Timing] = {},
+    compiled: Mapping[str, Timing] = {},
+) -> Evidence:
+    """What verdicts are drawn from: every page and every leaderboard judges by it.
+
+    Args:
+        listed: what the suite last ran, and what it knows beside.
+        runs: those that have ended.
+        timings: task identity -> variant label -> seconds of interleaved steps.
+        compiled: the same under ``torch.compile``.
+    """
+    others, trials = without_trials(runs)
+    judged, longer = without_longer(others)
+    return Evidence(
+        title=printable(listed.title),
+        runs=judged,
+        timings=timings,
+        expected={key: asdict(value) for key, value in listed.expected.items()},
+        trials=trials,
+        looks=listed.looks,
+        compiled=compiled,
+        longer=longer,
+        learning=listed.learning,
+    )
 
 
 def without_trials(runs: Sequence[EndedRun]) -> tuple[list[EndedRun], list[EndedRun]]:

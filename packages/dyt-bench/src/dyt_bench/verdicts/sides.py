@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.verdicts.runs import EndedRun, group_names
-from dyt_bench.verdicts.standings import BASELINE, MetricOf
+from dyt_bench.verdicts.runs import BASELINE, EndedRun, MetricOf, group_names
 from dyt_bench.verdicts.statistics import Comparison, compare, gains_of, margin_of
 
 

@@ -2,18 +2,28 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from dyt_bench.plugin.domain import Metric
-from dyt_bench.plugin.task import NATIVE
+from dyt_bench.verdicts.budgets import still_learning
 from dyt_bench.verdicts.collapse import NONE as NO_COLLAPSES
 from dyt_bench.verdicts.collapse import Collapses
-from dyt_bench.verdicts.runs import EndedRun, Evidence, TaskGroup, Timing, group_names
+from dyt_bench.verdicts.runs import (
+    BASELINE,
+    EndedRun,
+    Evidence,
+    MetricOf,
+    TaskGroup,
+    Timing,
+    by_group,
+    group_names,
+)
 from dyt_bench.verdicts.speed import Interval, SpeedComparison, compare_speed, geometric_mean
 from dyt_bench.verdicts.statistics import (
     CONFIDENCE,
+    NO_VERDICTS,
     Comparison,
     compare,
     gains_of,
@@ -21,9 +31,6 @@ from dyt_bench.verdicts.statistics import (
     margin_of,
     pooled_spread,
 )
-
-BASELINE = NATIVE  # the variant that all others are compared with
-MetricOf = Callable[[str], Metric]  # domain's name -> the metric it is judged by
 
 
 @dataclass(frozen=True)
@@ -99,10 +106,12 @@ def leaderboard(evidence: Evidence, metric_of: MetricOf) -> list[Standing]:
     were looked at while seeds were added.
     """
     names = group_names(run.group for run in evidence.runs)
+    learning = still_learning(evidence, metric_of)
     standings: list[Standing] = []
     for group, runs in by_group(evidence.runs).items():
         metric = metric_of(group.domain)
-        standings += _of_group(group, names[group], runs, metric, evidence)
+        own = _of_group(group, names[group], runs, metric, evidence)
+        standings += map(_without_verdict, own) if group in learning else own
     level = (1 - CONFIDENCE) / evidence.looks
     last = judge([standing.comparison for standing in standings], level=level)
     best = judge([standing.best for standing in standings], level=level)
@@ -191,14 +200,6 @@ def _compared(
             comparison = replace(comparison, verdict="too little learned")
         found.append(comparison)
     return found
-
-
-def by_group(runs: Sequence[EndedRun]) -> dict[TaskGroup, list[EndedRun]]:
-    """Group -> its runs, both in the order of ``runs``."""
-    grouped: dict[TaskGroup, list[EndedRun]] = {}
-    for run in runs:
-        grouped.setdefault(run.group, []).append(run)
-    return grouped
 
 
 def overall(standings: Sequence[Standing]) -> list[Overall]:
@@ -312,6 +313,15 @@ def _standing(
         expected_metric=str(expected.get("metric", "")),
         source=str(expected.get("source", "")),
     )
+
+
+def _without_verdict(standing: Standing) -> Standing:
+    """Effects alone: what a baseline that still learns is worth will differ with more steps."""
+    last, best = (
+        one if one.verdict in NO_VERDICTS else replace(one, verdict="still learning")
+        for one in (standing.comparison, standing.best)
+    )
+    return replace(standing, comparison=last, best=best)
 
 
 def _without_praise(standing: Standing) -> Standing:

@@ -13,7 +13,10 @@ from typing import Literal, NamedTuple
 
 from dyt_bench.plugin.domain import Metric
 
-Verdict = Literal["better", "worse", "equivalent", "undetermined", "too little learned"]
+Verdict = Literal[
+    "better", "worse", "equivalent", "undetermined", "too little learned", "still learning"
+]
+NO_VERDICTS = ("too little learned", "still learning")  # why there is none, whatever the tests say
 
 CONFIDENCE = 0.95
 MARGIN_SHARE = 0.05  # of what the baseline learned, as a margin
@@ -166,7 +169,7 @@ def judge(comparisons: Sequence[Comparison], *, level: float = 1 - CONFIDENCE) -
     within = _holm([c.p_within for c in comparisons])
     family = max(1, sum(c.p is not None for c in comparisons))
     for comparison, p, p_within in zip(comparisons, adjusted, within, strict=True):
-        if p is None or p_within is None or comparison.verdict == "too little learned":
+        if p is None or p_within is None or comparison.verdict in NO_VERDICTS:
             found.append(comparison)
             continue
         found.append(_worded(comparison, p, p_within, level, family))

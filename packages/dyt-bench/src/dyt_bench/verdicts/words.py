@@ -8,8 +8,9 @@ from tabulate import tabulate
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.verdicts.collapse import NONE as NO_COLLAPSES
 from dyt_bench.verdicts.collapse import Collapses
+from dyt_bench.verdicts.runs import BASELINE
 from dyt_bench.verdicts.speed import BUILDS_FROM, Interval
-from dyt_bench.verdicts.standings import BASELINE, Overall, Standing
+from dyt_bench.verdicts.standings import Overall, Standing
 from dyt_bench.verdicts.statistics import MARGIN_SHARE, WORDS_FROM, Comparison
 
 Row = dict[str, str]  # column -> text
@@ -56,9 +57,11 @@ READING = (
         "difference as well; undetermined otherwise, and always with fewer than "
         f"{WORDS_FROM} seeds. All tests of a page are adjusted by Holm's procedure: the chance "
         "that any difference on it is false is at most 5 %. Too little learned: the baseline does "
-        "not beat the reference score, so nothing can be compared. Runs that diverge, or end no "
-        "better than the blind score, count as collapsed and are in no mean; p is Fisher's exact "
-        "test of equal rates. How many seeds would decide is a rough guide from the spread seen.",
+        "not beat the reference score, so nothing can be compared. Still learning: more steps "
+        "improve the baseline by the margin or more, so what is found holds for this budget alone. "
+        "Runs that diverge, or end no better than the blind score, count as collapsed and are in "
+        "no mean; p is Fisher's exact test of equal rates. How many seeds would decide is a rough "
+        "guide from the spread seen.",
     ),
     ("at best", "gain and verdict by each run's own best validation instead of its last."),
     (

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NOTE = (
     "A verdict holds at its budget. Gains are shares of what the baseline learned at the same "
     "budget, means over seeds; shaded is the margin. The baseline is at its plateau where the next "
-    "budget improves it by less than the margin."
+    "budget improves it by less than the margin; where it is still learning, there is no verdict."
 )
 _COLUMNS = 3
 

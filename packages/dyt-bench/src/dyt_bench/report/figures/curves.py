@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.plugin.reporting import Look
 from dyt_bench.report.figures.style import Theme, looks, new_figure
-from dyt_bench.verdicts.runs import EndedRun, TaskGroup
-from dyt_bench.verdicts.standings import by_group
+from dyt_bench.verdicts.runs import EndedRun, TaskGroup, by_group
 from dyt_bench.verdicts.words import arrow
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from dyt_bench.plugin.reporting import Look
-from dyt_bench.verdicts.standings import BASELINE
+from dyt_bench.verdicts.runs import BASELINE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
