@@ -1,12 +1,16 @@
 """Which parameters decay, against the rules of the published codes."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
 
 import dyt
 from dyt_bench.plugin.domain import TrainingPreset
-from dyt_bench.plugin.optim import adamw, decaying
+from dyt_bench.plugin.muon import hidden_matrices
+from dyt_bench.plugin.optim import adamw, configured, decaying, optimization
+from dyt_bench.plugin.task import Task
 
 
 class Positioned(nn.Module):
@@ -84,3 +88,108 @@ def test_the_positions_of_timm_s_vit_do_not_decay():
     assert vit.pos_embed not in chosen
     assert vit.cls_token not in chosen
     assert vit.patch_embed.proj.weight in chosen
+
+
+class Stack(nn.Module):
+    """An embedding, two hidden layers, a norm and a head."""
+
+    def __init__(self, *, tied=False):
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4)
+        self.first = nn.Linear(4, 4)
+        self.norm = nn.LayerNorm(4)
+        self.second = nn.Linear(4, 4, bias=False)
+        self.head = nn.Linear(4, 5, bias=False)
+        if tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, tokens):
+        return self.head(self.second(self.norm(self.first(self.embedding(tokens)))))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_muon_is_for_hidden_matrices(tied):
+    module = Stack(tied=tied)
+    chosen = hidden_matrices(module)
+    assert {name for name, p in module.named_parameters() if p in chosen} == {
+        "first.weight",
+        "second.weight",
+    }
+
+
+def muon(module, steps=4):
+    preset = TrainingPreset(summary="muon", weight_decay=0.1, warmup=0.0, schedule="linear")
+    task = Task(
+        domain="d",
+        model="m",
+        dataset="s",
+        steps=steps,
+        batch_size=2,
+        learning_rate=0.1,
+        val_every=steps,
+        optimizer="muon",
+    )
+    return configured(module, **optimization(task, preset))
+
+
+def made_rate(step, steps=4):
+    """One step of warm-up at the least, then a line to 0."""
+    return 0.1 if step == 0 else 0.1 * (1 - (step - 1) / (steps - 1))
+
+
+def stepped(module, made, tokens):
+    made["optimizer"].zero_grad()
+    module(tokens).logsumexp(-1).mean().backward()
+    made["optimizer"].step()
+    made["lr_scheduler"]["scheduler"].step()
+
+
+def test_each_parameter_moves_as_its_own_optimizer_moves_it():
+    """Against both optimisers of PyTorch, apart, at the rates of the schedule."""
+    torch.manual_seed(0)
+    module, other = Stack(), Stack()
+    other.load_state_dict(module.state_dict())
+    tokens = torch.tensor([[0, 1, 2], [3, 4, 0]])
+    made = muon(module)
+    hidden = [other.first.weight, other.second.weight]
+    matrices = [other.embedding.weight, other.head.weight]
+    vectors = [other.first.bias, other.norm.weight, other.norm.bias]
+    parts = [
+        torch.optim.Muon(hidden, lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(
+            [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}],
+            lr=0.1,
+            betas=(0.9, 0.95),
+            weight_decay=0.1,
+        ),
+    ]
+    for step in range(3):
+        stepped(module, made, tokens)
+        for part in parts:
+            part.zero_grad()
+            for group in part.param_groups:
+                group["lr"] = made_rate(step)
+        other(tokens).logsumexp(-1).mean().backward()
+        for part in parts:
+            part.step()
+    for own, wanted in zip(module.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(own, wanted)
+
+
+def test_the_states_of_both_come_back():
+    torch.manual_seed(0)
+    module = Stack()
+    tokens = torch.tensor([[0, 1, 2], [3, 4, 0]])
+    made = muon(module)
+    stepped(module, made, tokens)
+    again = Stack()
+    again.load_state_dict(module.state_dict())
+    remade = muon(again)
+    remade["optimizer"].load_state_dict(deepcopy(made["optimizer"].state_dict()))
+    remade["lr_scheduler"]["scheduler"].load_state_dict(
+        made["lr_scheduler"]["scheduler"].state_dict()
+    )
+    for which in ((module, made), (again, remade)):
+        stepped(*which, tokens)
+    for own, wanted in zip(again.parameters(), module.parameters(), strict=True):
+        assert torch.equal(own, wanted)

@@ -10,6 +10,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from dyt_bench.plugin.domain import Decays, TrainingPreset
+from dyt_bench.plugin.muon import MuonAndAdamW, hidden_matrices
 from dyt_bench.plugin.task import Task
 
 if TYPE_CHECKING:
@@ -63,10 +64,14 @@ def configured(
     """
     own, decayed = own or {}, decaying(module, decays)
     groups: dict[tuple[tuple[str, Any], ...], list[nn.Parameter]] = {}
+    made_by = optimizer.func if isinstance(optimizer, partial) else optimizer
+    hidden = hidden_matrices(module) if made_by is MuonAndAdamW else set()
     for parameter in module.parameters():
         if parameter.requires_grad:
             exempt = {} if parameter in decayed else {"weight_decay": 0.0}
             settings = {**exempt, **own.get(parameter, {})}
+            if parameter in hidden:
+                settings |= MuonAndAdamW.hidden
             groups.setdefault(tuple(sorted(settings.items())), []).append(parameter)
     made = optimizer(
         [{"params": parameters, **dict(settings)} for settings, parameters in groups.items()],
@@ -81,8 +86,8 @@ def _constant(step: int) -> float:
 
 
 def optimization(task: Task, training: TrainingPreset) -> Optimization:
-    """The task's rate, and the preset's AdamW, warm-up and schedule over the task's steps."""
-    return _of_preset(training, task.learning_rate, task.steps)
+    """The task's rate and optimiser, the preset's options, warm-up and schedule over its steps."""
+    return _of_preset(training, task.learning_rate, task.steps, task.optimizer)
 
 
 def decaying(module: nn.Module, decays: Decays) -> set[nn.Parameter]:
@@ -136,11 +141,13 @@ def adamw(
     return configured(module, own=own, **_of_preset(training, learning_rate, steps))
 
 
-def _of_preset(training: TrainingPreset, learning_rate: float, steps: int) -> Optimization:
+def _of_preset(
+    training: TrainingPreset, learning_rate: float, steps: int, optimizer: str = "adamw"
+) -> Optimization:
     return {
         "learning_rate": learning_rate,
         "optimizer": partial(
-            AdamW,
+            MuonAndAdamW if optimizer == "muon" else AdamW,
             betas=training.betas,
             eps=training.eps,
             weight_decay=training.weight_decay,

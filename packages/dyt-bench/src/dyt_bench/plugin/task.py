@@ -23,6 +23,7 @@ _UNSET: Mapping[str, object] = {
     "devices": 1,
     "strategy": "ddp",
     "micro_batch": None,
+    "optimizer": "adamw",
     "checkpoint_digest": "",
     "options": (),
 }
@@ -42,6 +43,7 @@ class Task:
     steps: int  # optimiser steps
     batch_size: int  # samples a step
     learning_rate: float  # peak, after warm-up
+    optimizer: Literal["adamw", "muon"] = "adamw"  # with the preset's options
     training: str = "default"  # the training preset, by its name in the domain's `trainings`
     train_samples: int | None = None  # upper limit, a fixed subset; None: all
     # Which part of the validation data judges: "tuning" for trials of rates, "test" for what is

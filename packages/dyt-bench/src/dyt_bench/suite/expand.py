@@ -301,6 +301,7 @@ def _tasks(
                     steps=task_steps,
                     batch_size=entry.batch_size or model.batch_size,
                     learning_rate=entry.learning_rate or model.learning_rate,
+                    optimizer=entry.optimizer,
                     training=training,
                     train_samples=entry.train_samples,
                     skip_bad_files=entry.skip_bad_files,
@@ -397,6 +398,7 @@ def _overrides(entry: TaskEntry, model: Model) -> str:
     chosen = {
         "lr": (entry.learning_rate, model.learning_rate),
         "batch": (entry.batch_size, model.batch_size),
+        "optimizer": (entry.optimizer, "adamw"),
         "training": (entry.training, model.training),
         "n": (entry.train_samples, None),
         "skip_bad_files": ("yes" if entry.skip_bad_files else None, None),

@@ -73,6 +73,7 @@ class TaskEntry(_Strict):
     steps: Count | None = None  # here and below, None means the model's own
     batch_size: Count | None = None
     learning_rate: AboveZero | None = None
+    optimizer: Literal["adamw", "muon"] = "adamw"  # Muon: of the hidden matrices
     tuning: Tuning | None = None  # written `learning_rate: tuned` where it has no options
     tuned_rates: dict[str, AboveZero] = {}  # variant -> the rate that trials chose for it before
     # Whether native has learned all it will: measured with twice the steps, or known not to have.

@@ -40,6 +40,7 @@ class TaskGroup:
     split: str = ""
     checkpoint: str = ""
     options: str = ""  # of the data set, as JSON
+    optimizer: str = "adamw"
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> "TaskGroup":
@@ -60,6 +61,7 @@ class TaskGroup:
             split=str(p.get("split", "")),
             checkpoint=str(p.get("checkpoint", "")),
             options=str(p.get("options", "")),
+            optimizer=str(p.get("optimizer", "adamw")),
         )
 
     @property
@@ -287,6 +289,7 @@ def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
             "batch_size": f"batch {group.batch_size}",
             "learning_rate": f"lr {group.learning_rate:g}",
             "training": group.training,
+            "optimizer": group.optimizer,
             "train_samples": f"{group.train_samples or 'all'} samples",
             "val_every": f"validated every {group.val_every}",
             "skip_bad_files": "bad files left out" if group.skip_bad_files else "",
