@@ -11,6 +11,7 @@ import pytest
 from dyt_bench.report import charts
 from dyt_bench.report.csv import _csv
 from dyt_bench.report.figures.curves import smoothed
+from dyt_bench.report.figures.style import LIGHT, looks
 
 CSS = files("dyt_bench.report").joinpath("report.css").read_text()
 
@@ -95,3 +96,12 @@ def test_contrast_is_that_of_level_aa(palette):
     for word in words:
         assert contrast(palette[word], palette[f"{word}-cell"]) >= 4.5, word
         assert contrast(palette["ink"], palette[f"{word}-cell"]) >= 4.5, word
+
+
+def test_usual_variants_look_alike_in_every_figure_and_no_two_look_the_same():
+    few = looks(["native", "dyt calibrated", "derf"], LIGHT)
+    many = looks(["derf", "dyt", "dyt calibrated", "native factor", *map(str, range(8))], LIGHT)
+    assert few["dyt calibrated"] == many["dyt calibrated"]
+    assert list(many)[:2] == ["native", "derf"]
+    assert few["derf"].colour not in (few["dyt calibrated"].colour, few["native"].colour)
+    assert len({(own.colour, own.marker) for own in many.values()}) == len(many)

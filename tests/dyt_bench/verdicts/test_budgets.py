@@ -4,8 +4,9 @@ import pytest
 
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.records.record import Result
-from dyt_bench.verdicts.budgets import trends
-from dyt_bench.verdicts.runs import EndedRun
+from dyt_bench.report.figures.budgets import drawable
+from dyt_bench.verdicts.budgets import still_learning, trends
+from dyt_bench.verdicts.runs import EndedRun, Evidence
 
 ACCURACY = Metric(name="val/acc", mode="max", title="accuracy", margin=0.01)
 
@@ -69,3 +70,24 @@ def test_what_failed_or_has_no_blind_score_is_left_out():
     assert trends_of([run("native", 0, steps, 0.6, blind=None) for steps in (10, 20)]) == []
     without_baseline = [run("native", 0, 10, 0.6), run("dyt", 0, 20, 0.6)]
     assert trends_of(without_baseline) == []
+
+
+def test_a_run_that_collapsed_is_in_no_mean_of_a_budget():
+    runs = [run("native", seed, steps, 0.6) for seed in (0, 1) for steps in (10, 20)]
+    runs += [run("dyt", 0, 10, 0.5), run("dyt", 1, 10, 0.1)]  # the second learned nothing
+    (trend,) = trends_of(runs)
+    assert trend.budgets[0].gains == {"dyt": pytest.approx(-0.1 / 0.5)}
+
+
+def test_the_largest_budget_is_judged_by_the_step_before_it():
+    still = Evidence("t", [run("native", 0, steps, v) for steps, v in ((10, 0.4), (20, 0.6))])
+    groups = still_learning(still, lambda domain: ACCURACY)
+    assert {group.steps for group in groups} == {10, 20}
+    flat = Evidence("t", [run("native", 0, steps, v) for steps, v in ((10, 0.4), (20, 0.41))])
+    assert still_learning(flat, lambda domain: ACCURACY) == set()
+
+
+def test_budgets_are_drawn_where_a_variant_has_several():
+    one = [run("native", 0, s, 0.6, model="vit") for s in (10, 20)] + [run("dyt", 0, 10, 0.5)]
+    two = [run(name, 0, s, 0.6, model="convnext") for s in (10, 20) for name in ("native", "dyt")]
+    assert [trend.group.model for trend in drawable(trends_of([*one, *two]))] == ["convnext"]

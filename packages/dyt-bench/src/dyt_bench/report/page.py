@@ -6,6 +6,7 @@ from dyt_bench.discovery.domains import Discovery
 from dyt_bench.report import tables
 from dyt_bench.report.added import AddedSection
 from dyt_bench.report.figures.budgets import NOTE as BUDGETS_NOTE
+from dyt_bench.report.figures.budgets import drawable
 from dyt_bench.report.figures.rates import NOTE as RATES_NOTE
 from dyt_bench.report.figures.rates import rate_curves
 from dyt_bench.verdicts import answer, words
@@ -55,7 +56,7 @@ def page(
         of_models = group_names(trend.group for trend in by_budget)
         rows = tables.filled(tables.budget_rows(by_budget, of_models))
         parts += ["## Budgets", BUDGETS_NOTE, markdown_table(rows)]
-        if any(budget.gains for trend in by_budget for budget in trend.budgets):
+        if drawable(by_budget):
             parts.append(_figure("Gain by budget", "figures/budgets.png", problems))
     curves = _figure("Training and validation by step", "figures/curves.png", problems)
     parts += ["## Curves", curves]

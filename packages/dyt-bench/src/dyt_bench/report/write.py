@@ -202,11 +202,7 @@ def _draw(
     if by_rate := rates.rate_curves([*evidence.runs, *evidence.trials], found.metric):
         of_rates = group_names(by_rate)
         figures["rates.png"] = partial(rates.sheet, by_rate, of_rates, found.metric, LIGHT)
-    compared = [
-        trend
-        for trend in trends([*evidence.runs, *evidence.longer], found.metric)
-        if any(budget.gains for budget in trend.budgets)
-    ]
+    compared = budgets.drawable(trends([*evidence.runs, *evidence.longer], found.metric))
     if compared:
         of_models = group_names(trend.group for trend in compared)
         figures["budgets.png"] = partial(budgets.sheet, compared, of_models, LIGHT)

@@ -239,7 +239,11 @@ def _at_chosen_rates(
         new += runs
         tell(said)
     new.sort(key=lambda run: run.task.seed)  # stable: a seed of all models, then the next
-    return tuple(new), replace(suite, runs=(*suite.runs, *new), tunings=())
+    trials = {run.identity for tuning in suite.tunings for run in tuning.trials}
+    others = [run for run in suite.runs if run.identity not in trials]
+    before = [run for run in suite.runs if run.identity in trials]
+    # In the report what was tuned comes first, and what repeats it at other budgets after it.
+    return tuple(new), replace(suite, runs=(*before, *new, *others), tunings=())
 
 
 @contextmanager

@@ -75,17 +75,20 @@ def still_learning(evidence: Evidence, metric_of: MetricOf) -> set[TaskGroup]:
 
 
 def _budgets(by_steps: Mapping[int, Sequence[EndedRun]], metric: Metric) -> list[Budget]:
-    ended = {steps: _at_the_end(by_steps[steps], metric) for steps in sorted(by_steps)}
+    blind = {steps: _blind(runs, metric) for steps, runs in by_steps.items()}
+    ended = {
+        steps: _at_the_end(by_steps[steps], metric, blind[steps]) for steps in sorted(by_steps)
+    }
     kept = {steps: own for steps, own in ended.items() if own.get(BASELINE)}
     budgets: list[Budget] = []
     following = [*kept.values(), None][1:]  # none where no budget has a baseline
     for (steps, own), after in zip(kept.items(), following, strict=True):
         baseline = own.pop(BASELINE)
         reached = statistics.fmean(baseline.values())
-        blind = _blind(by_steps[steps], metric)
-        if blind is None or reached == blind:
+        score = blind[steps]
+        if score is None or reached == score:
             continue
-        learned = abs(reached - blind)
+        learned = abs(reached - score)
         shares = {name: _gain(baseline, values, metric, learned) for name, values in own.items()}
         budgets.append(
             Budget(
@@ -101,11 +104,15 @@ def _budgets(by_steps: Mapping[int, Sequence[EndedRun]], metric: Metric) -> list
     return budgets
 
 
-def _at_the_end(runs: Sequence[EndedRun], metric: Metric) -> dict[str, dict[int, float]]:
-    """Variant -> seed -> the metric at the end of the budget."""
+def _at_the_end(
+    runs: Sequence[EndedRun], metric: Metric, blind: float | None
+) -> dict[str, dict[int, float]]:
+    """Variant -> seed -> the metric at the end of the budget, of runs that did not collapse."""
     found: dict[str, dict[int, float]] = {}
     for run in runs:
-        found.setdefault(run.variant, {})[run.seed] = run.result.last[metric.name]
+        reached = run.result.last[metric.name]
+        if blind is None or metric.better(reached, blind):
+            found.setdefault(run.variant, {})[run.seed] = reached
     return found
 
 

@@ -295,10 +295,12 @@ def group_names(groups: Iterable[TaskGroup]) -> dict[TaskGroup, str]:
             "skip_bad_files": "bad files left out" if group.skip_bad_files else "",
             "split": f"{group.split} split" if group.split else "",
         }
+        # How often it is validated follows from the steps, unless a suite chooses it.
+        alike = [s for s in same if s.steps == group.steps]
         extra = [
             text
             for key, text in details.items()
-            if text and len({getattr(s, key) for s in same}) > 1
+            if text and len({getattr(s, key) for s in (alike if key == "val_every" else same)}) > 1
         ]
         names[group] = ", ".join([f"{group.domain}/{group.model}", *extra])
     return names

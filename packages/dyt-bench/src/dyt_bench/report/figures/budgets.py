@@ -1,5 +1,6 @@
 """The gain over the baseline by the budget: whether a difference shrinks with training."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,28 @@ if TYPE_CHECKING:
 
 NOTE = (
     "A verdict holds at its budget. Gains are shares of what the baseline learned at the same "
-    "budget, means over seeds; shaded is the margin. The baseline is at its plateau where the next "
-    "budget improves it by less than the margin; where it is still learning, there is no verdict."
+    "budget, means over the seeds that did not collapse; shaded is the margin. The baseline is at "
+    "its plateau where the next budget improves it by less than the margin; where it is still "
+    "learning, there is no verdict."
 )
 _COLUMNS = 3
 
 
+def drawable(trends: Sequence[Trend]) -> list[Trend]:
+    """Those in which a variant has gains at several budgets: one alone is no trend."""
+
+    def budgets_of(trend: Trend) -> Counter[str]:
+        return Counter(name for budget in trend.budgets for name in budget.gains)
+
+    return [trend for trend in trends if any(n > 1 for n in budgets_of(trend).values())]
+
+
 def sheet(trends: Sequence[Trend], names: Mapping[TaskGroup, str], theme: Theme) -> "Figure":
-    """A panel a model, three a row: each variant's gain by steps."""
+    """A panel a model, three a row: each variant's gain by steps.
+
+    Args:
+        trends: of models with a variant at several budgets, as `drawable` chooses them.
+    """
     variants = [name for trend in trends for budget in trend.budgets for name in budget.gains]
     look = looks(variants, theme)
     rows = -(-len(trends) // _COLUMNS)

@@ -1,5 +1,6 @@
 """Effects: every variant's gain and step-time ratio, a row a model."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -32,24 +33,23 @@ def summary(standings: Sequence[Standing], theme: Theme) -> "Figure":
     names = list(dict.fromkeys(standing.name for standing in standings))
     variants = list(dict.fromkeys(standing.variant for standing in standings))
     look = looks(variants, theme)
+    known = all(standing.learned for standing in standings)
+    scales = [100 / (s.learned or abs(s.baseline_last) or math.inf) for s in standings]
     left = room_for(names)
     lines = max(sum(s.name == name for s in standings) for name in names)
     height = 1.25 + 0.2 * len(names) * (1 + lines)
-    figure = new_figure(8.4, height, left=left, top=0.62, bottom=0.52)
+    figure = new_figure(left + 6.2, height, left=left, top=0.62, bottom=0.52)
     quality, clock = figure.subplots(1, 2, sharey=True)
-    gains = [100 * s.comparison.gain / abs(s.baseline_last) for s in standings if s.baseline_last]
+    gains = [scale * s.comparison.gain for s, scale in zip(standings, scales, strict=True)]
     far = max(1.0, *(abs(gain) for gain in gains)) * 1.9
     of_model = {name: [s.variant for s in standings if s.name == name] for name in names}
     apart = 0.8 / max(map(len, of_model.values()))  # of a model's lines, which stay in its row
-    for standing in standings:
+    for standing, scale in zip(standings, scales, strict=True):
         own_variants = of_model[standing.name]
         place = own_variants.index(standing.variant) - (len(own_variants) - 1) / 2
         row = names.index(standing.name) + apart * place
         own = look[standing.variant]
-        if standing.baseline_last:
-            share = 100 / abs(standing.baseline_last)
-            judged = standing.comparison
-            effect(quality, judged, row, own, far, share)
+        effect(quality, standing.comparison, row, own, far, scale)
         ratio(clock, standing, row, own, theme)
     for variant in variants:
         quality.plot([], [], look[variant].marker, color=look[variant].colour, label=variant)
@@ -59,11 +59,12 @@ def summary(standings: Sequence[Standing], theme: Theme) -> "Figure":
     quality.set_xlim(-far, far)
     quality.xaxis.set_major_formatter(lambda x, _: f"{x:+g}" if x else "0")
     quality.axvline(0, color=theme.ink, linewidth=0.8)
-    quality.set_title("validation metric: change from the baseline", pad=10)
-    quality.set_xlabel("% of the baseline's value, better to the right")
+    quality.set_title("gain in the validation metric", pad=10)
+    of = "of what the baseline learned" if known else "of the baseline's value"
+    quality.set_xlabel(f"% {of}")
     clock.axvline(1, color=theme.ink, linewidth=0.8)
     clock.set_title("time of a training step", pad=10)
-    clock.set_xlabel("ratio to the baseline, faster to the left")
+    clock.set_xlabel("ratio to the baseline's")
     for axes in (quality, clock):
         axes.tick_params(left=False)
         axes.spines["left"].set_visible(False)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, product
 from typing import TYPE_CHECKING, Any
 
 from dyt_bench.plugin.reporting import Look
@@ -25,7 +25,7 @@ class Theme:
     faint: str  # axes, ticks, grid
     band: str  # floors and margins
     paper: str
-    variants: tuple[str, ...]  # all other variants, in order of appearance
+    variants: tuple[str, ...]  # of all other variants
 
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish.
@@ -53,11 +53,27 @@ VARIABLES = {
 }
 
 
+_USUAL = ("dyt", "dyt tuned", "dyt calibrated", "dyt calibrated tuned", "native factor")
+
+
 def looks(variants: Sequence[str], theme: Theme) -> dict[str, Look]:
-    """Variant label -> look, in order of appearance, the baseline first."""
+    """Variant label -> look, in order of appearance, the baseline first.
+
+    Those of `_USUAL` look alike in all figures; the others share what is left.
+    """
     others = [variant for variant in dict.fromkeys(variants) if variant != BASELINE]
-    picked = zip(others, cycle(theme.variants), cycle(MARKERS), strict=False)
-    return {BASELINE: Look(theme.ink, "o"), **{variant: Look(c, m) for variant, c, m in picked}}
+    usual = {name: place for place, name in enumerate(_USUAL) if name in others}
+    count = len(theme.variants)
+    left = [place for place in range(count) if place not in usual.values()]
+    # Each colour left, then each with another marker, and so on; with none left, all of them so.
+    pairs = product(range(0 if left else 1, len(MARKERS)), left or range(count))
+    rest = cycle(pairs)
+    found = {BASELINE: Look(theme.ink, "o")}
+    for variant in others:
+        turn, place = (0, usual[variant]) if variant in usual else next(rest)
+        marker = MARKERS[(place + turn) % len(MARKERS)]
+        found[variant] = Look(theme.variants[place], marker)
+    return found
 
 
 @contextmanager
