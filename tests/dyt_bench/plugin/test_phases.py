@@ -13,6 +13,7 @@ from dyt_bench.plugin.data import ShuffledBatches
 from dyt_bench.plugin.domain import TrainingPreset
 from dyt_bench.plugin.module import SupervisedModule
 from dyt_bench.plugin.phases import (
+    Groups,
     PhasedBatches,
     PhasedSamples,
     PretrainedModule,
@@ -101,12 +102,13 @@ def test_batches_are_the_first_phase_s_and_then_all_of_the_second_s():
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_samples_lie_one_after_the_other(paired):
-    before = {(7, 0): "pair"} if paired else ["index"]
-    samples = PhasedSamples(before, ["x", "y"], paired=paired)
-    assert samples[7, 0] == ("pair" if paired else "index")
-    assert samples[7, len(before) + 1] == "y"
-    assert len(samples) == len(before) + 2
+def test_groups_lie_before_the_samples(paired):
+    own = {(7, i): 10 * i for i in range(7)} if paired else [10 * i for i in range(7)]
+    groups = Groups(own, 3, paired=paired)  # the seventh is left out
+    samples = PhasedSamples(groups, ["x", "y"])
+    assert [samples[7, 0].tolist(), samples[7, 1].tolist()] == [[0, 20, 40], [10, 30, 50]]
+    assert [samples[7, 2], samples[7, 3]] == ["x", "y"]
+    assert len(samples) == 4
 
 
 class Copying(PretrainedModule, SupervisedModule):

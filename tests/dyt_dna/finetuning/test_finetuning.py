@@ -10,11 +10,12 @@ import torch
 
 import dyt
 from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.phases import Groups
 from dyt_bench.plugin.task import Task
 from dyt_bench.testing.checked import CheckedDomain
 from dyt_dna.bases import BASES, MASK, UNKNOWN, reverse_complement
 from dyt_dna.finetuning import domain
-from dyt_dna.finetuning.data import FineTuningData, Groups
+from dyt_dna.finetuning.data import FineTuningData
 
 TASK = Task(
     domain="dna-finetuning",
@@ -55,7 +56,7 @@ def test_windows_come_first_and_then_labelled_sequences() -> None:
 
 def test_nothing_held_out_is_pretrained_on() -> None:
     data, _ = built()
-    windows = data.unlabelled.examples.windows
+    windows = data.unlabelled.samples.windows
     stretches = {id(part.stretch): part.stretch for part in windows.datasets}
     text = b"|".join(bytes(stretch.tokens.numpy()) for stretch in stretches.values())
     held_out, repeats = data.labelled.val, 0
@@ -95,7 +96,7 @@ def test_the_classifier_learns_in_the_second_phase_alone() -> None:
 
 def test_masks_are_drawn_anew_at_each_step_and_windows_stacked() -> None:
     data, _ = built(replace(TASK, model="caduceus"))
-    groups = Groups(data.unlabelled.examples, 3)
+    groups = Groups(data.unlabelled.samples, 3, paired=True)
     first, second = groups[0, 5], groups[1, 5]
     assert [tuple(part.shape) for part in first] == [(3, 256)] * 3
     assert not torch.equal(first[0], second[0])
@@ -173,9 +174,7 @@ def test_a_run_that_is_cut_off_resumes_in_either_phase(
 ) -> None:
     preset = domain.trainings["default"]
     options = {**preset.options, "pretraining_share": share}
-    monkeypatch.setattr(
-        type(domain), "trainings", {"default": replace(preset, options=options)}
-    )
+    monkeypatch.setattr(type(domain), "trainings", {"default": replace(preset, options=options)})
     checked = CheckedDomain(domain)
     whole, cut = checked.run(), checked.run_cut_off(2)  # of 4 steps
     assert cut.result.facts["resumed"] == "2"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from dyt_bench.plugin.data import ShuffledBatches
 from dyt_bench.plugin.domain import TrainingPreset
@@ -13,7 +13,14 @@ from dyt_bench.plugin.module import TrainableModule
 from dyt_bench.plugin.optim import Optimization, optimization
 from dyt_bench.plugin.task import Task
 
-__all__ = ["PhasedBatches", "PhasedSamples", "PretrainedModule", "phases", "pretraining_steps"]
+__all__ = [
+    "Groups",
+    "PhasedBatches",
+    "PhasedSamples",
+    "PretrainedModule",
+    "phases",
+    "pretraining_steps",
+]
 
 _OPTION = "pretraining_"  # what the options of a preset that are read here begin with
 
@@ -62,7 +69,7 @@ def _of_pretraining(options: Mapping[str, float | str]) -> dict[str, float]:
 
 
 class PretrainedModule(TrainableModule):
-    """A module whose first steps minimise another loss, with an optimiser and a schedule of their own.
+    """A module whose first steps minimise another loss, by an optimiser and schedule of their own.
 
     To be inherited before the class whose ``training_step`` is that of fine-tuning::
 
@@ -70,7 +77,8 @@ class PretrainedModule(TrainableModule):
             def pretraining_step(self, batch, index): ...
 
     Without a call of `pretrain_first` it trains as that class does. Where fine-tuning begins, a
-    new optimiser starts without moments. A checkpoint resumes in either phase.
+    new optimiser starts without moments. A checkpoint resumes in either phase. Both phases log
+    under the same names: Lightning repeats what was logged once at all later steps.
     """
 
     pretraining_steps = 0
@@ -117,26 +125,42 @@ class PretrainedModule(TrainableModule):
             self._enter(pretraining=checkpoint["global_step"] < self.pretraining_steps)
 
 
-class PhasedSamples(Dataset[Any]):
-    """Samples to pretrain on, followed by those to fine-tune on, for `PhasedBatches`.
+class Groups(Dataset[Any]):
+    """Samples in groups of ``size``, collated into one; those of a group are far from each other.
+
+    A step of pretraining then sees ``size`` times as many samples as one of fine-tuning.
 
     Args:
-        before, after: of the two phases; of ``(step, index)`` the former are given the pair where
-            ``paired``, so that what is drawn for a sample may change with the step, and else the
-            index.
+        samples: given ``(step, index)`` where ``paired``, and else the index.
     """
 
-    def __init__(self, before: Any, after: Any, *, paired: bool = False) -> None:
-        self.before, self.after, self.paired = before, after, paired
+    def __init__(self, samples: Any, size: int, *, paired: bool = False) -> None:
+        self.samples, self.size, self.paired = samples, size, paired
+
+    def __len__(self) -> int:
+        return len(self.samples) // self.size
+
+    def __getitem__(self, at: tuple[int, int]) -> Any:
+        step, index = at
+        places = [index + n * len(self) for n in range(self.size)]
+        return default_collate(
+            [self.samples[(step, place) if self.paired else place] for place in places]
+        )
+
+
+class PhasedSamples(Dataset[Any]):
+    """Groups to pretrain on, followed by samples to fine-tune on, for `PhasedBatches`."""
+
+    def __init__(self, before: Groups, after: Any) -> None:
+        self.before, self.after = before, after
 
     def __len__(self) -> int:
         return len(self.before) + len(self.after)
 
     def __getitem__(self, at: tuple[int, int]) -> Any:
         step, index = at
-        if index >= len(self.before):
-            return self.after[index - len(self.before)]
-        return self.before[(step, index) if self.paired else index]
+        own = index - len(self.before)
+        return self.before[step, index] if own < 0 else self.after[own]
 
 
 class PhasedBatches(ShuffledBatches):

@@ -1,4 +1,4 @@
-"""The domain `dna-finetuning`: classes of sequences, by models that first learn DNA without labels."""
+"""The domain `dna-finetuning`: classes of sequences, by models pretrained without labels."""
 
 from __future__ import annotations
 

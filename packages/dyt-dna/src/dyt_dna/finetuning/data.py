@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from dyt_bench.plugin.data import ShuffledBatches
 from dyt_bench.plugin.domain import DataError
-from dyt_bench.plugin.phases import PhasedBatches, PhasedSamples
+from dyt_bench.plugin.phases import Groups, PhasedBatches, PhasedSamples
 from dyt_dna.bases import UNKNOWN, reverse_complement
 from dyt_dna.data.datamodule import OVERLAP, GenomeData, LabelledData
 from dyt_dna.data.files import FILES
@@ -84,9 +83,13 @@ class FineTuningData(LabelledData):
                 **options,
             ).examples
         else:
-            cut = _species(length) if dataset == "species" else Whole(self.labelled.train, self.length)
+            cut = (
+                _species(length)
+                if dataset == "species"
+                else Whole(self.labelled.train, self.length)
+            )
             before = MaskedBases(cut, seed=seed, **masks) if masked else NextBases(cut)
-        self.unlabelled = Groups(before, windows)
+        self.unlabelled = Groups(before, windows, paired=masked)
         if len(self.unlabelled) < batch_size:
             raise DataError(
                 f"there are {len(self.unlabelled)} groups of {windows} windows to pretrain on: "
@@ -94,7 +97,7 @@ class FineTuningData(LabelledData):
             )
         self.pretraining_steps = pretraining_steps
         self.after = len(self.train)  # type: ignore[arg-type]  # Dataset has no len
-        self.train = PhasedSamples(self.unlabelled, self.train, paired=True)
+        self.train = PhasedSamples(self.unlabelled, self.train)
 
     def batches(self) -> PhasedBatches:
         """Of windows for ``pretraining_steps``, then of labelled sequences."""
@@ -103,26 +106,6 @@ class FineTuningData(LabelledData):
             for count in (len(self.unlabelled), self.after)
         )
         return PhasedBatches(self.pretraining_steps, before, after)
-
-
-class Groups(Dataset[tuple[Tensor, ...]]):
-    """Examples of windows, ``size`` of them stacked into one; they are far from each other.
-
-    An index is a pair ``(step, index)``: masks are drawn anew at each step.
-    """
-
-    def __init__(self, examples: Any, size: int) -> None:
-        self.examples, self.size = examples, size
-
-    def __len__(self) -> int:
-        return len(self.examples) // self.size
-
-    def __getitem__(self, at: tuple[int, int]) -> tuple[Tensor, ...]:
-        step, index = at
-        paired = isinstance(self.examples, MaskedBases)
-        places = [index + n * len(self) for n in range(self.size)]
-        chosen = [self.examples[(step, place) if paired else place] for place in places]
-        return tuple(torch.stack(parts) for parts in zip(*chosen, strict=True))
 
 
 class Whole(Dataset[Stretch]):

@@ -13,9 +13,9 @@ from dyt_dna.module import Classifier, target_losses
 class FineTuned(PretrainedModule, Classifier):
     """`Classifier` that first predicts the next or the masked bases of windows without labels.
 
-    Logs ``train/pretraining_loss`` (nats a base) in pretraining, and what `Classifier` logs. The
-    classes are validated in both phases: in pretraining by a linear layer as it was at the start.
-    The arguments are those of `Classifier`; `pretrain_first` sets the steps of pretraining.
+    Logs what `Classifier` logs, ``train/loss`` in nats a base while it pretrains. The classes are
+    validated in both phases: in pretraining by a linear layer as it was at the start. The arguments
+    are those of `Classifier`; `pretrain_first` sets the steps of pretraining.
     """
 
     model: SequenceClassifier
@@ -26,5 +26,5 @@ class FineTuned(PretrainedModule, Classifier):
         known = (targets != UNKNOWN).sum(1).clamp(min=1)
         losses = target_losses(self.model.backbone(inputs), targets)
         loss = (losses.sum(1) / known).mean()
-        self.log("train/pretraining_loss", loss)
+        self.log("train/loss", loss)
         return loss

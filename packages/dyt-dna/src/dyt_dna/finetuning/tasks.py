@@ -40,8 +40,6 @@ def build_module(task: Task, data: FineTuningData, preset: TrainingPreset) -> Fi
     }
     before, after = phases(task, preset)
     classes = len(data.labelled.names)
-    module = FineTuned(
-        task.model, classes, length=data.length, seed=task.seed, **options, **after
-    )
+    module = FineTuned(task.model, classes, length=data.length, seed=task.seed, **options, **after)
     module.pretrain_first(pretraining_steps(task, preset), before, after)
     return module
