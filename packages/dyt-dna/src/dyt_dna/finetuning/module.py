@@ -25,6 +25,6 @@ class FineTuned(PretrainedModule, Classifier):
         # A mean over windows of their means, so that no window's weight depends on the others.
         known = (targets != UNKNOWN).sum(1).clamp(min=1)
         losses = target_losses(self.model.backbone(inputs), targets)
-        loss = (losses.sum(1) / known).mean()
+        loss: Tensor = (losses.sum(1) / known).mean()
         self.log("train/loss", loss)
         return loss

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from timm.layers import build_sincos2d_pos_embed
+from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Generator, Tensor, nn
 
@@ -59,10 +59,12 @@ class MaskedAutoencoder(nn.Module):
     def encoded(self, images: Tensor, shown: Tensor) -> Tensor:
         """The class token and the ``shown`` (B, M) patches of each image -> (B, 1 + M, D)."""
         encoder = self.encoder
-        places = encoder.pos_embed
+        places, token = encoder.pos_embed, encoder.cls_token
+        assert places is not None
+        assert token is not None
         seen = encoder.patch_embed(images) + places[:, 1:]
         seen = seen.gather(1, shown.unsqueeze(-1).expand(-1, -1, seen.shape[-1]))
-        first = (encoder.cls_token + places[:, :1]).expand(len(images), -1, -1)
+        first = (token + places[:, :1]).expand(len(images), -1, -1)
         hidden: Tensor = encoder.norm(encoder.blocks(torch.cat([first, seen], dim=1)))
         return hidden
 
@@ -79,7 +81,8 @@ class MaskedAutoencoder(nn.Module):
         tokens = torch.cat([seen, missing.to(seen.dtype)], dim=1)
         back = order.argsort(dim=1).unsqueeze(-1).expand(-1, -1, width)
         tokens = torch.cat([first, tokens.gather(1, back)], dim=1) + self.pos_embed
-        return self.predict(self.norm(self.decoder(tokens)))[:, 1:]
+        found: Tensor = self.predict(self.norm(self.decoder(tokens)))
+        return found[:, 1:]
 
     def objective(self, images: Tensor, by: Sequence[Generator], *, attached: bool) -> Tensor:
         """Mean square error of the hidden patches; masks are drawn from ``by``."""

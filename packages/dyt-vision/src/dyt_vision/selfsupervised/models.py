@@ -44,30 +44,34 @@ Objective = MaskedAutoencoder | SelfDistillation
 Build = Callable[[int, int, int, float, Mapping[str, float]], Objective]
 
 
-def _mae(width: int, depth: int, heads: int, patch: int | None, decoder: tuple[int, ...]) -> Build:
+def _mae(
+    width: int, depth: int, heads: int, patch: int | None, decoder: tuple[int, int, int]
+) -> Build:
     encoder = _encoder(width, depth, heads, patch, sizes=False)
 
     def build(
         channels: int, pixels: int, classes: int, drop_path: float, options: Mapping[str, float]
     ) -> Objective:
-        own = {name: options[name] for name in ("mask_rate",) if name in options}
-        return MaskedAutoencoder(encoder(channels, pixels, classes, drop_path), *decoder, **own)
+        vit = encoder(channels, pixels, classes, drop_path)
+        return MaskedAutoencoder(vit, *decoder, mask_rate=options.get("mask_rate", 0.75))
 
     return build
 
 
-def _dino(width: int, depth: int, heads: int, patch: int | None, head: tuple[int, ...]) -> Build:
+def _dino(
+    width: int, depth: int, heads: int, patch: int | None, head: tuple[int, int, int]
+) -> Build:
     encoder = _encoder(width, depth, heads, patch, sizes=True)
 
     def build(
         channels: int, pixels: int, classes: int, drop_path: float, options: Mapping[str, float]
     ) -> Objective:
-        names = ("momentum", "teacher_temperature")
         return SelfDistillation(
             encoder(channels, pixels, classes, drop_path),
             *head,
             local_crops=int(options.get("local_crops", 8)),
-            **{name: options[name] for name in names if name in options},
+            momentum=options.get("momentum", 0.996),
+            teacher_temperature=options.get("teacher_temperature", 0.04),
         )
 
     return build
