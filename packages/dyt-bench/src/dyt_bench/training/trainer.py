@@ -25,6 +25,7 @@ from dyt_bench.plugin.task import Task
 from dyt_bench.training.checkpoint import WholeCheckpointIO
 from dyt_bench.training.clock import now, quartiles
 from dyt_bench.training.outcome import Emit, Recorder
+from dyt_bench.training.shard import is_sharded, strategy, whole
 from dyt_bench.training.system import SystemMetrics
 from dyt_bench.training.together import Joined, gathered, mean_of
 
@@ -94,12 +95,13 @@ def _environment(task: Task) -> LightningEnvironment:
 def _processes(task: Task) -> dict[str, Any]:
     if task.devices == 1:
         return {"devices": 1}
-    return {"devices": task.devices, "strategy": DDPStrategy(), "use_distributed_sampler": False}
+    how = strategy(task) if is_sharded(task) else DDPStrategy()
+    return {"devices": task.devices, "strategy": how, "use_distributed_sampler": False}
 
 
 def _gradient_norm(module: LightningModule) -> float:
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    return float(nn.utils.get_total_norm(gradients))
+    return float(whole(nn.utils.get_total_norm(gradients)))
 
 
 class Trace(Logger):
