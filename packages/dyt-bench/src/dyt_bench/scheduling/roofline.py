@@ -78,7 +78,7 @@ def forecast_on(
     known: dict[Key, Any] = {}
     for number, (which, run) in enumerate(runs.items(), start=1):
         say(f"forecasting {number} of {len(runs)}: {run.task.group} {run.variant.label}")
-        known[which] = _done(executor, partial(_works, run))
+        known[which] = _done(executor, partial(_works, run, machine.device))
     return machine, [
         expected(
             run,
@@ -96,9 +96,10 @@ def expected(
     machine: Machine,
     strategies: Sequence[str] = ("ddp",),
 ) -> Expected:
-    """The forecast of a run from the work of its micro-batch, and of two and four samples.
+    """The forecast of a run.
 
     Args:
+        works: of its micro-batch; where that does not fit, of two and four samples, too.
         strategies: that its model takes.
     """
     if isinstance(works, str):
@@ -106,7 +107,7 @@ def expected(
     task, device = run.task, machine.device
     if task.devices > machine.count:
         return Expected(run, problem=f"takes {task.devices} devices, there are {machine.count}")
-    now = Share(task.strategy if task.devices > 1 else "", task.devices, task.at_once)
+    now = _now(run)
     memory = needed(_held(works[0], now), device)
     step = step_s(works[0], device) * (task.batch_size // task.devices // task.at_once)
     seconds = step * task.steps
@@ -122,6 +123,11 @@ def expected(
     )
     would_fit = tuple(fitting(run, works, machine, strategies))
     return Expected(run, memory, problem=problem, would_fit=would_fit)
+
+
+def _now(run: Run) -> Share:
+    task = run.task
+    return Share(task.strategy if task.devices > 1 else "", task.devices, task.at_once)
 
 
 def _held(work: "Work", share: Share) -> float:
@@ -164,11 +170,10 @@ def fitting(
     if (share := next((share for share in shares if share is not None), None)) is not None:
         how = f"strategy: {share.strategy}, micro_batch: {share.micro_batch}"
         found.append(f"on {count} {device.name} with {how}")
-    task = run.task
-    now = Share(task.strategy if task.devices > 1 else "", task.devices, task.at_once)
-    larger = [d for d in DEVICES.values() if needed(_held(works[0], now), d) <= d.memory]
+    held = _held(works[0], _now(run))
+    larger = [d for d in DEVICES.values() if needed(held, d) <= d.memory]
     if larger:
-        many = "one" if task.devices == 1 else str(task.devices)
+        many = "one" if run.task.devices == 1 else str(run.task.devices)
         found.append(f"as it is on {many} {min(larger, key=lambda device: device.price).name}")
     return found
 
@@ -274,10 +279,13 @@ def _done(executor: LocalExecutor, job: Callable[[Any], Any]) -> Any:
 # Jobs import torch in their own process.
 
 
-def _works(run: Run, tell: Any) -> "list[Work]":
+def _works(run: Run, device: Device, tell: Any) -> "list[Work]":
     from dyt_bench.scheduling.work import work_of
 
-    return [work_of(run), work_of(run, 2), work_of(run, 4)]
+    work = work_of(run)
+    if needed(_held(work, _now(run)), device) <= device.memory:
+        return [work]
+    return [work, work_of(run, 2), work_of(run, 4)]
 
 
 def _measured(tell: Any) -> Device:
