@@ -38,9 +38,9 @@ def _join(rank, count, port, found, job, arguments):
 def model(recipe=None):
     """A small LLaMA, converted; two equal calls give two equal models."""
     torch.manual_seed(0)
-    small = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, vocab_size=50)
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     with torch.device("cpu"):
-        made = LlamaForCausalLM(LlamaConfig(**small, intermediate_size=48))
+        made = LlamaForCausalLM(LlamaConfig(**small, intermediate_size=48, vocab_size=50))
     for name, parameter in made.named_parameters():
         if "norm" in name:  # a trained norm has weights of its own
             nn.init.uniform_(parameter, 0.5, 1.5)

@@ -381,6 +381,8 @@ def test_a_run_of_one_device_is_the_run_it_was(load):
         ("devices: 2, micro_batch: 32", r"among 2 devices in micro-batches of 32: .* of 64"),
         ("micro_batch: many", r"micro_batch.*'many'"),
         ("strategy: magic", r"strategy.*'magic'"),
+        ("nodes: 2, devices: 8", r"nodes: the devices of a run are one machine's: give devices"),
+        ("devices: 2, strategy: fsdp2", r"strategy: model 'vit' does not take fsdp2: expected ddp"),
         ("devices: 0", r"devices"),
     ],
 )

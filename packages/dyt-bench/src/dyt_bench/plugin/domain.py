@@ -200,8 +200,9 @@ class Domain(ABC):
         Lightning sees the budget as one epoch, made of repeated passes over the training loader.
 
         The module has an integer attribute ``units_per_sample``: how many of the domain's units
-        one sample holds (tokens in a sequence; 1 for an image). Norms are swapped by the
-        harness afterwards, never here.
+        one sample holds (tokens in a sequence; 1 for an image). One whose steps may leave
+        parameters without a gradient, as dropped layers do, says so by ``skips_layers = True``:
+        several processes then expect it. Norms are swapped by the harness afterwards, never here.
         """
 
     def training(self, task: Task) -> TrainingPreset:

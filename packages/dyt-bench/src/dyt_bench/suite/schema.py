@@ -176,6 +176,8 @@ def _unknown_key(where: Place) -> str:
     elif where[0] == "tasks":
         level = TaskEntry
     key, known = where[-1], list(level.model_fields)
+    if key == "nodes":
+        return "the devices of a run are one machine's: give devices, at most as many as it has"
     new = RENAMED.get(str(key))
     if new in known:
         return f"the key {quoted(key)} is now called {quoted(new)}: rename it"

@@ -111,7 +111,8 @@ def _train(
         listeners = [watch, checkpoints]
         shards = Shards(module) if is_sharded(task) else None
         preset = domain.training(task)
-        trainer = make_trainer(task, preset, trace, listeners, parts_of_step, how.changes)
+        skips = getattr(module, "skips_layers", False)
+        trainer = make_trainer(task, preset, trace, listeners, parts_of_step, how.changes, skips)
         try:
             _fit(trainer, module, data, watch, checkpoints, emit)
         except Diverged as divergence:

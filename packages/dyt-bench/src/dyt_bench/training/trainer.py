@@ -53,6 +53,7 @@ def make_trainer(
     listeners: Sequence[Callback],
     parts: int = 1,
     changes: Mapping[str, Any] = {},
+    skips: bool = False,
 ) -> Trainer:
     """A Trainer for ``task`` and its preset.
 
@@ -60,6 +61,7 @@ def make_trainer(
         listeners: callbacks.
         parts: that a process's part of a batch comes in.
         changes: arguments of Lightning's Trainer.
+        skips: whether a step may leave parameters without a gradient.
     """
     callbacks = list(listeners)
     if preset.ema_decay is not None:
@@ -75,7 +77,7 @@ def make_trainer(
         log_every_n_steps=1,  # `Trace` chooses which
         logger=logger,
         callbacks=callbacks,
-        **_processes(task),
+        **_processes(task, skips),
         plugins=[_environment(task), WholeCheckpointIO()],
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -92,10 +94,10 @@ def _environment(task: Task) -> LightningEnvironment:
     return LightningEnvironment() if task.devices == 1 else Joined()
 
 
-def _processes(task: Task) -> dict[str, Any]:
+def _processes(task: Task, skips: bool) -> dict[str, Any]:
     if task.devices == 1:
         return {"devices": 1}
-    how = strategy(task) if is_sharded(task) else DDPStrategy()
+    how = strategy(task) if is_sharded(task) else DDPStrategy(find_unused_parameters=skips)
     return {"devices": task.devices, "strategy": how, "use_distributed_sampler": False}
 
 
