@@ -86,11 +86,11 @@ def test_devices_share_a_batch_and_are_all_paid():
 
 
 def test_weights_are_copied_by_one_strategy_and_shared_by_the_other():
-    of = replace(work(9, 8), weights=2 * GIB)
+    of = replace(work(5, 4), weights=GIB)
     ddp = expected(divided(devices=4), [of], Machine(SLOW, 4))
-    assert ddp.memory == pytest.approx(GIB + (1 + 8 + 2) * 1.05 * GIB)  # and what is sent
+    assert ddp.memory == pytest.approx(GIB + (1 + 4 + 1) * 1.05 * GIB)  # and what is sent
     fsdp = expected(divided(devices=4, strategy="fsdp2"), [of], Machine(SLOW, 4))
-    assert fsdp.memory == pytest.approx(GIB + (1 + 8 / 4 + 0.1 * 2) * 1.05 * GIB)
+    assert fsdp.memory == pytest.approx(GIB + (1 + 4 / 4 + 0.1) * 1.05 * GIB)
 
 
 def test_more_devices_than_there_are_is_told():

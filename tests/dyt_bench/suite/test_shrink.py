@@ -45,7 +45,7 @@ def test_a_papers_suite_needs_neither_its_data_nor_its_time(found, name):
     assert {run.variant.label for run in small.runs} == labels
     if small.kind == "training":
         assert {task.devices for task in small.tasks} == {2}
-        assert {task.batch_size // task.devices // task.at_once for task in small.tasks} == {2}
+        assert {task.batch_size // task.devices // task.at_once for task in small.tasks} <= {1, 2}
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -67,7 +67,7 @@ def test_what_is_made_smaller_is_told():
     assert ended.exit_code == 0, ended.output
     assert ended.stderr.splitlines()[0] == (
         "shrunk: diffusion: dit for dit-b4, digits for imagenet, preset dit-shrunk for dit, "
-        "4 of 400,000 steps, 8 of 256 samples a step, 2 of 8 devices, 2 of 16 samples at once"
+        "4 of 400,000 steps, 4 of 256 samples a step, 2 of 8 devices, 2 of 32 samples at once"
     )
     assert "shrunk: what papers report is left out" in ended.stderr
 

@@ -43,7 +43,7 @@ def evaluate(
         module.to(device).eval()  # fitting ends on the CPU
         metrics = domain.evaluate(task, module, data, recorder.artifacts)
     except torch.OutOfMemoryError as error:  # of a model that trains on several devices alone
-        missing["eval"] = f"{type(error).__name__}: {error}"
+        missing["eval/of the domain"] = f"{type(error).__name__}: {error}"
     once = {f"eval/{name}": float(value) for name, value in metrics.items()}
     methods: dict[str, str] = {}
     for reference in references(domain, task, data):
