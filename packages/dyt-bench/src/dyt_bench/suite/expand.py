@@ -403,7 +403,7 @@ def _check_strategy(document: Document, index: int, task: Task, domain: Domain) 
     """Raise UserError if the model cannot be trained that way."""
     if task.strategy == "ddp":
         return
-    where = ["tasks", index, "strategy"]
+    where: list[str | int] = ["tasks", index, "strategy"]
     takes = domain.models[task.model].strategies
     if task.strategy not in takes:
         raise document.error(

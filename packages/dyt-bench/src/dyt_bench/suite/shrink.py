@@ -32,8 +32,9 @@ def shrunk(
     """
     small, said = [], []
     for index, entry in entries:
-        for model in entry.models or [None]:
-            one, sentence = _entry(file, entry, model, found.domains.get(entry.domain), devices)
+        domain = found.domains.get(entry.domain)
+        for model in entry.models or ([next(iter(domain.models))] if domain else [""]):
+            one, sentence = _entry(file, entry, model, domain, devices)
             small.append((index, one))
             said.append(sentence)
     change = {
@@ -47,10 +48,9 @@ def shrunk(
 
 
 def _entry(
-    file: SuiteFile, entry: TaskEntry, name: str | None, domain: Domain | None, most: int
+    file: SuiteFile, entry: TaskEntry, name: str, domain: Domain | None, most: int
 ) -> tuple[TaskEntry, str]:
     """An entry with one model, made small. Names that are not known stay, and are told later."""
-    name = name or (next(iter(domain.models)) if domain else "")
     if domain is None or name not in domain.models:
         return entry, f"{entry.domain}: nothing, as it is not known"
     model = domain.models[name]
