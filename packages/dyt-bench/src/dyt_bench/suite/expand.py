@@ -415,6 +415,10 @@ def _check_strategy(document: Document, index: int, task: Task, domain: Domain) 
         raise document.error(
             where, f"the preset {quoted(task.training)} averages weights, which fsdp2 does not"
         )
+    if task.optimizer == "muon":
+        raise document.error(
+            where, "Muon turns whole matrices, of which fsdp2 holds parts: take optimizer: adamw"
+        )
     if task.micro_batch == "auto":
         raise document.error(
             where, "micro_batch: auto tries a step in each process alone: give a number"
