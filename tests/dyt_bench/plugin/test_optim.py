@@ -193,3 +193,19 @@ def test_the_states_of_both_come_back():
         stepped(*which, tokens)
     for own, wanted in zip(again.parameters(), module.parameters(), strict=True):
         assert torch.equal(own, wanted)
+
+
+@pytest.mark.parametrize(
+    ("precision", "clip_norm", "fused"),
+    [
+        ("32-true", 1.0, True),
+        ("bf16-true", 1.0, True),
+        ("bf16-mixed", None, True),
+        ("bf16-mixed", 1.0, False),  # Lightning refuses to clip
+        ("16-mixed", None, False),  # or to scale the loss
+    ],
+)
+def test_one_call_steps_all_where_lightning_lets_it(precision, clip_norm, fused):
+    preset = TrainingPreset(summary="", precision=precision, clip_norm=clip_norm)
+    made = adamw(nn.Linear(2, 2), preset, learning_rate=1.0, steps=1)["optimizer"]
+    assert made.defaults["fused"] is fused

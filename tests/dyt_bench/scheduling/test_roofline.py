@@ -1,6 +1,7 @@
 """Forecasts for other machines: by hand where that can be done, and said to be forecasts."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -63,13 +64,38 @@ def test_a_run_that_fits_has_time_and_price():
 
 def test_a_run_that_does_not_fit_is_told_what_would():
     works = [work(40, 4), work(5, 4), work(6, 4)]  # half a GiB a sample
-    found = expected(RUN, works, Machine(SLOW, 4))
+    found = expected(RUN, works, Machine(SLOW, 4), ("fsdp2",))
     assert found.problem == "does not fit: it takes 43.0 GiB, a slow has 10"
     one, four, other = found.would_fit
     # 4 + 1 + 6 / 2 GiB and 5 % of it beside 1 GiB: eight samples; of a quarter of the state, 16
     assert one == "on one slow with micro_batch: 8"
-    assert four == "on 4 slow with strategy: fsdp, micro_batch: 8"
+    assert four == "on 4 slow with strategy: fsdp2, micro_batch: 8"
     assert other == "as it is on one l40s"
+
+
+def divided(**choices):
+    return replace(RUN, task=replace(TASK, **choices))
+
+
+def test_devices_share_a_batch_and_are_all_paid():
+    alone = expected(RUN, [work(4, 1)], Machine(SLOW, 4))
+    shared = expected(divided(devices=4, micro_batch=8), [work(4, 1)], Machine(SLOW, 4))
+    assert shared.step_s == pytest.approx(2 * alone.step_s)  # 64 / 4 / 8 micro-batches of this work
+    assert shared.dollars == pytest.approx(2 * 4 * alone.dollars)
+    assert "about" in summary(Machine(SLOW, 4), [shared])
+
+
+def test_weights_are_copied_by_one_strategy_and_shared_by_the_other():
+    of = replace(work(5, 4), weights=GIB)
+    ddp = expected(divided(devices=4), [of], Machine(SLOW, 4))
+    assert ddp.memory == pytest.approx(GIB + (1 + 4 + 1) * 1.05 * GIB)  # and what is sent
+    fsdp = expected(divided(devices=4, strategy="fsdp2"), [of], Machine(SLOW, 4))
+    assert fsdp.memory == pytest.approx(GIB + (1 + 4 / 4 + 0.1) * 1.05 * GIB)
+
+
+def test_more_devices_than_there_are_is_told():
+    found = expected(divided(devices=4), [work(1, 1)], Machine(SLOW, 2))
+    assert found.problem == "takes 4 devices, there are 2"
 
 
 def test_what_fits_nowhere_has_no_advice():

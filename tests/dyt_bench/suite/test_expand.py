@@ -376,11 +376,26 @@ def test_a_run_of_one_device_is_the_run_it_was(load):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
+        ("micro_batch: auto", r"strategy: micro_batch: auto tries a step in each process alone"),
+        ("optimizer: muon", r"strategy: Muon turns whole matrices"),
+    ],
+)
+def test_what_shared_weights_do_not_take_is_one_sentence(load, keys, said):
+    assert load("name: s\ntasks: [{domain: llm, devices: 2, strategy: fsdp2}]\n").tasks
+    with pytest.raises(UserError, match=said):
+        load(f"name: s\ntasks: [{{domain: llm, devices: 2, strategy: fsdp2, {keys}}}]\n")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
         ("devices: 3", r"\.devices: a batch of 32 cannot be divided among 3 devices: .* of 3"),
         ("micro_batch: 5", r"micro_batch: a batch of 32 .* one device in micro-batches of 5"),
         ("devices: 2, micro_batch: 32", r"among 2 devices in micro-batches of 32: .* of 64"),
         ("micro_batch: many", r"micro_batch.*'many'"),
         ("strategy: magic", r"strategy.*'magic'"),
+        ("nodes: 2, devices: 8", r"nodes: the devices of a run are one machine's: give devices"),
+        ("devices: 2, strategy: fsdp2", r"strategy: model 'vit' does not take fsdp2: expected ddp"),
         ("devices: 0", r"devices"),
     ],
 )

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import nn
 
 from dyt_bench.plugin.domain import Reference
@@ -39,6 +40,7 @@ def fail(trained):
     raise RuntimeError("out of luck")
 
 
+CPU = torch.device("cpu")
 METRICS = {
     "weights": lambda trained: trained.module.weight.sum(),  # a tensor is a number, too
     "rows": lambda trained: trained.rows[-1]["val/loss"] + len(trained.data) + trained.task.steps,
@@ -61,7 +63,7 @@ def evaluated(tmp_path):
     module = nn.Linear(2, 2)
     nn.init.ones_(module.weight)
     parts = Parts(domain=Measured(), task=task, metrics=added)
-    return evaluate(parts, module, ["batch"], record)
+    return evaluate(parts, module, ["batch"], record, CPU)
 
 
 def test_each_is_recorded_by_its_name(evaluated):
@@ -90,6 +92,18 @@ def test_the_traceback_is_in_the_runs_log(request, capfd):
     assert "in fail\n" in capfd.readouterr().err
 
 
+def test_a_model_that_only_several_devices_hold_keeps_its_result(tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("60 GiB")
+
+    monkeypatch.setattr(Measured, "evaluate", full)
+    record = Record(tmp_path / "run")
+    record.begin(Run(task=TASK), {})
+    found = evaluate(Parts(domain=Measured(), task=TASK), nn.Linear(2, 2), [], record, CPU)
+    assert found.missing == {"eval/of the domain": "OutOfMemoryError: 60 GiB"}
+    assert found.values == {"reference/val/loss": 2.0}
+
+
 class Compared(Tiny):
     """Counts how often simple methods are fitted."""
 
@@ -104,7 +118,7 @@ class Compared(Tiny):
 def test_a_reference_is_recorded_by_its_role_with_its_method(tmp_path):
     record = Record(tmp_path / "run")
     record.begin(Run(task=TASK), {})
-    found = evaluate(Parts(domain=Compared(), task=TASK), nn.Linear(2, 2), [], record)
+    found = evaluate(Parts(domain=Compared(), task=TASK), nn.Linear(2, 2), [], record, CPU)
     assert found.values == {"blind/val/loss": 3.0, "strong/val/loss": 1.0}
     assert found.methods == {"blind": "the mean", "strong": "1-NN"}
 

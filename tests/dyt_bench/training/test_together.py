@@ -23,13 +23,16 @@ TASK = Task(
     val_every=10,
 )
 TOGETHER = {"devices": 2, "micro_batch": 4}
+LLAMA = replace(TASK, domain="llm", model="llama", dataset="kjv", batch_size=4, learning_rate=6e-3)
+SHARDED = {"devices": 2, "strategy": "fsdp2"}
+DYT = Variant(name="dyt")
 
 
 @pytest.fixture
 def train(tmp_path):
-    def ran(name, task, **options):
+    def ran(name, task, variant=DYT, **options):
         record = Record(tmp_path / name)
-        run = Run(task=task, variant=Variant(name="dyt"))
+        run = Run(task=task, variant=variant)
         if not record.begun:
             record.begin(run, {})
         return train_run(run, record, lambda event: None, evaluate=False, **options), record
@@ -86,9 +89,57 @@ def test_so_is_that_of_every_domain(train, domain, model, dataset, batch_size, p
     assert_alike(train("whole", task), train("divided", divided), rel)
 
 
-@pytest.mark.parametrize("changes", [{"micro_batch": 4}, TOGETHER], ids=str)
-def test_a_divided_run_resumes_to_the_bit(train, changes):
-    task = replace(TASK, steps=6, val_every=3, **changes)
+def test_a_run_of_shared_weights_is_the_run_of_one(train):
+    whole = train("whole", LLAMA, Variant(name="dyt", recipe="paper"))
+    shared = train("shared", replace(LLAMA, **SHARDED), Variant(name="dyt", recipe="paper"))
+    assert_alike(whole, shared)
+    for row, other in zip(whole[1].rows(), shared[1].rows(), strict=True):
+        if "train/gradient_norm" in row:  # of all weights, by which gradients are clipped
+            assert other["train/gradient_norm"] == pytest.approx(
+                row["train/gradient_norm"], rel=1e-4
+            )
+    assert shared[0].alpha == pytest.approx(whole[0].alpha, rel=1e-4)
+    assert shared[0].summary["model/parameters"] == whole[0].summary["model/parameters"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["llama", "ernie", "gpt2"])
+@pytest.mark.parametrize("name", ["native", "dyt"])
+def test_so_is_that_of_every_family_in_micro_batches(train, model, name):
+    task, variant = replace(LLAMA, model=model), Variant(name=name)
+    whole = train("whole", task, variant)
+    assert_alike(whole, train("shared", replace(task, **SHARDED, micro_batch=1), variant))
+
+
+@pytest.mark.slow
+def test_shared_weights_are_kept_and_evaluated_whole(tmp_path):
+    found = {}
+    for name, task in (("whole", LLAMA), ("shared", replace(LLAMA, **SHARDED))):
+        record, run = Record(tmp_path / name), Run(task=task, variant=DYT)
+        record.begin(run, {})
+        result = train_run(run, record, lambda event: None, keep_weights=True)
+        found[name] = result, torch.load(record.weights_path, weights_only=True)
+    (whole, weights), (shared, own) = found["whole"], found["shared"]
+    assert weights.keys() == own.keys()
+    for key, value in weights.items():
+        torch.testing.assert_close(own[key], value, rtol=1e-3, atol=1e-5)
+    for key, value in whole.summary.items():
+        if key.startswith("reference/"):
+            assert shared.summary[key] == value
+    assert "eval/complete_0shot" in shared.summary
+
+
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [
+        (TASK, {"micro_batch": 4}),
+        (TASK, TOGETHER),
+        pytest.param(LLAMA, SHARDED, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_a_divided_run_resumes_to_the_bit(train, task, changes):
+    task = replace(task, steps=6, val_every=3, **changes)
     whole, record = train("whole", task)
 
     class Cut(Exception):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dyt._audit.audit import audit
+from dyt._sharded import whole
 from dyt._surgery.placing import original
 from dyt.functions import lookup
 from dyt.layers import PointwiseNorm
@@ -180,7 +181,7 @@ def alphas(model: nn.Module) -> dict[str, float]:
         >>> dyt.alphas(torch.nn.Sequential(dyt.DynamicTanh(8)))
         {'0': 0.5}
     """
-    return {name: layer.alpha.item() for name, layer in pointwise_layers(model).items()}
+    return {name: whole(layer.alpha).item() for name, layer in pointwise_layers(model).items()}
 
 
 def _sites(model: nn.Module) -> dict[str, tuple[nn.Module, str]]:
@@ -285,9 +286,9 @@ class _Observer:
         variance, mean = torch.var_mean(values, correction=0)
         if isinstance(self.module, PointwiseNorm):
             layer, function = self.module, lookup(self.module.function)
-            alpha = layer.alpha.to(values).squeeze()
+            alpha = whole(layer.alpha).to(values).squeeze()
             z = alpha * values
-            value = function.f(z if layer.shift is None else z + layer.shift.to(values))
+            value = function.f(z if layer.shift is None else z + whole(layer.shift).to(values))
             saturated = (value.abs() > SATURATED * function.bound).sum().to(values)
         else:
             saturated = alpha = torch.zeros_like(mean)

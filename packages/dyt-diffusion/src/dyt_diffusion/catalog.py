@@ -20,6 +20,7 @@ def _paper(summary: str) -> Model:
         batch_size=256,
         learning_rate=4e-4,  # arXiv 2503.10622, table 12: for LayerNorm and DyT, at all three sizes
         training="dit",
+        small="dit",
     )
 
 
@@ -60,8 +61,15 @@ TRAININGS = {
         schedule="constant",
         ema_decay=0.9999,
         options={"flip": 0.5, "samples": 50_000, "sampling_steps": 250},
+        small="dit-shrunk",
     ),
 }
+TRAININGS["dit-shrunk"] = replace(
+    TRAININGS["dit"],
+    summary="DiT's, evaluated on 20 samples of 4 steps: a trial, for --shrink",
+    options={"flip": 0.5, "samples": 20, "sampling_steps": 4},
+    small="",
+)
 
 
 def _imagenet_and_autoencoder(path: Path | None) -> list[Path]:

@@ -21,6 +21,7 @@ def _hyena(name: str, parameters: str, training: str = "hyenadna") -> Model:
         batch_size=2**20 // shape.length,
         learning_rate=6e-4,
         training=training,
+        small="hyena-w64",
     )
 
 
@@ -35,6 +36,7 @@ def _caduceus(name: str, parameters: str, *, steps: int) -> Model:
         batch_size=2**20 // shape.length,
         learning_rate=8e-3,
         training="caduceus",
+        small="caduceus-ps" if shape.family == "caduceus-ps" else "caduceus",
     )
 
 
@@ -170,6 +172,7 @@ DATASETS: Mapping[str, Dataset] = {
         source=_RAGOUT_SOURCE,
         licence="BSD-3-Clause",
         files=files.FILES["bacteria"],
+        small="chloroplast",
         fetch=Fetch(
             size="18 MB",
             debian=("ragout-examples",),
@@ -194,6 +197,7 @@ DATASETS: Mapping[str, Dataset] = {
         "and train, valid or test",
         licence="of the genome: free of restrictions",
         files=files.FILES["hg38"],
+        small="chloroplast",
         takes_path=True,
     ),
     "species": Dataset(
@@ -208,6 +212,7 @@ DATASETS: Mapping[str, Dataset] = {
         "genomic-benchmarks unpacks it",
         licence="Apache-2.0",
         files=files.FILES["genomic-benchmarks"],
+        small="species",
         takes_path=True,
     ),
 }

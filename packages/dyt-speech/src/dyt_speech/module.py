@@ -105,6 +105,7 @@ class Pretraining(TrainableModule):
             gumbel_temperature, updates=temperature_updates, floor=temperature_floor
         )
         self.model = build(model, layer_drop=layer_drop) if isinstance(model, str) else model
+        self.skips_layers = layer_drop > 0  # so that several processes wait for no gradient of them
         self.num_negatives: int = self.model.config.num_negatives
         self._penalty: Tensor | None = None
         if extractor_gradient != 1 or feature_penalty:

@@ -19,7 +19,7 @@ def _small(summary: str, learning_rate: float, *, steps: int) -> Model:
     )
 
 
-def _imagenet(summary: str, training: str) -> Model:
+def _imagenet(small: str, summary: str, training: str) -> Model:
     """At the paper's size and budget."""
     return Model(
         summary=summary,
@@ -29,6 +29,7 @@ def _imagenet(summary: str, training: str) -> Model:
         batch_size=4096,
         learning_rate=4e-3,
         training=training,
+        small=small,
     )
 
 
@@ -37,18 +38,36 @@ MODELS = {
     "convnext": _small("ConvNeXt, widths 16-32-64-128, 8x8 places", 4e-3, steps=700),
     "vit-w32": _small("the same ViT at half the width, 32", 6e-3, steps=1000),
     "vit-w128": _small("the same ViT at twice the width, 128", 6e-3, steps=1000),
-    "vit-tiny": _imagenet("ViT-Ti/16, 12 layers of 192, 224x224, 5.7 M", "imagenet"),
-    "vit-small": _imagenet("ViT-S/16, 12 layers of 384, 224x224, 22 M", "imagenet"),
-    "vit-base": _imagenet("ViT-B/16, 12 layers of 768, 224x224, 86 M", "imagenet"),
-    "vit-large": _imagenet("ViT-L/16, 24 layers of 1,024, 224x224, 304 M", "imagenet-vit-large"),
-    "convnext-atto": _imagenet("ConvNeXt-A, widths from 40, 224x224, 3.7 M", "imagenet"),
-    "convnext-femto": _imagenet("ConvNeXt-F, widths from 48, 224x224, 5.2 M", "imagenet"),
-    "convnext-pico": _imagenet("ConvNeXt-P, widths from 64, 224x224, 9.1 M", "imagenet"),
-    "convnext-nano": _imagenet("ConvNeXt-N, widths from 80, 224x224, 15.6 M", "imagenet"),
-    "convnext-tiny": _imagenet("ConvNeXt-T, widths from 96, 224x224, 28.6 M", "imagenet"),
-    "convnext-small": _imagenet("ConvNeXt-S, 27 blocks deep, 50 M", "imagenet-convnext-small"),
-    "convnext-base": _imagenet("ConvNeXt-B, widths from 128, 89 M", "imagenet-convnext-large"),
-    "convnext-large": _imagenet("ConvNeXt-L, widths from 192, 198 M", "imagenet-convnext-large"),
+    "vit-tiny": _imagenet("vit", "ViT-Ti/16, 12 layers of 192, 224x224, 5.7 M", "imagenet"),
+    "vit-small": _imagenet("vit", "ViT-S/16, 12 layers of 384, 224x224, 22 M", "imagenet"),
+    "vit-base": _imagenet("vit", "ViT-B/16, 12 layers of 768, 224x224, 86 M", "imagenet"),
+    "vit-large": _imagenet(
+        "vit", "ViT-L/16, 24 layers of 1,024, 224x224, 304 M", "imagenet-vit-large"
+    ),
+    "convnext-atto": _imagenet(
+        "convnext", "ConvNeXt-A, widths from 40, 224x224, 3.7 M", "imagenet"
+    ),
+    "convnext-femto": _imagenet(
+        "convnext", "ConvNeXt-F, widths from 48, 224x224, 5.2 M", "imagenet"
+    ),
+    "convnext-pico": _imagenet(
+        "convnext", "ConvNeXt-P, widths from 64, 224x224, 9.1 M", "imagenet"
+    ),
+    "convnext-nano": _imagenet(
+        "convnext", "ConvNeXt-N, widths from 80, 224x224, 15.6 M", "imagenet"
+    ),
+    "convnext-tiny": _imagenet(
+        "convnext", "ConvNeXt-T, widths from 96, 224x224, 28.6 M", "imagenet"
+    ),
+    "convnext-small": _imagenet(
+        "convnext", "ConvNeXt-S, 27 blocks deep, 50 M", "imagenet-convnext-small"
+    ),
+    "convnext-base": _imagenet(
+        "convnext", "ConvNeXt-B, widths from 128, 89 M", "imagenet-convnext-large"
+    ),
+    "convnext-large": _imagenet(
+        "convnext", "ConvNeXt-L, widths from 192, 198 M", "imagenet-convnext-large"
+    ),
 }
 
 

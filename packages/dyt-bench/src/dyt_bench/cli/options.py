@@ -147,6 +147,11 @@ budget = click.option(
 executor = click.option(
     "--executor", metavar="NAME", help="Where runs run: local, or a package's (see plugins)."
 )
+shrink = click.option(
+    "--shrink",
+    is_flag=True,
+    help="Try the suite: few steps, small models of the same families, embedded data.",
+)
 jobs = click.option(
     "--jobs",
     type=click.IntRange(1, MOST_JOBS),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @main.command()
 @options.suite
 @options.selection
+@options.shrink
 @click.option("--probe", "probing", is_flag=True, help="Train a few steps of each to estimate it.")
 @click.option(
     "--machine",
@@ -41,6 +42,7 @@ def plan(
     variants: tuple[str, ...],
     seeds: int | None,
     steps: int | None,
+    shrink: bool,
     probing: bool,
     machine: str | None,
     executor: str | None,
@@ -58,11 +60,12 @@ def plan(
     from dyt_bench.suite.expand import Selection, load_suite
 
     found = discover()
-    selection = Selection(domains, seeds, steps, models, variants, executor=executor)
+    selection = Selection(domains, seeds, steps, models, variants, executor=executor, shrink=shrink)
     if machine is not None:
         _forecast_on(machine, suite, selection, found, as_json=as_json)
         return
     loaded = load_suite(suite, found, selection)
+    _tell_shrunk(loaded)
     space = Workspace(workspace)
     if loaded.kind == "efficiency" and not as_json:
         for task in loaded.tasks:
@@ -105,6 +108,7 @@ def plan(
 @main.command()
 @options.suite
 @options.selection
+@options.shrink
 @options.tracking_uri
 @click.option("--fresh", is_flag=True, help="Repeat runs that are done.")
 @options.executor
@@ -140,6 +144,7 @@ def run(
     variants: tuple[str, ...],
     seeds: int | None,
     steps: int | None,
+    shrink: bool,
     tracking_uri: str | None,
     fresh: bool,
     executor: str | None,
@@ -169,9 +174,10 @@ def run(
 
     found = discover()
     selection = Selection(
-        domains, seeds, steps, models, variants, run_timeout, run_memory, executor
+        domains, seeds, steps, models, variants, run_timeout, run_memory, executor, shrink
     )
     loaded = load_suite(suite, found, selection)
+    _tell_shrunk(loaded)
     out = options.report_folder(out, workspace, loaded.name)
     try_out(out)
     if budget is not None and until is None:
@@ -240,6 +246,12 @@ def _forecast_on(
         return
     for line in table(on, expected):
         click.echo(line)
+
+
+def _tell_shrunk(suite: "Suite") -> None:
+    """Print what of the suite was made smaller."""
+    for sentence in suite.shrunk:
+        click.echo(f"shrunk: {sentence}", err=True)
 
 
 def _tell_problems(space: Workspace) -> None:

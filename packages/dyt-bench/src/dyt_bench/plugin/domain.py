@@ -112,6 +112,7 @@ class TrainingPreset:
     ema_decay: float | None = None  # of the moving average of weights that validation uses
     # the domain's own, each documented where it is read: {"drop_path": 0.1, "mixup": 0.8}
     options: Mapping[str, float | str] = field(default_factory=dict)
+    small: str = ""  # the preset that `--shrink` trains by in its place; "": itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,10 @@ class Model:
     # given None those that the domain's own start is made from. Recipes that calibrate then fit
     # the layers to the trained norms.
     checkpoint: Callable[[Path | None], Iterable[Path]] | None = None
+    small: str = ""  # the model of its family that `--shrink` trains in its place; "": itself
+    # How several devices may train it together. Of one that takes "fsdp2", the module has a method
+    # ``blocks()``: the parts whose weights are gathered one at a time.
+    strategies: tuple[Literal["ddp", "fsdp2"], ...] = ("ddp",)
     # What `dyt-bench check` expects of the model with its native norm:
     step_s: float = 10.0  # upper limit of a training step on two cores, seconds
     reference_steps: int | None = None  # steps that beat the reference score; None: all
@@ -146,6 +151,7 @@ class Dataset:
     takes_path: bool = False  # whether the user names a folder or file
     # option of a task -> what it says: {"label": "the column that is predicted"}
     options: Mapping[str, str] = field(default_factory=dict)
+    small: str = ""  # the embedded data set that `--shrink` takes in its place; "": itself
     fetch: Fetch | None = None  # how `dyt-bench data fetch` gets it, if it can
 
 
@@ -194,8 +200,9 @@ class Domain(ABC):
         Lightning sees the budget as one epoch, made of repeated passes over the training loader.
 
         The module has an integer attribute ``units_per_sample``: how many of the domain's units
-        one sample holds (tokens in a sequence; 1 for an image). Norms are swapped by the
-        harness afterwards, never here.
+        one sample holds (tokens in a sequence; 1 for an image). One whose steps may leave
+        parameters without a gradient, as dropped layers do, says so by ``skips_layers = True``:
+        several processes then expect it. Norms are swapped by the harness afterwards, never here.
         """
 
     def training(self, task: Task) -> TrainingPreset:

@@ -54,7 +54,7 @@ class Task:
     overrides: str = ""  # where the suite differs from the model's defaults: "lr=0.002 n=1000"
     val_every: int  # steps between two validations; divides steps
     devices: int = 1  # of a machine that train one run together, a process each
-    strategy: Literal["ddp"] = "ddp"  # how they do
+    strategy: Literal["ddp", "fsdp2"] = "ddp"  # how they do
     # Samples that go through the model at once, in each process; None: all of its part of a batch;
     # "auto": as many as its memory holds.
     micro_batch: int | Literal["auto"] | None = None

@@ -3,7 +3,9 @@
 Memory is that of the tensors of a step on fake tensors. Time is the sum over its operations of the
 longest of three: FLOP over the rate of matrix products, bytes over the bandwidth, and what an
 operation takes at least (the roofline model). Of the peaks in data sheets, `MATRIX` and `MEMORY`
-are reckoned with: what training usually reaches. Loading, validations and starts are left out.
+are reckoned with: what training usually reaches. Of a run on several devices each computes its
+micro-batches one after another. What they send each other, loading, validations and starts are left
+out.
 
 All is a forecast, and is said to be one.
 """
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 MATRIX = 0.45  # share of the peak rate of matrix products
 MEMORY = 0.75  # share of the peak bandwidth
+GATHERED = 0.1  # share of sharded weights that a device holds whole at a time
 SPARE = 0.05  # share of a device's memory that the allocator loses between blocks
 
 
@@ -37,7 +40,7 @@ SPARE = 0.05  # share of a device's memory that the allocator loses between bloc
 class Share:
     """A run on one device: all of a step, or as many samples of it as fit at a time."""
 
-    strategy: str  # "" for one device alone, or "fsdp"
+    strategy: str  # "" for one device alone
     devices: int
     micro_batch: int
 
@@ -75,25 +78,68 @@ def forecast_on(
     known: dict[Key, Any] = {}
     for number, (which, run) in enumerate(runs.items(), start=1):
         say(f"forecasting {number} of {len(runs)}: {run.task.group} {run.variant.label}")
-        known[which] = _done(executor, partial(_works, run))
-    return machine, [expected(run, known[key(run.parameters())], machine) for run in suite.runs]
+        known[which] = _done(executor, partial(_works, run, machine.device))
+    return machine, [
+        expected(
+            run,
+            known[key(run.parameters())],
+            machine,
+            found.domain(run.task.domain).models[run.task.model].strategies,
+        )
+        for run in suite.runs
+    ]
 
 
-def expected(run: Run, works: "Sequence[Work] | str", machine: Machine) -> Expected:
-    """The forecast of a run from the work of its step, and of two and four samples."""
+def expected(
+    run: Run,
+    works: "Sequence[Work] | str",
+    machine: Machine,
+    strategies: Sequence[str] = ("ddp",),
+) -> Expected:
+    """The forecast of a run.
+
+    Args:
+        works: of its micro-batch; where that does not fit, of two and four samples, too.
+        strategies: that its model takes.
+    """
     if isinstance(works, str):
         return Expected(run, problem=f"nothing is known: {works}")
-    work, device = works[0], machine.device
-    memory = needed(work.peak, device)
-    step = step_s(work, device)
-    seconds = step * run.task.steps
+    task, device = run.task, machine.device
+    if task.devices > machine.count:
+        return Expected(run, problem=f"takes {task.devices} devices, there are {machine.count}")
+    now = _now(run)
+    memory = needed(_held(works[0], now), device)
+    step = step_s(works[0], device) * (task.batch_size // task.devices // task.at_once)
+    seconds = step * task.steps
+    if memory > device.memory and task.micro_batch == "auto":
+        least = _share(run, works, device, task.devices, now.strategy)
+        memory = device.memory if least is not None else memory
     if memory <= device.memory:
-        return Expected(run, memory, step, seconds, seconds / 3600 * device.price)
+        dollars = seconds / 3600 * device.price * task.devices
+        return Expected(run, memory, step, seconds, dollars)
     problem = (
         f"does not fit: it takes {memory / GIB:.1f} GiB, a {device.name} has "
         f"{device.memory / GIB:.0f}"
     )
-    return Expected(run, memory, problem=problem, would_fit=tuple(fitting(run, works, machine)))
+    would_fit = tuple(fitting(run, works, machine, strategies))
+    return Expected(run, memory, problem=problem, would_fit=would_fit)
+
+
+def _now(run: Run) -> Share:
+    task = run.task
+    return Share(task.strategy if task.devices > 1 else "", task.devices, task.at_once)
+
+
+def _held(work: "Work", share: Share) -> float:
+    """Bytes of tensors on each device."""
+    return work.peak - work.state + _state(work, share)
+
+
+def _state(work: "Work", share: Share) -> float:
+    """Bytes that stay: with ddp a copy of the gradients that is sent, with fsdp2 a share of all."""
+    if share.strategy == "fsdp2":
+        return work.state / share.devices + GATHERED * work.weights
+    return work.state + (work.weights if share.strategy else 0.0)
 
 
 def needed(tensors: float, device: Device) -> float:
@@ -112,30 +158,38 @@ def step_s(work: "Work", device: Device) -> float:
     return total
 
 
-def fitting(run: Run, works: "Sequence[Work]", machine: Machine) -> list[str]:
+def fitting(
+    run: Run, works: "Sequence[Work]", machine: Machine, strategies: Sequence[str]
+) -> list[str]:
     """What would make a run fit, cheapest first; a sentence each."""
-    found = []
-    if (share := _share(run, works, machine.device, 1)) is not None:
-        found.append(f"on one {machine.device.name} with micro_batch: {share.micro_batch}")
+    found, device = [], machine.device
+    if (share := _share(run, works, device, 1, "")) is not None:
+        found.append(f"on one {device.name} with micro_batch: {share.micro_batch}")
     count = machine.count if machine.count > 1 else 8
-    if (share := _share(run, works, machine.device, count)) is not None:
-        how = f"strategy: fsdp, micro_batch: {share.micro_batch}"
-        found.append(f"on {count} {machine.device.name} with {how}")
-    larger = [d for d in DEVICES.values() if needed(works[0].peak, d) <= d.memory]
+    shares = (_share(run, works, device, count, strategy) for strategy in strategies)
+    if (share := next((share for share in shares if share is not None), None)) is not None:
+        how = f"strategy: {share.strategy}, micro_batch: {share.micro_batch}"
+        found.append(f"on {count} {device.name} with {how}")
+    held = _held(works[0], _now(run))
+    larger = [d for d in DEVICES.values() if needed(held, d) <= d.memory]
     if larger:
-        found.append(f"as it is on one {min(larger, key=lambda device: device.price).name}")
+        many = "one" if run.task.devices == 1 else str(run.task.devices)
+        found.append(f"as it is on {many} {min(larger, key=lambda device: device.price).name}")
     return found
 
 
-def _share(run: Run, works: "Sequence[Work]", device: Device, count: int) -> Share | None:
+def _share(
+    run: Run, works: "Sequence[Work]", device: Device, count: int, strategy: str
+) -> Share | None:
     """The largest part of a batch that fits each of ``count`` devices, if one does."""
     _, two, four = works
-    state = two.state / count
     first, each = two.peak - two.state, max(0.0, four.peak - two.peak) / 2
     part = max(1, run.task.batch_size // count)
     while part >= 1:
-        if needed(state + first + (part - 2) * each, device) <= device.memory:
-            return Share("fsdp" if count > 1 else "", count, part)
+        share = Share(strategy, count, part)
+        held = _state(two, share) + first + (part - 2) * each
+        if needed(held, device) <= device.memory:
+            return share
         part //= 2
     return None
 
@@ -159,7 +213,7 @@ def table(machine: Machine, found: Sequence[Expected]) -> list[str]:
 def summary(machine: Machine, found: Sequence[Expected]) -> str:
     """The sum in a sentence, which says that it is a forecast and of what."""
     known = [each for each in found if each.seconds is not None]
-    seconds = sum(each.seconds or 0.0 for each in known)
+    seconds = sum((each.seconds or 0.0) * each.run.task.devices for each in known)
     dollars = sum(each.dollars or 0.0 for each in known)
     longest = max((each.seconds or 0.0 for each in known), default=0.0)
     shares = (
@@ -169,7 +223,7 @@ def summary(machine: Machine, found: Sequence[Expected]) -> str:
     )
     return (
         f"a forecast, not a measurement, for {machine.name}{shares}: {len(known)} of {len(found)} "
-        f"runs fit, a run a device, about {in_words(max(seconds / machine.count, longest))}"
+        f"runs fit, about {in_words(max(seconds / machine.count, longest))}"
         f"{_price(dollars)}, without loading and validating"
     )
 
@@ -225,10 +279,13 @@ def _done(executor: LocalExecutor, job: Callable[[Any], Any]) -> Any:
 # Jobs import torch in their own process.
 
 
-def _works(run: Run, tell: Any) -> "list[Work]":
+def _works(run: Run, device: Device, tell: Any) -> "list[Work]":
     from dyt_bench.scheduling.work import work_of
 
-    return [work_of(run), work_of(run, 2), work_of(run, 4)]
+    work = work_of(run)
+    if needed(_held(work, _now(run)), device) <= device.memory:
+        return [work]
+    return [work, work_of(run, 2), work_of(run, 4)]
 
 
 def _measured(tell: Any) -> Device:

@@ -44,6 +44,7 @@ class Work:
     peak: float  # bytes of tensors at a time
     state: float  # of them, those that stay: weights, gradients, optimiser, averaged weights
     operations: Mapping[Operation, int] = field(default_factory=dict)  # -> how often
+    weights: float = 0.0  # bytes of them alone
 
     @property
     def flops(self) -> float:
@@ -51,14 +52,15 @@ class Work:
 
 
 def work_of(run: Run, batch_size: int | None = None) -> Work:
-    """The work of a run's step, or of one with another number of samples.
+    """The work of what a device does at once of a run's step, or with another number of samples.
 
     Raises:
         Exception: the data is not there and no stand-in either, or the step cannot be faked.
     """
     parts = resolve(run)
-    if batch_size is not None:
-        parts = replace(parts, task=replace(parts.task, batch_size=batch_size))
+    keeps = parts.task.batch_size > parts.task.devices * parts.task.at_once
+    at_once = parts.task.at_once if batch_size is None else batch_size
+    parts = replace(parts, task=replace(parts.task, batch_size=at_once))
     data, batch = _data(parts)
     with torch.device("meta"):
         module = parts.domain.build_module(parts.task, data)
@@ -72,7 +74,7 @@ def work_of(run: Run, batch_size: int | None = None) -> Work:
             recipe=parts.recipe,
         )
     with_logging_off(module)
-    return _faked(module, batch, parts)
+    return _faked(module, batch, parts, keeps or parts.task.strategy == "fsdp2")
 
 
 def _data(parts: Parts) -> tuple[Any, Any]:
@@ -86,7 +88,8 @@ def _data(parts: Parts) -> tuple[Any, Any]:
     return data, next(iter(data.train_dataloader()))
 
 
-def _faked(module: Any, batch: Any, parts: Parts) -> Work:
+def _faked(module: Any, batch: Any, parts: Parts, keeps: bool) -> Work:
+    """The work of a step; where it ``keeps`` gradients, it starts with those of an earlier part."""
     preset = parts.domain.training(parts.task)
     precision = autocast(preset, torch.device("cpu"))
     with FakeTensorMode(allow_non_fake_inputs=True), Count() as count:
@@ -95,6 +98,11 @@ def _faked(module: Any, batch: Any, parts: Parts) -> Work:
         moved = tree_map_only(Tensor, _placed, batch)
         optimizer = optimizer_of(module)
         step(module, moved, optimizer, preset, precision)  # makes the optimiser's state
+        if keeps:
+            with precision():
+                loss = module.training_step(moved, 0)
+            loss.backward()
+            del loss
         count.begin()
         step(module, moved, optimizer, preset, precision)
     weights = list(module.parameters())
@@ -106,6 +114,7 @@ def _faked(module: Any, batch: Any, parts: Parts) -> Work:
         peak=count.peak + averaged,
         state=2 * size + own + averaged,
         operations=dict(count.operations),
+        weights=size,
     )
 
 

@@ -29,6 +29,7 @@ from dyt_bench.discovery.datasets import content_digest, dataset_of
 from dyt_bench.discovery.domains import Discovery
 from dyt_bench.discovery.extensions import EXECUTORS, LOCAL, METRICS
 from dyt_bench.errors import DataError, UserError, listed, quoted, shortened
+from dyt_bench.executors.slots import devices as devices_here
 from dyt_bench.plugin.domain import Domain, Model
 from dyt_bench.plugin.extensions import AddedMetric
 from dyt_bench.plugin.files import digest_files
@@ -42,15 +43,18 @@ from dyt_bench.suite.names import (
     resolve_variants,
 )
 from dyt_bench.suite.narrow import narrowed
+from dyt_bench.suite.quantities import MOST_COUNT
 from dyt_bench.suite.rates import at_tuned_rates, check_tuning, plan_trials
 from dyt_bench.suite.schema import SuiteFile, TaskEntry, validate
 from dyt_bench.suite.shipped import base_of, shipped
+from dyt_bench.suite.shrink import shrunk
 from dyt_bench.suite.tuning import Tuned, longer
 from dyt_bench.suite.values import located
 
 # Fields of a `Model` that a task has, or that decide nothing.
 _IN_THE_TASK = {"summary", "library", "native_norm", "steps", "batch_size", "learning_rate"}
-_IN_THE_TASK |= {"training", "step_s", "reference_steps", "checkpoint"}
+_IN_THE_TASK |= {"training", "step_s", "reference_steps", "checkpoint", "small"}
+_IN_THE_TASK |= {"strategies"}
 _VALIDATIONS = 5  # at most so many after the first, unless the suite says otherwise
 MOST_RUNS = 20_000  # of a suite: to plan so many takes some ten seconds
 
@@ -89,6 +93,7 @@ class Suite:
     expected: Mapping[str, Expected] = field(default_factory=dict)
     learning: frozenset[str] = frozenset()  # `Task.budget`s that do not bring native to its plateau
     tunings: tuple[Tuned, ...] = ()  # their trials are among the runs; what they choose is not
+    shrunk: tuple[str, ...] = ()  # what --shrink made smaller, a sentence each
 
     @cached_property
     def by_task(self) -> Mapping[Task, Sequence[Run]]:
@@ -118,6 +123,7 @@ class Selection:
     run_timeout: float | None = None  # seconds
     run_memory: int | None = None  # bytes
     executor: str | None = None
+    shrink: bool = False  # to what can be tried here
 
 
 def load_suite(
@@ -136,9 +142,11 @@ def load_suite(
         UserError: the file cannot be read, is not valid YAML, or holds an unknown key, name or
             value: one sentence with the file, the line, what was expected and the nearest match.
     """
+    if selection.shrink:  # its mistakes are told as they stand
+        load_suite(path, found, replace(selection, shrink=False), contents=without_data)
     document = Document(path, _read(path))
     file = validate(document)
-    file, chosen = narrowed(
+    file, narrow = narrowed(
         path,
         file,
         found,
@@ -146,6 +154,11 @@ def load_suite(
         models=selection.models,
         variants=selection.variants,
     )
+    chosen, said = list(narrow.items()), list[str]()
+    if selection.shrink:
+        here = (selection.executor or file.executor.name) == LOCAL
+        most = devices_here() if here else MOST_COUNT
+        file, chosen, said = shrunk(file, chosen, found, devices=most)
     metrics = resolve_metrics(document, file)
     check_sections_and_executor(document, file)
     if selection.executor is not None:
@@ -159,7 +172,7 @@ def load_suite(
     expected: dict[str, Expected] = {}
     learning: set[str] = set()
     place: dict[int, int] = {}  # seed -> its place in the order
-    for index, entry in chosen.items():
+    for index, entry in chosen:
         variants = _variants(document, index, entry, shared)
         steps = selection.steps or entry.steps or file.steps
         seeds = _seeds(document, index, file, entry, selection.seeds)
@@ -172,6 +185,7 @@ def load_suite(
         ]
         for task in tasks:
             _check_divided(document, index, task)
+            _check_strategy(document, index, task, found.domain(task.domain))
         _check_plateau(document, index, entry, file, variants)
         if entry.tuning is None:
             new = [Run(task=task, variant=variant) for task in tasks for variant in variants]
@@ -189,9 +203,13 @@ def load_suite(
             expected[task.subject] = Expected(entry.expected, metric, entry.source)
         if entry.plateau == "missed" and selection.steps is None:  # of its own steps it is known
             learning.update(task.budget for task in tasks)
-    _check_distinct(document, runs, entries, shared)
+    if selection.shrink:  # what differed by its size alone is one
+        runs, tunings = list(dict.fromkeys(runs)), list(dict.fromkeys(tunings))
+    else:
+        _check_distinct(document, runs, entries, shared)
     runs.sort(key=lambda run: place.get(run.task.seed, -1))  # stable; trials first
-    return _suite(file, selection, runs, expected, learning, tunings)
+    suite = _suite(file, selection, runs, expected, learning, tunings)
+    return replace(suite, shrunk=tuple(said))
 
 
 def without_data(domain: Domain, name: str, path: Path | None) -> str:
@@ -381,6 +399,32 @@ def _check_divided(document: Document, index: int, task: Task) -> None:
     )
 
 
+def _check_strategy(document: Document, index: int, task: Task, domain: Domain) -> None:
+    """Raise UserError if the model cannot be trained that way."""
+    if task.strategy == "ddp":
+        return
+    where: list[str | int] = ["tasks", index, "strategy"]
+    takes = domain.models[task.model].strategies
+    if task.strategy not in takes:
+        raise document.error(
+            where,
+            f"model {quoted(task.model)} does not take {task.strategy}: expected "
+            f"{' or '.join(takes)}",
+        )
+    if domain.training(task).ema_decay is not None:
+        raise document.error(
+            where, f"the preset {quoted(task.training)} averages weights, which fsdp2 does not"
+        )
+    if task.optimizer == "muon":
+        raise document.error(
+            where, "Muon turns whole matrices, of which fsdp2 holds parts: take optimizer: adamw"
+        )
+    if task.micro_batch == "auto":
+        raise document.error(
+            where, "micro_batch: auto tries a step in each process alone: give a number"
+        )
+
+
 def preset_digest(domain: Domain, task: Task) -> str:
     """A hash of what the task takes from the domain's catalogue, without descriptions.
 
@@ -388,7 +432,7 @@ def preset_digest(domain: Domain, task: Task) -> str:
     """
     preset, model = asdict(domain.training(task)), asdict(domain.models[task.model])
     return digest(
-        {key: value for key, value in preset.items() if key not in ("summary", "source")},
+        {key: value for key, value in preset.items() if key not in ("summary", "source", "small")},
         {key: value for key, value in model.items() if key not in _IN_THE_TASK},
     )
 
@@ -403,6 +447,7 @@ def _overrides(entry: TaskEntry, model: Model) -> str:
         "n": (entry.train_samples, None),
         "skip_bad_files": ("yes" if entry.skip_bad_files else None, None),
         "devices": (entry.devices, 1),
+        "strategy": (entry.strategy, "ddp"),
         "micro": (entry.micro_batch, None),
     }
     return " ".join(

@@ -2,8 +2,10 @@
 
 import math
 import traceback
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
@@ -30,18 +32,24 @@ def evaluate(
     module: LightningModule,
     data: LightningDataModule,
     recorder: Recorder,
+    device: torch.device,
 ) -> Evaluation:
-    """Metrics of the trained ``module``, which is in eval mode; ``data`` is set up for fitting."""
+    """Metrics of the trained ``module`` on ``device``; ``data`` is set up for fitting."""
     task, domain = parts.task, parts.domain
     recorder.artifacts.mkdir(exist_ok=True)
-    metrics = domain.evaluate(task, module, data, recorder.artifacts)
+    metrics: Mapping[str, float] = {}
+    missing: dict[str, str] = {}
+    try:
+        module.to(device).eval()  # fitting ends on the CPU
+        metrics = domain.evaluate(task, module, data, recorder.artifacts)
+    except torch.OutOfMemoryError as error:  # of a model that trains on several devices alone
+        missing["eval/of the domain"] = f"{type(error).__name__}: {error}"
     once = {f"eval/{name}": float(value) for name, value in metrics.items()}
     methods: dict[str, str] = {}
     for reference in references(domain, task, data):
         role = ROLES[reference.role]
         once[f"{role}/{domain.metric.name}"] = reference.score
         methods[role] = reference.name
-    missing: dict[str, str] = {}
     for name, metric in parts.metrics.items():
         key = f"eval/{name}"
         try:

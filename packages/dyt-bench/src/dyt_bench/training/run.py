@@ -25,6 +25,7 @@ from dyt_bench.training.clock import peak_memory_mib
 from dyt_bench.training.device import bind, device_class
 from dyt_bench.training.micro import divide
 from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Emit, Outcome, Recorder, Stopped
+from dyt_bench.training.shard import Shards, is_sharded
 from dyt_bench.training.together import Join, Silent, of_first, team
 from dyt_bench.training.trainer import Diverged, Trace, Watch, make_trainer
 from dyt_bench.training.weights import write_weights
@@ -69,11 +70,12 @@ class _How:
     changes: Mapping[str, Any]
     evaluate: bool
     keep_weights: bool
+    leads: bool = True  # records, and has the trained module in the end
 
 
 def _follow(parts: Parts, checkpoint: Path, how: _How, join: Join) -> None:
     """Train beside the first process, and record nothing."""
-    how = replace(how, evaluate=False, keep_weights=False)
+    how = replace(how, evaluate=False, keep_weights=False, leads=False)
     with suppress(Stopped):  # the first one says so
         _joined(parts, Silent(checkpoint), lambda event: None, how, join)
 
@@ -104,23 +106,30 @@ def _train(
     reason = ""
     taken = evaluation.Evaluation({}, {}, {})
     watch = Watch(task, trace, _order(data))
-    try:
-        with join():
-            parts_of_step = divide(data, parts)
-            listeners = [watch, checkpoints]
-            preset = domain.training(task)
-            trainer = make_trainer(task, preset, trace, listeners, parts_of_step, how.changes)
+    with join():
+        parts_of_step = divide(data, parts)
+        listeners = [watch, checkpoints]
+        shards = Shards(module) if is_sharded(task) else None
+        preset = domain.training(task)
+        skips = getattr(module, "skips_layers", False)
+        trainer = make_trainer(task, preset, trace, listeners, parts_of_step, how.changes, skips)
+        try:
             _fit(trainer, module, data, watch, checkpoints, emit)
-        trace_crashes()
-        if how.keep_weights:  # before the evaluation, which may change the module
-            write_weights(module, recorder.weights_path)
-        if how.evaluate:
-            module.to(trainer.strategy.root_device).eval()  # fitting ends on the CPU
-            taken = evaluation.evaluate(parts, module, data, recorder)
-    except Diverged as divergence:
-        reason = str(divergence)
+        except Diverged as divergence:
+            reason = str(divergence)
+        if shards is not None:
+            module = shards.gathered()
+    if not how.leads:
+        return Outcome(status="finished")
+    if reason:
         recorder.artifacts.mkdir(exist_ok=True)
         write_json(recorder.artifacts / "last_steps.json", list(watch.recent))
+    trace_crashes()
+    if how.keep_weights and not reason:  # before the evaluation, which may change the module
+        write_weights(module, recorder.weights_path)
+    if how.evaluate and not reason:
+        device = trainer.strategy.root_device
+        taken = evaluation.evaluate(parts, module, data, recorder, device)
     resumed = {"resumed": ", ".join(map(str, checkpoints.resumed))} if checkpoints.resumed else {}
     return Outcome(
         status="diverged" if reason else "finished",

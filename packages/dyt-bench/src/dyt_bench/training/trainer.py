@@ -25,6 +25,7 @@ from dyt_bench.plugin.task import Task
 from dyt_bench.training.checkpoint import WholeCheckpointIO
 from dyt_bench.training.clock import now, quartiles
 from dyt_bench.training.outcome import Emit, Recorder
+from dyt_bench.training.shard import is_sharded, strategy, whole
 from dyt_bench.training.system import SystemMetrics
 from dyt_bench.training.together import Joined, gathered, mean_of
 
@@ -52,6 +53,7 @@ def make_trainer(
     listeners: Sequence[Callback],
     parts: int = 1,
     changes: Mapping[str, Any] = {},
+    skips: bool = False,
 ) -> Trainer:
     """A Trainer for ``task`` and its preset.
 
@@ -59,6 +61,7 @@ def make_trainer(
         listeners: callbacks.
         parts: that a process's part of a batch comes in.
         changes: arguments of Lightning's Trainer.
+        skips: whether a step may leave parameters without a gradient.
     """
     callbacks = list(listeners)
     if preset.ema_decay is not None:
@@ -74,7 +77,7 @@ def make_trainer(
         log_every_n_steps=1,  # `Trace` chooses which
         logger=logger,
         callbacks=callbacks,
-        **_processes(task),
+        **_processes(task, skips),
         plugins=[_environment(task), WholeCheckpointIO()],
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -91,15 +94,16 @@ def _environment(task: Task) -> LightningEnvironment:
     return LightningEnvironment() if task.devices == 1 else Joined()
 
 
-def _processes(task: Task) -> dict[str, Any]:
+def _processes(task: Task, skips: bool) -> dict[str, Any]:
     if task.devices == 1:
         return {"devices": 1}
-    return {"devices": task.devices, "strategy": DDPStrategy(), "use_distributed_sampler": False}
+    how = strategy(task) if is_sharded(task) else DDPStrategy(find_unused_parameters=skips)
+    return {"devices": task.devices, "strategy": how, "use_distributed_sampler": False}
 
 
 def _gradient_norm(module: LightningModule) -> float:
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    return float(nn.utils.get_total_norm(gradients))
+    return float(whole(nn.utils.get_total_norm(gradients)))
 
 
 class Trace(Logger):

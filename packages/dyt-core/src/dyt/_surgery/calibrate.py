@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from dyt._audit.audit import audit
+from dyt._sharded import is_shared, put, reshard, whole
 from dyt._surgery.embedding import Stream, StreamWatch
 from dyt._surgery.fitting import LeastSquares
 from dyt._surgery.inputs import Batch, Mask, Run, read, sample
@@ -146,6 +147,9 @@ def calibrate(
     2,048 tokens. Kept are sums: 65 fp64 numbers for each channel of a layer. Besides, a pass needs
     a copy of the input of one layer, and a few times 8 MiB.
 
+    Of a model whose parameters processes share (FSDP2), every process runs the same batches, and
+    the first one's fits are kept. For goal "start" its embedding has a factor already.
+
     Meanwhile the model is in eval mode and makes no gradients; the state of the random generators
     is restored. Sums are fp64. Equal batches give equal parameters. After an exception all
     parameters are what they were.
@@ -158,7 +162,8 @@ def calibrate(
         ValueError: an unknown goal; ``rows`` below 1; no batch; a model without layers put in by
             `convert`, or on the meta device; a layer that no batch reaches; a batch that does not
             fit the model, or brings NaN or infinite values to a layer; labels in the place of a
-            mask; a fit that is not finite in the layer's dtype.
+            mask; a fit that is not finite in the layer's dtype; shared parameters, and no factor of
+            the embedding.
 
     Example:
         >>> import torch, dyt
@@ -192,6 +197,7 @@ class _Layer:
     # may take the others' share.
     taken: list[int] = field(default_factory=list)
     call: int = 0  # the next one
+    values: dict[str, Tensor] = field(default_factory=dict)  # of shared parameters, as fitted
 
 
 def _layers(model: nn.Module, goal: Goal) -> dict[PointwiseNorm, _Layer]:
@@ -240,6 +246,7 @@ def _undisturbed(model: nn.Module, layers: Iterable[nn.Module]) -> Iterator[None
             yield
     except BaseException:
         with torch.no_grad():
+            reshard(model)
             for parameter, value in before:
                 parameter.copy_(value)
         raise
@@ -266,6 +273,7 @@ class _Calibrator:
     ) -> None:
         self.model, self.layers, self.goal, self.run, self.rows = model, layers, goal, run, rows
         self.reached: dict[_Layer, None] = {}  # in order
+        self.shared = is_shared(model)
         self.stream: Stream | None = None if goal == "start" else Stream(None, {})
 
     def calibrate(self, batches: Iterable[Batch]) -> Calibration:
@@ -303,6 +311,15 @@ class _Calibrator:
             layer.call = 0
         with stream.scaled(), self._calling(fit):
             batch.run(self.model, self.run)
+        if self.shared:
+            self._write_again()
+
+    def _write_again(self) -> None:
+        """Write the fits to the shares: a pass writes to whole parameters, which it discards."""
+        reshard(self.model)
+        for layer in self.reached:
+            for name, parameter in layer.fit.layer.named_parameters(recurse=False):
+                put(parameter, layer.values[name])
 
     def _take(self, layer: _Layer, rows: Tensor) -> None:
         """Fit the layer to what it still needs of ``rows``."""
@@ -315,6 +332,9 @@ class _Calibrator:
             layer.taken[layer.call] += len(rows)
             self.reached[layer] = None
             _refuse_overflow(layer)
+            if self.shared:
+                named = layer.fit.layer.named_parameters(recurse=False)
+                layer.values = {name: whole(value).clone() for name, value in named}
         layer.call += 1
 
     def _has_enough(self, layer: _Layer) -> bool:
@@ -346,7 +366,7 @@ class _Calibrator:
 def _refuse_overflow(layer: _Layer) -> None:
     own = layer.fit.layer
     for name, parameter in own.named_parameters():
-        if not torch.isfinite(parameter).all():
+        if not torch.isfinite(whole(parameter)).all():
             raise ValueError(
                 f"the {name} of {layer.name!r} that fits an input of rms {layer.fit.rms:.3g} is "
                 f"not finite in {parameter.dtype}: calibrate in a wider dtype"
@@ -355,7 +375,7 @@ def _refuse_overflow(layer: _Layer) -> None:
 
 def _fit(layer: _Layer) -> Fit:
     fit = layer.fit
-    return Fit(layer.name, fit.layer.alpha.item(), fit.rms, fit.r2, fit.rows, fit.spread)
+    return Fit(layer.name, whole(fit.layer.alpha).item(), fit.rms, fit.r2, fit.rows, fit.spread)
 
 
 def _some(names: list[str]) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from dyt._sharded import is_shared, put, whole
 from dyt._surgery.fitting import mean_squares
 from dyt._surgery.placing import put_in
 from dyt.parts import ScaledEmbedding
@@ -36,10 +37,20 @@ class Stream:
             yield
 
     def put_into(self, model: nn.Module) -> None:
-        """Make the factors parameters of the model."""
+        """Make the factors parameters of the model.
+
+        Raises:
+            ValueError: processes share the model's parameters, and have no factor yet.
+        """
+        new = [each for each in self.factors if not isinstance(each, ScaledEmbedding)]
+        if new and is_shared(model):
+            raise ValueError(
+                "the model's parameters are shared among processes, and its embedding has no "
+                "factor: calibrate before fully_shard, or convert with a recipe that adds one"
+            )
         for embedding, factor in self.factors.items():
             if isinstance(embedding, ScaledEmbedding):
-                embedding.scale.mul_(factor)
+                put(embedding.scale, whole(embedding.scale) * factor)
                 continue
             put_in(model, {embedding: ScaledEmbedding(embedding, factor).train(embedding.training)})
 
@@ -85,7 +96,8 @@ class StreamWatch:
         return Stream(scale, {m: self._factor(m, scale) for m in starts})
 
     def _factor(self, embedding: nn.Embedding, scale: float) -> Tensor:
-        factor = embedding.weight.new_full((1,), scale)
+        weight = embedding.weight
+        factor = torch.full((1,), scale, dtype=weight.dtype, device=weight.device)
         is_new = not isinstance(embedding, ScaledEmbedding)  # else it has its signs
         tied = any(embedding.weight is weight for weight in self.reads.seen)
         return factor * _signs(embedding) if is_new and tied else factor

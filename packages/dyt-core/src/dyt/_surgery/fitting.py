@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dyt._audit.sites import NormSite
+from dyt._sharded import put, whole
 from dyt.functions import lookup
 from dyt.layers import PointwiseNorm
 
@@ -79,7 +80,7 @@ class LeastSquares:
         self.t = self.t.to(x) + target.sum(0)
         self.tt = self.tt.to(x) + target.square().sum(0)
         function = lookup(self.layer.function).f
-        shift = 0.0 if self.layer.shift is None else self.layer.shift.double()
+        shift = 0.0 if self.layer.shift is None else whole(self.layer.shift).double()
         f, ff, ft = [], [], []
         for alpha in self.alphas:
             value = function(alpha * x + shift)
@@ -101,14 +102,14 @@ class LeastSquares:
             - 2 * slope * self.ft - 2 * offset * self.t + self.tt
         ).sum(1)  # fmt: skip
         best = int(error.argmin())
-        layer.alpha.fill_(float(self.alphas[best]))
+        put(layer.alpha, self.alphas[best].expand_as(layer.alpha))
         gamma, beta = self.site.gamma, self.site.bias
         if layer.weight is not None:
-            unit = torch.ones_like(self.t) if gamma is None else gamma.double().flatten()
-            layer.weight.copy_((slope[best] * unit.to(slope)).view_as(layer.weight))
+            unit = torch.ones_like(self.t) if gamma is None else whole(gamma).double().flatten()
+            put(layer.weight, (slope[best] * unit.to(slope)).view(layer.weight.shape))
             if layer.bias is not None:
-                start = 0.0 if beta is None else beta.detach().double().flatten().to(slope)
-                layer.bias.copy_((offset[best] * unit.to(slope) + start).view_as(layer.bias))
+                start = 0.0 if beta is None else whole(beta).detach().double().flatten().to(slope)
+                put(layer.bias, (offset[best] * unit.to(slope) + start).view(layer.bias.shape))
         total = (self.tt - self.t.square() / self.rows).sum()
         self.r2 = float(1 - error[best] / total) if total else math.nan
 

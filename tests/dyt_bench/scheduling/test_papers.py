@@ -1,0 +1,41 @@
+"""The suites named after the papers: shrunk they run here, and as they are they fit a node."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from dyt_bench.cli import main
+from dyt_bench.suite.shipped import shipped
+
+PAPERS = [name for name in shipped() if name.startswith("paper/")]
+pytestmark = pytest.mark.slow
+
+
+def run(*arguments):
+    ended = CliRunner().invoke(main, [str(each) for each in arguments])
+    assert ended.exit_code == 0, ended.output
+    return json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize("name", [name for name in PAPERS if name != "paper/efficiency"])
+def test_each_runs_shrunk_by_two_processes(name, tmp_path):
+    chosen = ("--shrink", "--variants", "dyt paper")
+    session = run("run", name, *chosen, "--workspace", tmp_path / "w", "--json")
+    assert session["suite"].endswith("-shrunk")
+    assert {each["status"] for each in session["runs"]} == {"finished"}
+    for each in session["runs"]:
+        about = json.loads((tmp_path / "w" / "runs" / each["identity"] / "run.json").read_text())
+        assert about["parameters"]["devices"] == 2
+    assert (tmp_path / "w" / "results" / session["suite"] / "README.md").exists()
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_each_fits_a_node_of_eight(name, tmp_path):
+    """With its native norms; DyT holds no more."""
+    chosen = ("--variants", "native", "--seeds", "1", "--workspace", tmp_path / "w", "--json")
+    planned = run("plan", name, "--machine", "h100x8", *chosen)
+    assert planned["runs"]
+    for each in planned["runs"]:
+        assert not each["problem"], each
+        assert each["seconds"] > 0
