@@ -21,13 +21,13 @@ def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> N
     The store may be new or hold some of the runs: none is there twice afterwards. Runs that a
     killed process left running are marked as killed.
     """
-    from dyt_bench.report.figures.group import draw_group
+    from dyt_bench.report.group import write_group
     from dyt_bench.tracking.address import shown
     from dyt_bench.tracking.sync import sync_suites
 
     space = Workspace(workspace)
     uri = tracking_uri or space.tracking_uri
-    for synced in sync_suites(names, space, uri, discover().metric, draw_group):
+    for synced in sync_suites(names, space, uri, discover().metric, write_group):
         click.echo(
             f"dyt-bench/{synced.suite}: {synced.runs} runs, {synced.new} of them new "
             f"to {shown(uri)}"

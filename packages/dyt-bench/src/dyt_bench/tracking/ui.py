@@ -14,9 +14,10 @@ import click
 from dyt_bench.errors import UserError, quoted
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.address import is_remote, is_served, outage, shown
+from dyt_bench.tracking.links import OVERVIEW, address
 from dyt_bench.tracking.relocate import follow
 from dyt_bench.tracking.store import prepare
-from dyt_bench.tracking.view import OVERVIEW, address, has_overview
+from dyt_bench.tracking.view import has_overview
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -73,7 +74,7 @@ def _start(tracking_uri: str, port: int, workspace: Workspace) -> "subprocess.Po
         # Not an argument: those of a process are seen by every user of the machine.
         "MLFLOW_BACKEND_STORE_URI": tracking_uri,
     }
-    command = [sys.executable, "-m", "mlflow", "server"]
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "dyt-bench"]
     # One worker starts fastest. Without a folder for artifacts MLflow would create one in the
     # current folder.
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
