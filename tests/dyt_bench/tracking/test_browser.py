@@ -23,7 +23,7 @@ from dyt_bench.tracking.sync import sync_suites
 from .conftest import a_run
 
 CHROMIUM = shutil.which("chromium")
-PATIENCE_MS = 240_000  # a page of MLflow's is 27 MB of script
+PATIENCE_MS = 90_000  # a page of MLflow's is 27 MB of script
 HOW = "needs a browser: apt-get install chromium; pip install playwright (nox -s tests_browser)"
 
 pytestmark = [

@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 from filelock import FileLock
 from mlflow import MlflowClient
 
+from dyt_bench.cli import main
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
 from dyt_bench.report.group import write_group
@@ -188,3 +190,10 @@ def test_the_command_says_what_it_sent(uri, suite, workspace):
         [*command, "--tracking-uri", uri], capture_output=True, text=True, check=True
     )
     assert run.stdout == f"dyt-bench/made-up: 4 runs, 4 of them new to {uri}\n"
+
+
+def test_the_command_says_what_it_sent_for_programs(uri, suite, workspace):
+    arguments = ["sync", "--json", "--workspace", str(workspace.folder), "--tracking-uri", uri]
+    (sent,) = json.loads(CliRunner().invoke(main, arguments).stdout)
+    assert (sent["suite"], sent["runs"], sent["new"], sent["repaired"]) == ("made-up", 4, 4, 0)
+    assert sent["tracking_uri"] == uri
