@@ -128,7 +128,7 @@ def test_a_reader_clicks_from_the_list_to_a_run(compared, page, shoot):
         experiment.click()  # opens on runs, summaries with their verdicts first
         summary = page.get_by_role("link", name="vit dyt: undetermined")
         summary.first.wait_for()
-        assert page.get_by_text("MLflow Assistant").count() == 0
+        assert page.get_by_text("Ask questions about your").count() == 0
         names = page.locator("a[href*='/runs/']").all_inner_texts()
         assert [name for name in names if name][:2] == ["vit dyt: undetermined", "vit native"]
         shoot("experiment")
