@@ -23,7 +23,7 @@ from dyt_bench.tracking.sync import sync_suites
 from .conftest import a_run
 
 CHROMIUM = shutil.which("chromium")
-PATIENCE_MS = 90_000  # a page of MLflow's is 27 MB of script
+PATIENCE_MS = 240_000  # a page of MLflow's is 27 MB of script
 HOW = "needs a browser: apt-get install chromium; pip install playwright (nox -s tests_browser)"
 
 pytestmark = [
@@ -48,7 +48,11 @@ def page(tmp_path):
 def shoot(page, tmp_path):
     folder = Path(os.environ.get("DYT_BENCH_SCREENSHOTS", tmp_path / "screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
-    return lambda name: page.screenshot(path=folder / f"{name}.png", timeout=PATIENCE_MS)
+
+    def shot(name, of=page):
+        of.screenshot(path=folder / f"{name}.png", timeout=PATIENCE_MS)
+
+    return shot
 
 
 @contextmanager
@@ -136,28 +140,31 @@ def test_a_reader_clicks_from_the_list_to_a_run(compared, page, shoot):
         page.get_by_role("button", name="Views").click()
         page.get_by_text("overview", exact=True).first.click()
         for column in ("verdict", "gain", "step time", "seeds"):
-            page.get_by_role("columnheader", name=column, exact=True).wait_for()
+            page.get_by_role("columnheader", name=column, exact=True).first.wait_for()
         page.get_by_text("+0.2000 [", exact=False).first.wait_for()
         shoot("leaderboard")
 
         summary.first.click()
         page.get_by_role("tab", name="Artifacts").click()
-        page.get_by_text("suite.yaml").wait_for()
+        page.get_by_text("suite.yaml").first.wait_for()
         page.get_by_role("tab", name="Model metrics").click()
-        page.get_by_text("vit 1 result (1)").wait_for()
+        page.get_by_text("vit 1 result").first.wait_for()
         shoot("summary-metrics")
         page.get_by_role("tab", name="Overview").click()
-        page.get_by_role("link", name="vision/vit seed by seed").click()
-
-        run = page.get_by_role("link", name="vision/vit/digits/s1 dyt").first
+        with page.expect_popup() as opened:  # links of a description open pages of their own
+            page.get_by_role("link", name="vision/vit seed by seed").first.click()
+        seeds = opened.value
+        seeds.set_default_timeout(PATIENCE_MS)
+        run = seeds.get_by_role("link", name="vision/vit/digits/s1 dyt").first
         run.wait_for()
-        shoot("seeds")
+        seeds.locator(".js-plotly-plot").first.wait_for()
+        shoot("seeds", seeds)
+
         run.click()
-        page.get_by_role("tab", name="Artifacts").click()
-        page.get_by_text("packages.txt").wait_for()
-        page.get_by_text("run.json").wait_for()
-        page.get_by_role("tab", name="Model metrics").click()
-        page.get_by_text("train (1)").wait_for()
-        # What is measured once is no chart.
-        assert page.get_by_text("peak_mib").count() == 0
-        shoot("run-metrics")
+        seeds.get_by_role("tab", name="Artifacts").click()
+        seeds.get_by_text("packages.txt").first.wait_for()
+        seeds.get_by_text("run.json").first.wait_for()
+        seeds.get_by_role("tab", name="Model metrics").click()
+        seeds.get_by_text("within").first.wait_for()
+        assert seeds.get_by_text("peak_mib").count() == 0  # measured once: no chart
+        shoot("run-metrics", seeds)

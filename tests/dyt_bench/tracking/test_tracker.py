@@ -9,7 +9,7 @@ from mlflow.entities import RunStatus
 from dyt_bench.errors import UserError
 from dyt_bench.records.record import Result
 from dyt_bench.tracking import Tracker
-from dyt_bench.tracking.mirror import IDENTITY_TAG
+from dyt_bench.tracking.store import IDENTITY_TAG
 
 from .conftest import STEPS, a_run, curves, result, runs_of, train
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from dyt_bench.errors import printable
 from dyt_bench.records.home import Origin
 from dyt_bench.records.record import Record, Result
+from dyt_bench.tracking.models import log_model
 from dyt_bench.tracking.store import (
+    IDENTITY_TAG,
     KIND_TAG,
     MACHINE_TAG,
     MEASURED,
@@ -22,7 +23,6 @@ from dyt_bench.tracking.store import (
     Known,
     Store,
     measured,
-    metric_name,
     points,
 )
 from dyt_bench.verdicts.words import Row, escaped, markdown_table
@@ -30,7 +30,6 @@ from dyt_bench.verdicts.words import Row, escaped, markdown_table
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-IDENTITY_TAG = "dyt_bench.run"
 # Set once parameters and data set are sent, which a run has from its start.
 _ENTERED_TAG = "dyt_bench.entered"
 _RATIO = "time/step_ratio"
@@ -41,13 +40,6 @@ _SECTIONS = {
     "saturation/mean": "within/saturated share",
     "time/": "wall time/",
 }
-_MODEL_TAG = "dyt_bench.model"  # set once the weights are sent
-_NOT_IN_MODELS = re.compile(r"[/:.%\"']+")  # MLflow refuses these in a model's name
-_LOADING = (
-    "A state dict, for `dyt_bench.records.weights.load_weights(FOLDER)` if you have the run's "
-    "folder, or "
-    'for `torch.load("weights.pt", weights_only=True)`.'
-)
 _STATUS = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}
 
 
@@ -178,7 +170,7 @@ class Mirror:
         tags |= measured({**result.summary, **best})
         tags["dyt_bench.status"] = result.status
         if self.record.weights_path.exists():
-            self._log_model(store, known, result)
+            log_model(store, known, self.record, result)
         if result.reason:
             tags["dyt_bench.reason"] = result.reason
         tags[NOTE_TAG] = _note(self.record.about()["label"], result)
@@ -190,41 +182,6 @@ class Mirror:
         if pictures.is_dir():
             store.client.log_artifacts(known.run_id, str(pictures), "artifacts")
         store.terminate(known, _STATUS[result.status], result.ended)
-
-    def _log_model(self, store: Store, known: Known, result: Result) -> None:
-        """Log the weights at the end as a model, with the metrics of the last validation."""
-        from mlflow.entities import LoggedModelOutput, Metric
-
-        if _MODEL_TAG in known.tags:
-            return
-        about = self.record.about()
-        # A model is there already if sending it was interrupted, or its answer was lost.
-        left = store.client.search_logged_models(
-            [store.experiment_id], f"source_run_id = '{known.run_id}'"
-        )
-        model = (
-            left[0]
-            if left
-            else store.client.create_logged_model(
-                store.experiment_id,
-                name=_NOT_IN_MODELS.sub("-", about["label"]),
-                source_run_id=known.run_id,
-                params={key: str(value) for key, value in about["parameters"].items()},
-                tags={IDENTITY_TAG: about["identity"], NOTE_TAG: _LOADING},
-                model_type=f"{about['parameters']['domain']}/{about['parameters']['model']}",
-            )
-        )
-        store.client.log_model_artifact(model.model_id, str(self.record.weights_path))
-        when, step = round(result.ended * 1e3), int(result.last.get("step", 0))
-        metrics = [
-            Metric(metric_name(f"last/{name}"), value, when, step, model_id=model.model_id)
-            for name, value in result.last.items()
-            if name != "step"
-        ]
-        store.log_points(known.run_id, metrics)
-        store.client.log_outputs(known.run_id, [LoggedModelOutput(model.model_id, step)])
-        store.client.finalize_logged_model(model.model_id, "READY")
-        store.set_tags(known, {_MODEL_TAG: model.model_id})
 
 
 def run_key(about: Mapping[str, Any]) -> str:

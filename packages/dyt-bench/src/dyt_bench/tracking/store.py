@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 KEY_TAG = "dyt_bench.key"
+IDENTITY_TAG = "dyt_bench.run"  # the run's identity, which runs of several workspaces may share
 KIND_TAG = "kind"  # "run", "earlier run" (no longer of its suite), "summary", "measurement"
 GROUP_TAG = "group"  # name of the task group: "vision/vit"
 # The variant's label. A tag and not a parameter, as views group by it, and MLflow colours groups by
