@@ -6,7 +6,7 @@ from dyt_bench.tracking.parts import Group, Part, all_groups
 from dyt_bench.verdicts.words import escaped, markdown_table
 
 OVERVIEW = "overview"
-_SEE = "See also: "  # begins the paragraph of a run's description that has links
+_SEE = "  \nSee also: "  # begins the line of a run's description that has links
 
 
 def address(base: str, experiment_id: str, view: str | None) -> str:
@@ -37,14 +37,17 @@ def described(identity: str, every: Sequence[Part]) -> str:
 
 
 def linked(note: str, identity: str, group: Group, suite: str) -> str:
-    """A run's description with links to the pages that compare it, after its first paragraph."""
+    """A run's description with links to the pages that compare it.
+
+    They are its second line: MLflow folds descriptions, and covers the fourth line.
+    """
     links = [
         f"[{escaped(group.name)} seed by seed]({_to(identity, group.view)})",
         f"[all models, means over seeds]({_to(identity, OVERVIEW)})",
         f"the report, which `dyt-bench report {suite}` writes",
     ]
-    first, *others = [text for text in note.split("\n\n") if not text.startswith(_SEE)]
-    return "\n\n".join([first, f"{_SEE}{', '.join(links)}.", *others])
+    first, blank, others = note.partition("\n\n")
+    return f"{first.partition(_SEE)[0]}{_SEE}{', '.join(links)}.{blank}{others}"
 
 
 def _links(identity: str, groups: Iterable[Group], end: str = "") -> list[str]:
