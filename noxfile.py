@@ -191,6 +191,20 @@ def tests_slow(session: nox.Session) -> None:
     run_tests(session, "-m", "slow")
 
 
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure what the fast tests execute, in one process; below the floor in pyproject.toml fails.
+
+    Arguments after -- go to pytest. With paths among them the floor does not count: -- tests/dyt.
+    """
+    install_packages(session, *editable(PLUGINS), *TESTERS, *RUNTIMES, "pytest-cov")
+    session.env["OMP_NUM_THREADS"] = "1"
+    whole = not any(Path(argument.partition("::")[0]).exists() for argument in session.posargs)
+    # Tests start processes that import our packages; only this one is measured.
+    floor = [] if whole else ["--cov-fail-under=0"]
+    session.run("pytest", "--cov", "--cov-report=term:skip-covered", *floor, *session.posargs)
+
+
 @nox.session(venv_backend="none")
 def minimums(session: nox.Session) -> None:
     """Test dyt-core with six releases of PyTorch, and all with the lowest versions we claim.

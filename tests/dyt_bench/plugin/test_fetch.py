@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import io
+import json
 import os
 import re
 import tarfile
@@ -288,3 +289,10 @@ def test_the_commands_list_and_name_what_there_is():
     run = CliRunner().invoke(main, ["data", "fetch", "vision/fashion-mnits"])
     assert run.exit_code == 2
     assert "did you mean 'vision/fashion-mnist'?" in run.output
+
+
+def test_the_folders_are_told_to_programs(cache, monkeypatch):
+    monkeypatch.setattr("dyt_bench.plugin.fetch.fetch", lambda name, source, tell: cache / name)
+    run = CliRunner().invoke(main, ["data", "fetch", "vision/fashion-mnist", "--json"])
+    folder = str(cache / "vision/fashion-mnist")
+    assert json.loads(run.stdout) == [{"name": "vision/fashion-mnist", "folder": folder}]

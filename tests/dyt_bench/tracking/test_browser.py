@@ -17,7 +17,7 @@ import pytest
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.plugin.atomic import write_json
-from dyt_bench.report.figures.group import draw_group
+from dyt_bench.report.group import write_group
 from dyt_bench.tracking.sync import sync_suites
 
 from .conftest import a_run
@@ -48,7 +48,11 @@ def page(tmp_path):
 def shoot(page, tmp_path):
     folder = Path(os.environ.get("DYT_BENCH_SCREENSHOTS", tmp_path / "screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
-    return lambda name: page.screenshot(path=folder / f"{name}.png", timeout=PATIENCE_MS)
+
+    def shot(name, of=page):
+        of.screenshot(path=folder / f"{name}.png", timeout=PATIENCE_MS)
+
+    return shot
 
 
 @contextmanager
@@ -65,15 +69,21 @@ def ui(workspace):
             os.killpg(server.pid, signal.SIGINT)
 
 
-def test_a_reader_sees_the_variants_compared(workspace, suite, page, shoot):
-    from playwright.sync_api import expect
-
+@pytest.fixture
+def compared(workspace, suite):
+    """A workspace whose suite is in its store, timed and drawn."""
     for seed in (0, 1):
         native, dyt = (a_run(variant, seed) for variant in ("native", "dyt"))
         seconds = {"native": [1.0] * 11, "A/A": [1.0] * 11, "dyt": [0.9] * 11}
         write_json(workspace.timing_path(native.task, [native.variant, dyt.variant]), seconds)
-    sync_suites([], workspace, workspace.tracking_uri, discover().metric, draw_group)
-    with ui(workspace) as address:
+    sync_suites([], workspace, workspace.tracking_uri, discover().metric, write_group)
+    return workspace
+
+
+def test_a_reader_sees_the_variants_compared(compared, page, shoot):
+    from playwright.sync_api import expect
+
+    with ui(compared) as address:
         page.goto(address)
         curve = page.locator(".js-plotly-plot .scatterlayer .trace")
         curve.first.wait_for()
@@ -81,10 +91,10 @@ def test_a_reader_sees_the_variants_compared(workspace, suite, page, shoot):
         body = page.locator("body")
         expect(body).to_contain_text(re.compile(sections, re.S), timeout=PATIENCE_MS)
         for title in (
-            "result/vit val acc",
-            "curves/vit train loss",
-            "cost/vit step time ratio",
-            "diagnostics/vit alpha by layer",
+            "vit 1 result/val acc",
+            "vit 2 curves/train loss",
+            "vit 3 cost/step time ratio",
+            "vit 4 diagnostics/alpha by layer",
         ):
             page.get_by_text(title, exact=True).first.wait_for()
         text = page.inner_text("body")
@@ -105,3 +115,56 @@ def test_a_reader_sees_the_variants_compared(workspace, suite, page, shoot):
         assert "vision/vit/digits/s0 dyt" in text
         assert "Group: native\n2" in text
         shoot("seed-by-seed")
+
+
+def test_a_reader_clicks_from_the_list_to_a_run(compared, page, shoot):
+    """From the first page, at the width of a small laptop; no address but the server's is typed."""
+    page.set_viewport_size({"width": 1280, "height": 900})
+    with ui(compared) as address:
+        page.goto(address.partition("#")[0])
+        page.get_by_role("link", name="Experiments").first.click()
+        experiment = page.get_by_role("link", name="dyt-bench/made-up").first
+        experiment.wait_for()
+        assert "Made up: dyt in place of the native norm is" in page.inner_text("body")
+        assert "1 undetermined" in page.inner_text("body")
+        shoot("list")
+
+        experiment.click()  # opens on runs, summaries with their verdicts first
+        summary = page.get_by_role("link", name="vit dyt: undetermined")
+        summary.first.wait_for()
+        assert page.get_by_text("Ask questions about your").count() == 0
+        names = page.locator("a[href*='/runs/']").all_inner_texts()
+        assert [name for name in names if name][:2] == ["vit dyt: undetermined", "vit native"]
+        shoot("experiment")
+
+        page.get_by_role("button", name="Views").click()
+        page.get_by_text("overview", exact=True).first.click()
+        for column in ("verdict", "gain", "step time", "seeds"):
+            page.get_by_role("columnheader", name=column, exact=True).first.wait_for()
+        page.get_by_text("+0.2000 [", exact=False).first.wait_for()
+        shoot("leaderboard")
+
+        summary.first.click()
+        page.get_by_role("tab", name="Artifacts").click()
+        page.get_by_text("suite.yaml").first.wait_for()
+        page.get_by_role("tab", name="Model metrics").click()
+        page.get_by_text("vit 1 result").first.wait_for()
+        shoot("summary-metrics")
+        page.get_by_role("tab", name="Overview").click()
+        with page.expect_popup() as opened:  # links of a description open pages of their own
+            page.get_by_role("link", name="vision/vit seed by seed").first.click()
+        seeds = opened.value
+        seeds.set_default_timeout(PATIENCE_MS)
+        run = seeds.get_by_role("link", name="vision/vit/digits/s1 dyt").first
+        run.wait_for()
+        seeds.locator(".js-plotly-plot").first.wait_for()
+        shoot("seeds", seeds)
+
+        run.click()
+        seeds.get_by_role("tab", name="Artifacts").click()
+        seeds.get_by_text("packages.txt").first.wait_for()
+        seeds.get_by_text("run.json").first.wait_for()
+        seeds.get_by_role("tab", name="Model metrics").click()
+        seeds.get_by_text("within").first.wait_for()
+        assert seeds.get_by_text("peak_mib").count() == 0  # measured once: no chart
+        shoot("run-metrics", seeds)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dyt_bench.discovery.domains import discover
-from dyt_bench.report.figures.group import draw_group
+from dyt_bench.report.group import write_group
 from dyt_bench.tracking import Tracker
 from dyt_bench.tracking.sync import sync_suites
 
@@ -77,7 +77,7 @@ def test_postgres_takes_what_two_writers_send_at_once(postgres, suite, workspace
     for writer in writers:
         writer.join(120)
     assert len(runs_of(postgres)) == 3
-    (synced,) = sync_suites([], workspace, postgres, discover().metric, draw_group)
+    (synced,) = sync_suites([], workspace, postgres, discover().metric, write_group)
     assert (synced.runs, synced.new) == (4, 3)
     for run in runs_of(postgres):
         assert len(curves(postgres, run)["train/loss"]) == STEPS

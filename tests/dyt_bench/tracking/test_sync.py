@@ -5,12 +5,14 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 from filelock import FileLock
 from mlflow import MlflowClient
 
+from dyt_bench.cli import main
 from dyt_bench.discovery.domains import discover
 from dyt_bench.errors import UserError
-from dyt_bench.report.figures.group import draw_group
+from dyt_bench.report.group import write_group
 from dyt_bench.tracking.mirror import Mirror
 from dyt_bench.tracking.store import VARIANT_TAG, Store
 from dyt_bench.tracking.summary import Preview
@@ -56,7 +58,7 @@ def test_a_new_store_gets_everything_and_twice_is_once(uri, suite, sync):
 
 def test_a_server_is_filled_as_a_file_is(uri, suite, sync, server):
     server.start()
-    sync(to=server.uri, draw=draw_group)
+    sync(to=server.uri, draw=write_group)
     assert len(runs_of(uri)) == 4
     summaries = runs_of(uri, "summary")
     assert {run.data.tags[VARIANT_TAG] for run in summaries} == {"native", "dyt"}
@@ -71,20 +73,22 @@ def test_a_summary_has_mean_bounds_number_and_verdict(uri, suite, sync):
     by_variant = {run.data.tags[VARIANT_TAG]: run for run in runs_of(uri, "summary")}
     assert set(by_variant) == {"native", "dyt"}
     dyt = by_variant["dyt"]
-    assert dyt.info.run_name == "vision/vit dyt"
+    assert dyt.info.run_name == "vit dyt: undetermined"
     assert dyt.data.tags["group"] == "vision/vit"
     assert dyt.data.params["seeds"] == "0, 1"
-    metrics = dyt.data.metrics
-    assert metrics["summary/mean"] == metrics["result/vit val acc"] == pytest.approx(0.605)
-    assert (metrics["summary/least"], metrics["summary/most"]) == (0.6, 0.61)
-    assert metrics["summary/seeds"] == 2
-    assert metrics["summary/gain"] == pytest.approx(0.2)
-    assert dyt.data.tags["verdict"] == "undetermined"  # of two seeds
+    tags = dyt.data.tags
+    assert dyt.data.metrics["vit 1 result/val acc"] == pytest.approx(0.605)
+    assert tags["measured.mean"] == "0.605"
+    assert (tags["measured.least"], tags["measured.most"]) == ("0.6", "0.61")
+    assert tags["seeds"] == "2"
+    assert tags["measured.gain"] == "0.2"
+    assert tags["gain"].startswith("+0.2000 [")
+    assert tags["verdict"] == "undetermined"  # of two seeds
     assert by_variant["native"].data.tags["verdict"] == "baseline"
     assert "**undetermined**" in dyt.data.tags["mlflow.note.content"]
     found = curves(uri, dyt)
-    assert len(found["curves/vit train loss"]) == STEPS
-    assert [step for step, _ in found["diagnostics/vit alpha by layer"]] == [0, 1, 2, 3]
+    assert len(found["vit 2 curves/train loss"]) == STEPS
+    assert [step for step, _ in found["vit 4 diagnostics/alpha by layer"]] == [0, 1, 2, 3]
 
 
 def test_another_seed_replaces_the_summaries(uri, suite, workspace, begin, sync):
@@ -98,7 +102,7 @@ def test_another_seed_replaces_the_summaries(uri, suite, workspace, begin, sync)
     sync()
     summaries = runs_of(uri, "summary")
     assert sorted(run.data.tags[VARIANT_TAG] for run in summaries) == ["dyt", "native"]
-    assert {run.data.metrics["summary/seeds"] for run in summaries} == {3}
+    assert {run.data.tags["seeds"] for run in summaries} == {"3"}
 
 
 def test_while_a_suite_runs_its_overview_is_there_and_fills(uri, workspace, begin):
@@ -186,3 +190,10 @@ def test_the_command_says_what_it_sent(uri, suite, workspace):
         [*command, "--tracking-uri", uri], capture_output=True, text=True, check=True
     )
     assert run.stdout == f"dyt-bench/made-up: 4 runs, 4 of them new to {uri}\n"
+
+
+def test_the_command_says_what_it_sent_for_programs(uri, suite, workspace):
+    arguments = ["sync", "--json", "--workspace", str(workspace.folder), "--tracking-uri", uri]
+    (sent,) = json.loads(CliRunner().invoke(main, arguments).stdout)
+    assert (sent["suite"], sent["runs"], sent["new"], sent["repaired"]) == ("made-up", 4, 4, 0)
+    assert sent["tracking_uri"] == uri

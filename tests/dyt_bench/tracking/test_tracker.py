@@ -9,7 +9,7 @@ from mlflow.entities import RunStatus
 from dyt_bench.errors import UserError
 from dyt_bench.records.record import Result
 from dyt_bench.tracking import Tracker
-from dyt_bench.tracking.mirror import IDENTITY_TAG
+from dyt_bench.tracking.store import IDENTITY_TAG
 
 from .conftest import STEPS, a_run, curves, result, runs_of, train
 
@@ -59,17 +59,20 @@ def test_a_finished_record_becomes_a_finished_run(uri, record, mirror):
     assert run.data.tags["variant"] == "dyt"
     assert "variant" not in run.data.params
     assert run.data.tags[IDENTITY_TAG] == RUN.identity
-    assert run.data.metrics["alpha/blocks.0.norm"] == 0.5
-    assert run.data.metrics["best/val/acc"] == 0.4
+    assert run.data.metrics["within/alpha blocks.0.norm"] == 0.5
+    assert run.data.tags["measured.best/val/acc"] == "0.4"
+    assert run.data.tags["measured.memory/peak_mib"] == "300"
     assert "| val/acc | 0.1 | 0.4 | 0.4 |" in run.data.tags["mlflow.note.content"]
     assert run.inputs.dataset_inputs[0].dataset.digest == "abc"
     found = curves(uri, run)
     assert found["train/loss"] == TRAIN
-    assert found["diagnostics/alpha by layer"] == [(i, 0.5 + i / 10) for i in range(4)]
+    assert found["within/alpha by layer"] == [(i, 0.5 + i / 10) for i in range(4)]
     client = MlflowClient(uri)
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == [
         "artifacts",
         "log.txt",
+        "packages.txt",
+        "run.json",
     ]
 
 

@@ -1,5 +1,6 @@
 """MLflow's real UI: it answers on this machine only, and ends with the command."""
 
+import json
 import os
 import re
 import signal
@@ -51,6 +52,28 @@ def test_the_ui_serves_the_runs_until_interrupted(workspace):
     assert "stopped" in server.communicate(timeout=30)[0]
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
+
+
+def test_programs_get_the_address_as_json(workspace):
+    port = free_port()
+    arguments, options = command(workspace, port)
+    server = subprocess.Popen(
+        [*arguments, "--json"],
+        **options,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    address = json.loads(server.stdout.readline())["address"]
+    assert address.startswith(f"http://127.0.0.1:{port}/#/experiments/1/runs?")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as page:
+        # A browser without settings of its own opens pages for training.
+        assert '"mlflow.workflowType_v1": "machine_learning"' in page.read().decode()
+    os.killpg(server.pid, signal.SIGINT)
+    said, told = server.communicate(timeout=30)
+    assert said == ""
+    assert told.endswith("stopped\n")
 
 
 def test_a_taken_port_is_one_sentence(workspace):

@@ -41,7 +41,8 @@ def list_data(as_json: bool) -> None:
 
 @data.command("fetch")
 @click.argument("names", nargs=-1, required=True)
-def fetch_data(names: tuple[str, ...]) -> None:
+@options.as_json
+def fetch_data(names: tuple[str, ...], as_json: bool) -> None:
     """Get the data sets NAMES (as `data list` calls them) into a folder of your cache.
 
     Set DYT_BENCH_DATA to choose another folder. Nothing is installed and no administrator is
@@ -53,9 +54,14 @@ def fetch_data(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in known:
             raise UserError(unknown("data set to fetch", name, known))
+    folders = {}
     for name in names:
-        folder = fetch(name, known[name], tell=lambda text: click.echo(text, err=True))
-        click.echo(f"{name}: {folder}")
+        folders[name] = fetch(name, known[name], tell=lambda text: click.echo(text, err=True))
+        if not as_json:
+            click.echo(f"{name}: {folders[name]}")
+    if as_json:
+        found = [{"name": name, "folder": str(folder)} for name, folder in folders.items()]
+        click.echo(json.dumps(found, indent=1))
 
 
 def _fetchable(found: Discovery) -> "dict[str, Fetch]":

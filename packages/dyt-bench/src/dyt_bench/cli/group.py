@@ -49,6 +49,21 @@ _LOUDNESS = (
 )
 
 
+def _say(error: click.UsageError) -> None:
+    """Print what is wrong with the arguments as one sentence, and where it is told what there is.
+
+    A command that is called without any arguments, and needs some, prints its help instead.
+    """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    # Its name in a test, or with `python -m`, is another.
+    path = "" if error.ctx is None else error.ctx.command_path.partition(" ")[2]
+    message = error.format_message().replace("\n", " ").strip().removesuffix(".")
+    told = f"`{' '.join(['dyt-bench', *path.split()])} --help` tells what it takes"
+    click.echo(printable(f"dyt-bench: {message[:1].lower()}{message[1:]}: {told}"), err=True)
+
+
 class _Group(click.Group):
     """Turns a user's mistake into one sentence on stderr and exit status 2.
 
@@ -62,6 +77,13 @@ class _Group(click.Group):
             cmd.params += _LOUDNESS
         super().add_command(cmd, name)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            _say(error)
+            raise click.exceptions.Exit(2) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -74,6 +96,9 @@ class _Group(click.Group):
             ctx.exit(143 if preempted else 130)
         except UserError as error:
             click.echo(printable(f"dyt-bench: {error}"), err=True)
+            ctx.exit(2)
+        except click.UsageError as error:
+            _say(error)
             ctx.exit(2)
         finally:
             for number, handler in before.items():

@@ -1,5 +1,7 @@
 """Commands for MLflow: `sync` and `ui`."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -14,20 +16,26 @@ from dyt_bench.records.workspace import Workspace
 @main.command()
 @click.argument("names", metavar="[SUITE]...", nargs=-1, shell_complete=options.ran)
 @options.tracking_uri
+@options.as_json
 @options.workspace
-def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> None:
+def sync(names: tuple[str, ...], tracking_uri: str | None, as_json: bool, workspace: Path) -> None:
     """Send the last runs of the suites called SUITE to MLflow; by default of every suite.
 
     The store may be new or hold some of the runs: none is there twice afterwards. Runs that a
     killed process left running are marked as killed.
     """
-    from dyt_bench.report.figures.group import draw_group
+    from dyt_bench.report.group import write_group
     from dyt_bench.tracking.address import shown
     from dyt_bench.tracking.sync import sync_suites
 
     space = Workspace(workspace)
     uri = tracking_uri or space.tracking_uri
-    for synced in sync_suites(names, space, uri, discover().metric, draw_group):
+    sent = sync_suites(names, space, uri, discover().metric, write_group)
+    if as_json:
+        found = [{**asdict(synced), "tracking_uri": shown(uri)} for synced in sent]
+        click.echo(json.dumps(found, indent=1))
+        return
+    for synced in sent:
         click.echo(
             f"dyt-bench/{synced.suite}: {synced.runs} runs, {synced.new} of them new "
             f"to {shown(uri)}"
@@ -40,18 +48,31 @@ def sync(names: tuple[str, ...], tracking_uri: str | None, workspace: Path) -> N
 @click.option("--tracking-uri", help="MLflow store; by default SQLite in the workspace.")
 @click.option("--port", type=click.IntRange(1, 65535), help="By default 5000, or one that is free.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
+@options.as_json
 @options.workspace
 def ui(
-    name: str | None, tracking_uri: str | None, port: int | None, no_browser: bool, workspace: Path
+    name: str | None,
+    tracking_uri: str | None,
+    port: int | None,
+    no_browser: bool,
+    as_json: bool,
+    workspace: Path,
 ) -> None:
     """Open MLflow's comparison of SUITE, by default of the last that ran; until Ctrl-C.
 
     MLflow is served on 127.0.0.1, to this machine only. A server given by --tracking-uri is
-    opened, not started.
+    opened, not started. With --json, a line of JSON has the address once it answers.
     """
     from dyt_bench.tracking.ui import serve
 
     space = Workspace(workspace)
     if tracking_uri is None and not space.database.exists():
         raise UserError(f"there is no store {space.database} yet: run a suite first")
-    serve(space, tracking_uri or space.tracking_uri, name, port=port, browser=not no_browser)
+    serve(
+        space,
+        tracking_uri or space.tracking_uri,
+        name,
+        port=port,
+        browser=not no_browser,
+        as_json=as_json,
+    )

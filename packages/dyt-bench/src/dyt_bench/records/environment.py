@@ -3,7 +3,8 @@
 import contextlib
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 # Distributions whose versions every record has, if they are installed.
@@ -36,6 +37,13 @@ def fingerprint() -> dict[str, str]:
         if (installed := _version(package)) is not None:
             found[package] = installed
     return found
+
+
+@cache
+def installed() -> str:
+    """Every distribution that is installed with its version, as a file of pip's requirements."""
+    found = {dist.metadata["Name"]: dist.version for dist in distributions()}
+    return "".join(f"{name}=={found[name]}\n" for name in sorted(found, key=str.lower))
 
 
 def commit() -> str:

@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 from dyt_bench.errors import CannotWrite, quoted
 from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.task import Run
+from dyt_bench.records.environment import installed
 from dyt_bench.records.home import Origin, read_origin
 from dyt_bench.records.stored import (
     SCHEMA,
@@ -135,6 +136,16 @@ class Record:
         return self.folder / "artifacts"
 
     @property
+    def about_path(self) -> Path:
+        """What `about` reads: parameters, digests, environment."""
+        return self.folder / "run.json"
+
+    @property
+    def packages_path(self) -> Path:
+        """What was installed, as pip takes it; records of earlier versions have none."""
+        return self.folder / "packages.txt"
+
+    @property
     def log_path(self) -> Path:
         return self.folder / "log.txt"
 
@@ -159,7 +170,7 @@ class Record:
     @property
     def begun(self) -> bool:
         """Whether there is something to resume, or to read."""
-        return (self.folder / "run.json").exists() and self.rows_path.exists()
+        return self.about_path.exists() and self.rows_path.exists()
 
     def check(self, identity: str = "") -> None:
         """Read all of the record.
@@ -200,6 +211,7 @@ class Record:
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             self.folder.mkdir(parents=True)
+            self.packages_path.write_text(installed(), encoding="utf-8")
         except OSError as error:
             raise CannotWrite(self.folder, error) from error
         task = run.task
@@ -223,7 +235,7 @@ class Record:
             "environment": dict(environment),
         }
         self.rows_path.touch()
-        write_json(self.folder / "run.json", about)
+        write_json(self.about_path, about)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -290,7 +302,7 @@ class Record:
 
     def about(self) -> dict[str, Any]:
         """What `begin` wrote; empty if it has not. Raises Unreadable."""
-        path = self.folder / "run.json"
+        path = self.about_path
         content = content_of(path)
         if content is None:
             return {}

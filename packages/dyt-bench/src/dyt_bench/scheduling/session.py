@@ -19,7 +19,7 @@ from dyt_bench.plugin.task import Run
 from dyt_bench.records.record import Result
 from dyt_bench.records.workspace import Reported, SuiteRuns, Workspace
 from dyt_bench.report import write_report
-from dyt_bench.report.figures.group import draw_group
+from dyt_bench.report.group import write_group
 from dyt_bench.report.write import reported
 from dyt_bench.scheduling.board import Board
 from dyt_bench.scheduling.runner import How, Runner
@@ -221,7 +221,7 @@ def _train(
     else:
         records = [workspace.record(run) for run in suite.runs]
         listed = _list_runs(suite, workspace, looks)
-        tracker.summarize(listed, records, found.metric, draw_group)
+        tracker.summarize(listed, records, found.metric, write_group)
         tracker.close()
     return Session(suite, results, shown(tracker.uri), tracker.experiment_id, out, stopped)
 

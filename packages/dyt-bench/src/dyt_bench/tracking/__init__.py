@@ -5,5 +5,5 @@ repeated: no run and no point is lost or duplicated by it. Nothing here draws fi
 caller passes a function that does.
 """
 
-from dyt_bench.tracking.mirror import IDENTITY_TAG as IDENTITY_TAG
+from dyt_bench.tracking.store import IDENTITY_TAG as IDENTITY_TAG
 from dyt_bench.tracking.tracker import Tracker as Tracker

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from dyt_bench.errors import printable
 from dyt_bench.records.home import Origin
 from dyt_bench.records.record import Record, Result
+from dyt_bench.tracking.models import log_model
 from dyt_bench.tracking.store import (
+    IDENTITY_TAG,
     KIND_TAG,
     MACHINE_TAG,
+    MEASURED,
     MEMBER_TAG,
     NOTE_TAG,
     PLACE_TAG,
@@ -20,7 +22,7 @@ from dyt_bench.tracking.store import (
     WORKSPACE_TAG,
     Known,
     Store,
-    metric_name,
+    measured,
     points,
 )
 from dyt_bench.verdicts.words import Row, escaped, markdown_table
@@ -28,18 +30,16 @@ from dyt_bench.verdicts.words import Row, escaped, markdown_table
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-IDENTITY_TAG = "dyt_bench.run"
 # Set once parameters and data set are sent, which a run has from its start.
 _ENTERED_TAG = "dyt_bench.entered"
-_TIMED_TAG = "dyt_bench.timed"  # set once the step-time ratio is sent
 _RATIO = "time/step_ratio"
-_MODEL_TAG = "dyt_bench.model"  # set once the weights are sent
-_NOT_IN_MODELS = re.compile(r"[/:.%\"']+")  # MLflow refuses these in a model's name
-_LOADING = (
-    "A state dict, for `dyt_bench.records.weights.load_weights(FOLDER)` if you have the run's "
-    "folder, or "
-    'for `torch.load("weights.pt", weights_only=True)`.'
-)
+# Start of a metric's name in a record -> in MLflow, which sorts a run's charts into sections by
+# what stands before the last slash, and sections by name: training, validation, and then these.
+_SECTIONS = {
+    "alpha/": "within/alpha ",
+    "saturation/mean": "within/saturated share",
+    "time/": "wall time/",
+}
 _STATUS = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}
 
 
@@ -92,7 +92,7 @@ class Mirror:
         if result is None and not last:
             store.reopen(known)
         rows, offset = self._new_rows()
-        self._log(store, known, [point for row in rows for point in points(row)])
+        self._log(store, known, [point for row in rows for point in points(in_sections(row))])
         self._offset = offset
         if result is not None:
             self._finish(store, known, result)
@@ -155,71 +155,33 @@ class Mirror:
 
     def _finish(self, store: Store, known: Known, result: Result) -> None:
         step = int(result.last.get("step", 0))
-        metrics = {
-            **result.summary,
-            **{f"best/{name}": value for name, value in result.best.items()},
-            **{f"alpha/{_key(layer)}": value for layer, value in result.alpha.items()},
-            **{f"saturation/{_key(layer)}": value for layer, value in result.saturation.items()},
-        }
-        self._log(store, known, points({**metrics, "step": step, "time": result.ended}))
+        alpha = {f"alpha/{_key(layer)}": value for layer, value in result.alpha.items()}
+        ends = in_sections({**alpha, "step": step, "time": result.ended})
+        self._log(store, known, points(ends))
         # Again with the layer's number as the step, which makes one curve over depth.
         for name, values in (
-            ("diagnostics/alpha by layer", by_layer([result.alpha])),
-            ("diagnostics/saturated share by layer", by_layer([result.saturation])),
+            ("within/alpha by layer", by_layer([result.alpha])),
+            ("within/saturated share by layer", by_layer([result.saturation])),
         ):
             rows = [{name: v, "step": number, "time": result.ended} for number, v in values.items()]
             self._log(store, known, [point for row in rows for point in points(row)])
+        best = {f"best/{name}": value for name, value in result.best.items()}
         tags = {f"dyt_bench.{name}": value for name, value in result.facts.items()}
+        tags |= measured({**result.summary, **best})
         tags["dyt_bench.status"] = result.status
-        if _RATIO in result.summary:
-            tags[_TIMED_TAG] = "yes"
         if self.record.weights_path.exists():
-            self._log_model(store, known, result)
+            log_model(store, known, self.record, result)
         if result.reason:
             tags["dyt_bench.reason"] = result.reason
         tags[NOTE_TAG] = _note(self.record.about()["label"], result)
         store.set_tags(known, tags)
-        if self.record.log_path.exists():
-            store.client.log_artifact(known.run_id, str(self.record.log_path))
+        for path in (self.record.log_path, self.record.packages_path, self.record.about_path):
+            if path.exists():
+                store.client.log_artifact(known.run_id, str(path))
         pictures = self.record.folder / "artifacts"
         if pictures.is_dir():
             store.client.log_artifacts(known.run_id, str(pictures), "artifacts")
         store.terminate(known, _STATUS[result.status], result.ended)
-
-    def _log_model(self, store: Store, known: Known, result: Result) -> None:
-        """Log the weights at the end as a model, with the metrics of the last validation."""
-        from mlflow.entities import LoggedModelOutput, Metric
-
-        if _MODEL_TAG in known.tags:
-            return
-        about = self.record.about()
-        # A model is there already if sending it was interrupted, or its answer was lost.
-        left = store.client.search_logged_models(
-            [store.experiment_id], f"source_run_id = '{known.run_id}'"
-        )
-        model = (
-            left[0]
-            if left
-            else store.client.create_logged_model(
-                store.experiment_id,
-                name=_NOT_IN_MODELS.sub("-", about["label"]),
-                source_run_id=known.run_id,
-                params={key: str(value) for key, value in about["parameters"].items()},
-                tags={IDENTITY_TAG: about["identity"], NOTE_TAG: _LOADING},
-                model_type=f"{about['parameters']['domain']}/{about['parameters']['model']}",
-            )
-        )
-        store.client.log_model_artifact(model.model_id, str(self.record.weights_path))
-        when, step = round(result.ended * 1e3), int(result.last.get("step", 0))
-        metrics = [
-            Metric(metric_name(f"last/{name}"), value, when, step, model_id=model.model_id)
-            for name, value in result.last.items()
-            if name != "step"
-        ]
-        store.log_points(known.run_id, metrics)
-        store.client.log_outputs(known.run_id, [LoggedModelOutput(model.model_id, step)])
-        store.client.finalize_logged_model(model.model_id, "READY")
-        store.set_tags(known, {_MODEL_TAG: model.model_id})
 
 
 def run_key(about: Mapping[str, Any]) -> str:
@@ -269,6 +231,18 @@ def log_start(store: Store, run_id: str, parameters: Mapping[str, Any], data_dig
     store.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
 
 
+def in_sections(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's row with the names that its metrics have in MLflow."""
+    return {_in_section(name): value for name, value in row.items()}
+
+
+def _in_section(name: str) -> str:
+    for start, shown in _SECTIONS.items():
+        if name.startswith(start):
+            return shown + name.removeprefix(start)
+    return name
+
+
 def by_layer(seeds: Sequence[Mapping[str, float]]) -> dict[int, float]:
     """Layer's number, counted from the input -> mean over seeds."""
     return {
@@ -282,7 +256,7 @@ def _is_whole(known: Known, result: Result) -> bool:
 
     Its end is sent last, and may be sent again with a step-time ratio.
     """
-    if _RATIO in result.summary and _TIMED_TAG not in known.tags:
+    if _RATIO in result.summary and f"{MEASURED}{_RATIO}" not in known.tags:
         return False
     return known.status == _STATUS[result.status] and known.end_time == max(
         round(result.ended * 1e3), known.start_time
@@ -302,6 +276,12 @@ def _note(label: str, result: Result) -> str:
             for name in ["step", *names]
         ]
         lines += ["", markdown_table(rows)]
+    if result.summary:
+        measured_once: list[Row] = [
+            {"measured once": name, "value": f"{value:.4g}"}
+            for name, value in result.summary.items()
+        ]
+        lines += ["", markdown_table(measured_once)]
     if "weights" in result.facts:
         lines += [
             "",

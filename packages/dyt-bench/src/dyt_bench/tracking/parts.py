@@ -15,8 +15,13 @@ from dyt_bench.records.home import Origin
 from dyt_bench.tracking.store import metric_name
 from dyt_bench.verdicts.words import Row
 
-TAG = "dyt_bench.part."
+# MLflow shows no tag that begins with its own name, and this one is unreadable.
+TAG = "mlflow.dyt_bench.part."
 TAG_LIMIT = 20_000  # characters, MLflow's
+
+
+# Sections of a summary's charts; MLflow sorts them by name.
+RESULT, CURVES, COST, DIAGNOSTICS = "1 result", "2 curves", "3 cost", "4 diagnostics"
 
 
 @dataclass(frozen=True)
@@ -28,9 +33,13 @@ class Group:
     metric: str  # by which its domain is judged
 
     def key(self, section: str, metric: str) -> str:
-        """A metric's name in a summary; the section is what precedes its only slash."""
-        name = f"{self.short} {metric}".replace("/", " ")
-        return f"{section}/{metric_name(name)}"
+        """A metric's name in a summary: ``vit 1 result/val acc``.
+
+        It is a chart's title, which MLflow cuts at the end. What precedes its only slash is the
+        section on the summary's own page.
+        """
+        start, end = (name.replace("/", " ") for name in (f"{self.short} {section}", metric))
+        return f"{metric_name(start)}/{metric_name(end)}"
 
     @property
     def view(self) -> str:
@@ -47,6 +56,7 @@ class Part:
     title: str  # of the suite
     groups: list[Group]
     leaderboard: list[Row]
+    answer: str = ""  # the verdicts in one sentence
 
     @property
     def label(self) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 KEY_TAG = "dyt_bench.key"
+IDENTITY_TAG = "dyt_bench.run"  # the run's identity, which runs of several workspaces may share
 KIND_TAG = "kind"  # "run", "earlier run" (no longer of its suite), "summary", "measurement"
 GROUP_TAG = "group"  # name of the task group: "vision/vit"
 # The variant's label. A tag and not a parameter, as views group by it, and MLflow colours groups by
@@ -42,8 +43,11 @@ PLACE_TAG = "variant_machine"  # both in one: MLflow shortens names of groups by
 MEMBER_TAG = "dyt_bench.of."
 NOTE_TAG = "mlflow.note.content"  # Markdown that MLflow shows as the description
 
+MEASURED = "measured."  # before the name of a number that is measured once
+
 _LOCK_S = 60.0  # for another process to create the tables
 _BATCH = 1000  # metrics in one request, MLflow's limit
+_TAGS = 100  # in one request, MLflow's limit
 _PAGE = 1000  # runs in one answer
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]", re.ASCII)
 _DONE = ("FINISHED", "FAILED", "KILLED")
@@ -144,14 +148,15 @@ class Store:
         }
 
     def set_tags(self, known: Known, tags: Mapping[str, str]) -> None:
-        """Set the tags that differ from what is known, in one request."""
+        """Set the tags that differ from what is known, in as few requests as MLflow takes."""
         from mlflow.entities import RunTag
 
         texts = {key: printable(value) for key, value in tags.items()}
         new = {key: value for key, value in texts.items() if known.tags.get(key) != value}
-        if new:
-            self.client.log_batch(known.run_id, tags=[RunTag(k, v) for k, v in new.items()])
-            known.tags.update(new)
+        every = [RunTag(key, value) for key, value in new.items()]
+        for start in range(0, len(every), _TAGS):
+            self.client.log_batch(known.run_id, tags=every[start : start + _TAGS])
+        known.tags.update(new)
 
     def last_time(self, known: Known) -> float:
         """Seconds since the epoch when the run logged its last point; its start if it has none."""
@@ -257,6 +262,11 @@ def points(row: Mapping[str, Any]) -> list["Metric"]:
         for key, value in row.items()
         if key not in ("step", "time")
     ]
+
+
+def measured(numbers: Mapping[str, float]) -> dict[str, str]:
+    """Tags for numbers that are measured once: as a metric, each would be a chart of one point."""
+    return {f"{MEASURED}{metric_name(name)}": f"{value:.6g}" for name, value in numbers.items()}
 
 
 def metric_name(name: str) -> str:

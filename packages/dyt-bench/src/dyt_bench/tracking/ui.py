@@ -1,5 +1,6 @@
 """Serves MLflow's UI on this machine and opens the comparison of a suite in it."""
 
+import json
 import os
 import signal
 import socket
@@ -14,9 +15,10 @@ import click
 from dyt_bench.errors import UserError, quoted
 from dyt_bench.records.workspace import Workspace
 from dyt_bench.tracking.address import is_remote, is_served, outage, shown
+from dyt_bench.tracking.links import OVERVIEW, address
 from dyt_bench.tracking.relocate import follow
 from dyt_bench.tracking.store import prepare
-from dyt_bench.tracking.view import OVERVIEW, address, has_overview
+from dyt_bench.tracking.view import has_overview
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -28,7 +30,13 @@ _START_S = 180.0  # MLflow takes ten to twenty seconds on two idle cores
 
 
 def serve(
-    workspace: Workspace, tracking_uri: str, suite: str | None, *, port: int | None, browser: bool
+    workspace: Workspace,
+    tracking_uri: str,
+    suite: str | None,
+    *,
+    port: int | None,
+    browser: bool,
+    as_json: bool = False,
 ) -> None:
     """Start the server, open the comparison of the suite, and wait for Ctrl-C.
 
@@ -36,6 +44,7 @@ def serve(
         suite: its name; None for the last that ran.
         port: None for 5000, or a free one if that is taken.
         browser: whether to open a browser; never opened without a display.
+        as_json: whether to print the address as JSON, and all else on stderr.
 
     Raises:
         UserError: the port is taken, the server does not start, or it has no such suite.
@@ -44,7 +53,8 @@ def serve(
     if is_served(tracking_uri):
         if (away := outage(tracking_uri)) is not None:
             raise UserError(f"no MLflow server answers at {shown(tracking_uri)} ({away})")
-        _open(_find(tracking_uri, tracking_uri, workspace, suite), browser=browser)
+        page = _find(tracking_uri, tracking_uri, workspace, suite)
+        _open(page, browser=browser, as_json=as_json)
         return
     if is_remote(tracking_uri) and (away := outage(tracking_uri)) is not None:
         raise UserError(f"no database answers at {shown(tracking_uri)} ({away}): start it")
@@ -53,15 +63,15 @@ def serve(
     url = f"http://{HOST}:{port}"
     server = _start(tracking_uri, port, workspace)
     try:
-        click.echo("starting MLflow, this takes some seconds ...")
+        click.echo("starting MLflow, this takes some seconds ...", err=as_json)
         # Found while the server starts: both take seconds.
         page = _find(url, tracking_uri, workspace, suite)
         _wait_until_healthy(server, url)
-        _open(page, browser=browser)
-        click.echo("Ctrl-C stops it.")
+        _open(page, browser=browser, as_json=as_json)
+        click.echo("Ctrl-C stops it.", err=as_json)
         server.wait()
     except KeyboardInterrupt:
-        click.echo("stopped")
+        click.echo("stopped", err=as_json)
     finally:
         _end_group(server)
 
@@ -73,7 +83,7 @@ def _start(tracking_uri: str, port: int, workspace: Workspace) -> "subprocess.Po
         # Not an argument: those of a process are seen by every user of the machine.
         "MLFLOW_BACKEND_STORE_URI": tracking_uri,
     }
-    command = [sys.executable, "-m", "mlflow", "server"]
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "dyt-bench"]
     # One worker starts fastest. Without a folder for artifacts MLflow would create one in the
     # current folder.
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
@@ -147,8 +157,8 @@ def _newest(ours: "dict[str, Experiment]", workspace: Workspace) -> "Experiment"
     return max(ours.values(), key=lambda experiment: experiment.last_update_time or 0)
 
 
-def _open(page: str, *, browser: bool) -> None:
-    click.echo(f"MLflow: {page}")
+def _open(page: str, *, browser: bool, as_json: bool) -> None:
+    click.echo(json.dumps({"address": page}) if as_json else f"MLflow: {page}")
     # Without a display, webbrowser would start a text browser in this terminal.
     display = sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")

@@ -1,4 +1,4 @@
-"""Views of a suite in MLflow's UI, and the experiment's description with links to them.
+"""Views of a suite in MLflow's UI.
 
 A view is an experiment tag from which MLflow's page reads its state. The tag's format is not
 documented: the tests open the page in a browser and check that the charts are there.
@@ -6,37 +6,50 @@ documented: the tests open the page in a browser and check that the charts are t
 
 import base64
 import json
+import re
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dyt_bench.errors import printable
-from dyt_bench.tracking.parts import TAG, TAG_LIMIT, Group, Part, all_groups, packed, parts
+from dyt_bench.tracking.links import OVERVIEW, described
+from dyt_bench.tracking.parts import (
+    COST,
+    CURVES,
+    DIAGNOSTICS,
+    RESULT,
+    TAG,
+    TAG_LIMIT,
+    Group,
+    Part,
+    all_groups,
+    packed,
+    parts,
+)
 from dyt_bench.tracking.store import (
     GROUP_TAG,
     KIND_TAG,
+    MEASURED,
     MEMBER_TAG,
     NOTE_TAG,
     PLACE_TAG,
     VARIANT_TAG,
     WORKSPACE_TAG,
     Store,
+    metric_name,
 )
-from dyt_bench.verdicts.words import escaped, markdown_table
 
-OVERVIEW = "overview"
 _TAG = "mlflow.sharedViewState."
-_SECTIONS = ("result", "learning curves", "cost", "diagnostics")
+# Section of a summary's metrics -> its title.
+_SECTIONS = {
+    RESULT: "result",
+    CURVES: "learning curves",
+    COST: "cost",
+    DIAGNOSTICS: "diagnostics",
+}
 _SMOOTH = {"lineSmoothness": 40}  # the loss of single batches is noisy
-
-
-def address(base: str, experiment_id: str, view: str | None) -> str:
-    """The address of a view on the server at ``base``; of all charts if ``view`` is None."""
-    query = "workflowType=machine_learning&compareRunsMode=CHART"
-    if view is not None:
-        query += f"&viewStateShareKey={view}"
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
 
 
 def publish(store: Store, part: Part) -> None:
@@ -46,12 +59,20 @@ def publish(store: Store, part: Part) -> None:
     there = {key: str(text) for key, text in store.client.get_experiment(identity).tags.items()}
     every = parts({**there, **tags})
     tags |= {f"{_TAG}{name}": _pack(name, state) for name, state in _views(every).items()}
-    tags[NOTE_TAG] = _note(identity, every)
+    tags[NOTE_TAG] = described(identity, every)
+    tags["verdicts"] = _counted(every)
     # Without this tag MLflow opens its page for language model applications.
     tags["mlflow.experimentKind"] = "custom_model_development"
     for key, value in tags.items():
         if len(value) <= TAG_LIMIT:
             store.client.set_experiment_tag(identity, key, printable(value))
+
+
+def _counted(every: Sequence[Part]) -> str:
+    """What the list of experiments shows of the leaderboards: ``2 equivalent, 1 worse``."""
+    words = [re.split(r"[,(]", row["verdict"])[0].strip() for p in every for row in p.leaderboard]
+    counts = Counter(words).most_common()
+    return ", ".join(f"{count} {word}" for word, count in counts) or "none yet"
 
 
 def has_overview(tags: Mapping[str, str]) -> bool:
@@ -84,50 +105,47 @@ def _of_part(view: str, part: Part) -> str:
 def _overview(groups: Sequence[Group], by: str, which: str = "") -> dict[str, Any]:
     """Summaries grouped by a tag: one chart for each group in every section."""
     # One kind of chart for every group, then the next kind.
-    charts = [_of(s, _bar, "result", s.metric) for s in groups]
-    charts += [_of(s, _line, "curves", s.metric) for s in groups]
-    charts += [{**_of(s, _line, "curves", "train/loss"), **_SMOOTH} for s in groups]
-    charts += [_of(s, _bar, "cost", "step time ratio") for s in groups]
-    charts += [_of(s, _bar, "cost", "peak memory MiB") for s in groups]
-    charts += [_of(s, _line, "diagnostics", "alpha by layer") for s in groups]
-    charts += [_of(s, _line, "diagnostics", "saturated share by layer") for s in groups]
-    hidden = [f"summary/{name}" for name in _PROGRAMS]
-    for s in groups:
-        hidden += [s.key("result", f"{s.metric} at best")]
-        hidden += [s.key("cost", name) for name in ("step time ms", "throughput units per s")]
-    charts += [{**_bar(name, "result"), "deleted": True} for name in hidden]
-    return _state(f"tags.{KIND_TAG} = 'summary'{which}", charts, by)
+    charts = [_of(s, _bar, RESULT, s.metric) for s in groups]
+    charts += [_of(s, _line, CURVES, s.metric) for s in groups]
+    charts += [{**_of(s, _line, CURVES, "train/loss"), **_SMOOTH} for s in groups]
+    charts += [_of(s, _bar, COST, "step time ratio") for s in groups]
+    charts += [_of(s, _bar, COST, "peak memory MiB") for s in groups]
+    charts += [_of(s, _line, DIAGNOSTICS, "alpha by layer") for s in groups]
+    charts += [_of(s, _line, DIAGNOSTICS, "saturated share by layer") for s in groups]
+    columns = (by, "verdict", "gain", "step time", "seeds")
+    return _state(f"tags.{KIND_TAG} = 'summary'{which}", charts, by, columns)
 
 
 def _of(
     group: Group, chart: Callable[[str, str], dict[str, Any]], section: str, metric: str
 ) -> dict[str, Any]:
     """A chart of a group's own metric."""
-    shown_in = {"curves": "learning curves"}.get(section, section)
-    return chart(group.key(section, metric), shown_in)
-
-
-# Metrics with the same name in every summary, for programs and for MLflow's table.
-_PROGRAMS = ("mean", "least", "most", "seeds", "gain", "gain_low", "gain_high", "step_ratio")
+    return chart(group.key(section, metric), section)
 
 
 def _runs(group: Group, by: str, which: str = "") -> dict[str, Any]:
     """The runs of one group, grouped by a tag: lines are means over seeds."""
     metric = group.metric
-    charts = [
-        _bar(metric, "result"),
-        _bar(f"best/{metric}", "result"),
-        _line(metric, "learning curves"),
-        {**_line("train/loss", "learning curves"), **_SMOOTH},
-        _bar("time/step_ratio", "cost"),
-        _bar("time/step_ms_median", "cost"),
-        _bar("memory/peak_mib", "cost"),
-        _line("diagnostics/alpha by layer", "diagnostics"),
-        _line("diagnostics/saturated share by layer", "diagnostics"),
-        _line("system/cpu_utilization_percentage", "diagnostics"),
-    ]
+    # Metric -> section and kind of its chart.
+    shown = {
+        metric: (CURVES, _line),
+        "train/loss": (CURVES, _line),
+        "train/learning_rate": (CURVES, _line),
+        "train/gradient_norm": (CURVES, _line),
+        "wall time/step_ms": (COST, _line),
+        "within/alpha mean": (DIAGNOSTICS, _line),
+        "within/alpha by layer": (DIAGNOSTICS, _line),
+        "within/saturated share": (DIAGNOSTICS, _line),
+        "within/saturated share by layer": (DIAGNOSTICS, _line),
+        "system/cpu_utilization_percentage": (DIAGNOSTICS, _line),
+    }
+    charts = [_bar(metric, RESULT)]
+    charts += [chart(name, section) for name, (section, chart) in shown.items()]
+    charts = [{**c, **(_SMOOTH if c["metricKey"] == "train/loss" else {})} for c in charts]
     search = f"tags.{KIND_TAG} = 'run' and tags.{GROUP_TAG} = {_quoted(group.name)}"
-    return _state(search + which, charts, by)
+    once = ("time/step_ms_median", "time/step_ratio", "memory/peak_mib")
+    columns = (by, f"{MEASURED}best/{metric_name(metric)}", *(MEASURED + name for name in once))
+    return _state(search + which, charts, by, columns)
 
 
 def _quoted(name: str) -> str:
@@ -135,8 +153,14 @@ def _quoted(name: str) -> str:
     return f'"{name}"' if "'" in name else f"'{name}'"
 
 
-def _state(search: str, charts: list[dict[str, Any]], by: str) -> dict[str, Any]:
-    """The page's whole state; it would take what is missing from the reader's last visit."""
+def _state(
+    search: str, charts: list[dict[str, Any]], by: str, columns: Sequence[str]
+) -> dict[str, Any]:
+    """The page's whole state; it would take what is missing from the reader's last visit.
+
+    Args:
+        columns: tags that the table shows.
+    """
     return {
         "searchFilter": search,
         "orderByKey": "attributes.start_time",
@@ -145,7 +169,7 @@ def _state(search: str, charts: list[dict[str, Any]], by: str) -> dict[str, Any]
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"tags.`{by}`", "tags.`verdict`", "attributes.`Dataset`"],
+        "selectedColumns": [f"tags.`{name}`" for name in columns],
         "runsHiddenMode": "SHOW_ALL",
         "runsVisibilityMap": {},
         "runsPinned": [],
@@ -163,8 +187,8 @@ def _state(search: str, charts: list[dict[str, Any]], by: str) -> dict[str, Any]
         "chartsSearchFilter": "",
         "compareRunSections": [
             {
-                "uuid": name,
-                "name": name,
+                "uuid": section,
+                "name": title,
                 "display": True,
                 "isReordered": True,
                 "deleted": False,
@@ -172,7 +196,7 @@ def _state(search: str, charts: list[dict[str, Any]], by: str) -> dict[str, Any]
                 "columns": 2,  # of three, titles are cut behind the section's name
                 "cardHeight": 300,
             }
-            for name in _SECTIONS
+            for section, title in _SECTIONS.items()
         ],
         "compareRunCharts": charts,
     }
@@ -213,29 +237,3 @@ def _pack(name: str, state: Mapping[str, Any]) -> str:
     return json.dumps(
         {"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
     )
-
-
-def _note(identity: str, every: Sequence[Part]) -> str:
-    """The experiment's description, in Markdown: links to every view, and the leaderboards."""
-    titles = dict.fromkeys(escaped(part.title) for part in every)
-    texts = [f"**{', '.join(titles)}**"]
-    if len(every) == 1:
-        texts += _links(identity, every[0].groups)
-        texts += [markdown_table(every[0].leaderboard)] if every[0].leaderboard else []
-        return "\n\n".join(texts)
-    texts += _links(identity, all_groups(every))
-    for part in every:
-        texts.append(f"### {escaped(part.label)}")
-        texts += _links(identity, part.groups, f".{part.workspace}")
-        texts += [markdown_table(part.leaderboard)] if part.leaderboard else []
-    return "\n\n".join(texts)
-
-
-def _links(identity: str, groups: Iterable[Group], end: str = "") -> list[str]:
-    """Links to the overview and to every group's view, whose names have this end."""
-    links = [f"[{escaped(s.name)}]({address('', identity, s.view + end)[1:]})" for s in groups]
-    overview = address("", identity, OVERVIEW + end)[1:]
-    return [
-        f"[Overview: variants compared, means over seeds]({overview})",
-        f"Seed by seed: {', '.join(links)}",
-    ]
