@@ -16,7 +16,8 @@ def hidden_matrices(module: nn.Module) -> set[nn.Parameter]:
     """
     linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
     embedded = {part.weight for part in module.modules() if isinstance(part, nn.Embedding)}
-    return {part.weight for part in linear[:-1]} - embedded
+    weights = [part.weight for part in linear[:-1]]
+    return {w for w in weights if isinstance(w, nn.Parameter) and w not in embedded}
 
 
 class MuonAndAdamW(Optimizer):
