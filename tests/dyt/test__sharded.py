@@ -6,9 +6,8 @@ import torch
 from .sharing import calibrated, probed, refused, together
 
 
-@pytest.mark.parametrize(
-    ("goal", "recipe"), [("norm", None), pytest.param("start", "llama", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("goal", "recipe"), [("norm", None), ("start", "llama")])
 def test_calibrate_fits_shared_parameters_as_whole_ones(goal, recipe):
     whole = calibrated(goal, recipe, False)
     found = together(calibrated, goal, recipe, True)

@@ -114,6 +114,7 @@ Path(sys.argv[2], f"{devices}-{trainer.global_rank}.json").write_text(json.dumps
 """
 
 
+@pytest.mark.slow
 def test_processes_divide_each_batch_and_agree_on_the_metrics(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

@@ -138,6 +138,7 @@ def test_parts_of_a_checkpoint_are_loaded_together(tmp_path):
     assert same(dyt.load(tmp_path, new("llama")), model)
 
 
+@pytest.mark.slow
 def test_a_fresh_process_loads_the_same(tmp_path):
     """Every library's model, in both dtypes; one process, as its imports take seconds."""
     for name in BUILT_BY_CONFIG:

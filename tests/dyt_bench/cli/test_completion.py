@@ -20,13 +20,13 @@ def completed(*words):
 def test_suites_domains_variants_and_models(command):
     assert set(completed(command, "")) >= set(shipped())
     assert completed(command, "evid")[0] == "evidence"
-    assert completed(command, "default", "--domains", "vi") == ["vision"]
+    assert completed(command, "default", "--domains", "vi") == ["vision", "vision-ssl"]
     assert completed(command, "default", "--variants", "dyt,rms") == ["dyt,rmsnorm"]
     assert "llama" in completed(command, "default", "--models", "lla")
 
 
 def test_domains_of_check_and_recipes_of_convert():
-    assert completed("check", "dn") == ["dna"]
+    assert completed("check", "dn") == ["dna", "dna-finetuning"]
     assert "calibrated" in completed("convert", "timm:x", "--recipe", "cal")
 
 

@@ -91,7 +91,8 @@ def test_names_are_listed_and_nothing_is_imported(site):
     declare(site, "addon", {"dyt_bench.variants": {"absent": "no_such_module:Variant"}})
     assert plugins.variant_names() == ["native", "absent", *sorted(dyt.variants.VARIANTS)]
     assert EXECUTORS.names() == ["local", "ray", "slurm"]
-    assert METRICS.names() == SECTIONS.names() == DATASETS.names() == []
+    assert METRICS.names() == ["zero-shot"]  # of dyt-llm
+    assert SECTIONS.names() == DATASETS.names() == []
 
 
 def test_what_is_asked_for_is_imported():
@@ -133,7 +134,7 @@ def test_a_name_that_two_packages_declare_is_neither_s(site):
         declare(site, name, {"dyt_bench.metrics": {"whole": "addon:metric"}})
     with pytest.raises(UserError, match="declared by addon 1 and twin 1: uninstall all but one"):
         METRICS.load("whole")
-    assert METRICS.names() == ["whole"]
+    assert METRICS.names() == ["whole", "zero-shot"]
     assert sum(plugin.name == "whole" for plugin in inventory(discover())) == 2
 
 

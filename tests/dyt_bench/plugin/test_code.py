@@ -225,6 +225,7 @@ print("\\n".join(sys.modules))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["dyt_vision", "dyt_dna", "dyt_tiny"])
 def test_all_that_training_imports_is_covered(package, tmp_path):
     script = LOADED.format(package=package, folder=str(tmp_path))

@@ -171,6 +171,7 @@ def bench(tmp_path_factory):
     return called
 
 
+@pytest.mark.slow
 def test_the_plugin_is_found(bench):
     listed = bench("domains", "--json")
     found = json.loads(listed.stdout)
@@ -186,6 +187,7 @@ def test_the_plugin_is_found(bench):
     ]
 
 
+@pytest.mark.slow
 def test_the_plugin_passes_the_check(bench):
     checked = bench("check", "veteran", "--json")
     (results,) = json.loads(checked.stdout).values()
@@ -196,6 +198,7 @@ def test_the_plugin_passes_the_check(bench):
     assert {"contract", "trains", "variants", "resume", "reference"} <= kept
 
 
+@pytest.mark.slow
 def test_the_plugin_trains(bench):
     run = bench("run", "suite.yaml", "--json")
     assert run.returncode == 0, run.stderr

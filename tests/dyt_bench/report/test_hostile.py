@@ -12,7 +12,7 @@ from dyt_bench.plugin.task import AA, Run, Task, Variant
 from dyt_bench.records.workspace import SuiteRuns
 from dyt_bench.report import write_report
 from dyt_bench.report.write import try_out
-from dyt_bench.tracking import mirror, view
+from dyt_bench.tracking import links, mirror
 from dyt_bench.tracking.parts import Group, Part
 from dyt_bench.verdicts.runs import load_runs
 from dyt_bench.verdicts.words import escaped, markdown_table
@@ -112,11 +112,13 @@ def test_mlflows_notes_show_hostile_text_as_text(records, what):
     (run, *_) = [run for run in load_runs(records(text)) if run.result.status == "failed"]
     row = {"model": text, "variant": text}
     part = Part("w", text, text, [Group(text, text, "val/acc")], [row])
-    notes = [mirror._note(text, run.result), view._note("1", [part, part]), view._note("1", [part])]
+    notes = [mirror._note(text, run.result), links.described("1", [part, part])]
+    notes.append(links.described("1", [part]))
     notes.append(markdown_table([{text: text}]))
-    for note in notes:
+    linked = links.linked(notes[0], "1", part.groups[0], "suite")  # with a command as code
+    for note, allowed in [*((note, TAGS - {"img", "code"}) for note in notes), (linked, TAGS)]:
         rendered = Page(html_of(printable(note)))
-        assert set(rendered.tags) <= TAGS - {"img", "code"} | {"a"}
+        assert set(rendered.tags) <= allowed - {"img"} | {"a"}
         assert all(link.startswith("#/experiments/") for link in rendered.links)
 
 

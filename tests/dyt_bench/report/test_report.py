@@ -572,6 +572,7 @@ def test_markdown_cells_are_escaped():
     assert table == "| a | n |\n|--------------|------|\n| x\\|y z&lt;b> | 0.50 |"
 
 
+@pytest.mark.slow
 def test_a_report_takes_time_by_the_run(tmp_path, found):
     """Four groups of 500 runs each, and a fifth of them: no part grows faster than the runs.
 

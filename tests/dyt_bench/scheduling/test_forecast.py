@@ -144,6 +144,7 @@ def test_seed_and_budget_make_no_other_cost_but_norm_and_batch_do():
     assert all(key(run.parameters()) != key(other.parameters()) for other in others)
 
 
+@pytest.mark.slow
 def test_a_probe_tells_what_a_suite_takes(tmp_path):
     """The whole way once, in processes of their own; the parent never imports torch."""
     (tmp_path / "suite.yaml").write_text(

@@ -139,6 +139,7 @@ def suite(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_suite_is_forecast_without_its_data(suite, tmp_path):
     ended = run("plan", suite, "--machine", "h100x8", "--json", "--workspace", tmp_path / "w")
     assert ended.exit_code == 0, ended.output

@@ -89,6 +89,7 @@ def test_a_run_that_breaks_is_recorded_and_the_rest_goes_on(tiny, tmp_path):
         assert record.result() == result
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_end_as_one_after_another(tiny, tmp_path):
     suite = suite_of("line", "slow")
     _, alone = run(suite, tmp_path / "alone", jobs=1)
@@ -99,6 +100,7 @@ def test_runs_side_by_side_end_as_one_after_another(tiny, tmp_path):
     assert ratios[0] == ratios[2] == 1.0
 
 
+@pytest.mark.slow
 def test_a_run_over_its_limits_is_ended(tiny, tmp_path):
     (hung,), _ = run(suite_of("hang", variants=["dyt"], run_timeout=15.0), tmp_path)
     assert "longer than its limit of 15 s" in hung.reason
@@ -146,6 +148,7 @@ run(suite_of("slow"), Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_the_same(tiny, tmp_path):
     suite = suite_of("slow")
     _, whole = run(suite, tmp_path / "whole")

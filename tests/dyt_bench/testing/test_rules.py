@@ -42,6 +42,7 @@ def test_what_a_rule_needs_is_checked_before_it():
         assert set(rule.needs) <= set(RULES[:number])
 
 
+@pytest.mark.slow
 def test_a_healthy_domain_keeps_every_rule():
     checked = CheckedDomain(dyt_defects.domain)
     assert {rule.name: str(checked.result(rule)) for rule in RULES} == {

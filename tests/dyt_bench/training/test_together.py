@@ -89,6 +89,7 @@ def test_so_is_that_of_every_domain(train, domain, model, dataset, batch_size, p
     assert_alike(train("whole", task), train("divided", divided), rel)
 
 
+@pytest.mark.slow
 def test_a_run_of_shared_weights_is_the_run_of_one(train):
     whole = train("whole", LLAMA, Variant(name="dyt", recipe="paper"))
     shared = train("shared", replace(LLAMA, **SHARDED), Variant(name="dyt", recipe="paper"))
@@ -129,6 +130,7 @@ def test_shared_weights_are_kept_and_evaluated_whole(tmp_path):
     assert "eval/complete_0shot" in shared.summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "changes"),
     [

@@ -137,6 +137,7 @@ def write_data(
     title: str, runs: Sequence[EndedRun], standings: Sequence[Standing], folder: Path
 ) -> None:
     """Write the three files into ``folder``."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     tables = {
@@ -146,7 +147,17 @@ def write_data(
     for name, (table, fields) in tables.items():
         meaning = {"dyt_bench.schema": str(SCHEMA_VERSION), "dyt_bench.fields": json.dumps(fields)}
         table = table.replace_schema_metadata(meaning)
-        pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+        floats = [one.name for one in table.schema if pa.types.is_floating(one.type)]
+        # Bytes of equal place side by side, so that what curves have in common is packed: two
+        # thirds of the size.
+        pq.write_table(
+            table,
+            folder / f"{name}.parquet",
+            compression="zstd",
+            compression_level=19,
+            use_dictionary=[n for n in table.column_names if n not in floats],
+            use_byte_stream_split=floats,
+        )
     (folder / "results.json").write_text(as_json(title, runs, standings))
 
 

@@ -19,7 +19,7 @@ from dyt_bench.records.workspace import SuiteRuns
 from dyt_bench.report.added import add_sections
 from dyt_bench.report.export import write_data
 from dyt_bench.report.figures import budgets, curves, effects, rates
-from dyt_bench.report.figures.style import LIGHT, drawn
+from dyt_bench.report.figures.style import LIGHT, drawn, save
 from dyt_bench.report.html import html_page
 from dyt_bench.report.illustration import attempt
 from dyt_bench.report.page import page
@@ -218,7 +218,7 @@ def _draw(
 
 
 def _save(make: "Callable[[], Figure]", file: Path) -> None:
-    make().savefig(file)
+    save(make(), file)
 
 
 def _conditions(runs: Sequence[EndedRun], found: Discovery) -> str:

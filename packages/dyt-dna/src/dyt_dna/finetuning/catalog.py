@@ -107,5 +107,6 @@ DATASETS: Mapping[str, Dataset] = {
         licence="of the genome: free of restrictions; Apache-2.0",
         files=files.genome_and_classes,
         takes_path=True,
+        small="species",
     ),
 }

@@ -31,6 +31,7 @@ def _paper(summary: str, training: str, *, epochs: int, images: int, fine_tuning
         batch_size=_BATCH,
         learning_rate=2e-3,  # of fine-tuning: MAE's 5e-4 for 256 images
         training=training,
+        small=training.partition("-")[0],
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dyt_bench.plugin.domain import Metric
 from dyt_bench.report.figures import curves, effects
-from dyt_bench.report.figures.style import LIGHT, drawn
+from dyt_bench.report.figures.style import LIGHT, drawn, save
 from dyt_bench.verdicts.runs import EndedRun
 from dyt_bench.verdicts.standings import Standing
 
@@ -27,6 +27,6 @@ def draw_group(
     group = runs[0].group
     with drawn(LIGHT):
         sheet = curves.sheet(runs, {group: name}, {group.domain: metric}, LIGHT)
-        sheet.savefig(folder / "curves.png")
+        save(sheet, folder / "curves.png")
         if standings:
-            effects.summary(standings, LIGHT).savefig(folder / "summary.png")
+            save(effects.summary(standings, LIGHT), folder / "summary.png")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dyt_bench.plugin.reporting import Look
@@ -131,6 +132,16 @@ def new_figure(
         wspace=0.12,
     )
     return figure
+
+
+def save(figure: "Figure", file: Path, **options: Any) -> None:
+    """Write the figure as a PNG of 64 colours, which takes a third of the bytes."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", **options)
+    with Image.open(buffer) as image:
+        image.convert("RGB").quantize(64).save(file, format="png", optimize=True)
 
 
 def room_for(labels: Sequence[str]) -> float:
