@@ -159,7 +159,7 @@ def test_all_of_them_in_one_run(extras, tmp_path):
     assert {r.data.tags["variant"] for r in runs} == {"native", "dysymlog"}
     for r in runs:
         assert r.data.params["dataset"] == "python-reference"
-        assert "eval/generalization-gap" in r.data.metrics
+        assert "measured.eval/generalization-gap" in r.data.tags
         assert r.data.metrics["model/norms_replaced"] >= 0
 
     page = (tmp_path / ".dyt-bench" / "results" / "extras" / "README.md").read_text()
