@@ -160,7 +160,7 @@ def test_all_of_them_in_one_run(extras, tmp_path):
     for r in runs:
         assert r.data.params["dataset"] == "python-reference"
         assert "measured.eval/generalization-gap" in r.data.tags
-        assert r.data.metrics["model/norms_replaced"] >= 0
+        assert float(r.data.tags["measured.model/norms_replaced"]) >= 0
 
     page = (tmp_path / ".dyt-bench" / "results" / "extras" / "README.md").read_text()
     assert "## Spread over seeds\n\n| model | variant | seeds | least loss | most |" in page
