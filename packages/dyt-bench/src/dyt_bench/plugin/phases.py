@@ -83,6 +83,7 @@ class PretrainedModule(TrainableModule):
 
     pretraining_steps = 0
     is_pretraining = False
+    skips_layers = True  # the head that the other phase trains: no process waits for its gradients
 
     def pretrain_first(self, steps: int, before: Optimization, after: Optimization) -> None:
         """Pretrain for so many steps; to be called before training.
