@@ -303,6 +303,14 @@ def tests_browser(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_papers(session: nox.Session) -> None:
+    """Run every suite of the papers shrunk, by two processes, and forecast it for eight GPUs."""
+    install_packages(session, *TESTERS)
+    session.env |= {"DYT_BENCH_PAPERS": "yes", "OMP_NUM_THREADS": "1"}
+    session.run("pytest", *EVERY, "tests/dyt_bench/scheduling/test_papers.py", *session.posargs)
+
+
+@nox.session
 def tests_ray(session: nox.Session) -> None:
     """Run a suite on a Ray cluster of two nodes of this machine, and kill one in the middle."""
     install_packages(session, "dyt-bench[ray]", *TESTERS)

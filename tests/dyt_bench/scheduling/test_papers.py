@@ -1,6 +1,10 @@
-"""The suites named after the papers: shrunk they run here, and as they are they fit a node."""
+"""The suites named after the papers: shrunk they run here, and as they are they fit a node.
+
+Half an hour of two cores, so a session of its own: `nox -s tests_papers`.
+"""
 
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
@@ -9,7 +13,10 @@ from dyt_bench.cli import main
 from dyt_bench.suite.shipped import shipped
 
 PAPERS = [name for name in shipped() if name.startswith("paper/")]
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("DYT_BENCH_PAPERS" not in os.environ, reason="nox -s tests_papers runs it"),
+]
 
 
 def run(*arguments):
