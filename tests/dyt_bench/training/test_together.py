@@ -127,7 +127,7 @@ def test_shared_weights_are_kept_and_evaluated_whole(tmp_path):
     for key, value in whole.summary.items():
         if key.startswith("reference/"):
             assert shared.summary[key] == value
-    assert "eval/complete_0shot" in shared.summary
+    assert "eval/copy_0shot" in shared.summary
 
 
 @pytest.mark.slow

@@ -93,7 +93,9 @@ def timed_step(parts: Parts, *, compile: bool = False) -> Callable[[], float]:
         data.micro_batch = parts.task.at_once
     data.prepare_data()
     data.setup("fit")
-    batches = islice(data.train_dataloader(), TIMED_BATCHES)
+    # Of a module that pretrains first, batches of that phase alone: they differ in shape.
+    count = min(TIMED_BATCHES, getattr(module, "pretraining_steps", 0) or TIMED_BATCHES)
+    batches = islice(data.train_dataloader(), count)
     turn = cycle([move_data_to_device(batch, device) for batch in batches])
 
     def timed() -> float:
