@@ -102,6 +102,7 @@ def test_a_suite_misses_no_metric_though_the_server_dies_three_times(uri, mlflow
 def compare(uri, workspace, folder):
     """Every point of every row is in MLflow, once, in a run that is over."""
     from dyt_bench.records.record import Record
+    from dyt_bench.tracking.mirror import in_sections
 
     runs = {run.data.tags["dyt_bench.run"]: run for run in runs_of(uri)}
     records = [Record(path) for path in folder.iterdir()]
@@ -110,7 +111,8 @@ def compare(uri, workspace, folder):
         run = runs[record.about()["identity"]]
         assert run.info.status == "FINISHED"
         there = curves(uri, run)
-        for name in {name for row in record.rows() for name in row} - {"step", "time"}:
-            expected = [(int(row["step"]), row[name]) for row in record.rows() if name in row]
+        rows = [in_sections(row) for row in record.rows()]
+        for name in {name for row in rows for name in row} - {"step", "time"}:
+            expected = [(int(row["step"]), row[name]) for row in rows if name in row]
             assert there[name] == expected, name
     assert len(runs_of(uri, "summary")) == 2
