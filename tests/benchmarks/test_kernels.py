@@ -121,3 +121,14 @@ def test_an_unknown_size_is_named(tmp_path):
     done = bench(tmp_path, "--size", "1x1")
     assert done.returncode == 2
     assert "'1x1' is not one of" in done.stderr
+
+
+def test_a_launch_is_timed_without_a_gpu(tmp_path):
+    pytest.importorskip("triton", reason="Triton comes with torch on Linux alone")
+    command = [sys.executable, "-m", "benchmarks.kernels.launch", "--rounds", "3", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TRITON_INTERPRET": "0"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [row for row in json.loads(done.stdout) if row["layer"] == "DyT"]
+    assert [row["pass"] for row in rows] == ["forward", "forward and backward"]
+    assert 0 < rows[0]["us"] < rows[1]["us"]
