@@ -64,6 +64,7 @@ class Case:
     affine: str = "both"  # or "weight", or "none"
     per_parameter: int = 1  # H * W in channels-first order
     outer: int = 0  # alignment of blocks of rows, where they have gaps between them
+    rough: bool = False  # as with DYT_TANH_APPROX=1
 
     @property
     def tile(self) -> launcher.Tile:
@@ -78,7 +79,7 @@ def build(case: Case) -> Any:
     kernel = getattr(device, f"{case.direction}_kernel")
     slots = 1 << ((tile.block_n - 1) // case.per_parameter + 1).bit_length()
     known = case.per_parameter == 1  # else the width and what follows of it are arguments
-    formula = FUNCTIONS[case.function].formula(case.dtype == "fp32")
+    formula = FUNCTIONS[case.function].formula(case.dtype == "fp32", case.rough)
     fixed: dict[str, Any] = {
         "N": case.columns if known else None, "PER_PARAMETER": 1 if known else None,
         "RAGGED": case.columns % tile.block_n != 0,

@@ -205,6 +205,26 @@ def test_every_function(function, dtype):
 
 
 @interpreted
+@pytest.mark.parametrize(("dtype", "same"), [(torch.bfloat16, False), (torch.float16, True)])
+def test_only_bf16_may_be_approximate(dtype, same, monkeypatch):
+    """Off NVIDIA's GPUs what replaces the instruction is the accurate tanh, not the sigmoid."""
+    given = arguments((37, 264), dtype)
+    usual = forward(*given, "tanh", True)
+    monkeypatch.setattr(backend, "ROUGH", True)
+    check(given)
+    assert torch.equal(forward(*given, "tanh", True), usual) is same
+
+
+def test_an_approximate_tanh_stays_within_the_unit_of_bf16():
+    """As NVIDIA documents the instruction: off by 2^-10.98 of the value, either way."""
+    exact = torch.linspace(-6, 6, 100_001, dtype=torch.float64).tanh()
+    unit = torch.exp2(exact.abs().clamp(min=1e-30).log2().floor() - 7)
+    for off in (1 - 2**-10.98, 1 + 2**-10.98):
+        rounded = (exact * off).to(torch.bfloat16).double()
+        assert ((rounded - exact).abs() <= 0.76 * unit).all()
+
+
+@interpreted
 @pytest.mark.parametrize(("affine", "shift"), list(product(AFFINE, (False, True))))
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_every_combination_of_parameters(affine, shift, channels_last):

@@ -87,6 +87,14 @@ def test_bf16(figures, direction, target, per_element, registers):
 
 
 @pytest.mark.parametrize("target", NVIDIA)
+def test_an_approximate_tanh_takes_one_step_of_the_special_unit(figures, target):
+    own = figures("forward", target, rough=True)
+    assert own.special == 1
+    check_clean(own)
+    assert own.per_element < figures("forward", target).per_element
+
+
+@pytest.mark.parametrize("target", NVIDIA)
 @pytest.mark.parametrize(("direction", "per_element"), [("forward", 20.0), ("backward", 27.0)])
 def test_fp32(figures, direction, target, per_element):
     own = figures(direction, target, dtype="fp32")
