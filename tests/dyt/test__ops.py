@@ -175,7 +175,6 @@ def test_compile_honours_the_backend_in_use():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_compiled_layer_keeps_x_and_its_parameters_alone(dtype):
     """As the kernels do: what the formula has between them is computed again."""
-    torch.compiler.reset()  # of what other tests compiled the same forward for
     module, x = layer().to(dtype), torch.randn(6, 24, dtype=dtype, requires_grad=True)
     compiled = torch.compile(module, fullgraph=True)
     kept = []

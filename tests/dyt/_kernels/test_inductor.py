@@ -67,7 +67,6 @@ def test_a_compiled_layer_is_the_formula(name, dtype, channels_last):
     with dyt.use_backend("eager"):
         expected = layer(x)
         wanted = torch.autograd.grad(expected, inputs, dy)
-    torch.compiler.reset()
     y = torch.compile(layer, backend="aot_eager", fullgraph=True)(x)
     found = torch.autograd.grad(y, inputs, dy)
     loose = {torch.float32: 2e-6, torch.bfloat16: 2e-2, torch.float64: 1e-14}[dtype]
@@ -84,7 +83,6 @@ def test_a_compiled_layer_saves_its_input_and_no_result():
         saved.append(t.shape)
         return t
 
-    torch.compiler.reset()
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     x = torch.randn(4, 8, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):

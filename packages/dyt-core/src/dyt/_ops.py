@@ -123,7 +123,7 @@ def eager(call: Call, f: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     z = alpha * x
     if shift is not None:
         z = z + shift
-    y = (f or lookup(function).f)(z)
+    y = (lookup(function).f if f is None else f)(z)
     if weight is not None:
         y = _facing(weight, x, channels_last) * y
     if bias is not None:
@@ -180,7 +180,9 @@ def eager_backward(
         df: what computes that function's derivative; None: the table's.
     """
     x, alpha, shift, weight, bias, function, channels_last = call
-    f, df = f or lookup(function).f, df or lookup(function).df
+    # Asked for None: PyTorch 2.9 does not compile the truth of a function.
+    f = lookup(function).f if f is None else f
+    df = lookup(function).df if df is None else df
     z = alpha * x
     if shift is not None:
         z = z + shift
