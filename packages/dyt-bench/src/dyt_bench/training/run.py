@@ -23,6 +23,7 @@ from dyt_bench.training.build import build, weights_digest
 from dyt_bench.training.checkpoint import Checkpoints, Stop, trace_crashes
 from dyt_bench.training.clock import peak_memory_mib
 from dyt_bench.training.device import bind, device_class
+from dyt_bench.training.draws import Draws
 from dyt_bench.training.micro import divide
 from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Emit, Outcome, Recorder, Stopped
 from dyt_bench.training.shard import Shards, is_sharded
@@ -108,7 +109,9 @@ def _train(
     watch = Watch(task, trace, _order(data))
     with join():
         parts_of_step = divide(data, parts)
-        listeners = [watch, checkpoints]
+        # First, so that only the step draws by sample.
+        draws = [Draws(data)] if isinstance(data, SeededDataModule) else []
+        listeners = [*draws, watch, checkpoints]
         shards = Shards(module) if is_sharded(task) else None
         preset = domain.training(task)
         skips = getattr(module, "skips_layers", False)

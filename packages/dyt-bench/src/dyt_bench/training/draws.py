@@ -1,0 +1,197 @@
+"""What a training step draws at random: each sample its own, however the batch is divided."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from dyt_bench.plugin.data import SeededDataModule
+from dyt_bench.plugin.noise import places
+
+Arguments = Sequence[Any]
+Options = Mapping[str, Any]
+Seed = Callable[[int], object]
+
+
+class Draws(Callback):
+    """Has what a step draws drawn by sample, forward and backward: activations may be recomputed.
+
+    Args:
+        data: whose batches are divided.
+    """
+
+    def __init__(self, data: SeededDataModule) -> None:
+        self.data = data
+        self._drawing: BySample | None = None
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, index: int
+    ) -> None:
+        self._drawing = BySample(places(module, index, self.data.part()))
+        self._drawing.__enter__()
+
+    def on_train_batch_end(self, *_: object) -> None:
+        self._end()
+
+    def on_exception(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._drawing is not None:
+            self._drawing.__exit__(None, None, None)
+            self._drawing = None
+
+
+class BySample(TorchFunctionMode):
+    """Dropout, dropped paths and other noise of each sample depend on its place in the step.
+
+    Functions that draw for a tensor whose first dimension holds the samples, ``k`` rows for each,
+    are called sample by sample, each with a seed by the next number of torch's global generator
+    and the sample's place. That generator is to be the same for every part of a step, so that
+    single numbers, as for a layer that is dropped for all, are the same as well. What is drawn for
+    tensors of other shapes differs from part to part.
+
+    Args:
+        at: places in the step of the samples that go through the model.
+    """
+
+    def __init__(self, at: range) -> None:
+        super().__init__()
+        self.at = at
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Arguments = (), kwargs: Options | None = None
+    ) -> Any:
+        options = kwargs or {}
+        draws = _DRAWS.get(func)
+        if draws is None or options.get("generator") is not None or not draws(args, options):
+            return func(*args, **options)
+        if func not in _FACTORIES:
+            return self._drawn(func, args, options)
+        make, fill = _FACTORIES[func]
+        made = make(*args, **options)
+        with torch.no_grad():
+            self._drawn(fill, (made,), {})
+        return made
+
+    def _drawn(self, func: Callable[..., Tensor], args: Arguments, options: Options) -> Tensor:
+        """What ``func`` gives for each sample, one after the other."""
+        tensor = next(x for x in (*args, *options.values()) if isinstance(x, Tensor))
+        if tensor.dim() < 2 and tensor.numel() < 2:
+            return func(*args, **options)
+        sequence = np.random.SeedSequence([int(torch.randint(2**32, ()))])
+        seeds = sequence.generate_state(self.at.stop)[self.at.start :].tolist()
+        with _seeding(tensor.device) as seed:
+            if func in _COMPOSED or len(tensor) % len(seeds):
+                seed(seeds[0])
+                return func(*args, **options)
+            made = []
+            for number, own in enumerate(seeds):
+                seed(own)
+                made.append(_of(func, args, options, tensor, number, len(tensor) // len(seeds)))
+        return tensor if func in _FILLS else torch.cat(made)
+
+
+def _of(
+    func: Callable[..., Tensor],
+    args: Arguments,
+    options: Options,
+    tensor: Tensor,
+    number: int,
+    rows: int,
+) -> Tensor:
+    """``func`` of sample ``number``: of its ``rows`` of ``tensor`` and of what is shaped like it."""
+
+    def cut(value: Any) -> Any:
+        is_alike = (
+            isinstance(value, Tensor)
+            and value.dim() == tensor.dim()
+            and len(value) == len(tensor)
+        )
+        return value.narrow(0, number * rows, rows) if is_alike else value
+
+    return func(*map(cut, args), **{name: cut(value) for name, value in options.items()})
+
+
+@contextmanager
+def _seeding(device: torch.device) -> Iterator[Seed]:
+    """A function that seeds what ``device`` draws by; afterwards its state is what it was."""
+    if device.type == "cpu":
+        source = torch.default_generator
+        state = source.get_state()
+        try:
+            yield source.manual_seed
+        finally:
+            source.set_state(state)
+        return
+    module = torch.get_device_module(device)
+    state = module.get_rng_state()
+    try:
+        yield module.manual_seed
+    finally:
+        module.set_rng_state(state)
+
+
+def _always(args: Arguments, options: Options) -> bool:
+    return True
+
+
+def _in_training(args: Arguments, options: Options) -> bool:
+    """Of a dropout (input, p, training)."""
+    p = args[1] if len(args) > 1 else options["p"]
+    training = args[2] if len(args) > 2 else options.get("training", options.get("train"))
+    return bool(training and p)
+
+
+def _in_attention(args: Arguments, options: Options) -> bool:
+    """Of attention (query, key, value, mask, dropout_p)."""
+    return bool(args[4] if len(args) > 4 else options.get("dropout_p", 0.0))
+
+
+def _in_training_attention(args: Arguments, options: Options) -> bool:
+    return bool(options.get("training") and options.get("dropout_p"))
+
+
+# In place, of a tensor whose content does not matter.
+_FILLS = (
+    Tensor.bernoulli_,
+    Tensor.cauchy_,
+    Tensor.exponential_,
+    Tensor.geometric_,
+    Tensor.log_normal_,
+    Tensor.normal_,
+    Tensor.uniform_,
+)
+# What makes a new tensor -> what makes one without content, and what fills it.
+_FACTORIES: Mapping[Any, tuple[Any, Any]] = {
+    torch.rand: (torch.empty, Tensor.uniform_),
+    torch.rand_like: (torch.empty_like, Tensor.uniform_),
+    torch.randn: (torch.empty, Tensor.normal_),
+    torch.randn_like: (torch.empty_like, Tensor.normal_),
+}
+# Of many tensors, with the samples in any dimension.
+_COMPOSED = (functional.multi_head_attention_forward,)
+_DROPOUTS = (
+    functional.dropout,
+    functional.dropout1d,
+    functional.dropout2d,
+    functional.dropout3d,
+    functional.alpha_dropout,
+    functional.feature_alpha_dropout,
+    torch.dropout,
+)
+# Function -> whether a call of it draws.
+_DRAWS: Mapping[Any, Callable[[Arguments, Options], bool]] = {
+    **dict.fromkeys((*_FILLS, *_FACTORIES), _always),
+    **dict.fromkeys((torch.bernoulli, Tensor.bernoulli, torch.multinomial), _always),
+    functional.gumbel_softmax: _always,
+    **dict.fromkeys(_DROPOUTS, _in_training),
+    functional.scaled_dot_product_attention: _in_attention,
+    functional.multi_head_attention_forward: _in_training_attention,
+}

@@ -1,0 +1,131 @@
+"""What a step draws: the same for each sample however its batch is divided."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from dyt_bench.training.draws import BySample
+
+COUNT, WIDTH = 8, 6
+X = torch.arange(1.0, COUNT * WIDTH + 1).view(COUNT, WIDTH)
+
+
+def each(call, parts, x=X, seed=0):
+    """What ``call`` gives of each part of ``x``."""
+    found = []
+    for number, part in enumerate(x.chunk(parts)):
+        torch.manual_seed(seed)
+        with BySample(range(number * len(part), (number + 1) * len(part))):
+            found.append(call(part.clone()))
+    return found
+
+
+def drop_path(x):
+    keep = x.new_empty((len(x), 1)).bernoulli_(0.5)
+    return x * keep
+
+
+def attention(x):
+    heads = x.view(len(x), 1, WIDTH // 2, 2)
+    return functional.scaled_dot_product_attention(heads, heads, heads, dropout_p=0.5)
+
+
+def layers(x):
+    net = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5, inplace=True), nn.Dropout1d(0.5))
+    return net(x)
+
+
+CALLS = {
+    "dropout": functional.dropout,
+    "modules": layers,
+    "paths": drop_path,
+    "attention": attention,
+    "codes": lambda x: functional.gumbel_softmax(x.view(-1, 2), hard=True),
+    "like": lambda x: torch.rand_like(x) + torch.randn_like(x),
+    "new": lambda x: torch.rand(len(x), 1, 1) + torch.randn((len(x), 1, 1)),
+    "coins": lambda x: torch.bernoulli(x / X.numel()),
+    "rows": lambda x: torch.multinomial(x, 3),
+    "windows": lambda x: functional.dropout(x.flatten(), 0.3),
+    "after a layer that is dropped": lambda x: functional.dropout(x) * torch.rand(()),
+}
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+@pytest.mark.parametrize("name", CALLS)
+def test_parts_draw_what_the_whole_does(name, parts):
+    (whole,) = each(CALLS[name], 1)
+    assert torch.equal(torch.cat(each(CALLS[name], parts)), whole)
+
+
+def test_samples_calls_and_seeds_differ():
+    (one,) = each(lambda x: torch.stack([torch.rand_like(x), torch.rand_like(x)]), 1)
+    assert len(one.flatten().unique()) == one.numel()
+    (other,) = each(torch.rand_like, 1, seed=1)
+    assert not torch.equal(other, one[0])
+
+
+def test_shares_are_those_asked_for():
+    (kept,) = each(lambda x: functional.dropout(x, 0.25) > 0, 1, x=torch.ones(8, 10_000))
+    assert kept.float().mean() == pytest.approx(0.75, abs=0.01)
+
+
+def test_single_numbers_are_the_same_for_all_parts():
+    def numbers(x):
+        functional.dropout(x)
+        return torch.rand(()), torch.rand(1)
+
+    first, *others = each(numbers, 4)
+    assert all(other == first for other in others)
+
+
+def test_what_holds_no_samples_differs_from_part_to_part():
+    found = each(lambda x: torch.rand(3, 5), 4)
+    assert not torch.equal(found[0], found[1])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: functional.dropout(x, training=False),
+        lambda x: functional.dropout(x, 0.0),
+        lambda x: functional.scaled_dot_product_attention(x[None], x[None], x[None]),
+        lambda x: torch.rand(x.shape, generator=torch.Generator()),
+        lambda x: x.normal_(generator=torch.Generator()),
+    ],
+)
+def test_the_global_generator_is_left_alone_where_nothing_is_drawn_by_it(call):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    with BySample(range(len(X))):
+        call(X.clone())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_is_computed_again_for_a_gradient_draws_the_same():
+    def gradient(run):
+        torch.manual_seed(0)
+        x = X.clone().requires_grad_()
+        with BySample(range(len(X))):
+            run(x).sum().backward()
+        return x.grad
+
+    def net(x):
+        return functional.dropout(functional.dropout(x).square())
+
+    kept = gradient(net)
+    assert torch.equal(gradient(lambda x: checkpoint(net, x, use_reentrant=False)), kept)
+    assert 0 < (kept == 0).float().mean() < 1
+
+
+def test_attention_of_composed_functions_differs_from_part_to_part():
+    torch.manual_seed(0)
+    layer = nn.MultiheadAttention(WIDTH, 1, dropout=0.5, batch_first=True)
+
+    def attend(x):
+        ones = torch.ones(len(x), 3, WIDTH)
+        return layer(ones, ones, ones)[0]
+
+    first, second = each(attend, 2)
+    assert not torch.equal(first, second)
