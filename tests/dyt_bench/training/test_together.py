@@ -1,5 +1,10 @@
 """A run of several processes, or in micro-batches, is the run of one: samples, losses, metrics."""
 
+import os
+import pickle
+import socket
+import subprocess
+import sys
 from copy import copy
 from dataclasses import replace
 
@@ -27,6 +32,15 @@ TOGETHER = {"devices": 2, "micro_batch": 4}
 LLAMA = replace(TASK, domain="llm", model="llama", dataset="kjv", batch_size=4, learning_rate=6e-3)
 SHARDED = {"devices": 2, "strategy": "fsdp2"}
 DYT = Variant(name="dyt")
+# What an executor starts on a node that is not the first.
+NODE = """
+import pickle, sys, torch
+from dyt_bench.scheduling.jobs import train_run
+run, record, threads = pickle.loads(bytes.fromhex(sys.argv[1]))
+torch.set_num_threads(threads)
+result = train_run(run, record, lambda event: None, evaluate=False)
+assert result.status == "finished" and not result.last
+"""
 
 
 def in_float64(task):
@@ -120,6 +134,45 @@ def test_so_is_that_of_every_family_in_micro_batches(train, model, name):
     task, variant = replace(LLAMA, model=model), Variant(name=name)
     whole = train("whole", task, variant)
     assert_alike(whole, train("shared", replace(task, **SHARDED, micro_batch=1), variant))
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "changes"), [(TASK, {"micro_batch": 4}), (LLAMA, {"strategy": "fsdp2"})], ids=str
+)
+def test_so_is_that_of_two_nodes(train, tmp_path, monkeypatch, task, changes):
+    """Both are this machine. The second one records nothing."""
+    whole = train("whole", task)
+    divided = replace(task, nodes=2, **changes)
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    given = (Run(task=divided, variant=DYT), Record(tmp_path / "nodes"), torch.get_num_threads())
+    second = subprocess.Popen(
+        [sys.executable, "-c", NODE, pickle.dumps(given).hex()],
+        env={**os.environ, **meeting, "NODE_RANK": "1"},
+    )
+    for name, value in {**meeting, "NODE_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        together = train("nodes", divided)
+        assert second.wait(60) == 0
+    finally:
+        second.kill()
+        second.wait()
+    assert_alike(whole, together)
+    assert together[0].facts["nodes"] == "2"
+
+
+def test_nodes_that_cannot_meet_are_told_what_is_missing(train, monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    said = "a run on 2 nodes needs NODE_RANK, MASTER_PORT in the environment of each node's process"
+    with pytest.raises(UserError, match=said):
+        train("nodes", replace(TASK, nodes=2))
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from dyt_bench.training.draws import Draws
 from dyt_bench.training.micro import divide
 from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Emit, Outcome, Recorder, Stopped
 from dyt_bench.training.shard import Shards, is_sharded
-from dyt_bench.training.together import Join, Silent, of_first, team
+from dyt_bench.training.together import Join, Silent, node_rank, of_first, team
 from dyt_bench.training.trainer import Diverged, Trace, Watch, make_trainer
 from dyt_bench.training.weights import write_weights
 
@@ -44,7 +44,8 @@ def train(
 ) -> Outcome:
     """Train in this process; rows go to ``recorder``, events to ``emit``.
 
-    Where the recorder has a checkpoint, training resumes from it.
+    Where the recorder has a checkpoint, training resumes from it. On a node that is not the first
+    of several, nothing is recorded.
 
     Args:
         trainer: arguments of Lightning's Trainer in place of what runs are trained with.
@@ -57,10 +58,19 @@ def train(
     """
     how = _How(checkpoint_every_s, trainer, evaluate, keep_weights)
     join: Join = nullcontext
-    if parts.task.devices > 1:
+    task = parts.task
+    if task.processes > 1:
         follow = partial(_follow, replace(parts, metrics={}), recorder.checkpoint_path, how)
-        join = partial(team, parts.task.devices, follow)
+        join = partial(team, task.devices, task.nodes, follow)
+        if not leads(task):
+            follow(join)
+            return Outcome(status="finished")
     return _joined(parts, recorder, emit, how, join)
+
+
+def leads(task: Task) -> bool:
+    """Whether this process is on the first of the task's nodes, which records."""
+    return task.nodes == 1 or node_rank() == 0
 
 
 @dataclass(frozen=True)
@@ -188,6 +198,8 @@ def _division(data: LightningDataModule, task: Task) -> dict[str, str]:
     """How a batch was divided, where it was."""
     micro = getattr(data, "micro_batch", None)
     found = {"devices": str(task.devices)} if task.devices > 1 else {}
+    if task.nodes > 1:
+        found["nodes"] = str(task.nodes)
     return found if micro is None else {**found, "micro_batch": str(micro)}
 
 

@@ -17,7 +17,7 @@ from dyt_bench.plugin.task import Task
 
 def is_sharded(task: Task) -> bool:
     """Whether the task's weights are shared among processes."""
-    return task.strategy == "fsdp2" and task.devices > 1
+    return task.strategy == "fsdp2" and task.processes > 1
 
 
 def strategy(task: Task) -> ModelParallelStrategy:
@@ -26,7 +26,7 @@ def strategy(task: Task) -> ModelParallelStrategy:
     So a checkpoint is one file, read by any number of processes, and written whole or not at all.
     """
     return ModelParallelStrategy(
-        data_parallel_size=task.devices, tensor_parallel_size=1, save_distributed_checkpoint=False
+        data_parallel_size=task.processes, tensor_parallel_size=1, save_distributed_checkpoint=False
     )
 
 

@@ -91,14 +91,15 @@ def make_trainer(
 
 def _environment(task: Task) -> LightningEnvironment:
     """One process, also inside a scheduler's job; or those that were started."""
-    return LightningEnvironment() if task.devices == 1 else Joined()
+    return LightningEnvironment() if task.processes == 1 else Joined()
 
 
 def _processes(task: Task, skips: bool) -> dict[str, Any]:
-    if task.devices == 1:
+    if task.processes == 1:
         return {"devices": 1}
     how = strategy(task) if is_sharded(task) else DDPStrategy(find_unused_parameters=skips)
-    return {"devices": task.devices, "strategy": how, "use_distributed_sampler": False}
+    count = {"devices": task.devices, "num_nodes": task.nodes}
+    return {**count, "strategy": how, "use_distributed_sampler": False}
 
 
 def _gradient_norm(module: LightningModule) -> float:
