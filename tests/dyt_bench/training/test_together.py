@@ -128,6 +128,16 @@ def test_a_run_of_shared_weights_is_the_run_of_one(train):
 
 
 @pytest.mark.slow
+def test_shared_weights_start_as_one_process_starts_them(train):
+    """A fitted start needs the weights in every process; the others get theirs from the first."""
+    task = replace(LLAMA, steps=2, val_every=2)
+    for recipe in (None, "calibrated"):
+        variant = Variant(name="dyt", recipe=recipe)
+        whole = train(f"whole {recipe}", task, variant)
+        assert_alike(whole, train(f"shared {recipe}", replace(task, **SHARDED), variant))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["llama", "ernie", "gpt2"])
 @pytest.mark.parametrize("name", ["native", "dyt"])
 def test_so_is_that_of_every_family_in_micro_batches(train, model, name):

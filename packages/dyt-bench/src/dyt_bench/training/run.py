@@ -19,7 +19,7 @@ from dyt_bench.plugin.notices import collected
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.plugin.task import Task
 from dyt_bench.training import evaluation
-from dyt_bench.training.build import build, weights_digest
+from dyt_bench.training.build import build, is_calibrated, weights_digest
 from dyt_bench.training.checkpoint import Checkpoints, Stop, trace_crashes
 from dyt_bench.training.clock import peak_memory_mib
 from dyt_bench.training.device import bind, device_class
@@ -108,12 +108,13 @@ def _train(
     join: Join,
 ) -> Outcome:
     task, domain = parts.task, parts.domain
+    sends = is_sharded(task) and not is_calibrated(parts)  # the first process sends the others theirs
     with collected() as notices:
-        data, module, norms = build(parts)
+        data, module, norms = build(parts, empty=sends and not how.leads)
     for sentence in notices.sentences():  # into the log
         print(sentence, flush=True)
     trace = Trace(task, module, domain.metric, recorder, emit)
-    weights = weights_digest(module, norms)
+    weights = weights_digest(module, norms) if how.leads else ""
     reason = ""
     taken = evaluation.Evaluation({}, {}, {})
     watch = Watch(task, trace, _order(data))
@@ -122,7 +123,7 @@ def _train(
         # First, so that only the step draws by sample.
         draws = [Draws(data)] if isinstance(data, SeededDataModule) else []
         listeners = [*draws, watch, checkpoints]
-        shards = Shards(module) if is_sharded(task) else None
+        shards = Shards(module, empty=sends) if is_sharded(task) else None
         preset = domain.training(task)
         skips = getattr(module, "skips_layers", False)
         trainer = make_trainer(task, preset, trace, listeners, parts_of_step, how.changes, skips)
