@@ -108,7 +108,8 @@ def _train(
     join: Join,
 ) -> Outcome:
     task, domain = parts.task, parts.domain
-    sends = is_sharded(task) and not is_calibrated(parts)  # the first process sends the others theirs
+    # The first process alone builds the weights, and sends the others their shares.
+    sends = is_sharded(task) and not is_calibrated(parts)
     with collected() as notices:
         data, module, norms = build(parts, empty=sends and not how.leads)
     for sentence in notices.sentences():  # into the log
