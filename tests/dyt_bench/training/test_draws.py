@@ -119,6 +119,23 @@ def test_what_is_computed_again_for_a_gradient_draws_the_same():
     assert 0 < (kept == 0).float().mean() < 1
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: functional.gumbel_softmax(x[:, 0], hard=True).sum().round() == 1,
+        lambda x: functional.gumbel_softmax(x, hard=True, dim=0).sum().round() == WIDTH,
+        lambda x: torch.multinomial(x[:, 0], COUNT).unique().numel() == COUNT,
+        lambda x: torch.allclose(
+            functional.scaled_dot_product_attention(x, x, x, dropout_p=1e-9),
+            functional.scaled_dot_product_attention(x, x, x),
+        ),
+    ],
+)
+def test_rows_that_depend_on_each_other_stay_together(call):
+    (right,) = each(call, 1, x=X / X.sum())
+    assert right
+
+
 def test_attention_of_composed_functions_differs_from_part_to_part():
     torch.manual_seed(0)
     layer = nn.MultiheadAttention(WIDTH, 1, dropout=0.5, batch_first=True)

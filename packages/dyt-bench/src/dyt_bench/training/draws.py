@@ -88,7 +88,7 @@ class BySample(TorchFunctionMode):
         sequence = np.random.SeedSequence([int(torch.randint(2**32, ()))])
         seeds = sequence.generate_state(self.at.stop)[self.at.start :].tolist()
         with _seeding(tensor.device) as seed:
-            if func in _COMPOSED or len(tensor) % len(seeds):
+            if len(tensor) % len(seeds) or not _are_apart(func, tensor, options):
                 seed(seeds[0])
                 return func(*args, **options)
             made = []
@@ -138,6 +138,13 @@ def _seeding(device: torch.device) -> Iterator[Seed]:
         module.set_rng_state(state)
 
 
+def _are_apart(func: Any, tensor: Tensor, options: Options) -> bool:
+    """Whether what ``func`` gives for a row of ``tensor`` depends on no other row."""
+    least = _ROWS.get(func, 1)
+    is_along_rows = options.get("dim", -1) in (0, -tensor.dim())
+    return least is not None and tensor.dim() >= least and not is_along_rows
+
+
 def _always(args: Arguments, options: Options) -> bool:
     return True
 
@@ -175,8 +182,13 @@ _FACTORIES: Mapping[Any, tuple[Any, Any]] = {
     torch.randn: (torch.empty, Tensor.normal_),
     torch.randn_like: (torch.empty_like, Tensor.normal_),
 }
-# Of many tensors, with the samples in any dimension.
-_COMPOSED = (functional.multi_head_attention_forward,)
+# Functions of rows -> the dimensions from which on the first one's are independent; None: never.
+_ROWS: Mapping[Any, int | None] = {
+    functional.scaled_dot_product_attention: 3,
+    functional.gumbel_softmax: 2,
+    functional.multi_head_attention_forward: None,
+    torch.multinomial: 2,
+}
 _DROPOUTS = (
     functional.dropout,
     functional.dropout1d,
