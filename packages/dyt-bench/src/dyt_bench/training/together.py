@@ -36,9 +36,6 @@ class Joined(LightningEnvironment):
     def creates_processes_externally(self) -> bool:
         return True
 
-    def local_rank(self) -> int:
-        return local_rank()
-
 
 Join = Callable[[], AbstractContextManager[None]]  # its context is that of the joined process
 
