@@ -22,6 +22,7 @@ from dyt_bench.training import evaluation
 from dyt_bench.training.build import build, is_calibrated, weights_digest
 from dyt_bench.training.checkpoint import Checkpoints, Stop, trace_crashes
 from dyt_bench.training.clock import peak_memory_mib
+from dyt_bench.training.counts import Counts
 from dyt_bench.training.device import bind, device_class
 from dyt_bench.training.draws import Draws
 from dyt_bench.training.micro import divide
@@ -121,9 +122,9 @@ def _train(
     watch = Watch(task, trace, _order(data))
     with join():
         parts_of_step = divide(data, parts)
-        # First, so that only the step draws by sample.
+        # First, so that only the step draws by sample, and gradients are weighed when they are seen.
         draws = [Draws(data)] if isinstance(data, SeededDataModule) else []
-        listeners = [*draws, watch, checkpoints]
+        listeners = [*draws, Counts(), watch, checkpoints]
         shards = Shards(module, empty=sends) if is_sharded(task) else None
         preset = domain.training(task)
         skips = getattr(module, "skips_layers", False)
