@@ -61,9 +61,7 @@ def trainers(way: Way, model: str, steps: int) -> Iterator[list["subprocess.Pope
     environment = {**os.environ, "OMP_WAIT_POLICY": way.policy, "OMP_NUM_THREADS": str(way.threads)}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     with ExitStack() as stack:
-        found = [
-            stack.enter_context(_process(command, environment)) for _ in range(way.runs)
-        ]
+        found = [stack.enter_context(_process(command, environment)) for _ in range(way.runs)]
         for process in found:
             _line(process)
         yield found

@@ -11,10 +11,10 @@ from dyt_bench.suite.expand import Suite
 TASK = {"domain": "llm", "model": "llama", "dataset": "kjv", "steps": 4, "batch_size": 64}
 
 
-def suite(executor="local", options={}, **more):
+def suite(executor="local", options=(), **more):
     task = Task(**TASK, learning_rate=1e-3, val_every=2, **more)
     runs = (Run(task=task),)
-    return Suite("s", "S", "training", runs, executor=executor, executor_options=options)
+    return Suite("s", "S", "training", runs, executor=executor, executor_options=dict(options))
 
 
 @pytest.fixture(autouse=True)

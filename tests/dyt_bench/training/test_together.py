@@ -180,6 +180,7 @@ def test_so_is_that_of_two_nodes(train, tmp_path, monkeypatch, task, changes):
 
 def test_nodes_that_cannot_meet_are_told_what_is_missing(train, monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.delenv("MASTER_PORT", raising=False)
     said = "a run on 2 nodes needs NODE_RANK, MASTER_PORT in the environment of each node's process"
     with pytest.raises(UserError, match=said):
         train("nodes", replace(TASK, nodes=2))

@@ -111,13 +111,19 @@ MODELS: Mapping[str, Model] = {
     "gpt2": _small("GPT-2, 4 layers of 64, 2 heads, tied embeddings", native_norm="LayerNorm"),
     "llama-7b": _large("LLaMA 2 7B, 32 layers of 4,096, 4,096 tokens of context", 3e-4),
     "llama-13b": _large(
-        "LLaMA 2 13B, 40 layers of 5,120, 4,096 tokens of context", 3e-4, training="llama-recomputed"
+        "LLaMA 2 13B, 40 layers of 5,120, 4,096 tokens of context",
+        3e-4,
+        training="llama-recomputed",
     ),
     "llama-34b": _large(
-        "LLaMA 2 34B, 48 layers of 8,192, 4,096 tokens of context", 1.5e-4, training="llama-recomputed"
+        "LLaMA 2 34B, 48 layers of 8,192, 4,096 tokens of context",
+        1.5e-4,
+        training="llama-recomputed",
     ),
     "llama-70b": _large(
-        "LLaMA 2 70B, 80 layers of 8,192, 4,096 tokens of context", 1.5e-4, training="llama-recomputed"
+        "LLaMA 2 70B, 80 layers of 8,192, 4,096 tokens of context",
+        1.5e-4,
+        training="llama-recomputed",
     ),
     "mistral-7b": Model(
         summary="Mistral 7B, 32 layers of 4,096, 8,192 tokens of context; its training is "

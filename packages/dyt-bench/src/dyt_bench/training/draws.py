@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.autograd.graph import _engine_run_backward
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -69,6 +70,8 @@ class BySample(TorchFunctionMode):
         self, func: Any, types: Any, args: Arguments = (), kwargs: Options | None = None
     ) -> Any:
         options = kwargs or {}
+        if func is Tensor.backward and options.get("inputs") is None:
+            return self._backward(*args, **options)
         draws = _DRAWS.get(func)
         if draws is None or options.get("generator") is not None or not draws(args, options):
             return func(*args, **options)
@@ -79,6 +82,29 @@ class BySample(TorchFunctionMode):
         with torch.no_grad():
             self._drawn(fill, (made,), {})
         return made
+
+    def _backward(
+        self,
+        tensor: Tensor,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: None = None,
+    ) -> None:
+        # A function is called without the mode, which what backward computes again needs. So not
+        # torch.autograd.backward, which is one itself, but what that calls.
+        start = torch.ones_like(tensor) if gradient is None else gradient
+        keeps = create_graph if retain_graph is None else retain_graph
+        with self:
+            _engine_run_backward(
+                (tensor,),
+                (start,),
+                keeps,
+                create_graph,
+                (),
+                allow_unreachable=True,
+                accumulate_grad=True,
+            )
 
     def _drawn(self, func: Callable[..., Tensor], args: Arguments, options: Options) -> Tensor:
         """What ``func`` gives for each sample, one after the other."""
@@ -106,13 +132,11 @@ def _of(
     number: int,
     rows: int,
 ) -> Tensor:
-    """``func`` of sample ``number``: of its ``rows`` of ``tensor`` and of what is shaped like it."""
+    """``func`` of sample ``number``: its ``rows`` of ``tensor``, and of what is shaped like it."""
 
     def cut(value: Any) -> Any:
         is_alike = (
-            isinstance(value, Tensor)
-            and value.dim() == tensor.dim()
-            and len(value) == len(tensor)
+            isinstance(value, Tensor) and value.dim() == tensor.dim() and len(value) == len(tensor)
         )
         return value.narrow(0, number * rows, rows) if is_alike else value
 
@@ -141,7 +165,7 @@ def _seeding(device: torch.device) -> Iterator[Seed]:
 def _are_apart(func: Any, tensor: Tensor, options: Options) -> bool:
     """Whether what ``func`` gives for a row of ``tensor`` depends on no other row."""
     least = _ROWS.get(func, 1)
-    is_along_rows = options.get("dim", -1) in (0, -tensor.dim())
+    is_along_rows = options.get("dim") in (0, -tensor.dim())
     return least is not None and tensor.dim() >= least and not is_along_rows
 
 
@@ -162,7 +186,8 @@ def _in_attention(args: Arguments, options: Options) -> bool:
 
 
 def _in_training_attention(args: Arguments, options: Options) -> bool:
-    return bool(options.get("training") and options.get("dropout_p"))
+    p = args[10] if len(args) > 10 else options.get("dropout_p")
+    return bool(options.get("training") and p)
 
 
 # In place, of a tensor whose content does not matter.

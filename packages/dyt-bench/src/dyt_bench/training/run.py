@@ -122,7 +122,7 @@ def _train(
     watch = Watch(task, trace, _order(data))
     with join():
         parts_of_step = divide(data, parts)
-        # First, so that only the step draws by sample, and gradients are weighed when they are seen.
+        # First: the step alone draws by sample, and gradients are weighed when others see them.
         draws = [Draws(data)] if isinstance(data, SeededDataModule) else []
         listeners = [*draws, Counts(), watch, checkpoints]
         shards = Shards(module, empty=sends) if is_sharded(task) else None

@@ -61,7 +61,6 @@ class Shards:
         self.whole.load_state_dict(state)
         return self.whole
 
-
     def _cut(self) -> None:
         blocks: Iterable[Any] = self.module.blocks()  # type: ignore[operator]  # the contract
         for block in blocks:
