@@ -151,10 +151,13 @@ class Pretraining(TrainableModule):
         quantizer = self.model.quantizer
         logits = quantizer.weight_proj(features).float()
         shares = logits.unflatten(-1, (quantizer.num_groups, -1)).softmax(-1)  # (B, T, G, V)
-        groups = zip(shares.split(together), mask.split(together), strict=True)
-        return torch.stack(
-            [quantizer._compute_perplexity(own.flatten(0, 1), where) for own, where in groups]
-        ).mean()
+        perplexities = [
+            quantizer._compute_perplexity(own.flatten(0, 1), where)  # type: ignore[no-untyped-call]
+            for own, where in zip(
+                torch.split(shares, together), torch.split(mask, together), strict=True
+            )
+        ]
+        return torch.stack(perplexities).mean()
 
     def objective(self, losses: Losses) -> Tensor:
         """What is minimised, in nats per masked frame."""

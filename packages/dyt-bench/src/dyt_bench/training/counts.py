@@ -24,7 +24,7 @@ class Counts(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, index: int
     ) -> None:
-        module.loss_count = None
+        module.loss_count = None  # type: ignore[assignment]  # of any LightningModule
 
     def on_before_backward(self, trainer: Trainer, module: LightningModule, loss: Tensor) -> None:
         count: Any = module.loss_count

@@ -1,7 +1,7 @@
 """What a training step draws at random: each sample its own, however the batch is divided."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,24 +29,18 @@ class Draws(Callback):
 
     def __init__(self, data: SeededDataModule) -> None:
         self.data = data
-        self._drawing: BySample | None = None
+        self._drawing = ExitStack()
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, index: int
     ) -> None:
-        self._drawing = BySample(places(module, index, self.data.part()))
-        self._drawing.__enter__()
+        self._drawing.enter_context(BySample(places(module, index, self.data.part())))
 
     def on_train_batch_end(self, *_: object) -> None:
-        self._end()
+        self._drawing.close()
 
     def on_exception(self, *_: object) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        if self._drawing is not None:
-            self._drawing.__exit__(None, None, None)
-            self._drawing = None
+        self._drawing.close()
 
 
 class BySample(TorchFunctionMode):
