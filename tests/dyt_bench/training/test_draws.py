@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 from torch.nn import functional
+from torch.overrides import _get_current_function_mode
 from torch.utils.checkpoint import checkpoint
+from torch.utils.data import DataLoader
 
-from dyt_bench.training.draws import BySample
+from dyt_bench.training.draws import BySample, Draws
 
 COUNT, WIDTH = 8, 6
 X = torch.arange(1.0, COUNT * WIDTH + 1).view(COUNT, WIDTH)
@@ -17,7 +20,7 @@ def each(call, parts, x=X, seed=0):
     found = []
     for number, part in enumerate(x.chunk(parts)):
         torch.manual_seed(seed)
-        with BySample(range(number * len(part), (number + 1) * len(part))):
+        with BySample(range(number * len(part), (number + 1) * len(part)), len(x)):
             found.append(call(part.clone()))
     return found
 
@@ -48,6 +51,8 @@ CALLS = {
     "coins": lambda x: torch.bernoulli(x / X.numel()),
     "rows": lambda x: torch.multinomial(x, 3),
     "windows": lambda x: functional.dropout(x.flatten(), 0.3),
+    "wide noise": lambda x: torch.randn(len(x), 100),
+    "shares of one": lambda x: x.new_empty(len(x), 1).bernoulli_(x[:, :1] / X.numel()),
     "after a layer that is dropped": lambda x: functional.dropout(x) * torch.rand(()),
 }
 
@@ -98,7 +103,7 @@ def test_what_holds_no_samples_differs_from_part_to_part():
 def test_the_global_generator_is_left_alone_where_nothing_is_drawn_by_it(call):
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    with BySample(range(len(X))):
+    with BySample(range(len(X)), len(X)):
         call(X.clone())
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -107,7 +112,7 @@ def test_what_is_computed_again_for_a_gradient_draws_the_same():
     def gradient(run):
         torch.manual_seed(0)
         x = X.clone().requires_grad_()
-        with BySample(range(len(X))):
+        with BySample(range(len(X)), len(X)):
             run(x).sum().backward()
         return x.grad
 
@@ -146,3 +151,36 @@ def test_attention_of_composed_functions_differs_from_part_to_part():
 
     first, second = each(attend, 2)
     assert not torch.equal(first, second)
+
+
+class Net(LightningModule):
+    def __init__(self, dropout):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(WIDTH, 1), nn.Dropout(dropout))
+        self.drawing = []
+
+    def training_step(self, batch, index):
+        self.drawing.append(isinstance(_get_current_function_mode(), BySample))
+        return self.layers(batch).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class Data:
+    def part(self):
+        return COUNT
+
+
+@pytest.mark.parametrize(("dropout", "drawing"), [(0.0, [True, False]), (0.5, [True, True])])
+def test_only_a_model_that_draws_pays_for_it(dropout, drawing, tmp_path):
+    """A second fit goes on as the first began, as a run that is resumed does."""
+    draws, net = Draws(Data()), Net(dropout)
+    options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    options |= {"accelerator": "cpu", "enable_checkpointing": False}
+    Trainer(**options, max_steps=2, callbacks=[draws]).fit(net, DataLoader(X, COUNT))
+    assert net.drawing == drawing
+    resumed = Draws(Data())
+    resumed.load_state_dict(draws.state_dict())
+    Trainer(**options, max_steps=1, callbacks=[resumed]).fit(net, DataLoader(X, COUNT))
+    assert net.drawing[2:] == drawing[1:]

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from dyt_bench.plugin.data import SeededDataModule
-from dyt_bench.plugin.noise import places
+from dyt_bench.plugin.noise import places, places_of_step
 
 Arguments = Sequence[Any]
 Options = Mapping[str, Any]
@@ -23,6 +23,9 @@ Seed = Callable[[int], object]
 class Draws(Callback):
     """Has what a step draws drawn by sample, forward and backward: activations may be recomputed.
 
+    Every function of torch that a step calls takes some microseconds more for it, a sixth and more
+    of a small model's step. So a model whose first step draws nothing is left alone from then on.
+
     Args:
         data: whose batches are divided.
     """
@@ -30,17 +33,31 @@ class Draws(Callback):
     def __init__(self, data: SeededDataModule) -> None:
         self.data = data
         self._drawing = ExitStack()
+        self._needed: bool | None = None  # not known before a step has ended
 
     def on_train_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, index: int
     ) -> None:
-        self._drawing.enter_context(BySample(places(module, index, self.data.part())))
+        if self._needed is False:
+            return
+        count = self.data.part()
+        total = len(places_of_step(module, count))
+        self._by = self._drawing.enter_context(BySample(places(module, index, count), total))
 
     def on_train_batch_end(self, *_: object) -> None:
+        if self._needed is None:
+            self._needed = self._by.has_drawn
         self._drawing.close()
 
     def on_exception(self, *_: object) -> None:
         self._drawing.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether the first step drew: a run that is resumed goes on as it began."""
+        return {"needed": self._needed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._needed = state_dict["needed"]
 
 
 class BySample(TorchFunctionMode):
@@ -52,13 +69,19 @@ class BySample(TorchFunctionMode):
     single numbers, as for a layer that is dropped for all, are the same as well. What is drawn for
     tensors of other shapes differs from part to part.
 
+    Where a sample has few numbers, all samples of the step are drawn for at once, and each part
+    takes its own.
+
     Args:
         at: places in the step of the samples that go through the model.
+        total: samples of the step.
     """
 
-    def __init__(self, at: range) -> None:
+    def __init__(self, at: range, total: int) -> None:
         super().__init__()
         self.at = at
+        self.total = total
+        self.has_drawn = False
 
     def __torch_function__(
         self, func: Any, types: Any, args: Arguments = (), kwargs: Options | None = None
@@ -69,6 +92,7 @@ class BySample(TorchFunctionMode):
         draws = _DRAWS.get(func)
         if draws is None or options.get("generator") is not None or not draws(args, options):
             return func(*args, **options)
+        self.has_drawn = True
         if func not in _FACTORIES:
             return self._drawn(func, args, options)
         make, fill = _FACTORIES[func]
@@ -105,17 +129,31 @@ class BySample(TorchFunctionMode):
         tensor = next(x for x in (*args, *options.values()) if isinstance(x, Tensor))
         if tensor.dim() < 2 and tensor.numel() < 2:
             return func(*args, **options)
-        sequence = np.random.SeedSequence([int(torch.randint(2**32, ()))])
+        first = int(torch.randint(2**32, ()))
+        sequence = np.random.SeedSequence([first])
         seeds = sequence.generate_state(self.at.stop)[self.at.start :].tolist()
         with _seeding(tensor.device) as seed:
             if len(tensor) % len(seeds) or not _are_apart(func, tensor, options):
                 seed(seeds[0])
                 return func(*args, **options)
+            alone = not any(isinstance(x, Tensor) for x in (*args[1:], *options.values()))
+            if func in _FILLS and alone and tensor.numel() <= _FEW * len(tensor):
+                seed(first)
+                return self._share(func, args, options)
             made = []
             for number, own in enumerate(seeds):
                 seed(own)
                 made.append(_of(func, args, options, tensor, number, len(tensor) // len(seeds)))
         return tensor if func in _FILLS else torch.cat(made)
+
+    def _share(self, func: Callable[..., Tensor], args: Arguments, options: Options) -> Tensor:
+        """The tensor, filled with these samples' part of what is drawn for all of the step."""
+        tensor, *others = args
+        rows = len(tensor) // len(self.at)
+        whole = tensor.new_empty((self.total * rows, *tensor.shape[1:]))
+        func(whole, *others, **options)
+        made: Tensor = tensor.copy_(whole.narrow(0, self.at.start * rows, len(tensor)))
+        return made
 
 
 def _of(
@@ -184,6 +222,7 @@ def _in_training_attention(args: Arguments, options: Options) -> bool:
     return bool(options.get("training") and p)
 
 
+_FEW = 64  # numbers of a row, or less, as those that drop paths have
 # In place, of a tensor whose content does not matter.
 _FILLS = (
     Tensor.bernoulli_,
