@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,29 @@ def test_micro_batches_change_neither_loss_nor_gradient(data: TextData, build: B
         module.training_step(batch, 0).backward()
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_recomputed_layers_change_neither_loss_nor_gradient(data: TextData) -> None:
+    batch, found = data.val_windows()[:3], []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        module = LanguageModel("llama", recompute_layers=recompute)
+        module.log = lambda *_, **__: None
+        loss = module.training_step(batch, 0)
+        loss.backward()
+        found.append([loss.detach(), *(parameter.grad for parameter in module.parameters())])
+    assert all(map(torch.equal, *found))
+
+
+def test_a_copy_with_recomputed_layers_has_its_own() -> None:
+    module = LanguageModel("llama", recompute_layers=True)
+    copied = deepcopy(module)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+        tokens = torch.arange(8).view(1, 8)
+        assert not copied(tokens).any()
+        assert module(tokens).any()
 
 
 def test_the_papers_presets_are_what_the_papers_say() -> None:

@@ -12,6 +12,8 @@ import torch
 from lightning.pytorch import seed_everything
 
 import dyt
+from dyt_bench.plugin.noise import places
+from dyt_bench.training.draws import BySample
 from dyt_speech import domain
 from dyt_speech.tasks import build_module
 
@@ -167,6 +169,36 @@ def test_two_runs_lose_the_same_to_the_bit(task, norm):
     losses = run()
     assert losses == run()
     assert all(isfinite(loss) for loss in losses)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_a_step_in_parts_minimises_the_same(task, parts):
+    """Masks of all rows count alike, and groups of four samples have one diversity."""
+
+    def step(parts):
+        _, module = build(task())
+        module._trainer = SimpleNamespace(global_step=3, accumulate_grad_batches=parts)
+        losses = []
+        for index, part in enumerate(waves.chunk(parts)):
+            torch.manual_seed(1)
+            with BySample(places(module, index, len(part))):
+                losses.append(module.training_step(part, index))
+        mean = torch.stack(losses).mean()
+        mean.backward()
+        return mean.item(), module.model.project_hid.weight.grad, module.model.quantizer
+
+    torch.manual_seed(0)
+    waves = torch.randn(16, 16_000)
+    loss, gradient, quantizer = step(1)
+    found, own_gradient, own_quantizer = step(parts)
+    assert found == pytest.approx(loss, rel=1e-6)
+    torch.testing.assert_close(own_gradient, gradient, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(
+        own_quantizer.weight_proj.weight.grad,
+        quantizer.weight_proj.weight.grad,
+        rtol=1e-3,
+        atol=1e-6,
+    )
 
 
 def test_every_norm_sees_the_same_other_weights(task):

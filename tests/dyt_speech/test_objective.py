@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from dyt_speech.models import build
-from dyt_speech.objective import contrast, gumbel_temperature, sample_negatives, span_mask
+from dyt_speech.objective import (
+    contrast,
+    gumbel_temperature,
+    masked_frames,
+    sample_negatives,
+    span_mask,
+)
 
 
 @pytest.mark.parametrize(("frames", "length"), [(49, 3), (780, 10)])
@@ -18,6 +24,16 @@ def test_masks_are_spans_over_about_half_of_the_frames(frames, length):
     starts = edges[padded.diff(dim=1)[tuple(edges.T)] > 0][:, 1]
     ends = edges[padded.diff(dim=1)[tuple(edges.T)] < 0][:, 1]
     assert (ends - starts).min() == length
+
+
+def test_frames_are_counted_as_they_are_masked():
+    def generators():
+        return [torch.Generator().manual_seed(seed) for seed in range(5)]
+
+    masks = [span_mask(1, 49, 3, generator) for generator in generators()]
+    counts = [int(mask.sum()) for mask in masks]
+    assert len(set(counts)) > 1
+    assert masked_frames(49, 3, generators()) == sum(counts)
 
 
 def test_negatives_are_other_masked_frames_of_the_same_window_all_equally_likely():

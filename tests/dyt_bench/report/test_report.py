@@ -342,6 +342,15 @@ def test_over_all_models(record, found):
     }
 
 
+def test_what_is_as_good_before_its_first_step_has_no_profile(record, found):
+    records = [record("native", 0, [0.1, 0.3]), record("dyt", 0, [0.4, 0.2])]
+    seconds = dict.fromkeys(("native", "dyt", AA), [1.0, 1.1] * 5)
+    timings = {str(records[0].about()["task_identity"]): seconds}
+    (standing,) = standings = standings_of(records, found, timings)
+    assert standing.time_to_quality == 0
+    assert performance_profile(standings) == {"native": [], "dyt": []}
+
+
 @pytest.fixture
 def reported(record, found, tmp_path):
     """A report with everything in it, hostile text included."""

@@ -1,5 +1,7 @@
 """What a step computes and holds, counted on tensors without content."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -78,6 +80,7 @@ def task(domain, model, dataset, **more):
         (task("speech", "wav2vec2", "prompts"), 16),
         (task("dna", "hyena-w64", "species"), 16),
         (task("llm", "gpt2", "kjv"), 16),  # whose embeddings are tied
+        (task("dna-finetuning", "hyena-w64", "species"), 16),
     ],
     ids=lambda value: getattr(value, "domain", ""),
 )
@@ -100,6 +103,15 @@ def test_a_large_model_takes_no_memory_and_no_data():
     # Six FLOP a parameter and token, and attention.
     assert work.flops == pytest.approx(6 * work.parameters * 4096, rel=0.2)
     assert work.state == pytest.approx(8 * work.parameters, rel=0.05)  # all in bfloat16
+
+
+def test_recomputed_layers_hold_less_and_compute_more():
+    of = task("llm", "llama-7b", "openwebtext", batch_size=1, training="llama")
+    kept = work_of(Run(task=of))
+    recomputed = work_of(Run(task=replace(of, training="llama-recomputed")))
+    assert recomputed.state == kept.state
+    assert recomputed.peak - kept.state < 0.2 * (kept.peak - kept.state)
+    assert recomputed.flops == pytest.approx(4 / 3 * kept.flops, rel=0.05)
 
 
 def test_the_layers_operators_are_counted():

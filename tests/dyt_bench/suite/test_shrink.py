@@ -72,6 +72,18 @@ def test_what_is_made_smaller_is_told():
     assert "shrunk: what papers report is left out" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("executor", "division"), [("local", (2, 1, 8)), ("{name: slurm, nodes: 4}", (1, 4, 16))]
+)
+def test_nodes_stay_where_an_executor_gives_them(found, write, executor, division):
+    path = write(
+        f"executor: {executor}\ntasks: [{{domain: llm, batch_size: 64, devices: 4, nodes: 4, "
+        "micro_batch: 2}]\n"
+    )
+    (task,) = shrunk(path, found).tasks
+    assert (task.devices, task.nodes, task.batch_size) == division
+
+
 def test_without_a_second_device_there_is_one(found, monkeypatch):
     monkeypatch.setattr(expand, "devices_here", lambda: 1)
     small = shrunk(shipped()["paper/vision"], found)

@@ -176,6 +176,8 @@ def test_crops_in_training_take_each_recording_once_from_anywhere_in_it():
     again = CropBatches(ours, 2, 32_000, seed=0)
     again.seek(1, 3)  # training that was cut off resumes with the second epoch's last batch
     assert list(again) == epochs[1][3:]
+    by_step = [batches.indices(step).tolist() for step in range(2 * len(batches))]
+    assert by_step == [[list(crop) for crop in batch] for batch in (*epochs[0], *epochs[1])]
     for epoch in epochs:
         assert len(epoch) == len(batches) == 4  # the ninth fills no batch
         crops = [crop for batch in epoch for crop in batch]

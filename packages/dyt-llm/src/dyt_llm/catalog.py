@@ -1,6 +1,7 @@
 """Models with their budgets, training presets and data sets: data only, read without torch."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from dyt_bench.plugin.domain import Dataset, Fetch, Model, TrainingPreset
@@ -12,9 +13,22 @@ _LLAMA_BATCH = 1024  # sequences of 4,096 tokens
 _GPT2_STEPS = 600_000
 _WARMUP_STEPS = 2000  # LLaMA's and nanoGPT's alike
 
-# The only option of a preset is micro_batch: how many of a step's windows go through the model at
-# once. Activations of each part are recomputed for the gradient, so a step takes the memory of one
-# part. Default: all windows.
+# Options of a preset:
+#   micro_batch: how many of a step's windows go through the model at once. Activations of each part
+#     are recomputed for the gradient, so a step takes the memory of one part. Default: all windows;
+#   recompute_layers: 1 if a layer's activations are recomputed for the gradient, not kept: a step
+#     takes the memory of one layer and of what goes from layer to layer, and a forward pass more.
+_LLAMA = TrainingPreset(
+    summary="LLaMA's: AdamW, 2,000 steps of warm-up, cosine to 10 %, clipping at 1, bfloat16",
+    source="arXiv 2302.13971, section 2.3; 200 B tokens and rates as in arXiv 2503.10622",
+    weight_decay=0.1,
+    decays="all",
+    warmup=_WARMUP_STEPS / _LLAMA_STEPS,
+    clip_norm=1.0,
+    final_rate=0.1,
+    precision="bf16-mixed",
+    options={"micro_batch": 1},
+)
 TRAININGS: Mapping[str, TrainingPreset] = {
     "default": TrainingPreset(
         summary="LLaMA's AdamW, clipping and decay to 10 %; scaled down: warm-up over a tenth of "
@@ -24,16 +38,11 @@ TRAININGS: Mapping[str, TrainingPreset] = {
         clip_norm=1.0,
         final_rate=0.1,
     ),
-    "llama": TrainingPreset(
-        summary="LLaMA's: AdamW, 2,000 steps of warm-up, cosine to 10 %, clipping at 1, bfloat16",
-        source="arXiv 2302.13971, section 2.3; 200 B tokens and rates as in arXiv 2503.10622",
-        weight_decay=0.1,
-        decays="all",
-        warmup=_WARMUP_STEPS / _LLAMA_STEPS,
-        clip_norm=1.0,
-        final_rate=0.1,
-        precision="bf16-mixed",
-        options={"micro_batch": 1},
+    "llama": _LLAMA,
+    "llama-recomputed": replace(
+        _LLAMA,
+        summary="the same, each layer's activations recomputed for its gradient",
+        options={"micro_batch": 1, "recompute_layers": 1},
     ),
     "llama-bf16": TrainingPreset(
         summary="the same with weights and optimiser in bfloat16, as 7B is timed on one GPU",
@@ -75,7 +84,9 @@ def _small(summary: str, learning_rate: float = 6e-3, native_norm: str = "RMSNor
     )
 
 
-def _large(summary: str, learning_rate: float, small: str = "llama") -> Model:
+def _large(
+    summary: str, learning_rate: float, small: str = "llama", training: str = "llama"
+) -> Model:
     """Trained as arXiv 2503.10622 trains LLaMA."""
     return Model(
         summary=summary,
@@ -84,7 +95,7 @@ def _large(summary: str, learning_rate: float, small: str = "llama") -> Model:
         steps=_LLAMA_STEPS,
         batch_size=_LLAMA_BATCH,
         learning_rate=learning_rate,
-        training="llama",
+        training=training,
         small=small,
         strategies=_STRATEGIES,
     )
@@ -99,9 +110,21 @@ MODELS: Mapping[str, Model] = {
     "ernie": _small("ERNIE 4.5, dense, 4 layers of 64, 2 heads on 1 of keys, tied embeddings"),
     "gpt2": _small("GPT-2, 4 layers of 64, 2 heads, tied embeddings", native_norm="LayerNorm"),
     "llama-7b": _large("LLaMA 2 7B, 32 layers of 4,096, 4,096 tokens of context", 3e-4),
-    "llama-13b": _large("LLaMA 2 13B, 40 layers of 5,120, 4,096 tokens of context", 3e-4),
-    "llama-34b": _large("LLaMA 2 34B, 48 layers of 8,192, 4,096 tokens of context", 1.5e-4),
-    "llama-70b": _large("LLaMA 2 70B, 80 layers of 8,192, 4,096 tokens of context", 1.5e-4),
+    "llama-13b": _large(
+        "LLaMA 2 13B, 40 layers of 5,120, 4,096 tokens of context",
+        3e-4,
+        training="llama-recomputed",
+    ),
+    "llama-34b": _large(
+        "LLaMA 2 34B, 48 layers of 8,192, 4,096 tokens of context",
+        1.5e-4,
+        training="llama-recomputed",
+    ),
+    "llama-70b": _large(
+        "LLaMA 2 70B, 80 layers of 8,192, 4,096 tokens of context",
+        1.5e-4,
+        training="llama-recomputed",
+    ),
     "mistral-7b": Model(
         summary="Mistral 7B, 32 layers of 4,096, 8,192 tokens of context; its training is "
         "unpublished: LLaMA's",

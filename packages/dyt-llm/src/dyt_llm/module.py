@@ -1,6 +1,9 @@
 """The LightningModule of next-token prediction, with losses per byte and per token."""
 
+from collections.abc import Callable
+from functools import partial
 from math import log
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +37,8 @@ class LanguageModel(TrainableModule):
         micro_batch: how many of a step's windows go through the model at once; None: all.
             Activations of each part are recomputed for the gradient, so a step takes the memory of
             one part.
+        recompute_layers: whether activations inside a layer of a model of transformers are
+            recomputed for the gradient.
 
     Raises:
         UserError: no model has that name.
@@ -52,6 +57,7 @@ class LanguageModel(TrainableModule):
         schedule: MakeSchedule | None = None,
         decays: Decays = "matrices",
         micro_batch: int | None = None,
+        recompute_layers: bool = False,
     ) -> None:
         super().__init__(learning_rate, optimizer, schedule, decays)
         self.save_hyperparameters(ignore=unsaved(model))
@@ -59,6 +65,9 @@ class LanguageModel(TrainableModule):
             token_bytes = Bytes.token_bytes
         self.units_per_sample, self.micro_batch = context, micro_batch
         self.model = build(model, len(token_bytes)) if isinstance(model, str) else model
+        if recompute_layers:
+            for layer in self._layers():
+                layer.forward = _recomputed(layer.forward)
         self.register_buffer("token_bytes", token_bytes, persistent=False)
         # Of the validation pass so far: nats, tokens, bytes.
         self.totals = torch.zeros(3, dtype=torch.float64)
@@ -70,8 +79,11 @@ class LanguageModel(TrainableModule):
 
     def blocks(self) -> list[nn.Module]:
         """Of a model of transformers, the layers and at last the whole, for `strategy: fsdp2`."""
+        return [*self._layers(), self.model]
+
+    def _layers(self) -> nn.ModuleList:
         (layers,) = (m for m in self.model.modules() if isinstance(m, nn.ModuleList))
-        return [*layers, self.model]
+        return layers
 
     def token_nats(self, batch: Tensor) -> Tensor:
         """(B, T + 1) int64 -> (B, T) nats: the loss of each token but the first of a window."""
@@ -108,13 +120,14 @@ class LanguageModel(TrainableModule):
         parts = torch.split(batch, self.micro_batch or len(batch))
         if len(parts) == 1:
             return self._part_nats(batch)
-        return torch.stack(
-            [
-                checkpoint(self._part_nats, part, use_reentrant=False, preserve_rng_state=False)
-                for part in parts
-            ]
-        ).sum()
+        return torch.stack([_recomputed(self._part_nats)(part) for part in parts]).sum()
 
     def _part_nats(self, batch: Tensor) -> Tensor:
         logits = self(batch[:, :-1])
         return cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="sum")
+
+
+def _recomputed(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, but what it computes is forgotten and computed again for the gradient."""
+    # The models have no dropout: no random numbers are to be repeated.
+    return partial(checkpoint, call, use_reentrant=False, preserve_rng_state=False)

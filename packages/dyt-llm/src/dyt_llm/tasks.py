@@ -27,12 +27,13 @@ def build_data(task: Task, files: Iterable[Path] | None = None) -> TextData:
 
 
 def build_module(task: Task, data: TextData, preset: TrainingPreset) -> LanguageModel:
-    """A model of the text of ``data``; the preset's option is ``micro_batch``."""
+    """A model of the text of ``data``, with the preset's options."""
     micro_batch = preset.options.get("micro_batch")
     return LanguageModel(
         task.model,
         data.codec.token_bytes,
         context=data.context,
         micro_batch=None if micro_batch is None else int(micro_batch),
+        recompute_layers=bool(preset.options.get("recompute_layers")),
         **optimization(task, preset),
     )

@@ -33,7 +33,8 @@ def build_module(task: Task, data: FineTuningData, preset: TrainingPreset) -> Su
         rmse = MeanSquaredError(squared=False)
         return SupervisedModule(model, mse_loss, metrics={"rmse": rmse}, **options)
     if task.model == "causal-lm":
-        return SupervisedModule(model, _nats, metrics={"nats": NatsPerToken()}, **options)
+        metrics = {"nats": NatsPerToken()}
+        return SupervisedModule(model, _nats, metrics=metrics, count=_targets, **options)
     if task.model == "masked-lm":
         if data.tokenizer.mask_token_id is None:
             raise DataError(
@@ -41,17 +42,23 @@ def build_module(task: Task, data: FineTuningData, preset: TrainingPreset) -> Su
                 "needs: choose 'causal-lm'"
             )
         metrics = {"nats": NatsPerToken()}
-        return MaskedModelling(model, _nats, data.tokenizer, metrics=metrics, **options)
+        return MaskedModelling(
+            model, _nats, data.tokenizer, metrics=metrics, count=_targets, **options
+        )
     count = len(data.samples.classes)
     classes: dict[str, Metric] = {
         "acc": MulticlassAccuracy(count, average="micro", ignore_index=IGNORED),
         "f1": MulticlassF1Score(count, average="macro", ignore_index=IGNORED),
     }
-    return SupervisedModule(model, _nats, metrics=classes, **options)
+    return SupervisedModule(model, _nats, metrics=classes, count=_targets, **options)
 
 
 def _nats(logits: Tensor, targets: Tensor) -> Tensor:
     return cross_entropy(logits, targets, ignore_index=IGNORED)
+
+
+def _targets(targets: Tensor) -> Tensor:
+    return (targets != IGNORED).sum()
 
 
 class NatsPerToken(Metric):

@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from math import log
+from math import gcd, log
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,13 +14,14 @@ from transformers import Wav2Vec2ForPreTraining
 from dyt_bench.plugin.data import nth_batch, weight
 from dyt_bench.plugin.domain import Decays
 from dyt_bench.plugin.module import TrainableModule, unsaved
-from dyt_bench.plugin.noise import generators
+from dyt_bench.plugin.noise import generators, generators_at, places_of_step
 from dyt_bench.plugin.optim import MakeOptimizer, MakeSchedule
 from dyt_speech.models import build
 from dyt_speech.objective import (
     Contrast,
     contrast,
     gumbel_temperature,
+    masked_frames,
     sample_negatives,
     span_mask,
 )
@@ -44,8 +45,9 @@ class Losses:
 class Pretraining(TrainableModule):
     """Logs ``train/loss`` and, in validation, each term of the loss by itself.
 
-    The loss is contrastive + 0.1 · diversity + penalty, in nats per masked frame. Swapping the
-    norm before the quantizer changes the targets, and with them the first two terms. Logged are:
+    The loss is contrastive + 0.1 · diversity + penalty, in nats per masked frame of a step, however
+    the step is divided. Swapping the norm before the quantizer changes the targets, and with them
+    the first two terms. Logged are:
 
     - ``val/loss``: the contrastive term alone;
     - ``val/chance``: the loss of a blind guess among the codes in use. Far below
@@ -67,6 +69,9 @@ class Pretraining(TrainableModule):
         extractor_gradient: factor on the gradient of the feature extractor.
         feature_penalty: weight of the mean square of the extractor's output.
         temperature_floor, temperature_updates: schedule of the Gumbel softmax.
+        diversity_over: in training, so many samples have one diversity, of which the mean is taken;
+            where what goes through at once is no multiple of it, their greatest common divisor.
+            None: all that go through at once.
         val_maskings: masks for each validation window.
         seed: of masks and negatives, with the step and the sample's place in it.
 
@@ -92,6 +97,7 @@ class Pretraining(TrainableModule):
         feature_penalty: float = 0.0,
         temperature_floor: float = 0.5,
         temperature_updates: int = 400_000,
+        diversity_over: int | None = None,
         val_maskings: int = 1,
         seed: int = 0,
     ) -> None:
@@ -107,6 +113,8 @@ class Pretraining(TrainableModule):
         self.model = build(model, layer_drop=layer_drop) if isinstance(model, str) else model
         self.skips_layers = layer_drop > 0  # so that several processes wait for no gradient of them
         self.num_negatives: int = self.model.config.num_negatives
+        self.diversity_over = diversity_over
+        self._masked = (-1, 0)  # a step, and its masked frames
         self._penalty: Tensor | None = None
         if extractor_gradient != 1 or feature_penalty:
             self.model.wav2vec2.feature_extractor.register_forward_hook(self._restrain)
@@ -125,6 +133,9 @@ class Pretraining(TrainableModule):
         predicted = model.project_hid(output.last_hidden_state)
         features = model.dropout_features(output.extract_features)
         codes, perplexity = model.quantizer(features, mask_time_indices=mask)
+        together = gcd(self.diversity_over or len(waves), len(waves))
+        if self.training and together < len(waves):
+            perplexity = self._perplexity(features, mask, together)
         codes = model.project_q(codes.to(model.project_q.weight.dtype))
         entries = model.config.num_codevector_groups * model.config.num_codevectors_per_group
         penalty, self._penalty = self._penalty, None
@@ -134,6 +145,19 @@ class Pretraining(TrainableModule):
             diversity=1 - perplexity / entries,
             penalty=perplexity.new_zeros(()) if penalty is None else penalty,
         )
+
+    def _perplexity(self, features: Tensor, mask: Tensor, together: int) -> Tensor:
+        """Mean over groups of ``together`` samples of the effective number of codes in use."""
+        quantizer = self.model.quantizer
+        logits = quantizer.weight_proj(features).float()
+        shares = logits.unflatten(-1, (quantizer.num_groups, -1)).softmax(-1)  # (B, T, G, V)
+        perplexities = [
+            quantizer._compute_perplexity(own.flatten(0, 1), where)  # type: ignore[no-untyped-call]
+            for own, where in zip(
+                torch.split(shares, together), torch.split(mask, together), strict=True
+            )
+        ]
+        return torch.stack(perplexities).mean()
 
     def objective(self, losses: Losses) -> Tensor:
         """What is minimised, in nats per masked frame."""
@@ -164,11 +188,22 @@ class Pretraining(TrainableModule):
     def training_step(self, waves: Tensor, index: int) -> Tensor:
         temperature = self.temperature(self.global_step / self.total_steps)
         self.model.set_gumbel_temperature(temperature)  # type: ignore[arg-type]  # it says int
-        loss = self.objective(
-            self(waves, *self.draw(waves, generators(self, self.seed, index, len(waves))))
-        )
+        mask, negatives = self.draw(waves, generators(self, self.seed, index, len(waves)))
+        losses = self(waves, mask, negatives)
+        contrast = replace(losses.contrast, loss=losses.contrast.loss * self._weight(mask))
+        loss = self.objective(replace(losses, contrast=contrast))
         self.log("train/loss", loss)
         return loss
+
+    def _weight(self, mask: Tensor) -> Tensor | float:
+        """Of a mean over this part's masked frames (B, T): the parts' mean is then the step's."""
+        places, (rows, frames) = places_of_step(self, len(mask)), mask.shape
+        if len(places) == rows:
+            return 1.0
+        if self._masked[0] != self.global_step:
+            by = generators_at(self, self.seed, places)
+            self._masked = self.global_step, masked_frames(frames, self.mask_length, by)
+        return mask.sum() * (len(places) / rows / self._masked[1])
 
     def validation_step(self, waves: Tensor, index: int) -> None:
         waves = waves.repeat(self.val_maskings, 1)

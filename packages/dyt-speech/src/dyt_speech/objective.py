@@ -3,6 +3,7 @@
 Source: Baevski et al. 2020, section 3.2 and appendix B (arXiv 2006.11477).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log
 
@@ -65,11 +66,22 @@ def _fingerprints(codes: Tensor) -> Tensor:
 
 def span_mask(batch: int, frames: int, length: int, generator: Generator | None = None) -> Tensor:
     """Boolean (batch, frames): spans of ``length`` starting anywhere, equally many in each row."""
+    return _spans(torch.rand(batch, frames - length + 1, generator=generator), length)
+
+
+def masked_frames(frames: int, length: int, by: Sequence[Generator]) -> int:
+    """How many frames the masks have that each of ``by`` draws by `span_mask` for a row."""
+    ranks = [torch.rand(1, frames - length + 1, generator=generator) for generator in by]
+    return int(_spans(torch.cat(ranks), length).sum())
+
+
+def _spans(ranks: Tensor, length: int) -> Tensor:
+    """Ranks of the places where a span may start (B, places) -> boolean (B, frames)."""
+    frames = ranks.shape[1] + length - 1
     spans = max(1, round(MASK_SHARE * frames / length))
-    order = torch.rand(batch, frames - length + 1, generator=generator).argsort(1)
-    starts = order[:, :spans, None]
+    starts = ranks.argsort(1)[:, :spans, None]
     covered = (starts + torch.arange(length)).flatten(1)
-    return torch.zeros(batch, frames, dtype=torch.bool).scatter_(1, covered, True)
+    return torch.zeros(len(ranks), frames, dtype=torch.bool).scatter_(1, covered, True)
 
 
 def sample_negatives(mask: Tensor, count: int, generator: Generator | None = None) -> Tensor:

@@ -95,6 +95,10 @@ class Executor(Protocol):
     It may have a method ``slots(jobs, threads)``: what the jobs that run at a time own, a
     `dyt_bench.executors.slots.Slot` each. The arguments are what the user asks for, or None.
     ``run`` is called, and its context entered and left, in one thread a job.
+
+    An option ``nodes`` says on how many machines each job is started. Every one needs NODE_RANK,
+    from 0, and MASTER_ADDR and MASTER_PORT of the first in its environment, and the workspace's
+    file system; the job's events are those of the first.
     """
 
     def __init__(self, preload: Sequence[str]) -> None: ...

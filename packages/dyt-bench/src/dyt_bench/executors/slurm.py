@@ -49,7 +49,8 @@ class SlurmExecutor:
 
     Args:
         partition, account, qos, gres: as `sbatch` takes them; by default SLURM's own.
-        cpus, memory, nodes: of a run.
+        cpus, memory: of a run, on each of its nodes.
+        nodes: of a run, which trains on all of them together if its suite has as many ``nodes``.
         time: of a job, after which it is requeued and resumes; by default the partition's.
         parallel: how many jobs of the array run at a time; 0: as many as SLURM lets.
         sbatch: other options of `sbatch`, by name.

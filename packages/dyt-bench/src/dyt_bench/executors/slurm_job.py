@@ -1,7 +1,9 @@
 """What SLURM runs: a job in a process of its own, which keeps a checkpoint when SLURM ends it."""
 
 import contextlib
+import os
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ from dyt_bench.executors.command import CommandExecutor
 from dyt_bench.executors.contract import BudgetSpent, Event, Job, JobFailed, JobStopped, Limits
 from dyt_bench.executors.node import LATEST_S
 from dyt_bench.executors.spool import Writer
+
+_PORTS = 20_000  # the first that is taken, and how many
 
 
 class SlurmJob:
@@ -23,7 +27,12 @@ class SlurmJob:
         self.job, self.log, self.events, self.limits = job, log, events, limits
 
     def __call__(self) -> None:
-        self._running = CommandExecutor([]).run(self.job, self.log, self.limits)
+        os.environ.update(meeting(os.environ))
+        self._is_first = int(os.environ.get("NODE_RANK", "0")) == 0
+        log = self.log
+        if not self._is_first:
+            log = log.with_name(f"{log.name}.node{os.environ['NODE_RANK']}")
+        self._running = CommandExecutor([]).run(self.job, log, self.limits)
         # Signals come to the main thread, which must be free to obey them.
         thread = self._thread = threading.Thread(target=self._work, daemon=True)
         thread.start()
@@ -38,7 +47,8 @@ class SlurmJob:
         return DelayedSubmission(SlurmJob(self.job, self.log, self.events, self.limits))
 
     def _work(self) -> None:
-        write = Writer(self.events)
+        # One file, which the first node writes.
+        write: Callable[[Event], None] = Writer(self.events) if self._is_first else _unsaid
         last: Event | None = None
         try:
             with self._running as running:
@@ -54,3 +64,23 @@ class SlurmJob:
         if last is not None:
             with contextlib.suppress(OSError):
                 write(last)
+
+
+def _unsaid(event: Event) -> None:
+    pass
+
+
+def meeting(environment: Mapping[str, str]) -> dict[str, str]:
+    """What the processes of several nodes need to find each other, by SLURM's own variables.
+
+    The port follows from the job's number, which no other job on a node has.
+    """
+    if int(environment.get("SLURM_JOB_NUM_NODES", "1")) == 1:
+        return {}
+    from submitit import JobEnvironment
+
+    return {
+        "NODE_RANK": environment["SLURM_NODEID"],
+        "MASTER_ADDR": JobEnvironment().hostnames[0],
+        "MASTER_PORT": str(_PORTS + int(environment["SLURM_JOB_ID"]) % _PORTS),
+    }

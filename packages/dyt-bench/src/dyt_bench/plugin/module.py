@@ -24,6 +24,10 @@ class TrainableModule(LightningModule):
         learning_rate, optimizer, schedule, decays: as in `dyt_bench.plugin.optim.configured`.
     """
 
+    # How many values the loss of a training step is a mean over, where that differs from batch to
+    # batch, as tokens without padding do; set by the step. Parts of a step are weighed by it.
+    loss_count: Tensor | int | None = None
+
     def __init__(
         self,
         learning_rate: float,
@@ -62,15 +66,17 @@ class SupervisedModule(TrainableModule):
     """Minimises ``loss(model(inputs), targets)`` over batches ``(inputs, targets)``.
 
     Logs ``train/loss`` and ``val/loss``, and of a validation pass ``val/<name>`` for every one of
-    ``metrics``. Means over a pass weight every sample equally, also in a smaller last batch.
+    ``metrics``. Means over a pass weight every sample, or what ``count`` counts, equally, also in a
+    smaller last batch.
 
     Args:
         model: with its native norms; takes one argument.
-        loss: of a batch, (outputs, targets) -> scalar, averaged over its samples.
+        loss: of a batch, (outputs, targets) -> scalar, averaged over what ``count`` counts.
         learning_rate, optimizer, schedule, decays: as in `dyt_bench.plugin.optim.configured`.
         task, training: the task given to `Domain.build_module`, and ``Domain.training(task)``,
             which then decide all four.
         metrics: name -> what is updated with (outputs, targets) and computed over a pass.
+        count: of targets, how many values the loss is a mean over; None: one a sample.
         units_per_sample: how many of the domain's units a sample holds.
     """
 
@@ -86,6 +92,7 @@ class SupervisedModule(TrainableModule):
         task: Task | None = None,
         training: TrainingPreset | None = None,
         metrics: Mapping[str, Metric] | None = None,
+        count: Callable[[Any], Tensor | int] | None = None,
         units_per_sample: int = 1,
     ) -> None:
         if task is not None and training is not None:
@@ -93,7 +100,7 @@ class SupervisedModule(TrainableModule):
         else:
             super().__init__(learning_rate, optimizer, schedule, decays)
         self.model, self.loss = model, loss
-        self.metrics = nn.ModuleDict(metrics)
+        self.metrics, self.count = nn.ModuleDict(metrics), count
         self.units_per_sample = units_per_sample
 
     def forward(self, inputs: Any) -> Any:
@@ -102,6 +109,8 @@ class SupervisedModule(TrainableModule):
     def training_step(self, batch: tuple[Any, Any], index: int) -> Tensor:
         inputs, targets = batch
         loss = self.loss(self(inputs), targets)
+        if self.count is not None:
+            self.loss_count = self.count(targets)
         self.log("train/loss", loss)
         return loss
 
@@ -110,7 +119,8 @@ class SupervisedModule(TrainableModule):
         outputs = self(inputs)
         samples = len(targets)
         loss = self.loss(outputs, targets)
-        self.log("val/loss", loss, batch_size=weight(samples), sync_dist=True)
+        counted = samples if self.count is None else int(self.count(targets))
+        self.log("val/loss", loss, batch_size=weight(counted), sync_dist=True)
         for name, metric in self.metrics.items():
             assert isinstance(metric, Metric)
             metric.update(outputs, targets)

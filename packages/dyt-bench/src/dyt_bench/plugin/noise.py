@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from dyt_bench.plugin.data import place
 
-__all__ = ["drawn", "generators", "places"]
+__all__ = ["drawn", "generators", "generators_at", "places", "places_of_step"]
 
 
 def places(module: LightningModule, index: int, count: int) -> range:
@@ -23,9 +23,18 @@ def places(module: LightningModule, index: int, count: int) -> range:
     accumulates gradients over.
     """
     rank, _ = place()
-    parts = getattr(module._trainer, "accumulate_grad_batches", 1)
+    parts = _parts(module)
     first = (rank * parts + index % parts) * count
     return range(first, first + count)
+
+
+def places_of_step(module: LightningModule, count: int) -> range:
+    """All places in the step that a training batch of ``count`` samples is a part of."""
+    return range(place()[1] * _parts(module) * count)
+
+
+def _parts(module: LightningModule) -> int:
+    return int(getattr(module._trainer, "accumulate_grad_batches", 1))
 
 
 def generators(module: LightningModule, seed: int, index: int, count: int) -> list[Generator]:
@@ -35,11 +44,15 @@ def generators(module: LightningModule, seed: int, index: int, count: int) -> li
     """
     if module._trainer is None:
         words = torch.randint(2**32, (count,)).tolist()
-    else:
-        at = places(module, index, count)
-        # The first words are the same however many are asked for.
-        sequence = np.random.SeedSequence([seed, module.global_step])
-        words = sequence.generate_state(at.stop)[at.start :].tolist()
+        return [Generator().manual_seed(word) for word in words]
+    return generators_at(module, seed, places(module, index, count))
+
+
+def generators_at(module: LightningModule, seed: int, at: range) -> list[Generator]:
+    """Those of the samples at the places ``at`` in the current step, which a Trainer counts."""
+    # The first words are the same however many are asked for.
+    sequence = np.random.SeedSequence([seed, module.global_step])
+    words = sequence.generate_state(at.stop)[at.start :].tolist()
     return [Generator().manual_seed(word) for word in words]
 
 

@@ -21,6 +21,7 @@ NATIVE = "native"  # the variant that leaves the model as its library builds it
 _UNSET: Mapping[str, object] = {
     "skip_bad_files": False,
     "devices": 1,
+    "nodes": 1,
     "strategy": "ddp",
     "micro_batch": None,
     "optimizer": "adamw",
@@ -54,6 +55,7 @@ class Task:
     overrides: str = ""  # where the suite differs from the model's defaults: "lr=0.002 n=1000"
     val_every: int  # steps between two validations; divides steps
     devices: int = 1  # of a machine that train one run together, a process each
+    nodes: int = 1  # machines that do, with so many devices each
     strategy: Literal["ddp", "fsdp2"] = "ddp"  # how they do
     # Samples that go through the model at once, in each process; None: all of its part of a batch;
     # "auto": as many as its memory holds.
@@ -93,9 +95,14 @@ class Task:
         return dict(self.options).get(name)
 
     @property
+    def processes(self) -> int:
+        """How many train it together."""
+        return self.devices * self.nodes
+
+    @property
     def at_once(self) -> int:
         """Samples that go through the model at once in a process; with "auto" at most so many."""
-        part = self.batch_size // self.devices
+        part = self.batch_size // self.processes
         return self.micro_batch if isinstance(self.micro_batch, int) else part
 
     @cached_property

@@ -280,7 +280,7 @@ def _by_cost(group: str, cost: float) -> tuple[float, list[int]]:
 def key(parameters: Mapping[str, Any]) -> Key:
     """The parameters of a run that decide the cost of a step."""
     of_task = ("domain", "model", "checkpoint", "dataset", "path", "options", "batch_size")
-    names = (*of_task, "training", "devices", "strategy", "micro_batch", "variant")
+    names = (*of_task, "training", "devices", "nodes", "strategy", "micro_batch", "variant")
     return tuple(str(parameters.get(name, "")) for name in names)
 
 

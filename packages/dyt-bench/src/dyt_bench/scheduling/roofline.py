@@ -105,17 +105,17 @@ def expected(
     if isinstance(works, str):
         return Expected(run, problem=f"nothing is known: {works}")
     task, device = run.task, machine.device
-    if task.devices > machine.count:
-        return Expected(run, problem=f"takes {task.devices} devices, there are {machine.count}")
+    if task.processes > machine.count:
+        return Expected(run, problem=f"takes {task.processes} devices, there are {machine.count}")
     now = _now(run)
     memory = needed(_held(works[0], now), device)
-    step = step_s(works[0], device) * (task.batch_size // task.devices // task.at_once)
+    step = step_s(works[0], device) * (task.batch_size // task.processes // task.at_once)
     seconds = step * task.steps
     if memory > device.memory and task.micro_batch == "auto":
-        least = _share(run, works, device, task.devices, now.strategy)
+        least = _share(run, works, device, task.processes, now.strategy)
         memory = device.memory if least is not None else memory
     if memory <= device.memory:
-        dollars = seconds / 3600 * device.price * task.devices
+        dollars = seconds / 3600 * device.price * task.processes
         return Expected(run, memory, step, seconds, dollars)
     problem = (
         f"does not fit: it takes {memory / GIB:.1f} GiB, a {device.name} has "
@@ -127,7 +127,7 @@ def expected(
 
 def _now(run: Run) -> Share:
     task = run.task
-    return Share(task.strategy if task.devices > 1 else "", task.devices, task.at_once)
+    return Share(task.strategy if task.processes > 1 else "", task.processes, task.at_once)
 
 
 def _held(work: "Work", share: Share) -> float:
@@ -173,7 +173,7 @@ def fitting(
     held = _held(works[0], _now(run))
     larger = [d for d in DEVICES.values() if needed(held, d) <= d.memory]
     if larger:
-        many = "one" if run.task.devices == 1 else str(run.task.devices)
+        many = "one" if run.task.processes == 1 else str(run.task.processes)
         found.append(f"as it is on {many} {min(larger, key=lambda device: device.price).name}")
     return found
 
@@ -213,7 +213,7 @@ def table(machine: Machine, found: Sequence[Expected]) -> list[str]:
 def summary(machine: Machine, found: Sequence[Expected]) -> str:
     """The sum in a sentence, which says that it is a forecast and of what."""
     known = [each for each in found if each.seconds is not None]
-    seconds = sum((each.seconds or 0.0) * each.run.task.devices for each in known)
+    seconds = sum((each.seconds or 0.0) * each.run.task.processes for each in known)
     dollars = sum(each.dollars or 0.0 for each in known)
     longest = max((each.seconds or 0.0 for each in known), default=0.0)
     shares = (

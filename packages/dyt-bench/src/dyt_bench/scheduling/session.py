@@ -151,7 +151,18 @@ def run_suite(
 
 
 def check_devices(suite: Suite) -> None:
-    """Raise UserError if a run takes more devices than this machine has, where it runs here."""
+    """Raise UserError if a run takes more devices than this machine has, where it runs here.
+
+    Or if it takes other nodes than the executor gives it.
+    """
+    given = int(suite.executor_options.get("nodes", 1))
+    for run in suite.runs:
+        if run.task.nodes != given:
+            raise UserError(
+                f"{run.task.label} trains on {run.task.nodes} nodes, and the executor "
+                f"{quoted(suite.executor)} gives a run {given}: several need `nodes` in the suite "
+                "and in an executor that has it, as in `executor: {name: slurm, nodes: 2}`"
+            )
     if suite.executor != LOCAL:
         return
     for run in suite.runs:

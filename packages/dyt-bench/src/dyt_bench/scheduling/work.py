@@ -58,7 +58,7 @@ def work_of(run: Run, batch_size: int | None = None) -> Work:
         Exception: the data is not there and no stand-in either, or the step cannot be faked.
     """
     parts = resolve(run)
-    keeps = parts.task.batch_size > parts.task.devices * parts.task.at_once
+    keeps = parts.task.batch_size > parts.task.processes * parts.task.at_once
     at_once = parts.task.at_once if batch_size is None else batch_size
     parts = replace(parts, task=replace(parts.task, batch_size=at_once))
     data, batch = _data(parts)

@@ -158,7 +158,8 @@ def load_suite(
     if selection.shrink:
         here = (selection.executor or file.executor.name) == LOCAL
         most = devices_here() if here else MOST_COUNT
-        file, chosen, said = shrunk(file, chosen, found, devices=most)
+        nodes = 1 if here else MOST_COUNT
+        file, chosen, said = shrunk(file, chosen, found, devices=most, nodes=nodes)
     metrics = resolve_metrics(document, file)
     check_sections_and_executor(document, file)
     if selection.executor is not None:
@@ -379,7 +380,7 @@ def _longer(tasks: Sequence[Task]) -> list[Run]:
 
 def _together(file: SuiteFile, entry: TaskEntry) -> dict[str, Any]:
     """How several devices train a run together: the entry's own choices, or the suite's."""
-    names = ("devices", "strategy", "micro_batch")
+    names = ("devices", "nodes", "strategy", "micro_batch")
     own = {name: getattr(entry, name) for name in names}
     return {name: getattr(file, name) if own[name] is None else own[name] for name in names}
 
@@ -387,15 +388,15 @@ def _together(file: SuiteFile, entry: TaskEntry) -> dict[str, Any]:
 def _check_divided(document: Document, index: int, task: Task) -> None:
     """Raise UserError if devices and micro-batches cannot have equal parts of a batch."""
     micro = task.micro_batch if isinstance(task.micro_batch, int) else 1
-    if task.batch_size % (task.devices * micro) == 0:
+    if task.batch_size % (task.processes * micro) == 0:
         return
-    key = "devices" if task.batch_size % task.devices else "micro_batch"
-    among = f"{task.devices} devices" if task.devices > 1 else "one device"
+    key = "devices" if task.batch_size % task.processes else "micro_batch"
+    among = f"{task.processes} devices" if task.processes > 1 else "one device"
     parts = f" in micro-batches of {micro}" if key == "micro_batch" else ""
     raise document.error(
         ["tasks", index, key],
         f"a batch of {task.batch_size} cannot be divided among {among}{parts}: expected a "
-        f"batch_size that is a multiple of {task.devices * micro}",
+        f"batch_size that is a multiple of {task.processes * micro}",
     )
 
 
@@ -447,6 +448,7 @@ def _overrides(entry: TaskEntry, model: Model) -> str:
         "n": (entry.train_samples, None),
         "skip_bad_files": ("yes" if entry.skip_bad_files else None, None),
         "devices": (entry.devices, 1),
+        "nodes": (entry.nodes, 1),
         "strategy": (entry.strategy, "ddp"),
         "micro": (entry.micro_batch, None),
     }

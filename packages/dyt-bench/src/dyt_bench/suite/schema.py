@@ -84,6 +84,7 @@ class TaskEntry(_Strict):
     val_every: Count | None = None
     skip_bad_files: bool = False  # leave out what cannot be read, and say so in the record
     devices: Count | None = None  # here and below, None means the suite's
+    nodes: Count | None = None
     strategy: Literal["ddp", "fsdp2"] | None = None
     micro_batch: MicroBatch | None = None
     expected: dict[str, Number] = {}  # variant -> what a paper reports
@@ -131,6 +132,7 @@ class SuiteFile(_Strict):
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     steps: Count | None = None  # for every task that does not give its own
     devices: Count = 1  # that train one run together, for every task that does not give its own
+    nodes: Count = 1  # machines that do, with so many devices each
     strategy: Literal["ddp", "fsdp2"] = "ddp"
     micro_batch: MicroBatch | None = None  # None: a process's part of a batch at once
     metrics: list[Text] = []  # added by packages, taken at the end of each run
@@ -176,8 +178,6 @@ def _unknown_key(where: Place) -> str:
     elif where[0] == "tasks":
         level = TaskEntry
     key, known = where[-1], list(level.model_fields)
-    if key == "nodes":
-        return "the devices of a run are one machine's: give devices, at most as many as it has"
     new = RENAMED.get(str(key))
     if new in known:
         return f"the key {quoted(key)} is now called {quoted(new)}: rename it"

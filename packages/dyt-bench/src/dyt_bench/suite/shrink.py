@@ -23,18 +23,18 @@ Entries = list[tuple[int, TaskEntry]]  # with their places in the file
 
 
 def shrunk(
-    file: SuiteFile, entries: Entries, found: Discovery, *, devices: int
+    file: SuiteFile, entries: Entries, found: Discovery, *, devices: int, nodes: int
 ) -> tuple[SuiteFile, Entries, list[str]]:
     """The suite and its entries made small, and what was done in sentences.
 
     Args:
-        devices: most that a run may take.
+        devices, nodes: most that a run may take.
     """
     small, said = [], []
     for index, entry in entries:
         domain = found.domains.get(entry.domain)
         for model in entry.models or ([next(iter(domain.models))] if domain else [""]):
-            one, sentence = _entry(file, entry, model, domain, devices)
+            one, sentence = _entry(file, entry, model, domain, (devices, nodes))
             small.append((index, one))
             said.append(sentence)
     change = {
@@ -48,7 +48,7 @@ def shrunk(
 
 
 def _entry(
-    file: SuiteFile, entry: TaskEntry, name: str, domain: Domain | None, most: int
+    file: SuiteFile, entry: TaskEntry, name: str, domain: Domain | None, most: tuple[int, int]
 ) -> tuple[TaskEntry, str]:
     """An entry with one model, made small. Names that are not known stay, and are told later."""
     if domain is None or name not in domain.models:
@@ -78,7 +78,7 @@ def _entry(
         given["path"] = None
     small = entry.model_copy(update=given)
     before = {
-        "devices": entry.devices or file.devices,
+        "devices": (entry.devices or file.devices) * (entry.nodes or file.nodes),
         "micro_batch": entry.micro_batch or file.micro_batch,
         "batch_size": entry.batch_size or model.batch_size,
     }
@@ -88,16 +88,19 @@ def _entry(
         *_changed("preset ", [training], [given["training"]]),
         *_fewer("steps", steps, given["steps"]),
         *_fewer("samples a step", before["batch_size"], division["batch_size"]),
-        *_fewer("devices", before["devices"], division["devices"]),
+        *_fewer("devices", before["devices"], division["devices"] * division["nodes"]),
         *_fewer("samples at once", before["micro_batch"], division["micro_batch"]),
     ]
     return small, f"{entry.domain}: {', '.join(changes) or 'nothing'}"
 
 
-def _division(file: SuiteFile, entry: TaskEntry, batch: int, most: int) -> dict[str, Any]:
+def _division(
+    file: SuiteFile, entry: TaskEntry, batch: int, most: tuple[int, int]
+) -> dict[str, Any]:
     """Fewer devices, and on each at most `PARTS` small parts of a smaller batch."""
-    before = entry.devices or file.devices
-    devices = min(before, DEVICES, most)
+    own, all_nodes = entry.devices or file.devices, entry.nodes or file.nodes
+    before, nodes = own * all_nodes, min(all_nodes, most[1])
+    devices = min(own, max(1, DEVICES // nodes), most[0])
     micro = entry.micro_batch or file.micro_batch
     at_once = micro if isinstance(micro, int) else 1
     parts = max(1, batch // before // at_once)
@@ -105,7 +108,8 @@ def _division(file: SuiteFile, entry: TaskEntry, batch: int, most: int) -> dict[
         at_once = micro = min(micro, MICRO_BATCH)
         parts = min(parts, PARTS)
     parts = min(parts, MICRO_BATCH * PARTS)
-    return {"devices": devices, "micro_batch": micro, "batch_size": devices * at_once * parts}
+    batch = devices * nodes * at_once * parts
+    return {"devices": devices, "nodes": nodes, "micro_batch": micro, "batch_size": batch}
 
 
 def _small(table: Mapping[str, Any], name: str) -> str:

@@ -1,6 +1,8 @@
 """Build a run's data and module, with the variant's layers where the norms stood."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any, Literal
 
@@ -14,18 +16,24 @@ from dyt_bench.plugin.data import take_split
 from dyt_bench.plugin.parts import Parts
 
 
-def build(parts: Parts) -> tuple[LightningDataModule, LightningModule, list[str]]:
+def build(
+    parts: Parts, *, empty: bool = False
+) -> tuple[LightningDataModule, LightningModule, list[str]]:
     """Data, module with the variant's layers in place, and the names of the norms' sites.
 
     Seeding before the module is built, and swapping afterwards, gives every variant of a task
     the same other weights, except where a recipe starts them differently.
+
+    Args:
+        empty: whether weights are left without content, on the meta device.
     """
     task, domain = parts.task, parts.domain
     seed_all(task.seed, workers=True, verbose=False)
     data = domain.build_data(task)
     take_split(data, task.split)
     seed_all(task.seed, verbose=False)
-    module = domain.build_module(task, data)
+    with without_weights() if empty else nullcontext():
+        module = domain.build_module(task, data)
     exclude = domain.models[task.model].exclude
     sites = dyt.select(module, exclude=exclude)
     if parts.layer is not None:
@@ -36,10 +44,32 @@ def build(parts: Parts) -> tuple[LightningDataModule, LightningModule, list[str]
             alpha_init_value=parts.alpha_init_value,
             recipe=parts.recipe,
         )
-        if getattr(parts.recipe, "calibrated", False):
+        if is_calibrated(parts):
             starts_trained = domain.models[task.model].checkpoint is not None
             _calibrate(module, data, "norm" if starts_trained else "start")
     return data, module, [site.name for site in sites]
+
+
+def is_calibrated(parts: Parts) -> bool:
+    """Whether the layers are fitted to the weights and to data."""
+    return bool(getattr(parts.recipe, "calibrated", False))
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Modules that are made in it have parameters without content, and whole buffers."""
+    register = nn.Module.register_parameter
+
+    def register_empty(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None and not parameter.is_meta:  # one that is shared is emptied once
+            parameter = nn.Parameter(parameter.to("meta"), parameter.requires_grad)
+        register(module, name, parameter)
+
+    nn.Module.register_parameter = register_empty  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
 def _calibrate(

@@ -248,6 +248,7 @@ class _Stream:
                 start = time.perf_counter()
                 batch = next(batches)
                 self.waited[-1] += time.perf_counter() - start
+                seed_step(self.task.seed, step)  # the same for all parts, see `draws.BySample`
                 yield batch
 
 
@@ -273,7 +274,7 @@ def _epochs(loader: Iterable[Any]) -> Iterator[Any]:
 
 
 def seed_step(seed: int, step: int, part: int = 0) -> None:
-    """Seed every global generator for the loading and training of one batch, or a part of one.
+    """Seed every global generator for the training of one batch, or the loading of a part of it.
 
     Noise, masks and dropped paths then depend on the seed and the step alone: not on validations,
     on what a variant drew before, or on where training was cut off.

@@ -25,7 +25,7 @@ def divide(data: LightningDataModule, parts: Parts) -> int:
         UserError: not one sample fits into the memory.
     """
     task = parts.task
-    if task.devices == 1 and task.micro_batch is None:
+    if task.processes == 1 and task.micro_batch is None:
         return 1
     if not isinstance(data, SeededDataModule):
         raise DataError(

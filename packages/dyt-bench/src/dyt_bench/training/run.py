@@ -19,14 +19,16 @@ from dyt_bench.plugin.notices import collected
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.plugin.task import Task
 from dyt_bench.training import evaluation
-from dyt_bench.training.build import build, weights_digest
+from dyt_bench.training.build import build, is_calibrated, weights_digest
 from dyt_bench.training.checkpoint import Checkpoints, Stop, trace_crashes
 from dyt_bench.training.clock import peak_memory_mib
+from dyt_bench.training.counts import Counts
 from dyt_bench.training.device import bind, device_class
+from dyt_bench.training.draws import Draws
 from dyt_bench.training.micro import divide
 from dyt_bench.training.outcome import CHECKPOINT_EVERY_S, Emit, Outcome, Recorder, Stopped
 from dyt_bench.training.shard import Shards, is_sharded
-from dyt_bench.training.together import Join, Silent, of_first, team
+from dyt_bench.training.together import Join, Silent, node_rank, of_first, team
 from dyt_bench.training.trainer import Diverged, Trace, Watch, make_trainer
 from dyt_bench.training.weights import write_weights
 
@@ -43,7 +45,8 @@ def train(
 ) -> Outcome:
     """Train in this process; rows go to ``recorder``, events to ``emit``.
 
-    Where the recorder has a checkpoint, training resumes from it.
+    Where the recorder has a checkpoint, training resumes from it. On a node that is not the first
+    of several, nothing is recorded.
 
     Args:
         trainer: arguments of Lightning's Trainer in place of what runs are trained with.
@@ -56,10 +59,19 @@ def train(
     """
     how = _How(checkpoint_every_s, trainer, evaluate, keep_weights)
     join: Join = nullcontext
-    if parts.task.devices > 1:
+    task = parts.task
+    if task.processes > 1:
         follow = partial(_follow, replace(parts, metrics={}), recorder.checkpoint_path, how)
-        join = partial(team, parts.task.devices, follow)
+        join = partial(team, task.devices, task.nodes, follow)
+        if not leads(task):
+            follow(join)
+            return Outcome(status="finished")
     return _joined(parts, recorder, emit, how, join)
+
+
+def leads(task: Task) -> bool:
+    """Whether this process is on the first of the task's nodes, which records."""
+    return task.nodes == 1 or node_rank() == 0
 
 
 @dataclass(frozen=True)
@@ -97,19 +109,23 @@ def _train(
     join: Join,
 ) -> Outcome:
     task, domain = parts.task, parts.domain
+    # The first process alone builds the weights, and sends the others their shares.
+    sends = is_sharded(task) and not is_calibrated(parts)
     with collected() as notices:
-        data, module, norms = build(parts)
+        data, module, norms = build(parts, empty=sends and not how.leads)
     for sentence in notices.sentences():  # into the log
         print(sentence, flush=True)
     trace = Trace(task, module, domain.metric, recorder, emit)
-    weights = weights_digest(module, norms)
+    weights = weights_digest(module, norms) if how.leads else ""
     reason = ""
     taken = evaluation.Evaluation({}, {}, {})
     watch = Watch(task, trace, _order(data))
     with join():
         parts_of_step = divide(data, parts)
-        listeners = [watch, checkpoints]
-        shards = Shards(module) if is_sharded(task) else None
+        # First: the step alone draws by sample, and gradients are weighed when others see them.
+        draws = [Draws(data)] if isinstance(data, SeededDataModule) else []
+        listeners = [*draws, Counts(), watch, checkpoints]
+        shards = Shards(module, empty=sends) if is_sharded(task) else None
         preset = domain.training(task)
         skips = getattr(module, "skips_layers", False)
         trainer = make_trainer(task, preset, trace, listeners, parts_of_step, how.changes, skips)
@@ -185,6 +201,8 @@ def _division(data: LightningDataModule, task: Task) -> dict[str, str]:
     """How a batch was divided, where it was."""
     micro = getattr(data, "micro_batch", None)
     found = {"devices": str(task.devices)} if task.devices > 1 else {}
+    if task.nodes > 1:
+        found["nodes"] = str(task.nodes)
     return found if micro is None else {**found, "micro_batch": str(micro)}
 
 

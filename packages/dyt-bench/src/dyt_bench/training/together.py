@@ -2,6 +2,9 @@
 
 The first process trains as one alone would, and records. The others are started by it once it has
 built the data, so that caches are filled once; they compute with it and record nothing.
+
+On several nodes the executor starts the first process of each, with NODE_RANK, MASTER_ADDR and
+MASTER_PORT in its environment: which node it is, and where the first node listens.
 """
 
 import multiprocessing
@@ -18,6 +21,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch import distributed
 
+from dyt_bench.errors import UserError, listed
 from dyt_bench.plugin.data import place
 
 _ADDRESS = "127.0.0.1"
@@ -32,35 +36,50 @@ class Joined(LightningEnvironment):
     def creates_processes_externally(self) -> bool:
         return True
 
-    def local_rank(self) -> int:
-        return place()[0]
-
 
 Join = Callable[[], AbstractContextManager[None]]  # its context is that of the joined process
 
 
+def local_rank() -> int:
+    """Which of its node's processes this one is."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def node_rank() -> int:
+    """Which node this is of those that train a run together."""
+    return int(os.environ.get("NODE_RANK", "0"))
+
+
 @contextmanager
-def team(count: int, follow: Callable[[Join], object]) -> Iterator[None]:
-    """Start ``count`` - 1 processes, which call ``follow``, and join them as the first one.
+def team(devices: int, nodes: int, follow: Callable[[Join], object]) -> Iterator[None]:
+    """Start this node's other processes, which call ``follow``, and join them as its first one.
 
     Args:
+        devices: processes of a node.
         follow: picklable; given how to join.
+
+    Raises:
+        UserError: there are several nodes, and the environment does not say where they meet.
     """
-    port = _free_port()
+    meeting = _meeting(nodes)
+    first, count = node_rank() * devices if nodes > 1 else 0, devices * nodes
     # Not by a fork: threads and GPUs do not outlive one.
     context = multiprocessing.get_context("spawn")
+    threads = torch.get_num_threads()
     others = [
         context.Process(
-            target=_follow, args=(follow, rank, count, port, torch.get_num_threads()), daemon=False
+            target=_follow,
+            args=(follow, local, partial(joined, first + local, count, meeting), threads),
+            daemon=False,
         )
-        for rank in range(1, count)
+        for local in range(1, devices)
     ]
     for process in others:
         process.start()
     ended = threading.Event()
     threading.Thread(target=_end_with, args=(others, ended), daemon=True).start()
     try:
-        with joined(0, count, port):
+        with joined(first, count, meeting):
             yield
         for process in others:
             process.join(_END_S)
@@ -80,15 +99,16 @@ def _end_with(others: Sequence[Any], ended: threading.Event) -> None:
 
 
 @contextmanager
-def joined(rank: int, count: int, port: int) -> Iterator[None]:
-    """Be process ``rank`` of ``count``."""
+def joined(rank: int, count: int, meeting: tuple[str, str]) -> Iterator[None]:
+    """Be process ``rank`` of ``count``, which meet at an address and a port of the first."""
     has_gpu = torch.cuda.is_available()
     if has_gpu:
-        torch.cuda.set_device(rank)
-    os.environ.update(MASTER_ADDR=_ADDRESS, MASTER_PORT=str(port))
+        torch.cuda.set_device(local_rank())
+    address, port = meeting
+    os.environ.update(MASTER_ADDR=address, MASTER_PORT=port)
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if has_gpu else "gloo",
-        init_method=f"tcp://{_ADDRESS}:{port}",
+        init_method=f"tcp://{address}:{port}",
         rank=rank,
         world_size=count,
     )
@@ -104,20 +124,27 @@ def leave() -> None:
         distributed.destroy_process_group()
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind((_ADDRESS, 0))
-        port: int = free.getsockname()[1]
-        return port
+def _meeting(nodes: int) -> tuple[str, str]:
+    """Address and port where the processes meet: of this machine, or of the first node."""
+    if nodes == 1:
+        with socket.socket() as free:
+            free.bind((_ADDRESS, 0))
+            return _ADDRESS, str(free.getsockname()[1])
+    names = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+    missing = [name for name in names if not os.environ.get(name)]
+    if missing:
+        raise UserError(
+            f"a run on {nodes} nodes needs {listed(missing)} in the environment of each node's "
+            "process, which the executor sets: take one that starts a run on several nodes"
+        )
+    return os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
 
 
-def _follow(
-    follow: Callable[[Join], object], rank: int, count: int, port: int, threads: int
-) -> None:
+def _follow(follow: Callable[[Join], object], local: int, join: Join, threads: int) -> None:
     """The main function of the others."""
     torch.set_num_threads(threads)
-    os.environ["LOCAL_RANK"] = str(rank)
-    follow(partial(joined, rank, count, port))
+    os.environ["LOCAL_RANK"] = str(local)
+    follow(join)
 
 
 # What they agree on. Each is a call that all of them make.

@@ -5,6 +5,7 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from operator import mul
 from statistics import fmean
 from typing import Any, Literal
 
@@ -91,14 +92,15 @@ def make_trainer(
 
 def _environment(task: Task) -> LightningEnvironment:
     """One process, also inside a scheduler's job; or those that were started."""
-    return LightningEnvironment() if task.devices == 1 else Joined()
+    return LightningEnvironment() if task.processes == 1 else Joined()
 
 
 def _processes(task: Task, skips: bool) -> dict[str, Any]:
-    if task.devices == 1:
+    if task.processes == 1:
         return {"devices": 1}
     how = strategy(task) if is_sharded(task) else DDPStrategy(find_unused_parameters=skips)
-    return {"devices": task.devices, "strategy": how, "use_distributed_sampler": False}
+    count = {"devices": task.devices, "num_nodes": task.nodes}
+    return {**count, "strategy": how, "use_distributed_sampler": False}
 
 
 def _gradient_norm(module: LightningModule) -> float:
@@ -180,6 +182,13 @@ def shares(probe: dyt.Probe) -> dict[str, float]:
     return dict(zip(own, (part / count for part, count in pairs), strict=True))
 
 
+def weighted(values: Sequence[Sequence[float]], counts: Sequence[float]) -> list[float]:
+    """Of each kind of values, one a part of a step, the mean over all processes' parts."""
+    own = (sum(map(mul, each, counts)) for each in values)
+    total, *sums = mean_of([sum(counts), *own])
+    return [each / total if total else math.nan for each in sums]
+
+
 class Watch(Callback):
     """Times steps, identifies batches, stops at divergence; follows rate, gradient and alpha.
 
@@ -201,6 +210,7 @@ class Watch(Callback):
         # Of the step's parts so far:
         self._contents: list[bytes] = []
         self._losses: list[float] = []
+        self._counts: list[float] = []  # of values that each loss is a mean over
         self._logged: dict[str, list[float]] = {}
         self._validation = ExitStack()
         self._probe: dyt.Probe | None = None
@@ -240,6 +250,8 @@ class Watch(Callback):
     ) -> None:
         parts = trainer.accumulate_grad_batches
         self._losses.append(outputs["loss"].item())
+        count = getattr(module, "loss_count", None)
+        self._counts.append(1.0 if count is None else float(count))
         logged = trainer.callback_metrics if parts > 1 or trainer.world_size > 1 else {}
         for name, value in logged.items():
             if name.startswith("train/") and name not in _OF_STEPS:
@@ -248,9 +260,9 @@ class Watch(Callback):
             return
         self.seconds.append(now(module.device) - self._start)
         self._identify(trainer.global_step - 1)
-        loss, *means = mean_of([fmean(self._losses), *map(fmean, self._logged.values())])
+        loss, *means = weighted([self._losses, *self._logged.values()], self._counts)
         self.trace.of_step = dict(zip(self._logged, means, strict=True))
-        self._losses, self._logged = [], {}
+        self._losses, self._counts, self._logged = [], [], {}
         self.recent[-1]["loss"] = loss
         if not math.isfinite(loss):
             raise Diverged(trainer.global_step, loss)

@@ -228,7 +228,7 @@ def performance_profile(standings: Sequence[Standing]) -> dict[str, list[float]]
 
     The share of a list that is at most tau is the variant's performance profile at tau (Dolan and
     Moré 2002, arXiv cs/0102001); inf where the quality is not reached. Only groups in which
-    every variant was timed count.
+    every variant was timed, and none is as good before its first step, count.
     """
     variants = list(dict.fromkeys(standing.variant for standing in standings))
     profile: dict[str, list[float]] = {variant: [] for variant in [BASELINE, *variants]}
@@ -237,7 +237,7 @@ def performance_profile(standings: Sequence[Standing]) -> dict[str, list[float]]
         for standing in standings:
             if standing.name == name and standing.time_to_quality is not None:
                 times[standing.variant] = standing.time_to_quality
-        if times.keys() == profile.keys():
+        if times.keys() == profile.keys() and all(times.values()):
             shortest = min(times.values())
             for variant, time in times.items():
                 profile[variant].append(time / shortest)

@@ -238,7 +238,7 @@ def _replaced(model: nn.Module) -> Iterator[tuple[PointwiseNorm, tuple[str, nn.M
 @contextmanager
 def _undisturbed(model: nn.Module, layers: Iterable[nn.Module]) -> Iterator[None]:
     """Eval mode without gradients; on an exception the layers get their parameters back."""
-    training = [module for module in model.modules() if module.training]
+    training = {name for name, module in model.named_modules() if module.training}
     before = [(p, p.detach().clone()) for layer in layers for p in layer.parameters()]
     model.eval()
     try:
@@ -251,8 +251,9 @@ def _undisturbed(model: nn.Module, layers: Iterable[nn.Module]) -> Iterator[None
                 parameter.copy_(value)
         raise
     finally:
-        for module in training:
-            module.training = True
+        for name, module in model.named_modules():  # by name: an embedding may be a new one
+            if name in training:
+                module.training = True
 
 
 def _random_state_kept(model: nn.Module) -> Any:

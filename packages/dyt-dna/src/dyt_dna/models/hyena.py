@@ -22,12 +22,12 @@ def causal_convolution(signal: Tensor, kernel: Tensor) -> Tensor:
     Multiplying spectra gives a circular convolution, where the end of the signal would wrap
     around to its beginning. Padding with zeros to 2L prevents that.
 
-    Shapes: (B, D, L) and (D, L) -> (B, D, L). Computed in float32, as the FFT has no half
+    Shapes: (B, D, L) and (D, L) -> (B, D, L). Computed in float32 at least, as the FFT has no half
     precision on every device; returned in the signal's dtype.
     """
-    length = signal.shape[-1]
-    spectrum = torch.fft.rfft(signal.float(), 2 * length)
-    spectrum = spectrum * torch.fft.rfft(kernel.float(), 2 * length)
+    length, single = signal.shape[-1], torch.promote_types(signal.dtype, torch.float32)
+    spectrum = torch.fft.rfft(signal.to(single), 2 * length)
+    spectrum = spectrum * torch.fft.rfft(kernel.to(single), 2 * length)
     convolved: Tensor = torch.fft.irfft(spectrum, 2 * length)[..., :length]
     return convolved.to(signal.dtype)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -96,15 +97,34 @@ class CropBatches(ShuffledBatches):
     ) -> None:
         super().__init__(len(recordings), batch_size, seed or 0)
         self.recordings, self.longest, self.shuffled = recordings, longest, seed is not None
+        self._epoch: tuple[int, list[int], npt.NDArray[Any], npt.NDArray[Any]] | None = None
 
     def __len__(self) -> int:
         whole, rest = divmod(self.samples, self.batch_size)
         return whole + (rest > 0 and not self.shuffled)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:  # type: ignore[override]
-        random = np.random.default_rng([self.seed, self.epoch])
-        first = self.first
-        self.seek(self.epoch + 1, 0)
+        epoch, first = self.epoch, self.first
+        self.seek(epoch + 1, 0)
+        for number in range(first, len(self)):
+            yield self._batch(epoch, number)
+
+    def indices(self, step: int) -> npt.NDArray[np.int64]:
+        """The crops of batch ``step``, counted from 0 over all epochs: first sample and length."""
+        return np.array(self._batch(*divmod(step, len(self))), np.int64)
+
+    def _batch(self, epoch: int, number: int) -> list[tuple[int, int]]:
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = epoch, *self._order_of(epoch)
+        _, order, batches, starts = self._epoch
+        place = batches[number] * self.batch_size
+        chosen = order[place : place + self.batch_size]
+        length = min(map(self._most, chosen))
+        return [(self._start(index, length, starts[index]), length) for index in chosen]
+
+    def _order_of(self, epoch: int) -> tuple[list[int], npt.NDArray[Any], npt.NDArray[Any]]:
+        """Recordings by length, the order of the batches cut from them, and where crops start."""
+        random = np.random.default_rng([self.seed, epoch])
         everything, batches = np.arange(self.samples), np.arange(len(self))
         starts = np.zeros(self.samples)  # share of the possible starting points
         if self.shuffled:
@@ -112,11 +132,7 @@ class CropBatches(ShuffledBatches):
             random.shuffle(batches)
             starts = random.random(self.samples)
         # Sorting is stable: recordings longer than a crop stay shuffled.
-        order = sorted(everything.tolist(), key=self._most)
-        for number in batches[first:].tolist():
-            chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            length = min(map(self._most, chosen))
-            yield [(self._start(index, length, starts[index]), length) for index in chosen]
+        return sorted(everything.tolist(), key=self._most), batches, starts
 
     def _most(self, index: int) -> int:
         return min(self.recordings[index].length, self.longest)

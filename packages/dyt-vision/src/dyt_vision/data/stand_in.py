@@ -20,10 +20,15 @@ SHAPES = {
 _GUESS = (3, 64, 10)
 
 
+def shape_of(dataset: str, pixels: int | None) -> tuple[int, int, int]:
+    """Channels, pixels a side and classes of a data set, for a model that takes so many pixels."""
+    channels, side, classes = SHAPES.get(dataset, _GUESS)
+    return channels, pixels or side, classes
+
+
 def stand_in(task: Task, preset: TrainingPreset) -> StandIn:
     """Images (B, C, S, S) at the size that the model takes, and labels (B,)."""
-    channels, side, classes = SHAPES.get(task.dataset, _GUESS)
-    pixels = ARCHITECTURES[task.model].pixels or side
+    channels, pixels, classes = shape_of(task.dataset, ARCHITECTURES[task.model].pixels)
     images = torch.empty(task.batch_size, channels, pixels, pixels, device="meta")
     labels = torch.empty(task.batch_size, dtype=torch.long, device="meta")
     data = SimpleNamespace(channels=channels, pixels=pixels, classes=classes)

@@ -66,9 +66,15 @@ class LanguageModel(TrainableModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         loss = self.loss(batch)
+        self.loss_count = targets(batch)
         self.log("train/loss", loss)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        targets = int((batch[0][:, 1:] != PAD).sum())  # a token counts the same in any batch
-        self.log("val/loss", self.loss(batch), batch_size=weight(targets), sync_dist=True)
+        # a token counts the same in any batch
+        self.log("val/loss", self.loss(batch), batch_size=weight(targets(batch)), sync_dist=True)
+
+
+def targets(batch: tuple[Tensor, Tensor]) -> int:
+    """How many tokens of a batch are predicted."""
+    return int((batch[0][:, 1:] != PAD).sum())
