@@ -148,4 +148,5 @@ def test_a_slip_is_one_sentence_and_writes_nothing(typed, here):
     assert result.stderr.startswith("dyt-bench: ")
     assert SLIPS[typed] in result.stderr
     assert result.stderr.count("\n") == 1
+    assert "?" not in result.stderr.rstrip().removesuffix("?")  # a question ends the sentence
     assert contents(here) == before
