@@ -69,7 +69,54 @@ def test_mlflow_has_them_as_logged_models_with_their_metrics(tiny, kept):
         (metric,) = [m for m in model.metrics if m.key == "last/val/loss"]
         assert metric.value == run.data.metrics["val/loss"]
         names = [file.path for file in client.list_logged_model_artifacts(model.model_id)]
-        assert names == ["weights.pt"]
+        assert names == ["MLmodel", "data"]
+        line = f'`mlflow.pytorch.load_model("models:/{model.model_id}")`'
+        assert line in run.data.tags["mlflow.note.content"]
+
+
+# What a reader of MLflow's pages types, and a validation of what comes back.
+LOADS = """
+import sys, mlflow
+from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.resolve import resolve
+from dyt_bench.plugin.task import run_of
+from dyt_bench.records.record import Record
+from dyt_bench.training.build import build
+from dyt_bench.training.trainer import make_trainer
+
+module = mlflow.pytorch.load_model(sys.argv[1])
+assert not module.training
+run = run_of(Record(sys.argv[2]).about()["parameters"])
+data, _, _ = build(resolve(run))
+trainer = make_trainer(run.task, discover().domain("tiny").training(run.task), False, [])
+print(repr(trainer.validate(module, datamodule=data, verbose=False)[0]["val/loss"]))
+"""
+
+
+@pytest.mark.parametrize("by", ["models:/{model}", "runs:/{run}/{name}"])
+def test_mlflow_loads_them_where_the_domain_is_installed(by, tiny, kept):
+    from mlflow import MlflowClient
+
+    folder, _ = kept
+    uri = f"sqlite:///{folder / '.dyt-bench' / 'mlflow.db'}"
+    client = MlflowClient(uri)
+    record = next(r for r in records(folder) if r.about()["parameters"]["variant"] != "native")
+    experiment = client.get_experiment_by_name("dyt-bench/kept")
+    (run,) = client.search_runs(
+        [experiment.experiment_id],
+        f"tags.`dyt_bench.run` = '{record.about()['identity']}' and tags.kind = 'run'",
+    )
+    model = client.get_logged_model(run.data.tags["dyt_bench.model"])
+    named = by.format(model=model.model_id, run=run.info.run_id, name=model.name)
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOADS, named, str(record.folder)],
+        cwd=folder,
+        env=tiny | {"MLFLOW_TRACKING_URI": uri},
+        capture_output=True,
+        text=True,
+    )
+    assert loaded.returncode == 0, loaded.stderr
+    assert float(loaded.stdout.splitlines()[-1]) == record.result().last["val/loss"]
 
 
 def test_the_run_says_where_they_are(kept):

@@ -169,11 +169,12 @@ class Mirror:
         tags = {f"dyt_bench.{name}": value for name, value in result.facts.items()}
         tags |= measured({**result.summary, **best})
         tags["dyt_bench.status"] = result.status
+        model = ""
         if self.record.weights_path.exists():
-            log_model(store, known, self.record, result)
+            model = log_model(store, known, self.record, result)
         if result.reason:
             tags["dyt_bench.reason"] = result.reason
-        tags[NOTE_TAG] = _note(self.record.about()["label"], result)
+        tags[NOTE_TAG] = _note(self.record.about()["label"], result, model)
         store.set_tags(known, tags)
         for path in (self.record.log_path, self.record.packages_path, self.record.about_path):
             if path.exists():
@@ -263,8 +264,8 @@ def _is_whole(known: Known, result: Result) -> bool:
     )
 
 
-def _note(label: str, result: Result) -> str:
-    """The run's description, in Markdown."""
+def _note(label: str, result: Result, model: str) -> str:
+    """The run's description, in Markdown; ``model`` is its identity, or empty."""
     about = f"**{escaped(label)}**: {result.status}"
     lines = [f"{about}, {escaped(result.reason)}." if result.reason else f"{about}."]
     names = [name for name in result.last if name != "step" and not name.startswith("time/")]
@@ -290,6 +291,8 @@ def _note(label: str, result: Result) -> str:
             "runs in "
             "which both are equal are compared fairly.",
         ]
+    if model:
+        lines += ["", f'Its model: `mlflow.pytorch.load_model("models:/{model}")`.']
     return "\n".join(lines)
 
 
