@@ -165,6 +165,8 @@ class Mirror:
         ):
             rows = [{name: v, "step": number, "time": result.ended} for number, v in values.items()]
             self._log(store, known, [point for row in rows for point in points(row)])
+        passes = epochs(self.record.rows(), self.record.about()["parameters"], result)
+        self._log(store, known, [point for row in passes for point in points(row)])
         best = {f"best/{name}": value for name, value in result.best.items()}
         tags = {f"dyt_bench.{name}": value for name, value in result.facts.items()}
         tags |= measured({**result.summary, **best})
@@ -242,6 +244,21 @@ def _in_section(name: str) -> str:
         if name.startswith(start):
             return shown + name.removeprefix(start)
     return name
+
+
+def epochs(
+    rows: Sequence[Mapping[str, float]], parameters: Mapping[str, Any], result: Result
+) -> list[dict[str, float]]:
+    """Passes over the training set done at each row of training; none of a stream of batches.
+
+    An epoch is as many full batches as the set holds.
+    """
+    batches = result.summary.get("data/samples", 0.0) // parameters["batch_size"]
+    return [
+        {"step": row["step"], "time": row["time"], "epoch": row["step"] / batches}
+        for row in rows
+        if batches and any(name.startswith("train/") for name in row)
+    ]
 
 
 def by_layer(seeds: Sequence[Mapping[str, float]]) -> dict[int, float]:
