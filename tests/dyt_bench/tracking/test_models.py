@@ -22,7 +22,7 @@ class Evil:
 def test_a_file_that_calls_something_is_refused(content, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save(content, "model.pth")
-    with pytest.raises(pickle.UnpicklingError, match="tensors alone, got posix.mkdir"):
+    with pytest.raises(pickle.UnpicklingError, match=r"tensors alone, got posix\.mkdir"):
         torch.load("model.pth", pickle_module=unpickler)
     assert not os.path.exists("was-run")
 
@@ -79,5 +79,5 @@ def test_mlflow_loads_it_by_our_unpickler(written, monkeypatch):
 
 def test_a_model_of_other_code_is_one_sentence(written):
     folder, _ = written
-    with pytest.raises(UserError, match="^this model was made by another version of the code"):
+    with pytest.raises(UserError, match=r"^this model was made by another version of the code"):
         torch.load(folder / "data/model.pth", pickle_module=unpickler)
