@@ -90,6 +90,7 @@ module = mlflow.pytorch.load_model(f"models:/{model}")  # a LightningModule, in 
 # What comes back is the run's module, and so it is by the other name that MLflow gives it.
 VALIDATE = """
 import sys, torch
+from pathlib import Path
 from dyt_bench.discovery.domains import discover
 from dyt_bench.discovery.resolve import resolve
 from dyt_bench.plugin.task import run_of
@@ -101,7 +102,7 @@ assert not module.training
 by_run = f"runs:/{run.info.run_id}/{mlflow.get_logged_model(model).name}"
 for name, value in mlflow.pytorch.load_model(by_run).state_dict().items():
     assert torch.equal(module.state_dict()[name], value)
-own = run_of(Record(sys.argv[1]).about()["parameters"])
+own = run_of(Record(Path(sys.argv[1])).about()["parameters"])
 data, _, _ = build(resolve(own))
 trainer = make_trainer(own.task, discover().domain("tiny").training(own.task), False, [])
 print(repr(trainer.validate(module, datamodule=data, verbose=False)[0]["val/loss"]))
