@@ -142,8 +142,13 @@ def unknown(kind: str, name: object, known: Iterable[str], advice: str = "") -> 
 
 def nearest(name: object, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known one, if there is one."""
-    near = get_close_matches(shortened(str(name)), list(known), n=1)
-    return f"; did you mean {quoted(near[0])}?" if near else ""
+    return guess(get_close_matches(shortened(str(name)), list(known), n=1))
+
+
+def guess(names: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name, which may be one of these."""
+    meant = " or ".join(map(quoted, names))
+    return f"; did you mean {meant}?" if meant else ""
 
 
 def _load(points: list[EntryPoint]) -> LoadedDomain:
