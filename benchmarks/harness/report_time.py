@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -32,13 +33,13 @@ DOMAINS = ("vision", "llm", "dna", "speech")
 STEPS = 100
 
 
-def make_runs(workspace: Workspace, seeds: int) -> list[str]:
+def make_runs(workspace: Workspace, seeds: Iterable[int]) -> list[str]:
     """Write records of every model, variant and seed; returns the names of their folders."""
-    found = discover()
+    found, seeds = discover(), list(seeds)
     folders = []
     for name in DOMAINS:
         domain = found.domain(name)
-        for seed in range(seeds):
+        for seed in seeds:
             task = Task(
                 domain=name,
                 model=next(iter(domain.models)),
@@ -99,7 +100,8 @@ def report_time(runs: int, keep: Path | None, gate: bool) -> None:
         folder = keep or Path(temporary)
         workspace = Workspace(folder / "work")
         workspace.create()
-        folders = make_runs(workspace, max(1, runs // (len(DOMAINS) * len(VARIANTS))))
+        seeds = range(max(1, runs // (len(DOMAINS) * len(VARIANTS))))
+        folders = make_runs(workspace, seeds)
         about = {"title": "Made up", "runs": folders, "expected": {}}
         write_json(workspace.suite_path("made-up"), about)
         command = [sys.executable, "-m", "dyt_bench", "report", "made-up"]

@@ -36,10 +36,10 @@ FILES = {
 # What is typed after dyt-bench -> a part of the sentence.
 SLIPS = {
     # commands and options
-    "pln default": "no such command 'pln'",
+    "pln default": "`dyt-bench --help` tells what it takes; did you mean 'plan'?",
     "data ftech": "no such command 'ftech'",
     "--vresion": "no such option '--vresion'",
-    "plan default --seed 1": "no such option '--seed'",
+    "plan default --seed 1": "no such option '--seed': `dyt-bench plan --help` tells",
     "plan default --step 5": "no such option '--step'",
     "run default --gpu": "no such option '--gpu'",
     "run default --resume": "no such option '--resume'",
@@ -148,4 +148,5 @@ def test_a_slip_is_one_sentence_and_writes_nothing(typed, here):
     assert result.stderr.startswith("dyt-bench: ")
     assert SLIPS[typed] in result.stderr
     assert result.stderr.count("\n") == 1
+    assert "?" not in result.stderr.rstrip().removesuffix("?")  # a question ends the sentence
     assert contents(here) == before

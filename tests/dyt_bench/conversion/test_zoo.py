@@ -57,7 +57,8 @@ def test_every_library_lists_what_it_has():
     ("spec", "message"),
     [
         ("llama", "unknown source 'llama'.*write SOURCE:NAME"),
-        ("timm:", "write SOURCE:NAME"),
+        ("tim:vit", r"or a checkpoint's folder, as ./bert; did you mean 'timm'\?$"),
+        ("timm:", "model 'timm:': no name: write SOURCE:NAME"),
         ("transformers:LlamConfig", "did you mean 'LlamaConfig'"),
         ("diffusers:DiTTransformer2D", "did you mean 'DiTTransformer2DModel'"),
         ("module:torch.nn", "write module:PACKAGE.MODULE:FACTORY"),

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from dyt_bench.cli import main
 from dyt_bench.discovery import domains as registry
+from dyt_bench.discovery.domains import unknown
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.domain import ENTRY_POINT_GROUP, Dataset, Domain, Metric, Model
 
@@ -161,3 +162,17 @@ def test_the_command_lists_the_rest_and_says_what_is_wrong(plant, monkeypatch, t
     assert "wrote to the working directory (left.txt)" in warning
     assert "domain 'exits' is broken: importing dyt_exits:domain raised" in result.stderr
     assert "domain 'messy': importing dyt_messy:domain wrote" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "advice", "end"),
+    [
+        ("defualt", "", "default, smoke; did you mean 'default'?"),
+        ("defualt", "name a file", "default, smoke; name a file; did you mean 'default'?"),
+        ("mine", "name a file", "default, smoke; name a file"),
+        ("mine", "", "default, smoke"),
+    ],
+)
+def test_a_guess_ends_the_sentence_about_an_unknown_name(name, advice, end):
+    said = unknown("suite", name, ["default", "smoke"], advice)
+    assert said == f"unknown suite {name!r}: expected one of {end}"

@@ -69,7 +69,62 @@ def test_mlflow_has_them_as_logged_models_with_their_metrics(tiny, kept):
         (metric,) = [m for m in model.metrics if m.key == "last/val/loss"]
         assert metric.value == run.data.metrics["val/loss"]
         names = [file.path for file in client.list_logged_model_artifacts(model.model_id)]
-        assert names == ["weights.pt"]
+        assert names == ["MLmodel", "data"]
+        line = f'`mlflow.pytorch.load_model("models:/{model.model_id}")`'
+        assert line in run.data.tags["mlflow.note.content"]
+
+
+# As the documentation has it.
+LOAD = """
+import mlflow
+
+mlflow.set_tracking_uri("sqlite:///.dyt-bench/mlflow.db")
+(run,) = mlflow.search_runs(
+    experiment_names=["dyt-bench/kept"],
+    filter_string="tags.kind = 'run' and tags.variant = 'dyt calibrated'",
+    output_format="list",
+)
+model = run.data.tags["dyt_bench.model"]
+module = mlflow.pytorch.load_model(f"models:/{model}")  # a LightningModule, in evaluation mode
+"""
+# What comes back is the run's module, and so it is by the other name that MLflow gives it.
+VALIDATE = """
+import sys, torch
+from pathlib import Path
+from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.resolve import resolve
+from dyt_bench.plugin.task import run_of
+from dyt_bench.records.record import Record
+from dyt_bench.training.build import build
+from dyt_bench.training.trainer import make_trainer
+
+assert not module.training
+by_run = f"runs:/{run.info.run_id}/{mlflow.get_logged_model(model).name}"
+for name, value in mlflow.pytorch.load_model(by_run).state_dict().items():
+    assert torch.equal(module.state_dict()[name], value)
+own = run_of(Record(Path(sys.argv[1])).about()["parameters"])
+data, _, _ = build(resolve(own))
+trainer = make_trainer(own.task, discover().domain("tiny").training(own.task), False, [])
+print(repr(trainer.validate(module, datamodule=data, verbose=False)[0]["val/loss"]))
+"""
+
+
+def test_mlflow_loads_them_where_the_domain_is_installed(tiny, kept):
+    folder, _ = kept
+    (record,) = (
+        each
+        for each in records(folder)
+        if each.about()["parameters"]["variant"] == "dyt calibrated"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOAD + VALIDATE, str(record.folder)],
+        cwd=folder,
+        env=tiny,
+        capture_output=True,
+        text=True,
+    )
+    assert loaded.returncode == 0, loaded.stderr
+    assert float(loaded.stdout.splitlines()[-1]) == record.result().last["val/loss"]
 
 
 def test_the_run_says_where_they_are(kept):

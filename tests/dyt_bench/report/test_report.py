@@ -359,6 +359,8 @@ def reported(record, found, tmp_path):
         for variant, last in (("native", 0.9), ("dyt", 0.8)):
             summary = {"reference/val/acc": 0.1, "eval/ece": 0.03}
             notices = ["2 of 9 files cannot be read and are left out:\n  <b>.png"]
+            places = ("/a/b/src", "/venv/site-packages")
+            notices += [f"read as N: 6, in {place}/dyt_dna/a.fa" for place in places]
             records.append(record(variant, seed, [0.1, last], summary=summary, notices=notices))
     pictures = records[1].folder / "artifacts"
     pictures.mkdir()
@@ -470,7 +472,9 @@ def test_what_was_not_taken_of_the_data_is_told_once_a_group(reported):
     for name in ("README.md", "report.html"):
         assert (reported / name).read_text().count(said) == 1, name
     (run, *_) = pq.read_table(reported / "runs.parquet").to_pylist()
-    assert run["notices"] == "2 of 9 files cannot be read and are left out:\n  <b>.png"
+    first, name, *others = run["notices"].splitlines()
+    assert [first, name] == ["2 of 9 files cannot be read and are left out:", "  <b>.png"]
+    assert others == ["read as N: 6, in dyt_dna/a.fa"] * 2  # wherever the package lay
 
 
 def test_the_readme_has_the_verdicts_first(reported):

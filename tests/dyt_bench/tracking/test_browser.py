@@ -33,23 +33,29 @@ pytestmark = [
 
 
 @pytest.fixture
-def page(tmp_path):
+def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason=HOW)
+    playwright.expect.set_options(timeout=PATIENCE_MS)
     with playwright.sync_playwright() as running:
         # As root, in a container, Chromium's sandbox does not start.
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1600, "height": 2000})
-        page.set_default_timeout(PATIENCE_MS)
-        yield page
-        browser.close()
+        launched = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 @pytest.fixture
-def shoot(page, tmp_path):
+def page(browser):
+    page = browser.new_page(viewport={"width": 1600, "height": 2000})
+    page.set_default_timeout(PATIENCE_MS)
+    return page
+
+
+@pytest.fixture
+def shoot(tmp_path):
     folder = Path(os.environ.get("DYT_BENCH_SCREENSHOTS", tmp_path / "screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
 
-    def shot(name, of=page):
+    def shot(name, of):
         of.screenshot(path=folder / f"{name}.png", timeout=PATIENCE_MS)
 
     return shot
@@ -105,7 +111,7 @@ def test_a_reader_sees_the_variants_compared(compared, page, shoot):
         plot = page.locator(".js-plotly-plot", has=page.locator(".scatterlayer")).first
         assert plot.locator(".scatterlayer .trace").count() >= 2
         assert page.locator(".js-plotly-plot .barlayer .bars .point").count() >= 2
-        shoot("overview")
+        shoot("overview", page)
 
         page.goto("about:blank")  # the same page with another hash would not load anew
         page.goto(address.replace("=overview", "=vision-vit"))
@@ -114,57 +120,57 @@ def test_a_reader_sees_the_variants_compared(compared, page, shoot):
         text = page.inner_text("body")
         assert "vision/vit/digits/s0 dyt" in text
         assert "Group: native\n2" in text
-        shoot("seed-by-seed")
+        shoot("seed-by-seed", page)
 
 
-def test_a_reader_clicks_from_the_list_to_a_run(compared, page, shoot):
+def test_a_reader_clicks_from_the_list_to_a_run(compared, browser, shoot):
     """From the first page, at the width of a small laptop; no address but the server's is typed."""
-    page.set_viewport_size({"width": 1280, "height": 900})
+    from playwright.sync_api import expect
+
+    page = browser.new_page(viewport={"width": 1280, "height": 900})  # and of what it opens
+    page.set_default_timeout(PATIENCE_MS)
     with ui(compared) as address:
         page.goto(address.partition("#")[0])
         page.get_by_role("link", name="Experiments").first.click()
-        experiment = page.get_by_role("link", name="dyt-bench/made-up").first
-        experiment.wait_for()
-        assert "Made up: dyt in place of the native norm is" in page.inner_text("body")
-        assert "1 undetermined" in page.inner_text("body")
-        shoot("list")
+        listed = page.get_by_role("row").filter(has_text="dyt-bench/made-up")
+        expect(listed).to_contain_text("Made up: dyt in place of the native norm is")
+        expect(listed).to_contain_text("1 undetermined")
+        shoot("list", page)
 
-        experiment.click()  # opens on runs, summaries with their verdicts first
-        summary = page.get_by_role("link", name="vit dyt: undetermined")
-        summary.first.wait_for()
-        assert page.get_by_text("Ask questions about your").count() == 0
-        names = page.locator("a[href*='/runs/']").all_inner_texts()
-        assert [name for name in names if name][:2] == ["vit dyt: undetermined", "vit native"]
-        shoot("experiment")
+        listed.get_by_role("link").first.click()  # opens on runs, summaries with verdicts first
+        runs = page.locator("a[href*='/runs/']", has_text=re.compile(r"\S"))
+        expect(runs.nth(0)).to_have_text("vit dyt: undetermined")
+        expect(runs.nth(1)).to_have_text("vit native")
+        expect(page.get_by_text("Ask questions about your")).to_have_count(0)
+        shoot("experiment", page)
 
         page.get_by_role("button", name="Views").click()
         page.get_by_text("overview", exact=True).first.click()
         for column in ("verdict", "gain", "step time", "seeds"):
-            page.get_by_role("columnheader", name=column, exact=True).first.wait_for()
-        page.get_by_text("+0.2000 [", exact=False).first.wait_for()
-        shoot("leaderboard")
+            expect(page.get_by_role("columnheader", name=column, exact=True).first).to_be_visible()
+        expect(page.get_by_role("gridcell", name="+0.2000 [").first).to_be_visible()
+        shoot("leaderboard", page)
 
-        summary.first.click()
+        page.get_by_role("link", name="vit dyt: undetermined").first.click()
         page.get_by_role("tab", name="Artifacts").click()
-        page.get_by_text("suite.yaml").first.wait_for()
+        expect(page.get_by_text("suite.yaml").first).to_be_visible()
         page.get_by_role("tab", name="Model metrics").click()
-        page.get_by_text("vit 1 result").first.wait_for()
-        shoot("summary-metrics")
+        expect(page.get_by_text("vit 1 result").first).to_be_visible()
+        shoot("summary-metrics", page)
         page.get_by_role("tab", name="Overview").click()
         with page.expect_popup() as opened:  # links of a description open pages of their own
             page.get_by_role("link", name="vision/vit seed by seed").first.click()
         seeds = opened.value
         seeds.set_default_timeout(PATIENCE_MS)
-        run = seeds.get_by_role("link", name="vision/vit/digits/s1 dyt").first
-        run.wait_for()
-        seeds.locator(".js-plotly-plot").first.wait_for()
+        expect(seeds.locator(".js-plotly-plot .bars").first).to_be_visible()
         shoot("seeds", seeds)
 
-        run.click()
+        seeds.get_by_role("link", name="vision/vit/digits/s1 dyt").first.click()
         seeds.get_by_role("tab", name="Artifacts").click()
-        seeds.get_by_text("packages.txt").first.wait_for()
-        seeds.get_by_text("run.json").first.wait_for()
+        expect(seeds.get_by_text("packages.txt").first).to_be_visible()
+        expect(seeds.get_by_text("run.json").first).to_be_visible()
         seeds.get_by_role("tab", name="Model metrics").click()
-        seeds.get_by_text("within").first.wait_for()
-        assert seeds.get_by_text("peak_mib").count() == 0  # measured once: no chart
+        expect(seeds.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
+        expect(seeds.get_by_text("within").first).to_be_visible()
+        expect(seeds.get_by_text("peak_mib")).to_have_count(0)  # measured once: no chart
         shoot("run-metrics", seeds)

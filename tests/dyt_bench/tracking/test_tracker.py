@@ -1,6 +1,7 @@
 """The tracker while runs run: with a store, and with servers that stop and start."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from mlflow import MlflowClient
@@ -9,6 +10,7 @@ from mlflow.entities import RunStatus
 from dyt_bench.errors import UserError
 from dyt_bench.records.record import Result
 from dyt_bench.tracking import Tracker
+from dyt_bench.tracking.mirror import epochs
 from dyt_bench.tracking.store import IDENTITY_TAG
 
 from .conftest import STEPS, a_run, curves, result, runs_of, train
@@ -74,6 +76,19 @@ def test_a_finished_record_becomes_a_finished_run(uri, record, mirror):
         "packages.txt",
         "run.json",
     ]
+
+
+def test_steps_are_told_as_epochs_where_the_training_set_is_finite(uri, record, mirror):
+    record.finish(replace(result(RUN), summary={"data/samples": 11.0}))
+    (run,) = mirror(record)
+    assert curves(uri, run)["epoch"] == [(step, step / 11) for step in range(1, STEPS + 1)]
+
+
+def test_an_epoch_is_as_many_full_batches_as_the_set_holds():
+    rows = [{"step": 0, "time": 1.0, "val/acc": 0.1}, {"step": 3, "time": 2.0, "train/loss": 0.5}]
+    of_ten = replace(result(RUN), summary={"data/samples": 10.0})
+    assert epochs(rows, {"batch_size": 4}, of_ten) == [{"step": 3, "time": 2.0, "epoch": 1.5}]
+    assert epochs(rows, {"batch_size": 4}, result(RUN)) == []
 
 
 def test_sending_again_adds_nothing(uri, record, mirror):

@@ -49,6 +49,8 @@ def test_a_run_records_what_the_report_needs(train):
     assert result.summary["model/norms_replaced"] == len(result.alpha) == len(result.saturation)
     assert result.summary["time/units_per_s"] > 0
     assert result.summary["memory/peak_mib"] > 100
+    data, _, _ = build(resolve(Run(task=TASK)))
+    assert result.summary["data/samples"] == len(data.train)
 
 
 def test_norms_share_start_and_batches(train):

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dyt_bench.discovery.domains import guess
 from dyt_bench.errors import UserError, printable
 from dyt_bench.executors.contract import Preempted, preempt
 
@@ -59,8 +60,11 @@ def _say(error: click.UsageError) -> None:
         return
     # Its name in a test, or with `python -m`, is another.
     path = "" if error.ctx is None else error.ctx.command_path.partition(" ")[2]
-    message = error.format_message().replace("\n", " ").strip().removesuffix(".")
-    told = f"`{' '.join(['dyt-bench', *path.split()])} --help` tells what it takes"
+    # Without click's own question, after which the sentence would go on.
+    names = getattr(error, "possibilities", None) or []
+    message = error.message if names else error.format_message()
+    message = message.replace("\n", " ").strip().removesuffix(".")
+    told = f"`{' '.join(['dyt-bench', *path.split()])} --help` tells what it takes{guess(names)}"
     click.echo(printable(f"dyt-bench: {message[:1].lower()}{message[1:]}: {told}"), err=True)
 
 

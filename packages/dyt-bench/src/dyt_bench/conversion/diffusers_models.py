@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from dyt_bench.conversion.shrink import LAYERS, shrink
-from dyt_bench.conversion.specimen import SMALL, Specimen, count, nearest
+from dyt_bench.conversion.specimen import SMALL, Specimen, count
+from dyt_bench.discovery.domains import nearest
 from dyt_bench.errors import UserError
 
 BATCH, TEXT, FRAMES, SIDE = 2, 8, 5, 16

@@ -1,14 +1,11 @@
 """One architecture, built, with inputs that may suit it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dyt_bench.errors import quoted
 from dyt_bench.plugin.batches import tensors
 
 SMALL = 30_000_000  # parameters: larger models stay on the meta device
@@ -41,9 +38,3 @@ def total(output: object) -> Tensor:
 
 def count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest known one, if there is one."""
-    near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {quoted(near[0])}?" if near else ""

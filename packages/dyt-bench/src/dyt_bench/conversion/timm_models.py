@@ -6,7 +6,8 @@ import timm
 import torch
 from torch import nn
 
-from dyt_bench.conversion.specimen import SMALL, Specimen, count, nearest
+from dyt_bench.conversion.specimen import SMALL, Specimen, count
+from dyt_bench.discovery.domains import nearest
 from dyt_bench.errors import UserError
 
 

@@ -13,7 +13,8 @@ from transformers import CONFIG_MAPPING
 from transformers.models.auto import modeling_auto
 
 from dyt_bench.conversion.shrink import LAYERS, shrink
-from dyt_bench.conversion.specimen import SMALL, Specimen, count, nearest
+from dyt_bench.conversion.specimen import SMALL, Specimen, count
+from dyt_bench.discovery.domains import nearest
 from dyt_bench.errors import UserError
 
 BATCH, LENGTH = 2, 8

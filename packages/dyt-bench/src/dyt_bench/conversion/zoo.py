@@ -31,13 +31,12 @@ def load(spec: str, *, full: bool = False) -> Specimen:
     """
     if is_folder(spec):
         return Specimen(spec, load_checkpoint(Path(spec).expanduser()))
-    source, colon, name = spec.partition(":")
-    if not colon or not name or source not in (*LIBRARIES, "module"):
-        what = unknown("source", source, (*LIBRARIES, "module"))
-        raise UserError(
-            f"model {quoted(spec)}: {what}; write SOURCE:NAME, as timm:vit_tiny_patch16_224, "
-            "or a checkpoint's folder, as ./bert"
-        )
+    source, _, name = spec.partition(":")
+    known = (*LIBRARIES, "module")
+    if not name or source not in known:
+        write = "write SOURCE:NAME, as timm:convnext_atto, or a checkpoint's folder, as ./bert"
+        wrong = f"no name: {write}" if source in known else unknown("source", source, known, write)
+        raise UserError(f"model {quoted(spec)}: {wrong}")
     try:
         if source == "module":
             return Specimen(spec, _made_by(name))

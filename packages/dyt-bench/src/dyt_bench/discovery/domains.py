@@ -127,12 +127,28 @@ def flaw(domain: object) -> str | None:
         return f"raised {in_short(error)} when its fields were read"
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """One sentence: what is unknown, what was expected, and the nearest match."""
+def unknown(kind: str, name: object, known: Iterable[str], advice: str = "") -> str:
+    """One sentence: what is unknown, what was expected, what to do, and the nearest match.
+
+    The match is a question, and therefore the end of the sentence: nothing can be added to it.
+
+    Args:
+        advice: what to do if none of ``known`` is meant.
+    """
     known = list(dict.fromkeys(known))
-    near = get_close_matches(shortened(str(name)), known, n=1)
-    guess = f"; did you mean {quoted(near[0])}?" if near else ""
-    return f"unknown {kind} {quoted(name)}: expected one of {', '.join(known) or 'none'}{guess}"
+    said = f"unknown {kind} {quoted(name)}: expected one of {', '.join(known) or 'none'}"
+    return said + (f"; {advice}" if advice else "") + nearest(name, known)
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, if there is one."""
+    return guess(get_close_matches(shortened(str(name)), list(known), n=1))
+
+
+def guess(names: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name, which may be one of these."""
+    meant = " or ".join(map(quoted, names))
+    return f"; did you mean {meant}?" if meant else ""
 
 
 def _load(points: list[EntryPoint]) -> LoadedDomain:

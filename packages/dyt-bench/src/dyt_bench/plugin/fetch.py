@@ -182,7 +182,8 @@ def _network(name: str, downloads: Path) -> Iterator[None]:
             raise cannot_write(downloads, OSError(number, os.strerror(number))) from error
         said = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{name} could not be fetched: {said}; is there a network? The same command tries again"
+            f"{name} could not be fetched: {said}; the same command tries again: is there a "
+            "network?"
         ) from error
 
 
@@ -302,8 +303,8 @@ def _run(name: str, command: list[str], folder: Path) -> None:
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[-1]
         raise DataError(
-            f"{name} could not be fetched: `{' '.join(command)}` said: {said}; is there a "
-            "network? The same command tries again"
+            f"{name} could not be fetched: `{' '.join(command)}` said: {said}; the same command "
+            "tries again: is there a network?"
         )
 
 

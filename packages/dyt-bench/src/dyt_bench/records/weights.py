@@ -1,9 +1,12 @@
 """Load the trained module of a run whose weights were kept, or save its model for others."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor
 
 from dyt_bench.discovery.domains import discover
 from dyt_bench.discovery.resolve import resolve
@@ -42,11 +45,36 @@ def save_model(record: Record | Path | str, folder: Path) -> None:
         raise UserError(f"the domain {quoted(domain.name)} saves no models") from None
 
 
+def rebuilt(
+    about: Mapping[str, Any], weights: Mapping[str, Tensor], source: str
+) -> tuple[Run, LightningDataModule, LightningModule]:
+    """The run, its data, and its trained module in evaluation mode.
+
+    Args:
+        about: as the run's ``run.json`` has it.
+        weights: the module's state dict.
+        source: where both come from, for messages.
+
+    Raises:
+        UserError: they were made by another version of the code, whose models may differ.
+    """
+    from dyt_bench.training.build import build
+
+    run, found = run_of(about["parameters"]), discover()
+    code = found.code_digest(run.task.domain)
+    if code != run.task.code_digest:
+        raise UserError(
+            f"{source} was made by another version of the code ({run.task.code_digest}, "
+            f"installed is {code}): check out commit {about['environment'].get('commit', '')}"
+        )
+    data, module, _ = build(resolve(run))
+    module.load_state_dict(dict(weights))
+    return run, data, module.eval()
+
+
 def _rebuilt(
     record: Record | Path | str,
 ) -> tuple[Run, LightningDataModule, LightningModule]:
-    from dyt_bench.training.build import build
-
     if not isinstance(record, Record):
         record = Record(Path(record))
     about = record.about()
@@ -56,13 +84,5 @@ def _rebuilt(
         raise UserError(
             f"{record.folder} has no weights.pt: run its suite with --fresh --keep-weights"
         )
-    run, found = run_of(about["parameters"]), discover()
-    code = found.code_digest(run.task.domain)
-    if code != run.task.code_digest:
-        raise UserError(
-            f"{record.folder} was made by another version of the code ({run.task.code_digest}, "
-            f"installed is {code}): check out commit {about['environment'].get('commit', '')}"
-        )
-    data, module, _ = build(resolve(run))
-    module.load_state_dict(torch.load(record.weights_path, map_location="cpu", weights_only=True))
-    return run, data, module.eval()
+    weights = torch.load(record.weights_path, map_location="cpu", weights_only=True)
+    return rebuilt(about, weights, str(record.folder))

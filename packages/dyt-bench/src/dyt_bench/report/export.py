@@ -69,6 +69,7 @@ RUN_FIELDS = {
     "last/*": "validation metrics at the end of the budget",
     "model/parameters": "learnable numbers",
     "model/norms_replaced": "norm layers that were replaced",
+    "data/samples": "training samples that batches are drawn from; empty: a stream",
     "memory/peak_mib": (
         "most memory held: the allocator's on a GPU, elsewhere the training process's, without "
         "worker processes of its loaders, whose memory depends on the data alone; MiB"

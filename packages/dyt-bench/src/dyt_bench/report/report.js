@@ -145,10 +145,11 @@
     draw("rect", { x: box.left, y: box.top - 2, width: box.right - box.left, height: box.bottom - box.top + 4 },
       draw("clipPath", { id: clip }, svg));
     const inside = draw("g", { "clip-path": `url(#${clip})` }, svg);
+    const named = []; // written last, over the lines
     for (const { y, text } of data.marks ?? []) {
       if (y < up.low || y > up.high || (logY && y <= 0)) continue;
       draw("path", { d: `M${box.left},${up.scale(y)}H${box.right}`, stroke: "var(--faint)", "stroke-dasharray": "2 4" }, inside);
-      label(inside, text, box.left + 4, up.scale(y) - 4, "start");
+      named.push([text, up.scale(y) - 4]);
     }
     const can = (x, y) => y !== null && (!logX || x > 0) && (!logY || y > 0);
     const place = (x, y) => `${across.scale(x).toFixed(1)},${up.scale(y).toFixed(1)}`;
@@ -167,6 +168,8 @@
       for (const [x, y] of each.dots ?? []) if (can(x, y)) draw("circle", { cx: across.scale(x), cy: up.scale(y), r: 2.2, fill: colour, opacity: 0.6 }, inside);
       if (each.ring !== undefined) draw("circle", { cx: across.scale(each.x[each.ring]), cy: up.scale(each.y[each.ring]), r: 8, fill: "none", stroke: colour, "stroke-width": 1.3 }, inside);
     }
+    for (const [text, y] of named.filter(([, y], i) => named.every(([, other], j) => j >= i || Math.abs(other - y) > 12)))
+      label(inside, text, box.left + 4, y, "start", { class: "over" });
     const rule = draw("path", { d: "", stroke: "var(--faint)" }, svg);
     chart.hover = (event) => {
       const bounds = svg.getBoundingClientRect();
@@ -190,13 +193,16 @@
     const { data } = chart;
     const rows = data.rows.filter((each) => !hidden.has(each.variant));
     const width = Math.max(260, chart.canvas.clientWidth);
-    const step = 24;
+    const longest = Math.max(0, ...rows.map((each) => each.label.length));
+    // Where names would take more than two fifths of the width they stand above their ranges.
+    const above = 14 + 6.9 * longest > width * 0.42;
+    const step = above ? 38 : 24;
+    const middle = above ? 27 : 12; // of a row's range
     const height = 50 + step * Math.max(1, rows.length);
     const svg = frame(chart, width, height);
     if (!rows.length) return empty(svg, width, height);
-    const narrow = width < 460;
-    const longest = Math.max(...rows.map((each) => each.label.length));
-    const left = Math.min(width * 0.42, 14 + 6.9 * longest);
+    const narrow = width < 460 || above;
+    const left = above ? 16 : 14 + 6.9 * longest;
     const right = rows.some((each) => each.note) && !narrow ? 120 : 16;
     const origin = data.origin;
     const ends = rows.flatMap((each) => [each.value, each.low, each.high].filter((v) => v != null));
@@ -217,11 +223,11 @@
       label(svg, text, across.scale(x), bottom + 15, "middle");
     }
     rows.forEach((each, i) => {
-      const y = 4 + step * (i + 0.5);
+      const y = 4 + step * i + middle;
       const { colour } = look(each.variant);
       const inside = (value) => Math.min(Math.max(across.scale(value), left - 4), width - right + 4);
       if (each.band && origin !== null)
-        draw("rect", { x: inside(origin - each.band), y: y - step / 2, width: inside(origin + each.band) - inside(origin - each.band), height: step, fill: "var(--band)" }, svg);
+        draw("rect", { x: inside(origin - each.band), y: 4 + step * i, width: inside(origin + each.band) - inside(origin - each.band), height: step, fill: "var(--band)" }, svg);
       if (origin === null) draw("rect", { x: left, y: y - 7, width: Math.max(0, across.scale(each.value) - left), height: 14, fill: colour, opacity: 0.75 }, svg);
       if (each.low != null) {
         draw("path", { d: `M${inside(each.low)},${y}H${inside(each.high)}`, stroke: origin === null ? "var(--ink)" : colour, "stroke-width": 1.8 }, svg);
@@ -229,9 +235,12 @@
         if (each.high > high) draw("path", { d: `M${width - right + 8},${y}l-6,-4v8z`, fill: colour }, svg);
       }
       if (origin !== null) mark(svg, each.variant, across.scale(each.value), y, 4);
-      const most = Math.floor((left - 14) / 6.5);
+      const [x, base, anchor] = above ? [4, y - 13, "start"] : [left - 12, y + 4, "end"];
+      const note = above && each.note ? 6.5 * each.note.length + 12 : 0;
+      if (note) label(svg, each.note, width - 6, base, "end", { fill: "var(--ink)", class: "over" });
+      const most = Math.floor((above ? width - 12 - note : left - 14) / 6.5);
       const text = each.label.length > most ? "…" + each.label.slice(1 - most) : each.label;
-      label(svg, text, left - 12, y + 4, "end", { fill: "var(--ink)" });
+      label(svg, text, x, base, anchor, { fill: "var(--ink)", class: "over" });
       if (right > 16 && each.note) label(svg, each.note, width - right + 12, y + 4, "start", { fill: "var(--ink)" });
     });
     if (origin !== null) draw("path", { d: `M${across.scale(origin)},4V${bottom}`, stroke: "var(--ink)" }, svg);
@@ -358,7 +367,8 @@
     input.addEventListener("input", filter);
     make("button", { type: "button" }, bar, "CSV").addEventListener("click", () => {
       const kept = [...body.rows].filter((row) => !row.hidden);
-      const texts = [heads, ...kept.map((row) => [...row.cells])].map((cells) => cells.map((each) => each.textContent.trim()));
+      const text = (each) => each.textContent.trim().replaceAll("\u00a0", " ");
+      const texts = [heads, ...kept.map((row) => [...row.cells])].map((cells) => cells.map(text));
       save(fileName(node.dataset.name, ".csv"), csv(texts), "text/csv");
     });
     heads.forEach((head, column) => {
@@ -381,6 +391,12 @@
     });
     return { filter };
   });
+
+  /* What scrolls on to the right fades out there. */
+  const wide = [...document.querySelectorAll(".wide")];
+  const fade = (each) => each.classList.toggle("more", each.scrollLeft + each.clientWidth < each.scrollWidth - 1);
+  wide.forEach((each) => each.addEventListener("scroll", () => fade(each), { passive: true }));
+  new ResizeObserver(() => wide.forEach(fade)).observe(document.body);
 
   let opened = [];
   addEventListener("beforeprint", () => {

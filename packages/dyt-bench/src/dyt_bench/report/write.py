@@ -1,6 +1,7 @@
 """One whole report: both pages, figures, data, and the suites that reproduce its runs."""
 
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 _FILES = ("README.md", "report.html", "results.json", "runs.parquet", "rows.parquet")
 _FOLDERS = ("figures", "suites")
+# Where on its machine a package lies says nothing of the data that come with it.
+_OUTSIDE = re.compile(r"\S*/(?:site-packages|src)/(?=dyt_\w+/)")
 
 
 def try_out(out: Path) -> None:
@@ -177,7 +180,7 @@ def _said(run: EndedRun) -> dict[str, Any]:
     return {
         "reason": printable(result.reason),
         "facts": _texts(result.facts),
-        "notices": _texts(result.notices),
+        "notices": [_OUTSIDE.sub("", line) for line in _texts(result.notices)],
     }
 
 

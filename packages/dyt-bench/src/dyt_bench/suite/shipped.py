@@ -28,7 +28,7 @@ def suite_file(text: str) -> Path:
     if text not in known and Path(text).is_dir():
         raise UserError(f"{text} is a folder: name the suite file in it, which ends in .yaml")
     if text not in known:
-        raise UserError(f"{unknown('suite', text, known)}; a file of your own ends in .yaml")
+        raise UserError(unknown("suite", text, known, "a file of your own ends in .yaml"))
     return known[text]
 
 

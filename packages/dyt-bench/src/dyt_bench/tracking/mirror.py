@@ -165,15 +165,18 @@ class Mirror:
         ):
             rows = [{name: v, "step": number, "time": result.ended} for number, v in values.items()]
             self._log(store, known, [point for row in rows for point in points(row)])
+        passes = epochs(self.record.rows(), self.record.about()["parameters"], result)
+        self._log(store, known, [point for row in passes for point in points(row)])
         best = {f"best/{name}": value for name, value in result.best.items()}
         tags = {f"dyt_bench.{name}": value for name, value in result.facts.items()}
         tags |= measured({**result.summary, **best})
         tags["dyt_bench.status"] = result.status
+        model = ""
         if self.record.weights_path.exists():
-            log_model(store, known, self.record, result)
+            model = log_model(store, known, self.record, result)
         if result.reason:
             tags["dyt_bench.reason"] = result.reason
-        tags[NOTE_TAG] = _note(self.record.about()["label"], result)
+        tags[NOTE_TAG] = _note(self.record.about()["label"], result, model)
         store.set_tags(known, tags)
         for path in (self.record.log_path, self.record.packages_path, self.record.about_path):
             if path.exists():
@@ -243,6 +246,21 @@ def _in_section(name: str) -> str:
     return name
 
 
+def epochs(
+    rows: Sequence[Mapping[str, float]], parameters: Mapping[str, Any], result: Result
+) -> list[dict[str, float]]:
+    """Passes over the training set done at each row of training; none of a stream of batches.
+
+    An epoch is as many full batches as the set holds.
+    """
+    batches = result.summary.get("data/samples", 0.0) // parameters["batch_size"]
+    return [
+        {"step": row["step"], "time": row["time"], "epoch": row["step"] / batches}
+        for row in rows
+        if batches and any(name.startswith("train/") for name in row)
+    ]
+
+
 def by_layer(seeds: Sequence[Mapping[str, float]]) -> dict[int, float]:
     """Layer's number, counted from the input -> mean over seeds."""
     return {
@@ -263,8 +281,8 @@ def _is_whole(known: Known, result: Result) -> bool:
     )
 
 
-def _note(label: str, result: Result) -> str:
-    """The run's description, in Markdown."""
+def _note(label: str, result: Result, model: str) -> str:
+    """The run's description, in Markdown; ``model`` is its identity, or empty."""
     about = f"**{escaped(label)}**: {result.status}"
     lines = [f"{about}, {escaped(result.reason)}." if result.reason else f"{about}."]
     names = [name for name in result.last if name != "step" and not name.startswith("time/")]
@@ -290,6 +308,8 @@ def _note(label: str, result: Result) -> str:
             "runs in "
             "which both are equal are compared fairly.",
         ]
+    if model:
+        lines += ["", f'Its model: `mlflow.pytorch.load_model("models:/{model}")`.']
     return "\n".join(lines)
 
 

@@ -157,6 +157,7 @@ def _train(
             "model/parameters": sum(parameter.numel() for parameter in module.parameters()),
             "model/norms_replaced": len(norms) - _native_norms(module, norms),
             "memory/peak_mib": peak_memory_mib(module.device),
+            **_samples(watch.order),
             **watch.summary(),
             **taken.values,
         },
@@ -211,6 +212,11 @@ def _order(data: LightningDataModule) -> ShuffledBatches | None:
     if not isinstance(data, SeededDataModule):
         return None  # its loader may not be made before it is set up
     return order_of(data.train_dataloader())
+
+
+def _samples(order: ShuffledBatches | None) -> dict[str, float]:
+    """The size of the training set, where batches are drawn from one."""
+    return {} if order is None else {"data/samples": order.samples}
 
 
 def _native_norms(module: LightningModule, norms: list[str]) -> int:
