@@ -36,6 +36,7 @@ from dyt_bench.suite.quantities import MOST_COUNT
 @click.option(
     "--to", multiple=True, default=("dyt",), show_default=True, help="A variant; repeatable."
 )
+@click.option("--gradual", is_flag=True, help="Also replace one norm after another.")
 @click.option("--name", help="Of the suite; by default from the names of model and data.")
 @click.option("--steps", type=click.IntRange(1, MOST_COUNT), help="Steps of every run.")
 @click.option("--seeds", type=click.IntRange(1, 2**32), default=3, show_default=True)
@@ -55,6 +56,7 @@ def finetune(
     length: str | None,
     task: str | None,
     to: tuple[str, ...],
+    gradual: bool,
     name: str | None,
     steps: int | None,
     seeds: int,
@@ -89,6 +91,7 @@ def finetune(
         {key: value for key, value in given.items() if value is not None},
         head=task,
         variants=to,
+        gradual=gradual,
         seeds=seeds,
         steps=steps,
         name=name,
