@@ -41,6 +41,7 @@ from dyt_bench.suite.quantities import MOST_COUNT
 @click.option("--steps", type=click.IntRange(1, MOST_COUNT), help="Steps of every run.")
 @click.option("--seeds", type=click.IntRange(1, 2**32), default=3, show_default=True)
 @click.option("--only-plan", is_flag=True, help="Show the suite and end.")
+@options.mirror
 @options.budget
 @options.jobs
 @options.threads
@@ -61,6 +62,7 @@ def finetune(
     steps: int | None,
     seeds: int,
     only_plan: bool,
+    mirrors: tuple[str, ...],
     budget: float | None,
     jobs: int | None,
     threads: int | None,
@@ -112,6 +114,7 @@ def finetune(
         out=out,
         how=How(keep_weights=True, jobs=jobs, threads=threads),
         budget_s=budget,
+        mirrors=mirrors,
     )
     summary: dict[str, Any] = {**session.summary(), "suite_file": str(file), "model": None}
     if session.exit_status == 0 and not session.stopped:
