@@ -49,10 +49,10 @@ class OneKept:
 def mirror(monkeypatch):
     made = Kept()
     monkeypatch.setitem(MIRRORS.own, "kept", "unused:unused")
-    load = MIRRORS.load
+    load = type(MIRRORS).load
 
     def loaded(self, name):
-        return (lambda folder, suite: made) if name == "kept" else load(name)
+        return (lambda folder, suite: made) if name == "kept" else load(self, name)
 
     monkeypatch.setattr(type(MIRRORS), "load", loaded)
     return made
