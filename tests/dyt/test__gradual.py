@@ -1,14 +1,14 @@
-"""A gradual swap: exact at both ends, its gate, its gradients, its state, and what is left of it."""
+"""A gradual swap: exact at both ends, its gate, gradients and state, and what is left of it."""
 
 import copy
 import math
 
 import pytest
 import torch
+from tests.dyt._surgery.models import IDS, new
 from torch import nn
 
 import dyt
-from tests.dyt._surgery.models import IDS, new
 
 NAMES = ["llama", "gemma", "bert", "gpt2", "vit"]
 SPAN = dyt.recipes.GRADUAL.gradual
@@ -216,7 +216,7 @@ def test_a_norm_with_an_activation_keeps_it():
     dyt.calibrate(model, [x])
     dyt.set_progress(model, 1.0)
     model = dyt.settle(model)
-    assert [name for name, _ in model[0].named_children()][0] == "norm"
+    assert next(name for name, _ in model[0].named_children()) == "norm"
     assert model(x).min() >= 0
 
 

@@ -72,9 +72,11 @@ def test_the_first_steps_are_the_native_models(train):
     assert native.facts["weights"] == gradual.facts["weights"]
     assert native.facts["batches"] == gradual.facts["batches"]
     assert gradual.summary["model/norms_replaced"] == 6
-    rows = [[row["train/loss"] for row in numbers(r) if "train/loss" in row] for r in (first, second)]
-    assert rows[0][:3] == rows[1][:3]
-    assert rows[0][-1] != rows[1][-1]
+    before, after = (
+        [row["train/loss"] for row in numbers(r) if "train/loss" in row] for r in (first, second)
+    )
+    assert before[:3] == after[:3]
+    assert before[-1] != after[-1]
 
 
 def test_a_run_that_is_cut_off_in_the_middle_of_turns_resumes_to_the_bit(train):

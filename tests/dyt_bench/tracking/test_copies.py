@@ -6,6 +6,7 @@ import time
 
 import pytest
 from click.testing import CliRunner
+from tests.dyt_bench.tracking.conftest import STEPS, a_run, result, train
 
 from dyt_bench.cli import main
 from dyt_bench.discovery.extensions import MIRRORS
@@ -13,7 +14,6 @@ from dyt_bench.errors import UserError
 from dyt_bench.tracking import copies as copying
 from dyt_bench.tracking.copies import Copies
 from dyt_bench.tracking.sync import copy_suites
-from tests.dyt_bench.tracking.conftest import STEPS, a_run, result, train
 
 
 class Kept:
@@ -170,5 +170,5 @@ def test_sync_says_where_to_look_and_mistakes_are_a_sentence(workspace, mirror, 
 
 
 def test_an_unknown_mirror_is_named():
-    with pytest.raises(UserError, match="unknown mirror 'tensorbord'.*did you mean 'tensorboard'"):
+    with pytest.raises(UserError, match=r"unknown mirror 'tensorbord'.*did you mean 'tensorboard'"):
         MIRRORS.load("tensorbord")

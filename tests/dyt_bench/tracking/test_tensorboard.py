@@ -35,7 +35,8 @@ def points(events, tag):
 
 def test_curves_are_the_records(workspace, suite, read):
     (copied,) = copy_suites([], workspace, ["tensorboard"])
-    assert copied.place == f"tensorboard --logdir {workspace.folder / 'mirrors/tensorboard/made-up'}"
+    folder = workspace.folder / "mirrors/tensorboard/made-up"
+    assert copied.place == f"tensorboard --logdir {folder}"
     found = read()
     assert len(found) == 4
     for record in suite:

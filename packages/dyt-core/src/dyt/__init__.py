@@ -1,10 +1,10 @@
 """Dynamic Tanh and its family: element-wise layers that take the place of normalization.
 
 Layers: `DynamicTanh`, `DynamicErf`, `PointwiseNorm`. Put them into a model: `convert`, `revert`,
-`calibrate`. Train it: `no_decay`, `set_progress`, `settle`. Keep and serve it: `save`, `load`, `fold`.
-Look into a model: `audit`, `probe`, `alphas`. The modules `variants` and `recipes` hold what `convert` takes by name,
-`functions` the point-wise functions, `functional` the layers as functions and the choice of a
-backend.
+`calibrate`. Train it: `no_decay`, `set_progress`, `settle`. Keep and serve it: `save`, `load`,
+`fold`. Look into a model: `audit`, `probe`, `alphas`. The modules `variants` and `recipes` hold
+what `convert` takes by name, `functions` the point-wise functions, `functional` the layers as
+functions and the choice of a backend.
 """
 
 from dyt import functional, functions, layers, norms, parts, recipes, rivals, variants

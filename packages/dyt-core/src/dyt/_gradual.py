@@ -13,8 +13,8 @@ class Gradual(nn.Module):
     """``y = gate * norm(x) + (1 - gate) * layer(x)``, with a gate that training closes.
 
     `dyt.set_progress` sets the gate: it is 1 up to ``begin``, falls as half a cosine, and is 0 from
-    ``end`` on. Where it is 1 only the norm computes, and where it is 0 only the layer: the output is
-    theirs, to the bit. Parameters of the other get no gradient then, so that an optimiser leaves
+    ``end`` on. Where it is 1 only the norm computes, and where it is 0 only the layer: the output
+    is theirs, to the bit. Parameters of the other get no gradient then, so that an optimiser leaves
     them as they are, and starts its moments and counts its steps when their turn comes.
 
     Args:

@@ -2,8 +2,8 @@
 
 A recipe chooses the sites and their alpha, and what else of the model changes with them. Four fit
 every model: "swap-only" changes nothing but the norms, "calibrated" is completed by
-`dyt.calibrate`, "gradual" by that and by `dyt.set_progress`, and "paper" does what the papers did to
-the model's architecture::
+`dyt.calibrate`, "gradual" by that and by `dyt.set_progress`, and "paper" does what the papers did
+to the model's architecture::
 
     dyt.convert(model, "dyt", recipe="paper")
 """
@@ -252,8 +252,8 @@ GRADUAL = Recipe(
     "gradual",
     _half,
     "arXiv 2409.13710: one norm after another gives way while a trained model is fine-tuned, first "
-    "those of feed-forward parts, then those of attention, the final one last; layers fitted to the "
-    "trained norms as in calibrated, and the gate of arXiv 2602.10408, between a tenth and six "
+    "those of feed-forward parts, then those of attention, the final one last; layers fitted to "
+    "the trained norms as in calibrated, and the gate of arXiv 2602.10408, between a tenth and six "
     "tenths of training",
     calibrated=True,
     gradual=(0.1, 0.6),

@@ -42,7 +42,7 @@ def text_encoder() -> Path:
 
 
 def image_encoder() -> Path:
-    """The folder of a ViT of 2 layers of 64, trained to tell digits below 5 apart, wherever they lie."""
+    """The folder of a ViT of 2 layers of 64, trained to tell digits below 5 apart anywhere."""
     return derived(f"pretrained/images-{digest_files(files.digits(None))}", _make_images)
 
 

@@ -26,7 +26,7 @@ def propose_suite(
     steps: int | None,
     name: str | None,
 ) -> dict[str, Any]:
-    """The content of a suite file: native, and each variant plain, calibrated and, perhaps, gradual.
+    """The content of a suite file: native, and each variant plain, calibrated, perhaps gradual.
 
     Raises:
         UserError: as `proposals` does.

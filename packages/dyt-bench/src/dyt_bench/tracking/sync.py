@@ -68,9 +68,7 @@ class Copied:
     new: int  # of them, those that it did not have whole
 
 
-def copy_suites(
-    names: Sequence[str], workspace: Workspace, mirrors: Sequence[str]
-) -> list[Copied]:
+def copy_suites(names: Sequence[str], workspace: Workspace, mirrors: Sequence[str]) -> list[Copied]:
     """Send to each of the mirrors what the suites last ran; all suites if none is named.
 
     Raises:
