@@ -24,7 +24,7 @@ _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _LENGTH = 64  # tokens
 _TEXT_STEPS, _TEXT_BATCH = 1000, 16
 _PATCH = 4  # pixels
-_IMAGE_STEPS, _IMAGE_BATCH = 300, 32
+_IMAGE_STEPS, _IMAGE_BATCH = 2000, 32
 _RATE = 2e-3
 
 
