@@ -69,7 +69,7 @@ def test_phases_are_the_papers(model, epochs, peaks, lowest):
 
 @pytest.mark.parametrize("model", ["mae", "dino"])
 def test_groups_come_first_and_labels_are_read_later(monkeypatch, model):
-    data, module = built(monkeypatch, {"groups": 3}, model=model)
+    data, module = built(monkeypatch, {"groups": 3, "pretraining_share": 0.4}, model=model)
     batches = list(islice(data.train_dataloader(), 10))
     assert [tuple(images.shape) for images, _ in batches[3:5]] == [(4, 3, 1, 8, 8), (4, 1, 8, 8)]
     images, labels = batches[0]
