@@ -69,10 +69,12 @@ class Gradual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x as the norm takes it -> what the norm gives."""
-        if self.computes != "both":
-            y: Tensor = self.norm(x) if self.computes == "norm" else self.layer(x)
-            return y
-        return self.gate * self.norm(x) + (1 - self.gate) * self.layer(x)
+        y: Tensor
+        if self.computes == "both":
+            y = self.gate * self.norm(x) + (1 - self.gate) * self.layer(x)
+        else:
+            y = self.norm(x) if self.computes == "norm" else self.layer(x)
+        return y
 
     @torch.no_grad()
     def set_progress(self, share: float) -> None:
@@ -86,7 +88,7 @@ class Gradual(nn.Module):
         self.computes = "norm" if gate == 1 else "layer" if gate == 0 else "both"
 
     def _load_from_state_dict(self, *given: Any) -> None:
-        super()._load_from_state_dict(*given)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(*given)
         if not self.gate.is_meta:
             self._follow(self.gate.item())
 

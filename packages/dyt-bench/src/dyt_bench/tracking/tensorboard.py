@@ -11,7 +11,16 @@ from dyt_bench.errors import UserError
 from dyt_bench.plugin.mirrors import CopiedEnd, CopiedRun
 
 # Parameters that the page HPARAMS compares runs by; the others are in the text.
-_COMPARED = ("domain", "model", "dataset", "seed", "steps", "batch_size", "learning_rate")
+_COMPARED = (
+    "variant",
+    "domain",
+    "model",
+    "dataset",
+    "seed",
+    "steps",
+    "batch_size",
+    "learning_rate",
+)
 
 
 class TensorBoard:
@@ -47,8 +56,8 @@ class _Events:
 
         folder.mkdir(parents=True)
         self.writer, self.step = EventFileWriter(str(folder)), 0
-        compared = {"variant": run.variant}
-        compared |= {name: run.parameters[name] for name in _COMPARED if name in run.parameters}
+        known = {"variant": run.variant, **run.parameters}
+        compared = {name: known[name] for name in _COMPARED if name in known}
         self._add(hparams_pb(compared, trial_id=run.key, start_time_secs=run.started), run.started)
         self._add(_text("run", _table({**run.parameters, **run.tags})), run.started)
 
