@@ -42,8 +42,8 @@ class NoTracker:
     problem = None
     experiment_id = "0"
 
-    def __init__(self, uri, experiment, workspace):
-        self.uri = uri
+    def __init__(self, uri, experiment, workspace, copies=()):
+        self.uri, self.copies = uri, copies
 
     def connect(self): ...
     def follow(self, record): ...

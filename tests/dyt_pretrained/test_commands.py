@@ -53,6 +53,14 @@ def test_another_checkpoint_or_column_is_another_run(cli, bert, reviews, tmp_pat
     assert not identities(bert, "--label", "mood", "--length", "16") & first
 
 
+def test_a_gradual_swap_is_planned_where_it_is_asked_for(cli, bert, reviews):
+    made = ["finetune", "--model", bert, "--data", reviews, "--label", "mood", "--only-plan"]
+    assert "gradual" not in cli(*made).stderr
+    done = cli(*made, "--gradual", "--seeds", "1")
+    assert "- {name: dyt, recipe: gradual}" in done.stderr
+    assert "4 runs: " in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -76,6 +76,8 @@ def task(domain, model, dataset, **more):
     [
         # bytes of a parameter: weight, gradient and two moments; and a moving average
         (task("vision", "vit", "digits"), 16),
+        (task("vision-ssl", "mae", "digits"), 16),
+        (task("vision-ssl", "dino", "digits"), 16),
         (task("diffusion", "dit", "digits"), 20),
         (task("speech", "wav2vec2", "prompts"), 16),
         (task("dna", "hyena-w64", "species"), 16),

@@ -72,6 +72,25 @@ def test_a_centred_teacher_prefers_no_prototype_and_a_cold_one_is_sharp():
     assert cold < warm
 
 
+def test_large_crops_begin_where_small_ones_end(monkeypatch):
+    from dyt_vision.selfsupervised import dino
+
+    drawn = []
+    monkeypatch.setattr(dino, "boxes", lambda by, area: (drawn.append(area), boxes(by, area))[1])
+    built(boundary=0.25).objective(torch.randn(2, 1, 8, 8), generators(2), attached=False)
+    assert drawn == [(0.25, 1.0)] * 2 + [(0.05, 0.25)] * 2
+
+
+def test_the_teachers_temperature_rises_in_its_share_of_the_steps():
+    model = built(first_temperature=0.04, teacher_temperature=0.07, temperature_warmup=0.25)
+    seen = []
+    for done in (0.0, 0.125, 0.25, 1.0):
+        model.warm_up(done)
+        seen.append(model.teacher_temperature)
+    assert seen == pytest.approx([0.04, 0.055, 0.07, 0.07])
+    assert built(teacher_temperature=0.05).teacher_temperature == 0.05
+
+
 def test_outputs_are_cosines():
     model = built().eval()
     images = torch.randn(3, 1, 8, 8)

@@ -8,6 +8,7 @@ import torch
 from timm.layers import DropPath
 
 from dyt_bench.plugin.domain import DataError
+from dyt_bench.plugin.phases import phases, pretraining_steps
 from dyt_bench.plugin.task import Task
 from dyt_bench.testing.checked import CheckedDomain
 from dyt_vision.selfsupervised import domain
@@ -41,9 +42,34 @@ def test_every_model_can_be_built_and_trains_by_a_preset():
     assert {model.training for model in domain.models.values()} <= set(domain.trainings)
 
 
+@pytest.mark.parametrize(
+    ("model", "epochs", "peaks", "lowest"),
+    [
+        ("mae-base", (800 / 4, 100), (2.4e-3, 2e-3), (0.0, 1e-6)),
+        ("mae-large", (800 / 4, 50), (2.4e-3, 4e-3), (0.0, 1e-6)),
+        ("dino-base-p16", (400, 100), (3e-3, 2e-3), (2e-6, 1e-6)),
+        ("dino-base-p8", (300, 100), (2e-3, 2e-3), (2e-6, 1e-6)),
+    ],
+)
+def test_phases_are_the_papers(model, epochs, peaks, lowest):
+    """Rates as the published codes make them of what they name for 256 images."""
+    of, preset = domain.models[model], domain.trainings[domain.models[model].training]
+    task = replace(
+        TASK, model=model, steps=of.steps, learning_rate=of.learning_rate, training=of.training
+    )
+    steps = pretraining_steps(task, preset)
+    found = [steps / 1251, (task.steps - steps) / 1251]
+    assert found == pytest.approx(epochs, rel=1e-3)
+    for how, peak, least in zip(phases(task, preset), peaks, lowest, strict=True):
+        assert how["learning_rate"] == pytest.approx(peak)
+        schedule = how["schedule"](torch.optim.SGD([torch.zeros(1)], lr=peak))
+        last = schedule.lr_lambdas[0](task.steps) * peak
+        assert last == pytest.approx(least, abs=1e-12)
+
+
 @pytest.mark.parametrize("model", ["mae", "dino"])
 def test_groups_come_first_and_labels_are_read_later(monkeypatch, model):
-    data, module = built(monkeypatch, {"groups": 3}, model=model)
+    data, module = built(monkeypatch, {"groups": 3, "pretraining_share": 0.4}, model=model)
     batches = list(islice(data.train_dataloader(), 10))
     assert [tuple(images.shape) for images, _ in batches[3:5]] == [(4, 3, 1, 8, 8), (4, 1, 8, 8)]
     images, labels = batches[0]

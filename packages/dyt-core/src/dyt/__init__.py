@@ -1,15 +1,16 @@
 """Dynamic Tanh and its family: element-wise layers that take the place of normalization.
 
 Layers: `DynamicTanh`, `DynamicErf`, `PointwiseNorm`. Put them into a model: `convert`, `revert`,
-`calibrate`. Keep, train and serve it: `save`, `load`, `no_decay`, `fold`. Look into a model:
-`audit`, `probe`, `alphas`. The modules `variants` and `recipes` hold what `convert` takes by name,
-`functions` the point-wise functions, `functional` the layers as functions and the choice of a
-backend.
+`calibrate`. Train it: `no_decay`, `set_progress`, `settle`. Keep and serve it: `save`, `load`,
+`fold`. Look into a model: `audit`, `probe`, `alphas`. The modules `variants` and `recipes` hold
+what `convert` takes by name, `functions` the point-wise functions, `functional` the layers as
+functions and the choice of a backend.
 """
 
 from dyt import functional, functions, layers, norms, parts, recipes, rivals, variants
 from dyt._audit.audit import audit, register_norm
 from dyt._audit.sites import NormSite
+from dyt._gradual import Gradual
 from dyt._jacobian import jacobian_norms
 from dyt._ops import bind
 from dyt._probe import Probe, SiteStatistics, alphas, probe
@@ -19,7 +20,7 @@ from dyt._surgery.decay import no_decay
 from dyt._surgery.fold import Folding, fold
 from dyt._surgery.loading import load
 from dyt._surgery.placing import original
-from dyt._surgery.progress import set_progress
+from dyt._surgery.progress import set_progress, settle
 from dyt._surgery.saving import save
 from dyt.functional import backends, dynamic_erf, dynamic_tanh, pointwise_norm, use_backend
 from dyt.functions import FAMILY, PointwiseFunction, register_function
@@ -39,6 +40,7 @@ __all__ = [
     "DynamicISRU",
     "DynamicTanh",
     "Folding",
+    "Gradual",
     "NormSite",
     "PointwiseFunction",
     "PointwiseNorm",
@@ -78,6 +80,7 @@ __all__ = [
     "save",
     "select",
     "set_progress",
+    "settle",
     "use_backend",
     "variants",
 ]

@@ -1,8 +1,9 @@
 """The recipes by name: how the norms of a model are swapped and started, each with its source.
 
-A recipe chooses the sites and their alpha, and what else of the model changes with them. Three fit
+A recipe chooses the sites and their alpha, and what else of the model changes with them. Four fit
 every model: "swap-only" changes nothing but the norms, "calibrated" is completed by
-`dyt.calibrate`, and "paper" does what the papers did to the model's architecture::
+`dyt.calibrate`, "gradual" by that and by `dyt.set_progress`, and "paper" does what the papers did
+to the model's architecture::
 
     dyt.convert(model, "dyt", recipe="paper")
 """
@@ -26,6 +27,7 @@ __all__ = [
     "DNA",
     "FACTOR",
     "GPT2",
+    "GRADUAL",
     "LLAMA",
     "RECIPES",
     "SWAP_ONLY",
@@ -75,9 +77,12 @@ class Recipe:
     misfit: Callable[[nn.Module, Sequence[NormSite]], str | None] = _any_model
     # model -> other modules to replace together with the norms, each with its replacement
     around: Callable[[nn.Module], Mapping[nn.Module, nn.Module]] = _nothing_else
-    # Whether `dyt.calibrate` with goal "start" must follow the swap, on one batch of training
-    # data: a recipe itself has no data.
+    # Whether `dyt.calibrate` must follow the swap, on training data: a recipe itself has no data.
+    # Its goal is "start", of gradual recipes and trained models "norm".
     calibrated: bool = False
+    # Shares of training between which one site after another changes from its norm to its layer
+    # (`dyt.Gradual`), as `dyt.set_progress` tells; None: all change at once, by the swap.
+    gradual: tuple[float, float] | None = None
 
 
 # width -> (alpha of the norm before attention, alpha of every other norm): arXiv 2503.10622,
@@ -243,6 +248,16 @@ CALIBRATED = Recipe(
     "layer returns what its norm would; embeddings scaled to unit variance",
     calibrated=True,
 )
+GRADUAL = Recipe(
+    "gradual",
+    _half,
+    "arXiv 2409.13710: one norm after another gives way while a trained model is fine-tuned, first "
+    "those of feed-forward parts, then those of attention, the final one last; layers fitted to "
+    "the trained norms as in calibrated, and the gate of arXiv 2602.10408, between a tenth and six "
+    "tenths of training",
+    calibrated=True,
+    gradual=(0.1, 0.6),
+)
 LLAMA = Recipe(
     "llama",
     _llama_alpha,
@@ -318,7 +333,7 @@ def paper(model: nn.Module) -> Recipe:
 
 # What `dyt.convert` and suites take by name: a recipe, or a choice of one by model.
 RECIPES: Mapping[str, Recipe | Callable[[nn.Module], Recipe]] = MappingProxyType(
-    {recipe.name: recipe for recipe in (SWAP_ONLY, CALIBRATED, FACTOR, *_PUBLISHED)}
+    {recipe.name: recipe for recipe in (SWAP_ONLY, CALIBRATED, GRADUAL, FACTOR, *_PUBLISHED)}
     | {"paper": paper}
 )
 

@@ -79,7 +79,7 @@ TABLES: Mapping[str, Dataset] = {
 DATASETS: Mapping[str, Dataset] = {
     **TABLES,
     "digits": Dataset(
-        summary="scans of the digits 5 to 9, 8x8",
+        summary="scans of the digits 5 to 9, 8x8, each anywhere in 16x16",
         source="sklearn.datasets.load_digits",
         licence="CC-BY-4.0",
         files=files.digits,

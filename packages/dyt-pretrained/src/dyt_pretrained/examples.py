@@ -15,7 +15,7 @@ from dyt_bench.plugin.domain import DataError, quoted
 from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.task import Task
 from dyt_pretrained import files
-from dyt_pretrained.data.images import digit_images, transform
+from dyt_pretrained.data.images import FIELD, digit_images, digit_scans
 from dyt_pretrained.data.verses import read_verses, to_learn
 
 _WIDTH, _LAYERS, _HEADS = 64, 2, 4
@@ -23,8 +23,8 @@ _VOCABULARY = 1000  # tokens, with the five special ones
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _LENGTH = 64  # tokens
 _TEXT_STEPS, _TEXT_BATCH = 1000, 16
-_SIDE, _PATCH = 16, 4  # pixels
-_IMAGE_STEPS, _IMAGE_BATCH = 300, 32
+_PATCH = 4  # pixels
+_IMAGE_STEPS, _IMAGE_BATCH = 2000, 32
 _RATE = 2e-3
 
 
@@ -42,7 +42,7 @@ def text_encoder() -> Path:
 
 
 def image_encoder() -> Path:
-    """The folder of a ViT of 2 layers of 64, trained to tell digits below 5 apart."""
+    """The folder of a ViT of 2 layers of 64, trained to tell digits below 5 apart anywhere."""
     return derived(f"pretrained/images-{digest_files(files.digits(None))}", _make_images)
 
 
@@ -94,28 +94,35 @@ def _make_text(verses: Path, to: Path) -> None:
 def _make_images(to: Path) -> None:
     from transformers import ViTConfig, ViTForImageClassification
 
-    from dyt_pretrained.checkpoint import Checkpoint
-
-    images, digits = digit_images(new=False)
-    fit = transform(Checkpoint(to, [], {"image_size": _SIDE}))
-    pixels, labels = torch.stack([fit(image) for image in images]), torch.tensor(digits)
+    scans, digits = digit_scans(new=False)
+    pixels, labels = torch.from_numpy(scans).float() / 127.5 - 1, torch.tensor(digits)
     config = ViTConfig(
         hidden_size=_WIDTH,
         num_hidden_layers=_LAYERS,
         num_attention_heads=_HEADS,
         intermediate_size=4 * _WIDTH,
-        image_size=_SIDE,
+        image_size=FIELD,
         patch_size=_PATCH,
     )
     config.num_labels = len(set(digits))
 
     def loss(model: Any, rows: Tensor) -> Tensor:
-        return cross_entropy(model(pixel_values=pixels[rows]).logits, labels[rows])
+        fields = _anywhere(pixels[rows])
+        return cross_entropy(model(pixel_values=fields).logits, labels[rows])
 
     model = _trained(
         lambda: ViTForImageClassification(config), loss, len(pixels), _IMAGE_STEPS, _IMAGE_BATCH
     )
     model.save_pretrained(to)
+
+
+def _anywhere(scans: Tensor) -> Tensor:
+    """(B, 8, 8) -> (B, 3, FIELD, FIELD): each scan at a random place of a dark field."""
+    fields, side = torch.full((len(scans), FIELD, FIELD), -1.0), scans.shape[-1]
+    corners = torch.randint(FIELD - side + 1, (len(scans), 2)).tolist()
+    for field, scan, (row, column) in zip(fields, scans, corners, strict=True):
+        field[row : row + side, column : column + side] = scan
+    return fields.unsqueeze(1).expand(-1, 3, -1, -1)
 
 
 def _trained(
@@ -164,7 +171,7 @@ def write_example(name: str, folder: Path) -> None:
 
 
 def _write_images(folder: Path) -> None:
-    for number, (image, label) in enumerate(zip(*digit_images(new=True), strict=True)):
+    for number, (image, label) in enumerate(zip(*digit_images(), strict=True)):
         to = folder / str(label + 5)
         to.mkdir(parents=True, exist_ok=True)
         image.save(to / f"{number:04}.png")

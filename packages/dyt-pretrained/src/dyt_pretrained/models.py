@@ -125,7 +125,7 @@ def save(module: Any, data: FineTuningData, folder: Path) -> None:
     are in ``scale.json``.
     """
     with quiet():
-        dyt.save(module.model.model, folder)
+        dyt.save(dyt.settle(module.model.model), folder)
     if data.tokenizer is not None:
         data.tokenizer.save_pretrained(str(folder))
     if module.model.task == "regression":

@@ -36,10 +36,12 @@ from dyt_bench.suite.quantities import MOST_COUNT
 @click.option(
     "--to", multiple=True, default=("dyt",), show_default=True, help="A variant; repeatable."
 )
+@click.option("--gradual", is_flag=True, help="Also replace one norm after another.")
 @click.option("--name", help="Of the suite; by default from the names of model and data.")
 @click.option("--steps", type=click.IntRange(1, MOST_COUNT), help="Steps of every run.")
 @click.option("--seeds", type=click.IntRange(1, 2**32), default=3, show_default=True)
 @click.option("--only-plan", is_flag=True, help="Show the suite and end.")
+@options.mirror
 @options.budget
 @options.jobs
 @options.threads
@@ -55,10 +57,12 @@ def finetune(
     length: str | None,
     task: str | None,
     to: tuple[str, ...],
+    gradual: bool,
     name: str | None,
     steps: int | None,
     seeds: int,
     only_plan: bool,
+    mirrors: tuple[str, ...],
     budget: float | None,
     jobs: int | None,
     threads: int | None,
@@ -89,6 +93,7 @@ def finetune(
         {key: value for key, value in given.items() if value is not None},
         head=task,
         variants=to,
+        gradual=gradual,
         seeds=seeds,
         steps=steps,
         name=name,
@@ -109,6 +114,7 @@ def finetune(
         out=out,
         how=How(keep_weights=True, jobs=jobs, threads=threads),
         budget_s=budget,
+        mirrors=mirrors,
     )
     summary: dict[str, Any] = {**session.summary(), "suite_file": str(file), "model": None}
     if session.exit_status == 0 and not session.stopped:

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from dyt_bench.discovery.domains import discover
-from dyt_bench.discovery.extensions import variant_names
+from dyt_bench.discovery.extensions import MIRRORS, variant_names
 from dyt_bench.errors import quoted
 from dyt_bench.plugin.domain import ENTRY_POINT_GROUP
 from dyt_bench.records import workspace as workspaces
@@ -140,6 +140,16 @@ tracking_uri = click.option(
     show_envvar=True,
     callback=_said,
     help="MLflow store; by default SQLite in the workspace.",
+)
+mirror = click.option(
+    "--mirror",
+    "mirrors",
+    metavar="NAME",
+    multiple=True,
+    envvar="DYT_BENCH_MIRRORS",
+    show_envvar=True,
+    shell_complete=complete(lambda: MIRRORS.names()),
+    help="Copy runs to another tracker, too: tensorboard, or a package's; repeatable.",
 )
 budget = click.option(
     "--budget", type=Quantity(seconds), help="Most time for the suite: 90s, 30m, 2h."

@@ -110,6 +110,7 @@ def plan(
 @options.selection
 @options.shrink
 @options.tracking_uri
+@options.mirror
 @click.option("--fresh", is_flag=True, help="Repeat runs that are done.")
 @options.executor
 @options.budget
@@ -146,6 +147,7 @@ def run(
     steps: int | None,
     shrink: bool,
     tracking_uri: str | None,
+    mirrors: tuple[str, ...],
     fresh: bool,
     executor: str | None,
     budget: float | None,
@@ -185,6 +187,8 @@ def run(
     if loaded.kind == "efficiency":
         from dyt_bench.efficiency.session import time_suite
 
+        if mirrors:
+            click.echo("an efficiency suite trains nothing that --mirror could copy", err=True)
         space = Workspace(workspace)
         with space.opened():
             lines = time_suite(loaded, found, space, tracking_uri, out)
@@ -200,6 +204,7 @@ def run(
         how=How(fresh, checkpoint_every, keep_weights, jobs, threads),
         until_decided=until is not None,
         budget_s=budget,
+        mirrors=mirrors,
     )
     if as_json:
         click.echo(json.dumps(session.summary(), indent=1))

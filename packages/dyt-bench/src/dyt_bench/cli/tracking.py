@@ -1,4 +1,4 @@
-"""Commands for MLflow: `sync` and `ui`."""
+"""Commands for MLflow and mirrors: `sync` and `ui`."""
 
 import json
 from dataclasses import asdict
@@ -9,6 +9,7 @@ import click
 from dyt_bench.cli import options
 from dyt_bench.cli.group import main
 from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.extensions import MIRRORS
 from dyt_bench.errors import UserError
 from dyt_bench.records.workspace import Workspace
 
@@ -16,14 +17,31 @@ from dyt_bench.records.workspace import Workspace
 @main.command()
 @click.argument("names", metavar="[SUITE]...", nargs=-1, shell_complete=options.ran)
 @options.tracking_uri
+@click.option(
+    "--mirror",
+    "mirrors",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=options.complete(lambda: MIRRORS.names()),
+    help="To this mirror, in place of MLflow: tensorboard, or a package's; repeatable.",
+)
 @options.as_json
 @options.workspace
-def sync(names: tuple[str, ...], tracking_uri: str | None, as_json: bool, workspace: Path) -> None:
+def sync(
+    names: tuple[str, ...],
+    tracking_uri: str | None,
+    mirrors: tuple[str, ...],
+    as_json: bool,
+    workspace: Path,
+) -> None:
     """Send the last runs of the suites called SUITE to MLflow; by default of every suite.
 
     The store may be new or hold some of the runs: none is there twice afterwards. Runs that a
     killed process left running are marked as killed.
     """
+    if mirrors:
+        _copy(names, mirrors, Workspace(workspace), as_json=as_json)
+        return
     from dyt_bench.report.group import write_group
     from dyt_bench.tracking.address import shown
     from dyt_bench.tracking.sync import sync_suites
@@ -41,6 +59,20 @@ def sync(names: tuple[str, ...], tracking_uri: str | None, as_json: bool, worksp
             f"to {shown(uri)}"
             + (f"; {synced.repaired} left running, now marked as killed" * bool(synced.repaired))
         )
+
+
+def _copy(
+    names: tuple[str, ...], mirrors: tuple[str, ...], space: Workspace, *, as_json: bool
+) -> None:
+    from dyt_bench.tracking.sync import copy_suites
+
+    sent = copy_suites(names, space, mirrors)
+    if as_json:
+        click.echo(json.dumps([asdict(copied) for copied in sent], indent=1))
+        return
+    for each in sent:
+        click.echo(f"{each.suite}: {each.runs} runs, {each.new} of them new to {each.mirror}")
+        click.echo(f"to look: {each.place}")
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Entry points -> variants, recipes, data sets, metrics, sections and executors.
+"""Entry points -> variants, recipes, data sets, metrics, sections, executors and mirrors.
 
 All kinds share one mechanism. Names are listed without importing anything; an object is imported
 and checked when it is asked for. A broken one is reported in a sentence with the distribution it
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from dyt_bench.discovery.domains import unknown, wrong_version
@@ -21,6 +22,7 @@ from dyt_bench.errors import UserError, quoted
 from dyt_bench.executors.contract import Executor
 from dyt_bench.plugin.code import code_digest
 from dyt_bench.plugin.extensions import AddedDataset, AddedMetric, LayerClass, MakeSection
+from dyt_bench.plugin.mirrors import MakeMirror
 from dyt_bench.plugin.stand_in import MakeStandIn
 from dyt_bench.plugin.task import NATIVE
 from dyt_bench.plugin.version1 import OLD_GROUPS, old_group, section
@@ -239,6 +241,12 @@ EXECUTORS: ExtensionPoint[type[Executor]] = ExtensionPoint(
     },
 )
 
+MIRRORS: ExtensionPoint[MakeMirror] = ExtensionPoint(
+    "mirror",
+    "dyt_bench.mirrors",
+    _callable_with("made of a folder and a suite's name", Path(), ""),
+    own={"tensorboard": "dyt_bench.tracking.tensorboard:TensorBoard"},
+)
 STAND_INS: ExtensionPoint[MakeStandIn] = ExtensionPoint(
     "stand-in",
     "dyt_bench.stand_ins",
@@ -247,5 +255,5 @@ STAND_INS: ExtensionPoint[MakeStandIn] = ExtensionPoint(
 
 EXTENSION_POINTS: Mapping[str, ExtensionPoint[Any]] = {
     point.kind: point
-    for point in (VARIANTS, RECIPES, DATASETS, METRICS, SECTIONS, EXECUTORS, STAND_INS)
+    for point in (VARIANTS, RECIPES, DATASETS, METRICS, SECTIONS, EXECUTORS, MIRRORS, STAND_INS)
 }

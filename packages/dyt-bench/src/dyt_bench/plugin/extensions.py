@@ -14,6 +14,7 @@ group                         what the entry point names
 ``dyt_bench.metrics``         an `AddedMetric`
 ``dyt_bench.sections``        a function: `MakeSection`
 ``dyt_bench.executors``       a class: `Executor`, of `dyt_bench.executors.contract`
+``dyt_bench.mirrors``         a class: `MakeMirror`, of `dyt_bench.plugin.mirrors`
 ============================  =============================================
 
 Names are lower case: letters, digits and hyphens. Nothing here is used unless a suite names it.

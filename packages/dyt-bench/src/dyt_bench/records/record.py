@@ -325,6 +325,20 @@ class Record:
                 raise Unreadable(self.rows_path, f"row {number} has no step or no time")
         return rows
 
+    def rows_after(self, offset: int) -> tuple[list[dict[str, float]], int]:
+        """The rows after so many bytes of the file, and the offset after them.
+
+        An incomplete last line is left. A file that is not there has no rows.
+        """
+        try:
+            with self.rows_path.open("rb") as file:
+                file.seek(offset)
+                lines, newline, _ = file.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return [], offset
+        rows = [json.loads(line) for line in lines.splitlines()]
+        return rows, offset + len(lines) + len(newline)
+
     def origin(self) -> Origin | None:
         """Where it comes from; None if it was made in this workspace. Raises Unreadable."""
         return read_origin(self.origin_path)

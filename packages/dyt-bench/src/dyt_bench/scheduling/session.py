@@ -36,6 +36,7 @@ from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.tuning import chosen
 from dyt_bench.tracking import Tracker
 from dyt_bench.tracking.address import shown
+from dyt_bench.tracking.copies import make_copies
 from dyt_bench.verdicts.runs import Evidence
 from dyt_bench.verdicts.standings import Standing
 
@@ -101,10 +102,12 @@ def run_suite(
     how: How = _AS_USUAL,
     until_decided: bool = False,
     budget_s: float | None = None,
+    mirrors: Sequence[str] = (),
 ) -> Session:
     """Run, mirror to MLflow, report and print.
 
     Args:
+        mirrors: names of trackers that get a copy of the runs, too.
         until_decided: add seeds until every verdict stands.
         budget_s: when that is spent, what runs keeps a checkpoint and nothing else is started.
 
@@ -119,7 +122,8 @@ def run_suite(
     if suite.executor != LOCAL:  # a cluster that does not answer is told before anything is written
         make_executor(suite.executor, suite.executor_options, [])
     uri = tracking_uri or workspace.tracking_uri
-    tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace)
+    copies = make_copies(mirrors, workspace, suite.name)
+    tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace, copies)
     with ExitStack() as stack:
         if tracking_uri is None:  # the store lies in the workspace
             stack.enter_context(workspace.opened())
@@ -401,6 +405,13 @@ def _conclude(
         tell(f"report      {session.out / 'README.md'}")
     tell(f"MLflow      experiment dyt-bench/{suite.name} in {session.tracking_uri}")
     tell(f"to look     dyt-bench ui{option}    (in this repository: nox -s ui)")
+    for copies in tracker.copies:
+        if copies.problem:
+            tell(
+                f"the mirror {copies.name} lacks something ({copies.problem}); this sends it: "
+                f"dyt-bench sync {suite.name} --mirror {copies.name}"
+            )
+        tell(f"{copies.name:<11} {copies.mirror.place}")
 
 
 def _tell_weights(session: Session, workspace: Workspace) -> None:

@@ -10,7 +10,7 @@ from dyt_bench.errors import CannotWrite, shortened
 from dyt_bench.plugin.task import NATIVE
 from dyt_bench.suite.document import slug, to_yaml
 
-CALIBRATED = "calibrated"
+CALIBRATED, GRADUAL = "calibrated", "gradual"  # recipes
 
 
 def propose_suite(
@@ -21,11 +21,12 @@ def propose_suite(
     *,
     head: str | None,
     variants: Sequence[str],
+    gradual: bool,
     seeds: int,
     steps: int | None,
     name: str | None,
 ) -> dict[str, Any]:
-    """The content of a suite file: native, and each variant plain and calibrated.
+    """The content of a suite file: native, and each variant plain, calibrated, perhaps gradual.
 
     Raises:
         UserError: as `proposals` does.
@@ -38,7 +39,8 @@ def propose_suite(
         task["steps"] = steps
     entries: list[Any] = [NATIVE]
     for variant in variants:
-        entries += [variant, {"name": variant, "recipe": CALIBRATED}]
+        recipes = [CALIBRATED, GRADUAL] if gradual else [CALIBRATED]
+        entries += [variant, *({"name": variant, "recipe": recipe} for recipe in recipes)]
     parts = [checkpoint.name, data.stem, options.get("label", "")]
     return {
         "name": slug(name or " ".join(parts)),

@@ -1,6 +1,5 @@
 """Copies one run's record into its MLflow run."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -91,7 +90,7 @@ class Mirror:
         known = self._known
         if result is None and not last:
             store.reopen(known)
-        rows, offset = self._new_rows()
+        rows, offset = self.record.rows_after(self._offset)
         self._log(store, known, [point for row in rows for point in points(in_sections(row))])
         self._offset = offset
         if result is not None:
@@ -141,17 +140,6 @@ class Mirror:
         new = [point for key, point in reversed(once.items()) if key not in self._logged]
         store.log_points(known.run_id, new)
         self._logged |= once.keys()
-
-    def _new_rows(self) -> tuple[list[dict[str, float]], int]:
-        """The rows not read yet, and the offset after them; an incomplete last line is left."""
-        try:
-            with self.record.rows_path.open("rb") as file:
-                file.seek(self._offset)
-                lines, newline, _ = file.read().rpartition(b"\n")
-        except FileNotFoundError:
-            return [], self._offset
-        rows = [json.loads(line) for line in lines.splitlines()]
-        return rows, self._offset + len(lines) + len(newline)
 
     def _finish(self, store: Store, known: Known, result: Result) -> None:
         step = int(result.last.get("step", 0))

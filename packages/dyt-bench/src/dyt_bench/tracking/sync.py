@@ -1,11 +1,13 @@
-"""Fill any MLflow store from the records; repeating it adds nothing twice."""
+"""Fill any MLflow store, or a mirror, from the records; repeating it adds nothing twice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dyt_bench.errors import UserError, quoted
-from dyt_bench.records.workspace import Workspace
+from dyt_bench.records.record import Record
+from dyt_bench.records.workspace import SuiteRuns, Workspace
 from dyt_bench.tracking.address import outage, shown
+from dyt_bench.tracking.copies import copy_suite, make_copies
 from dyt_bench.tracking.mirror import Mirror, key_for
 from dyt_bench.tracking.relocate import follow
 from dyt_bench.tracking.repair import repair
@@ -43,6 +45,47 @@ def sync_suites(
     Raises:
         UserError: no such suite has run here, or the store does not answer.
     """
+    chosen = _suites(names, workspace)
+    prepare()
+    if (away := outage(uri)) is not None:
+        raise UserError(
+            f"no MLflow store answers at {shown(uri)} ({away}): start the server, or fix "
+            "--tracking-uri"
+        )
+    follow(workspace, uri)
+    live = workspace.is_running
+    return [_sync(name, workspace, uri, metric_of, draw, live=live) for name in chosen]
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What one suite has in a mirror after it was sent."""
+
+    suite: str
+    mirror: str
+    place: str  # where to look
+    runs: int  # that have begun, whether they have ended or not
+    new: int  # of them, those that it did not have whole
+
+
+def copy_suites(names: Sequence[str], workspace: Workspace, mirrors: Sequence[str]) -> list[Copied]:
+    """Send to each of the mirrors what the suites last ran; all suites if none is named.
+
+    Raises:
+        UserError: no such suite has run here; no mirror has that name, or it takes no runs.
+    """
+    found = []
+    for name in _suites(names, workspace):
+        _, records = _records(name, workspace)
+        for copies in make_copies(mirrors, workspace, name):
+            new = copy_suite(copies, records, live=workspace.is_running)
+            place = copies.mirror.place
+            found.append(Copied(name, copies.name, place, len(records), new))
+    return found
+
+
+def _suites(names: Sequence[str], workspace: Workspace) -> Sequence[str]:
+    """Those that are named, or all that have run."""
     there = workspace.suites()
     unknown = [name for name in names if name not in there]
     if unknown or not there:
@@ -52,15 +95,16 @@ def sync_suites(
             if unknown
             else f"no suite has run in {workspace.folder} yet: there is nothing to send"
         )
-    prepare()
-    if (away := outage(uri)) is not None:
-        raise UserError(
-            f"no MLflow store answers at {shown(uri)} ({away}): start the server, or fix "
-            "--tracking-uri"
-        )
-    follow(workspace, uri)
-    live = workspace.is_running
-    return [_sync(name, workspace, uri, metric_of, draw, live=live) for name in names or there]
+    return names or there
+
+
+def _records(name: str, workspace: Workspace) -> tuple[SuiteRuns, list[Record]]:
+    """What a suite last ran, and the records of its runs that have begun."""
+    listed = workspace.suite(name)
+    if listed is None:
+        raise UserError("; ".join(workspace.problems))
+    records = workspace.readable(workspace.records_of(listed))
+    return listed, [record for record in records if record.about()]
 
 
 def _sync(
@@ -72,11 +116,7 @@ def _sync(
     *,
     live: bool,
 ) -> Synced:
-    listed = workspace.suite(name)
-    if listed is None:
-        raise UserError("; ".join(workspace.problems))
-    records = workspace.readable(workspace.records_of(listed))
-    records = [record for record in records if record.about()]
+    listed, records = _records(name, workspace)
     store = Store(uri, f"dyt-bench/{name}", workspace.artifacts)
     store.open()
     new = sum(key_for(store, record, workspace.origin) not in store.runs for record in records)

@@ -14,6 +14,7 @@ from dyt_bench.plugin.task import Run
 from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import SuiteRuns, Workspace
 from dyt_bench.tracking.address import hidden, is_remote, outage
+from dyt_bench.tracking.copies import Copies
 from dyt_bench.tracking.mirror import Mirror
 from dyt_bench.tracking.relocate import follow
 from dyt_bench.tracking.repair import repair
@@ -33,11 +34,17 @@ class _Item(Protocol):
 
 
 class Tracker:
-    """Mirrors records into one MLflow experiment."""
+    """Mirrors records into one MLflow experiment, and whatever is copied elsewhere beside it.
 
-    def __init__(self, uri: str, experiment: str, workspace: Workspace) -> None:
+    Args:
+        copies: to other trackers, which get what this one follows.
+    """
+
+    def __init__(
+        self, uri: str, experiment: str, workspace: Workspace, copies: Sequence[Copies] = ()
+    ) -> None:
         self.uri = uri
-        self.workspace = workspace
+        self.workspace, self.copies = workspace, copies
         self.problem: str | None = None  # why MLflow lacks something; None if it does not
         self._store = Store(uri, experiment, workspace.artifacts)
         self._current = False  # whether the store is open and its content known
@@ -67,10 +74,14 @@ class Tracker:
         else:
             self._open()
         self._thread.start()
+        for each in self.copies:
+            each.start()
 
     def follow(self, record: Record) -> None:
         """Mirror the record from now on, until it has a result or the tracker closes."""
         self._new.put(Mirror(record, self.workspace.origin))
+        for each in self.copies:
+            each.follow(record)
 
     def log_run(
         self,
@@ -104,6 +115,8 @@ class Tracker:
                 waited for.
         """
         self._closing.set()
+        for each in self.copies:
+            each.close(patience_s)
         self._thread.join(patience_s)
         if self._thread.is_alive():
             self.problem = self.problem or "the store is too slow"

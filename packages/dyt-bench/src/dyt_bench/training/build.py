@@ -45,8 +45,9 @@ def build(
             recipe=parts.recipe,
         )
         if is_calibrated(parts):
-            starts_trained = domain.models[task.model].checkpoint is not None
-            _calibrate(module, data, "norm" if starts_trained else "start")
+            trained = domain.models[task.model].checkpoint is not None
+            fitted = trained or parts.recipe.gradual is not None
+            _calibrate(module, data, "norm" if fitted else "start")
     return data, module, [site.name for site in sites]
 
 
@@ -105,14 +106,15 @@ def _discard(*_: object, **__: object) -> None:
 
 
 def weights_digest(module: nn.Module, norms: list[str]) -> str:
-    """A hash of all weights but the norms' and a recipe's: equal for every variant of a task.
+    """A hash of all weights but those in the norms' places and a recipe's.
 
-    A recipe that starts other weights differently has another hash.
+    It is equal for every variant of a task, but for a recipe that starts other weights differently.
     """
+    places = tuple(f"{norm}." for norm in norms)
     added = {f"{name}.{key}" for name, m in module.named_modules() for key in _added(m)}
     total = hashlib.sha256()
     for name, value in module.state_dict().items():
-        if name not in added and name.rpartition(".")[0] not in norms:
+        if name not in added and not name.startswith(places):
             total.update(name.encode())
             total.update(as_bytes(value))
     return total.hexdigest()[:12]

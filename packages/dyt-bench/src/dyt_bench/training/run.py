@@ -127,8 +127,9 @@ def _train(
         listeners = [*draws, Counts(), watch, checkpoints]
         shards = Shards(module, empty=sends) if is_sharded(task) else None
         preset = domain.training(task)
-        skips = getattr(module, "skips_layers", False)
-        trainer = make_trainer(task, preset, trace, listeners, parts_of_step, how.changes, skips)
+        trainer = make_trainer(
+            task, preset, trace, listeners, parts_of_step, how.changes, _skips_layers(module)
+        )
         try:
             _fit(trainer, module, data, watch, checkpoints, emit)
         except Diverged as divergence:
@@ -196,6 +197,12 @@ def _fit(
     parts = trainer.accumulate_grad_batches
     with checkpoints.streaming(data, watch.task, watch.waited, parts):
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+
+
+def _skips_layers(module: LightningModule) -> bool:
+    """Whether a step may leave parameters without a gradient."""
+    gradual = any(isinstance(part, dyt.Gradual) for part in module.modules())
+    return gradual or getattr(module, "skips_layers", False)
 
 
 def _division(data: LightningDataModule, task: Task) -> dict[str, str]:

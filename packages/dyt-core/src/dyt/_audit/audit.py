@@ -18,6 +18,7 @@ from dyt._audit.reading import Reading, read_forward
 from dyt._audit.roles import role_of
 from dyt._audit.sites import OVER_FEATURES, Kind, NormSite
 from dyt._audit.trial import declared_shape
+from dyt._gradual import Gradual
 from dyt.layers import PointwiseNorm
 
 _EPS = ("eps", "variance_epsilon", "epsilon", "variance_eps", "norm_eps", "layer_norm_eps")
@@ -113,6 +114,8 @@ class _Audit:
         found: list[NormSite] = []
         within: set[nn.Module] = set()  # parts of norms found
         for module, names in self.names.items():
+            if isinstance(module, Gradual):
+                within.update(module.modules())
             if module in within or isinstance(module, PointwiseNorm):
                 continue
             behaviour = self.behaviour(module)

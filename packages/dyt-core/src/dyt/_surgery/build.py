@@ -1,13 +1,14 @@
 """Build the layers of a variant: with which options, and with the values of the old norms."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from dyt._audit.sites import NormSite
+from dyt._gradual import Gradual
 from dyt._surgery.encoder import make_readable
 from dyt.rivals import Method
 from dyt.variants import VARIANTS, WITHOUT_ALPHA, Build
@@ -73,6 +74,35 @@ def build_all(
             continue
         built[site.module] = finish(model, site.names, site.module, site.activation, new)
     return built, failed
+
+
+# When sites change one after another: those of the same role from the model's input to its output.
+_TURNS = {"feed-forward": 0, "attention": 1, "final": 3}
+_OTHERS = 2
+
+
+def one_by_one(
+    model: nn.Module,
+    sites: Sequence[NormSite],
+    built: Mapping[nn.Module, nn.Module],
+    span: tuple[float, float],
+) -> dict[nn.Module, nn.Module]:
+    """The layers that `build_all` made, each with its norm, which it takes the place of in turn.
+
+    Args:
+        span: shares of training between which they do, each for an equal part of it.
+    """
+    begin, end = span
+    turns = sorted(
+        (site for site in sites if site.module in built),
+        key=lambda site: _TURNS.get(site.role, _OTHERS),
+    )
+    found = dict[nn.Module, nn.Module]()
+    for turn, site in enumerate(turns):
+        first, last = (begin + (end - begin) * n / len(turns) for n in (turn, turn + 1))
+        both = Gradual(site.module, built[site.module], first, last)
+        found[site.module] = finish(model, site.names, site.module, (), both)
+    return found
 
 
 def _options(site: NormSite, build: Build, place: Place) -> dict[str, object]:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from dyt._audit.audit import audit
+from dyt._gradual import Gradual
 from dyt._sharded import is_shared, put, reshard, whole
 from dyt._surgery.embedding import Stream, StreamWatch
 from dyt._surgery.fitting import LeastSquares
@@ -200,17 +201,18 @@ class _Layer:
     values: dict[str, Tensor] = field(default_factory=dict)  # of shared parameters, as fitted
 
 
-def _layers(model: nn.Module, goal: Goal) -> dict[PointwiseNorm, _Layer]:
-    norms = dict(_replaced(model))
-    if not norms:
+def _layers(model: nn.Module, goal: Goal) -> dict[nn.Module, _Layer]:
+    """Where the input of a layer arrives -> its fit."""
+    replaced = list(_replaced(model))
+    if not replaced:
         raise ValueError(
             f"{type(model).__name__} has no layer that dyt.convert put in for a norm: convert it "
             "first"
         )
-    if any(layer.alpha.is_meta for layer in norms):
+    if any(layer.alpha.is_meta for _, layer, _, _ in replaced):
         raise ValueError("the model is on the meta device and has no values to calibrate with")
-    layers = {}
-    for layer, (name, norm) in norms.items():
+    layers = dict[nn.Module, _Layer]()
+    for entrance, layer, name, norm in replaced:
         if any(parameter.is_meta for parameter in norm.parameters()):
             raise ValueError(
                 f"the norm of {name!r} was replaced by dyt.load, or on the meta device, and has no "
@@ -219,20 +221,26 @@ def _layers(model: nn.Module, goal: Goal) -> dict[PointwiseNorm, _Layer]:
         (site,) = audit(norm)
         choices = (START,) if goal == "start" and site.affine else CHOICES
         fit = LeastSquares(layer, site, choices, pooled=goal == "start")
-        layers[layer] = _Layer(name, fit)
+        layers[entrance] = _Layer(name, fit)
     return layers
 
 
-def _replaced(model: nn.Module) -> Iterator[tuple[PointwiseNorm, tuple[str, nn.Module]]]:
-    """Layer -> its name, and the norm that it replaces."""
+def _replaced(model: nn.Module) -> Iterator[tuple[nn.Module, PointwiseNorm, str, nn.Module]]:
+    """Each layer: where its input arrives, itself, its name, and the norm that it replaces.
+
+    In a gradual swap the input arrives although the layer does not compute yet, and the pass goes
+    on with what the norm gives.
+    """
     for name, module in model.named_modules():
-        norm = original(module)
+        norm, layer = original(module), module
         if norm is None:
             continue
-        if isinstance(module, nn.Sequential):  # of the layer and the norm's activation
-            module, name = module[0], f"{name}.norm".lstrip(".")
-        if isinstance(module, PointwiseNorm):
-            yield module, (name, norm)
+        if isinstance(layer, Gradual):
+            layer, name = layer.layer, f"{name}.layer".lstrip(".")
+        if isinstance(layer, nn.Sequential):  # of the layer and the norm's activation
+            layer, name = layer[0], f"{name}.norm".lstrip(".")
+        if isinstance(layer, PointwiseNorm):
+            yield module if isinstance(module, Gradual) else layer, layer, name, norm
 
 
 @contextmanager
@@ -267,7 +275,7 @@ class _Calibrator:
     def __init__(
         self,
         model: nn.Module,
-        layers: Mapping[PointwiseNorm, _Layer],
+        layers: Mapping[nn.Module, _Layer],
         goal: Goal,
         run: Run | None,
         rows: int,
@@ -346,7 +354,6 @@ class _Calibrator:
         """Within it ``look`` is called with every input of every layer."""
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            assert isinstance(module, PointwiseNorm)
             look(self.layers[module], args[0] if args else kwargs["x"])
 
         with ExitStack() as stack:

@@ -12,7 +12,7 @@ from torch import nn
 
 from dyt._audit.audit import audit
 from dyt._audit.sites import NormSite
-from dyt._surgery.build import build_all, target
+from dyt._surgery.build import build_all, one_by_one, target
 from dyt._surgery.encoder import keep_from_kernel
 from dyt._surgery.placing import is_put_in, original, put_in, replace
 from dyt._surgery.saving import make_savable
@@ -64,7 +64,8 @@ def convert(
         alpha_init_value: alpha at the start, one for all or a function of the site; None for the
             layer's own default.
         recipe: a name in `dyt.recipes`, or a recipe: it chooses alpha and sites, and may change
-            other modules with them.
+            other modules with them, or change the sites one after another while the model trains
+            (`dyt.Gradual`).
         strict: raise if a norm would be left behind, because its kind is unknown (see
             `dyt.NormSite`) or its layer cannot be built. Name it in ``exclude``, or pass False,
             to leave it.
@@ -100,19 +101,21 @@ def convert(
     chosen = _selected(sites, _patterns(include), _patterns(exclude) or ())
     _refuse_nothing(model, sites, chosen)
     changes: dict[nn.Module, nn.Module] = {}
+    span: tuple[float, float] | None = None
     unknown = [site for site in sites if site.kind == "unknown"]
     unknown = _wanted(unknown, _patterns(include), _patterns(exclude) or ())
     if recipe is not None:
         rule = resolve(recipe, model, chosen)
         chosen, unknown = (list(filter(rule.takes, some)) for some in (chosen, unknown))
         changes.update(rule.around(model))
+        span = rule.gradual
         if not chosen and not changes:
             raise ValueError(f"recipe {rule.name!r} takes none of the norms left by the patterns")
         alpha_init_value = None if build in WITHOUT_ALPHA else rule.alpha
     built, failed = build_all(model, chosen, build, alpha_init_value)
     if strict or not built:
         _refuse_left({**failed, **{site: site.reason or "" for site in unknown}})
-    changes.update(built)
+    changes.update(built if span is None else one_by_one(model, chosen, built, span))
     model = put_in(model, changes)
     keep_from_kernel(model, is_put_in)
     make_savable(model)

@@ -10,8 +10,13 @@ _ORIGINAL = "_dyt_original"  # of a module put in: a tuple, so that no state_dic
 def put_in(model: nn.Module, changes: Mapping[nn.Module, nn.Module]) -> nn.Module:
     """Replace each key by its value, and keep it as its `original`; returns the (new) root."""
     for old, new in changes.items():
-        new.__dict__[_ORIGINAL] = (old,)
+        stand_for(old, new)
     return replace(model, changes)
+
+
+def stand_for(old: nn.Module, new: nn.Module) -> None:
+    """Make ``old`` the `original` of ``new``."""
+    new.__dict__[_ORIGINAL] = (old,)
 
 
 def original(layer: nn.Module) -> nn.Module | None:

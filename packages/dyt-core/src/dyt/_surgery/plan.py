@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dyt._gradual import Gradual
 from dyt._surgery.build import Place, finish, place
 from dyt._surgery.placing import is_put_in, original, put_in
 from dyt.parts import PARTS
@@ -27,7 +28,8 @@ def plan_of(model: nn.Module) -> Plan | None:
     ``buffers``, the dtypes of the buffers that no checkpoint holds; versions.
 
     Raises:
-        ValueError: a layer of a class that cannot be built from a plan.
+        ValueError: a layer of a class that cannot be built from a plan, or one in the middle of a
+            gradual swap.
     """
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
@@ -100,6 +102,11 @@ def _spec(name: str, layer: nn.Module) -> Spec | None:
     assert old is not None
     if type(layer) is type(old):
         return None  # a recipe's restart of a linear layer: only its values are others
+    if isinstance(layer, Gradual):
+        raise ValueError(
+            f"{name!r} still holds its norm beside the layer: after training, dyt.settle(model) "
+            "leaves the layer alone"
+        )
     kept = list[str]()
     if isinstance(layer, nn.Sequential) and next(iter(layer._modules)) == "norm":
         kept = list(layer._modules)[1:]

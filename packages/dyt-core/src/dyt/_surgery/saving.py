@@ -43,7 +43,8 @@ def save(model: nn.Module, folder: str | PathLike[str], **options: Any) -> None:
     reports that does not know the plan.
 
     Raises:
-        ValueError: no layer of the model was put in by `convert`; one is of a class of your own;
+        ValueError: no layer of the model was put in by `convert`; one is of a class of your own, or
+            still beside its norm (see `settle`);
             the state dict holds something else than tensors; options for a model that has no
             ``save_pretrained``.
         ImportError: safetensors is not installed; ``pip install 'dyt-core[hub]'`` brings it.

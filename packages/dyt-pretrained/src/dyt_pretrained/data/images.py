@@ -4,7 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,6 +19,9 @@ _PIXELS = 224  # a side, where the checkpoint does not say
 _HELD = 2**28  # bytes of images up to which all are decoded once
 _HALF = [0.5, 0.5, 0.5]
 NEW_DIGITS = 5  # the digits from it on are the example's data; its ViT learns those below
+# Pixels a side of the example's images. A digit of eight lies anywhere in them: where a pixel says
+# little about a class, as in photographs, a linear classifier of pixels is no match for a model.
+FIELD = 16
 
 Batch = tuple[dict[str, Tensor], Tensor]
 
@@ -67,20 +72,32 @@ def images_of(folders: ClassFolders, found: Checkpoint) -> Dataset[Any]:
     return Held([read[index][0] for index in range(len(read))], folders.labels)
 
 
-def digit_images(*, new: bool) -> tuple[list[Any], list[int]]:
-    """scikit-learn's digits as PIL images: 5 to 9, or those that the example's ViT learns."""
-    from PIL import Image
-
+def digit_scans(*, new: bool) -> tuple[NDArray[np.uint8], list[int]]:
+    """scikit-learn's digits (N, 8, 8): 5 to 9, or those that the example's ViT learns."""
     digits = load_digits()
     chosen = (digits.target >= NEW_DIGITS) == new
     pixels = (digits.images[chosen] * (255 / 16)).round().astype("uint8")
     labels = digits.target[chosen] - (NEW_DIGITS if new else 0)
-    return [Image.fromarray(image).convert("RGB") for image in pixels], labels.tolist()
+    return pixels, labels.tolist()
+
+
+def digit_images() -> tuple[list[Any], list[int]]:
+    """The digits 5 to 9 as PIL images, each anywhere in a dark field, always in the same place."""
+    from PIL import Image
+
+    scans, labels = digit_scans(new=True)
+    corners = np.random.default_rng(0).integers(FIELD - scans.shape[1] + 1, size=(len(scans), 2))
+    images = []
+    for scan, (row, column) in zip(scans, corners, strict=True):
+        field = np.zeros((FIELD, FIELD), dtype="uint8")
+        field[row : row + len(scan), column : column + len(scan)] = scan
+        images.append(Image.fromarray(field).convert("RGB"))
+    return images, labels
 
 
 def held_digits(found: Checkpoint) -> tuple[Held, list[str]]:
-    """The digits 5 to 9, and their names."""
-    images, labels = digit_images(new=True)
+    """The images of `digit_images`, and the names of their classes."""
+    images, labels = digit_images()
     fit = transform(found)
     return Held([fit(image) for image in images], labels), [str(n) for n in range(NEW_DIGITS, 10)]
 

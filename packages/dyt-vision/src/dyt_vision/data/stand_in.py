@@ -20,16 +20,22 @@ SHAPES = {
 _GUESS = (3, 64, 10)
 
 
-def shape_of(dataset: str, pixels: int | None) -> tuple[int, int, int]:
-    """Channels, pixels a side and classes of a data set, for a model that takes so many pixels."""
-    channels, side, classes = SHAPES.get(dataset, _GUESS)
-    return channels, pixels or side, classes
-
-
 def stand_in(task: Task, preset: TrainingPreset) -> StandIn:
     """Images (B, C, S, S) at the size that the model takes, and labels (B,)."""
-    channels, pixels, classes = shape_of(task.dataset, ARCHITECTURES[task.model].pixels)
-    images = torch.empty(task.batch_size, channels, pixels, pixels, device="meta")
-    labels = torch.empty(task.batch_size, dtype=torch.long, device="meta")
-    data = SimpleNamespace(channels=channels, pixels=pixels, classes=classes)
-    return StandIn(data, (images, labels))
+    return images(task, ARCHITECTURES[task.model].pixels)
+
+
+def images(task: Task, pixels: int | None, groups: tuple[int, ...] = ()) -> StandIn:
+    """Images (B, *groups, C, S, S) and labels (B, *groups).
+
+    Args:
+        pixels: a side; None: as many as those of the data set have.
+    """
+    channels, side, classes = SHAPES.get(task.dataset, _GUESS)
+    side = pixels or side
+    lead = task.batch_size, *groups
+    values = torch.empty(*lead, channels, side, side, device="meta")
+    labels = torch.empty(lead, dtype=torch.long, device="meta")
+    return StandIn(
+        SimpleNamespace(channels=channels, pixels=side, classes=classes), (values, labels)
+    )

@@ -26,12 +26,15 @@ class SelfDistillation(nn.Module):
         encoder: of any image size, with a class token.
         prototypes, hidden, bottleneck: of the head.
         momentum: of the teacher at the start; it goes to 1 along a cosine.
-        teacher_temperature: from it the teacher is sharpened; the student's is 0.1.
+        teacher_temperature: what the teacher is sharpened by; the student's is 0.1.
+        first_temperature: the teacher's at the start; None: the same.
+        temperature_warmup: share of pretraining in which it goes from the one to the other.
+        boundary: share of an image's area up to which a crop is small; the large ones have more.
     """
 
     student_temperature = 0.1
     centre_momentum = 0.9
-    large, small = (0.4, 1.0), (0.05, 0.4)  # shares of the area
+    least_area = 0.05  # of a crop
 
     def __init__(
         self,
@@ -42,6 +45,9 @@ class SelfDistillation(nn.Module):
         local_crops: int = 8,
         momentum: float = 0.996,
         teacher_temperature: float = 0.04,
+        first_temperature: float | None = None,
+        temperature_warmup: float = 0.0,
+        boundary: float = 0.4,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -57,7 +63,10 @@ class SelfDistillation(nn.Module):
         self.register_buffer("centre", torch.zeros(prototypes))
         self.centre: Tensor
         self.local_crops, self.momentum = local_crops, momentum
-        self.teacher_temperature = teacher_temperature
+        self.last, self.warmup = teacher_temperature, temperature_warmup
+        self.first = self.last if first_temperature is None else first_temperature
+        self.warm_up(0.0)
+        self.areas = (boundary, 1.0), (self.least_area, boundary)
         size, patch = encoder.patch_embed.img_size[0], encoder.patch_embed.patch_size[0]
         self.pixels = size, max(patch, round(size * 96 / 224 / patch) * patch)
         self.teacher: dict[str, Tensor] = {}  # of `named_parameters`; none before training
@@ -80,6 +89,11 @@ class SelfDistillation(nn.Module):
             found: Tensor = functional_call(_Projection(self), weights, (images,))
         return found
 
+    def warm_up(self, done: float) -> None:
+        """Set the teacher's temperature after a share ``done`` of pretraining."""
+        risen = min(1.0, done / self.warmup) if self.warmup else 1.0
+        self.teacher_temperature = self.first + risen * (self.last - self.first)
+
     def objective(self, images: Tensor, by: Sequence[Generator], *, attached: bool) -> Tensor:
         """The mean cross-entropy; crops are drawn from ``by``.
 
@@ -88,7 +102,8 @@ class SelfDistillation(nn.Module):
         """
         if attached and not self.teacher:
             self.teacher = {name: p.detach().clone() for name, p in self.named_parameters()}
-        areas = [self.large] * 2 + [self.small] * self.local_crops
+        large, small = self.areas
+        areas = [large] * 2 + [small] * self.local_crops
         sides = [self.pixels[0]] * 2 + [self.pixels[1]] * self.local_crops
         crops = [
             cropped(images, boxes(by, area), side) for area, side in zip(areas, sides, strict=True)

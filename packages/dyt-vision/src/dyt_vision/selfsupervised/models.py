@@ -1,6 +1,7 @@
 """MAE and DINO by name: small ones at the images' own size, the papers' for 224x224."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from timm.models.vision_transformer import VisionTransformer
 
@@ -8,6 +9,13 @@ from dyt_vision.selfsupervised.dino import SelfDistillation
 from dyt_vision.selfsupervised.mae import MaskedAutoencoder
 
 _PLACES = 4  # patches a side of the small models
+_OF_DINO = (
+    "momentum",
+    "teacher_temperature",
+    "first_temperature",
+    "temperature_warmup",
+    "boundary",
+)
 
 
 def _encoder(
@@ -66,13 +74,10 @@ def _dino(
     def build(
         channels: int, pixels: int, classes: int, drop_path: float, options: Mapping[str, float]
     ) -> Objective:
-        return SelfDistillation(
-            encoder(channels, pixels, classes, drop_path),
-            *head,
-            local_crops=int(options.get("local_crops", 8)),
-            momentum=options.get("momentum", 0.996),
-            teacher_temperature=options.get("teacher_temperature", 0.04),
-        )
+        given: dict[str, Any] = {name: options[name] for name in _OF_DINO if name in options}
+        crops = int(options.get("local_crops", 8))
+        vit = encoder(channels, pixels, classes, drop_path)
+        return SelfDistillation(vit, *head, local_crops=crops, **given)
 
     return build
 

@@ -58,6 +58,8 @@ class SelfSupervised(PretrainedModule, Classifier):
 
     def pretraining_step(self, batch: Any, index: int) -> Tensor:
         images = batch[0].flatten(0, 1)  # (B, k, C, S, S) -> (B k, C, S, S)
+        if isinstance(self.model, SelfDistillation):
+            self.model.warm_up(self.global_step / self.pretraining_steps)
         by = generators(self, self.seed, index, len(images))
         loss = self.model.objective(images, by, attached=self._trainer is not None)
         self.log("train/loss", loss)

@@ -1,0 +1,224 @@
+"""Copies runs to mirrors, such as TensorBoard, from the records; training never waits for it.
+
+One thread for each mirror reads the records and sends what is new. A copy that fails is begun again
+later; what is whole is noted in the workspace, and not sent twice.
+"""
+
+import queue
+import threading
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from dyt_bench.discovery.extensions import MIRRORS
+from dyt_bench.errors import UserError, reason
+from dyt_bench.plugin.atomic import read_json, write_json
+from dyt_bench.plugin.mirrors import CopiedEnd, CopiedRun, OpenRun, RunMirror
+from dyt_bench.records.record import Record
+from dyt_bench.records.workspace import Workspace
+
+SEND_EVERY_S = 2.0
+ASK_AGAIN_S = 30.0  # the longest pause after a failure
+CLOSE_S = 60.0  # how long to wait at the end
+
+
+def make_copies(names: Iterable[str], workspace: Workspace, suite: str) -> list["Copies"]:
+    """Those to the mirrors called ``names``; nothing is sent yet.
+
+    Raises:
+        UserError: no mirror has that name, or it cannot be used here.
+    """
+    made = []
+    for name in dict.fromkeys(names):
+        mirrors = workspace.folder / "mirrors"
+        mirror = MIRRORS.load(name)(mirrors / name, suite)
+        made.append(Copies(name, mirror, mirrors / f"{name}.sent" / f"{suite}.json", suite))
+    return made
+
+
+class Copies:
+    """The copies of a suite's runs in one mirror.
+
+    Args:
+        noted: the file that says what is whole.
+    """
+
+    def __init__(self, name: str, mirror: RunMirror, noted: Path, suite: str) -> None:
+        self.name, self.mirror, self.suite = name, mirror, suite
+        self.problem: str | None = None  # why the mirror lacks something; None if it does not
+        self._sent = _Sent(noted)
+        self._followed: list[_Copy] = []
+        self._new: queue.SimpleQueue[_Copy] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=f"mirror {name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread that sends."""
+        self._thread.start()
+
+    def follow(self, record: Record) -> None:
+        """Copy the record from now on, until it has a result or this closes."""
+        self._new.put(_Copy(record, self.mirror, self.suite, self._sent))
+
+    def close(self, patience_s: float = CLOSE_S) -> None:
+        """Send what remains and stop; runs without a result are marked as killed.
+
+        Args:
+            patience_s: the longest to wait for that.
+        """
+        self._closing.set()
+        self._thread.join(patience_s)
+        if self._thread.is_alive():
+            self.problem = self.problem or "it is too slow"
+        elif self._followed or not self._new.empty():
+            self.problem = self.problem or "not everything was sent"
+
+    def _work(self) -> None:
+        pause = 0.0
+        while True:
+            closing = self._closing.wait(pause)
+            while not self._new.empty():
+                self._followed.append(self._new.get())
+            sent = self._send(last=closing)
+            pause = SEND_EVERY_S if sent else min(2 * pause + 1, ASK_AGAIN_S)
+            if closing:
+                return
+
+    def _send(self, *, last: bool) -> bool:
+        """Send once what is new of every run; False if the mirror did not accept it all."""
+        failure: str | None = None
+        for copy in list(self._followed):
+            try:
+                if copy.send(last=last):
+                    self._followed.remove(copy)
+            except Exception as error:  # a mirror's outage must not reach training
+                failure = f"{type(error).__name__}: {reason(error)}"
+        self.problem = failure
+        return failure is None
+
+
+def copy_suite(copies: Copies, records: Sequence[Record], *, live: bool) -> int:
+    """Send runs that have begun, without a thread; returns how many were not there.
+
+    Args:
+        live: whether `dyt-bench run` is at work: runs without a result are then left to it.
+
+    Raises:
+        UserError: the mirror did not take one.
+    """
+    new = 0
+    for record in records:
+        if live and record.result() is None:
+            continue
+        copy = _Copy(record, copies.mirror, copies.suite, copies._sent)
+        new += not copy.is_whole
+        try:
+            copy.send(last=True)
+        except Exception as error:  # of the mirror's library
+            raise UserError(
+                f"the mirror {copies.name} did not take {record.folder.name} ({reason(error)}): "
+                "repeat the command once that is fixed"
+            ) from error
+    return new
+
+
+class _Sent:
+    """Which runs are whole in a mirror: key -> a hash of the result that was sent."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        found = read_json(path)
+        self.results: dict[str, str] = found if isinstance(found, dict) else {}
+
+    def add(self, key: str, result: str) -> None:
+        self.results[key] = result
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.path, self.results)
+
+
+class _Copy:
+    """One record on its way to a mirror."""
+
+    def __init__(self, record: Record, mirror: RunMirror, suite: str, sent: _Sent) -> None:
+        self.record, self.mirror, self.suite, self.sent = record, mirror, suite, sent
+        self._open: OpenRun | None = None
+        self._offset = 0  # bytes of rows read
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the mirror has all of it, step times included, which come later."""
+        about = self.record.about()
+        return bool(about) and self.sent.results.get(_key(about)) == self._result()
+
+    def send(self, *, last: bool) -> bool:
+        """Send what is new; True once nothing more will come.
+
+        Args:
+            last: whether no process writes the record any more.
+        """
+        try:
+            return self._send(last=last)
+        except Exception:
+            self._open, self._offset = None, 0  # what arrived is unknown: begin again
+            raise
+
+    def _send(self, *, last: bool) -> bool:
+        result = self.record.result()  # read first: with a result, all rows are written
+        content = self._result()
+        about = self.record.about()
+        if not about or self.is_whole:
+            return True
+        if self._open is None:
+            self._open = self.mirror.begin(_begun(about, self.suite))
+        rows, offset = self.record.rows_after(self._offset)
+        if rows:
+            self._open.log(rows)
+        self._offset = offset
+        if result is None and not last:
+            return False
+        if result is None:
+            rows = rows or self.record.rows()
+            ended = rows[-1]["time"] if rows else about["started"]
+            self._open.finish(CopiedEnd("killed", "", ended, {}, {}, {}))
+            return True
+        end = CopiedEnd(
+            result.status, result.reason, result.ended, result.best, result.last, result.summary
+        )
+        self._open.finish(end)
+        self.sent.add(_key(about), content)
+        return True
+
+    def _result(self) -> str:
+        path = self.record.result_path
+        return sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else "none"
+
+
+def _key(about: dict[str, Any]) -> str:
+    """Of a run; one that is started again with --fresh has another."""
+    return f"{about['identity']}-{round(1e3 * about['started'])}"
+
+
+def _begun(about: dict[str, Any], suite: str) -> CopiedRun:
+    parameters = about["parameters"]
+    group = "/".join(str(parameters[name]) for name in ("domain", "model", "dataset"))
+    plain = {
+        name: value if isinstance(value, int | float) else str(value)
+        for name, value in parameters.items()
+        if value is not None and name != "variant"
+    }
+    tags = {
+        "identity": about["identity"],
+        **{f"digest.{name}": value for name, value in about["digests"].items()},
+        **{f"env.{name}": value for name, value in about["environment"].items()},
+    }
+    return CopiedRun(
+        _key(about),
+        about["label"],
+        suite,
+        group,
+        parameters["variant"],
+        about["started"],
+        plain,
+        tags,
+    )
