@@ -36,7 +36,7 @@ FILES = {
 # What is typed after dyt-bench -> a part of the sentence.
 SLIPS = {
     # commands and options
-    "pln default": "`dyt-bench --help` tells what it takes; did you mean 'plan'?",
+    "pln default": "`dyt-bench --help` tells what it takes; did you mean 'plan' or 'plugins'?",
     "data ftech": "no such command 'ftech'",
     "--vresion": "no such option '--vresion'",
     "plan default --seed 1": "no such option '--seed': `dyt-bench plan --help` tells",
