@@ -181,7 +181,7 @@ def test_a_step_in_parts_minimises_the_same(task, parts):
         losses = []
         for index, part in enumerate(waves.chunk(parts)):
             torch.manual_seed(1)
-            with BySample(places(module, index, len(part))):
+            with BySample(places(module, index, len(part)), len(waves)):
                 losses.append(module.training_step(part, index))
         mean = torch.stack(losses).mean()
         mean.backward()

@@ -61,7 +61,7 @@ def test_every_method_of_a_suite_is_shown_or_says_what_it_is_for(name):
         convert_spec(model, name, None, full=False)
 
 
-GENERAL = ("calibrated", "paper", "swap-only")
+GENERAL = ("calibrated", "gradual", "paper", "swap-only")
 
 
 @pytest.mark.parametrize("name", GENERAL)

@@ -259,7 +259,7 @@ def test_a_file_that_has_become_shorter_is_fetched_anew(server, cache):
     partial = cache / "llm" / "hamlet.part" / "hamlet.tar.gz.partial"
     partial.parent.mkdir(parents=True)
     partial.write_bytes(server.content + b"more")
-    with pytest.raises(DataError, match=r"Range Not Satisfiable.*The same command tries again"):
+    with pytest.raises(DataError, match=r"Range Not Satisfiable.*the same command tries again"):
         fetch("llm/hamlet", at(server), tell=print)
     assert (fetch("llm/hamlet", at(server), tell=print) / "hamlet.txt").read_bytes() == WORDS
 

@@ -112,7 +112,7 @@ def test_mlflows_notes_show_hostile_text_as_text(records, what):
     (run, *_) = [run for run in load_runs(records(text)) if run.result.status == "failed"]
     row = {"model": text, "variant": text}
     part = Part("w", text, text, [Group(text, text, "val/acc")], [row])
-    notes = [mirror._note(text, run.result), links.described("1", [part, part])]
+    notes = [mirror._note(text, run.result, ""), links.described("1", [part, part])]
     notes.append(links.described("1", [part]))
     notes.append(markdown_table([{text: text}]))
     linked = links.linked(notes[0], "1", part.groups[0], "suite")  # with a command as code

@@ -378,7 +378,7 @@ def reported(record, found, tmp_path):
 class Page(HTMLParser):
     """The page as a browser parses it: its tags, which must match, links and ids."""
 
-    VOID = frozenset({"meta", "img", "link", "br", "hr"})
+    VOID = frozenset({"meta", "img", "link", "br", "hr", "wbr"})
 
     def __init__(self, text):
         super().__init__()

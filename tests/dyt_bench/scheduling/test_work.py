@@ -113,7 +113,8 @@ def test_recomputed_layers_hold_less_and_compute_more():
     recomputed = work_of(Run(task=replace(of, training="llama-recomputed")))
     assert recomputed.state == kept.state
     assert recomputed.peak - kept.state < 0.2 * (kept.peak - kept.state)
-    assert recomputed.flops == pytest.approx(4 / 3 * kept.flops, rel=0.05)
+    # All but the embedding and the head, whose forward pass is not repeated: a third at most.
+    assert 1.2 * kept.flops < recomputed.flops < 4 / 3 * kept.flops
 
 
 def test_the_layers_operators_are_counted():

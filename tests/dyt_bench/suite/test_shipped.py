@@ -22,7 +22,9 @@ def test_names_lead_to_files_and_paths_stay():
 
 
 def test_an_unknown_name_is_a_mistake_with_the_nearest():
-    with pytest.raises(UserError, match=r"did you mean 'evidence'.*; a file of your own ends in"):
+    with pytest.raises(
+        UserError, match=r"; a file of your own ends in \.yaml; did you mean 'evidence'\?$"
+    ):
         suite_file("evidense")
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from tests.dyt_bench.tracking.conftest import STEPS, a_run, result, train
 
 from dyt_bench.cli import main
-from dyt_bench.discovery.extensions import MIRRORS
+from dyt_bench.discovery.extensions import MIRRORS, mirrors_called
 from dyt_bench.errors import UserError
 from dyt_bench.tracking import copies as copying
 from dyt_bench.tracking.copies import Copies
@@ -141,15 +141,15 @@ def test_a_mirror_that_stays_away_is_a_problem_and_nothing_more(copies, mirror, 
 
 
 def test_what_is_whole_is_sent_once_and_again_with_its_step_time(workspace, mirror, suite):
-    sent = copy_suites([], workspace, ["kept"])
+    sent = copy_suites([], workspace, mirrors_called(["kept"]))
     assert [(each.suite, each.runs, each.new) for each in sent] == [("made-up", 4, 4)]
     assert len(mirror.begun) == 4
-    assert copy_suites(["made-up"], workspace, ["kept"])[0].new == 0
+    assert copy_suites(["made-up"], workspace, mirrors_called(["kept"]))[0].new == 0
     assert len(mirror.begun) == 4
     ended = suite[0].result()
     ended.summary["time/step_ratio"] = 0.97
     suite[0].finish(ended)
-    assert copy_suites([], workspace, ["kept"])[0].new == 1
+    assert copy_suites([], workspace, mirrors_called(["kept"]))[0].new == 1
     assert mirror.begun[-1] == mirror.begun[0]
     assert mirror.runs[mirror.begun[0]]["end"].measured["time/step_ratio"] == 0.97
 

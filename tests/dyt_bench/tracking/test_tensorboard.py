@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from dyt_bench.discovery.extensions import mirrors_called
 from dyt_bench.errors import UserError
 from dyt_bench.tracking import tensorboard
 from dyt_bench.tracking.sync import copy_suites
@@ -34,7 +35,7 @@ def points(events, tag):
 
 
 def test_curves_are_the_records(workspace, suite, read):
-    (copied,) = copy_suites([], workspace, ["tensorboard"])
+    (copied,) = copy_suites([], workspace, mirrors_called(["tensorboard"]))
     folder = workspace.folder / "mirrors/tensorboard/made-up"
     assert copied.place == f"tensorboard --logdir {folder}"
     found = read()
@@ -56,7 +57,7 @@ def test_runs_are_compared_by_their_parameters_and_described(workspace, suite, r
     pytest.importorskip("tensorboard")
     from tensorboard.plugins.hparams import metadata
 
-    copy_suites([], workspace, ["tensorboard"])
+    copy_suites([], workspace, mirrors_called(["tensorboard"]))
     variants = set()
     for events in read().values():
         content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
@@ -73,11 +74,11 @@ def test_runs_are_compared_by_their_parameters_and_described(workspace, suite, r
 
 
 def test_a_run_that_is_sent_again_replaces_its_file(workspace, suite, read):
-    copy_suites([], workspace, ["tensorboard"])
+    copy_suites([], workspace, mirrors_called(["tensorboard"]))
     ended = suite[0].result()
     ended.summary["time/step_ratio"] = 0.5
     suite[0].finish(ended)
-    copy_suites([], workspace, ["tensorboard"])
+    copy_suites([], workspace, mirrors_called(["tensorboard"]))
     found = read()
     assert len(found) == 4
     (name,) = [n for n in found if suite[0].about()["identity"] in n]

@@ -9,7 +9,7 @@ import click
 from dyt_bench.cli import options
 from dyt_bench.cli.group import main
 from dyt_bench.discovery.domains import discover
-from dyt_bench.discovery.extensions import MIRRORS
+from dyt_bench.discovery.extensions import MIRRORS, mirrors_called
 from dyt_bench.errors import UserError
 from dyt_bench.records.workspace import Workspace
 
@@ -66,7 +66,7 @@ def _copy(
 ) -> None:
     from dyt_bench.tracking.sync import copy_suites
 
-    sent = copy_suites(names, space, mirrors)
+    sent = copy_suites(names, space, mirrors_called(mirrors))
     if as_json:
         click.echo(json.dumps([asdict(copied) for copied in sent], indent=1))
         return

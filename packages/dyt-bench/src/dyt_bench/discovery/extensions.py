@@ -8,7 +8,7 @@ comes from, and stops no other.
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -247,6 +247,17 @@ MIRRORS: ExtensionPoint[MakeMirror] = ExtensionPoint(
     _callable_with("made of a folder and a suite's name", Path(), ""),
     own={"tensorboard": "dyt_bench.tracking.tensorboard:TensorBoard"},
 )
+
+
+def mirrors_called(names: Iterable[str]) -> dict[str, MakeMirror]:
+    """What makes the mirrors of these names.
+
+    Raises:
+        UserError: no mirror has that name.
+    """
+    return {name: MIRRORS.load(name) for name in names}
+
+
 STAND_INS: ExtensionPoint[MakeStandIn] = ExtensionPoint(
     "stand-in",
     "dyt_bench.stand_ins",

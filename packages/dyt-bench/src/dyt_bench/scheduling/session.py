@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from dyt_bench.discovery.domains import Discovery
-from dyt_bench.discovery.extensions import LOCAL
+from dyt_bench.discovery.extensions import LOCAL, mirrors_called
 from dyt_bench.errors import CannotWrite, UserError, quoted
 from dyt_bench.executors.contract import BudgetSpent, Preempted
 from dyt_bench.executors.slots import devices
@@ -122,7 +122,7 @@ def run_suite(
     if suite.executor != LOCAL:  # a cluster that does not answer is told before anything is written
         make_executor(suite.executor, suite.executor_options, [])
     uri = tracking_uri or workspace.tracking_uri
-    copies = make_copies(mirrors, workspace, suite.name)
+    copies = make_copies(mirrors_called(mirrors), workspace, suite.name)
     tracker = Tracker(uri, f"dyt-bench/{suite.name}", workspace, copies)
     with ExitStack() as stack:
         if tracking_uri is None:  # the store lies in the workspace

@@ -6,15 +6,14 @@ later; what is whole is noted in the workspace, and not sent twice.
 
 import queue
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dyt_bench.discovery.extensions import MIRRORS
 from dyt_bench.errors import UserError, reason
 from dyt_bench.plugin.atomic import read_json, write_json
-from dyt_bench.plugin.mirrors import CopiedEnd, CopiedRun, OpenRun, RunMirror
+from dyt_bench.plugin.mirrors import CopiedEnd, CopiedRun, MakeMirror, OpenRun, RunMirror
 from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
 
@@ -23,17 +22,19 @@ ASK_AGAIN_S = 30.0  # the longest pause after a failure
 CLOSE_S = 60.0  # how long to wait at the end
 
 
-def make_copies(names: Iterable[str], workspace: Workspace, suite: str) -> list["Copies"]:
-    """Those to the mirrors called ``names``; nothing is sent yet.
+def make_copies(
+    mirrors: Mapping[str, MakeMirror], workspace: Workspace, suite: str
+) -> list["Copies"]:
+    """Those to each of the mirrors; nothing is sent yet.
 
     Raises:
-        UserError: no mirror has that name, or it cannot be used here.
+        UserError: one of them cannot be used here.
     """
     made = []
-    for name in dict.fromkeys(names):
-        mirrors = workspace.folder / "mirrors"
-        mirror = MIRRORS.load(name)(mirrors / name, suite)
-        made.append(Copies(name, mirror, mirrors / f"{name}.sent" / f"{suite}.json", suite))
+    for name, make in mirrors.items():
+        folder = workspace.folder / "mirrors"
+        noted = folder / f"{name}.sent" / f"{suite}.json"
+        made.append(Copies(name, make(folder / name, suite), noted, suite))
     return made
 
 

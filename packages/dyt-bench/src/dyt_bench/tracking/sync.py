@@ -1,9 +1,10 @@
 """Fill any MLflow store, or a mirror, from the records; repeating it adds nothing twice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dyt_bench.errors import UserError, quoted
+from dyt_bench.plugin.mirrors import MakeMirror
 from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import SuiteRuns, Workspace
 from dyt_bench.tracking.address import outage, shown
@@ -68,11 +69,13 @@ class Copied:
     new: int  # of them, those that it did not have whole
 
 
-def copy_suites(names: Sequence[str], workspace: Workspace, mirrors: Sequence[str]) -> list[Copied]:
+def copy_suites(
+    names: Sequence[str], workspace: Workspace, mirrors: Mapping[str, MakeMirror]
+) -> list[Copied]:
     """Send to each of the mirrors what the suites last ran; all suites if none is named.
 
     Raises:
-        UserError: no such suite has run here; no mirror has that name, or it takes no runs.
+        UserError: no such suite has run here, or a mirror takes no runs.
     """
     found = []
     for name in _suites(names, workspace):
