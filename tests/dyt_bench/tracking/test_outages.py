@@ -17,7 +17,7 @@ SUITE = """
 name: made-up
 variants: [native, dyt]
 seeds: [0, 1, 2]
-steps: 1800
+steps: 1200
 tasks:
 - {domain: vision, models: [convnext], batch_size: 32}
 """

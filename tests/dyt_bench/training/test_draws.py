@@ -48,6 +48,7 @@ CALLS = {
     "codes": lambda x: functional.gumbel_softmax(x.view(-1, 2), hard=True),
     "like": lambda x: torch.rand_like(x) + torch.randn_like(x),
     "new": lambda x: torch.rand(len(x), 1, 1) + torch.randn((len(x), 1, 1)),
+    "by no generator": lambda x: torch.rand(x.shape, generator=None),
     "coins": lambda x: torch.bernoulli(x / X.numel()),
     "rows": lambda x: torch.multinomial(x, 3),
     "windows": lambda x: functional.dropout(x.flatten(), 0.3),

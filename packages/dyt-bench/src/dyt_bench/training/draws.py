@@ -86,11 +86,11 @@ class BySample(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Arguments = (), kwargs: Options | None = None
     ) -> Any:
-        options = kwargs or {}
+        options = {name: x for name, x in (kwargs or {}).items() if name != "generator" or x}
         if func is Tensor.backward and options.get("inputs") is None:
             return self._backward(*args, **options)
         draws = _DRAWS.get(func)
-        if draws is None or options.get("generator") is not None or not draws(args, options):
+        if draws is None or "generator" in options or not draws(args, options):
             return func(*args, **options)
         self.has_drawn = True
         if func not in _FACTORIES:

@@ -8,7 +8,7 @@ _BATCH = 1024  # images of a step of fine-tuning
 _EPOCH = 1_281_167 // _BATCH  # steps
 
 
-def _small(summary: str) -> Model:
+def _small(summary: str, learning_rate: float) -> Model:
     """At the images' own size, in sixteen patches."""
     return Model(
         summary=summary,
@@ -16,7 +16,7 @@ def _small(summary: str) -> Model:
         native_norm="LayerNorm",
         steps=3000,
         batch_size=32,
-        learning_rate=4e-3,
+        learning_rate=learning_rate,
         reference_steps=3000,
     )
 
@@ -48,8 +48,8 @@ def _paper(
 
 
 MODELS = {
-    "mae": _small("masked autoencoder: ViT, 4 layers of 64, and a decoder of 2 layers of 32"),
-    "dino": _small("self-distillation: ViT, 4 layers of 64, and a head of 128 prototypes"),
+    "mae": _small("masked autoencoder: ViT, 4 layers of 64, and a decoder of 2 layers of 32", 4e-3),
+    "dino": _small("self-distillation: ViT, 4 layers of 64, and a head of 128 prototypes", 3e-3),
     "mae-base": _paper(
         "MAE ViT-B/16, decoder of 8 layers of 512", "mae-base", epochs=800, images=4096,
         fine_tuning=100,
