@@ -69,14 +69,15 @@ class RunMirror(Protocol):
 
 
 class MakeMirror(Protocol):
-    """Called once, before anything runs.
+    """What an entry point names: a function or class that makes a `RunMirror`."""
 
-    Args:
-        folder: of the mirror's own in the workspace; it may not exist.
-        suite: the name of the suite.
+    def __call__(self, folder: Path, suite: str) -> RunMirror:
+        """Called once, before anything runs.
 
-    Raises:
-        UserError: the mirror cannot be used here, and how that is fixed.
-    """
+        Args:
+            folder: of the mirror's own in the workspace; it may not exist.
+            suite: the name of the suite.
 
-    def __call__(self, folder: Path, suite: str) -> RunMirror: ...
+        Raises:
+            UserError: the mirror cannot be used here, and how that is fixed.
+        """
