@@ -22,8 +22,9 @@ from dyt_bench.scheduling.jobs import TRAINING
 from dyt_bench.scheduling.machines import HERE
 from dyt_bench.scheduling.roofline import Expected, forecast_on
 from dyt_bench.suite.expand import load_suite
+from dyt_bench.suite.shipped import suite_file
 
-SUITE = Path("default")
+SUITE = "default"
 MEMORY = 0.25  # the most that memory may be off
 TIME = 2.0  # the factor that time may be off
 WARMUP, STEPS = 3, 15
@@ -80,12 +81,12 @@ def compare(each: Expected, executor: LocalExecutor) -> Line:
 
 
 @click.command(name="forecast")
-@click.argument("suite", type=click.Path(path_type=Path), default=SUITE)
+@click.argument("suite", default=SUITE)
 @click.option("--gate", is_flag=True, help="Exit with 1 where a forecast is too far off.")
-def forecast(suite: Path, gate: bool) -> None:
+def forecast(suite: str, gate: bool) -> None:
     """Print forecast and measurement of every model and variant of SUITE."""
     found = discover()
-    _, expected = forecast_on(load_suite(suite, found), found, HERE, lambda text: None)
+    _, expected = forecast_on(load_suite(suite_file(suite), found), found, HERE, lambda text: None)
     once = {(e.run.task.domain, e.run.task.model, e.run.variant.label): e for e in expected}
     domains = dict.fromkeys(e.run.task.domain for e in once.values())
     executor = LocalExecutor([*TRAINING, *(m for d in domains for m in found.domain(d).preload)])

@@ -64,9 +64,7 @@ def test_another_machine_on_the_same_file_system_is_the_same_workspace(tmp_path,
 def test_what_another_machine_made_may_be_a_copy(tmp_path, monkeypatch):
     """At the same path, too: whether the original is in use cannot be seen from here."""
     first = Workspace(tmp_path / "w").identity
-    shutil.copytree(tmp_path / "w", tmp_path / "sent")
-    shutil.rmtree(tmp_path / "w")
-    (tmp_path / "other").touch()  # takes the inode that has become free
+    shutil.move(tmp_path / "w", tmp_path / "sent")  # and keeps its inode
     shutil.copytree(tmp_path / "sent", tmp_path / "w")
     monkeypatch.setattr(platform, "node", lambda: "other")
     assert Workspace(tmp_path / "w").identity != first
