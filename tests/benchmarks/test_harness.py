@@ -1,7 +1,8 @@
-"""The harness's own measurements: false words on time, slots, busy neighbours."""
+"""The harness's own measurements: forecasts, false words on time, slots, busy neighbours."""
 
 import numpy as np
 import pytest
+from benchmarks.harness import forecast as forecasting
 from benchmarks.harness.busy import WARMUP, Line, Way, measured
 from benchmarks.harness.same_model import COPY, judged
 from benchmarks.harness.slots import SUITE, differing, numbers, slots
@@ -67,3 +68,16 @@ def test_two_runs_are_timed_alone_and_beside_a_neighbour():
     line = measured(Way("two", 1, "passive", runs=2), "vision/vit-w32", WARMUP + 1, 1)
     assert line.alone > 0
     assert line.beside > 0
+
+
+def test_the_forecast_takes_a_suite_that_ships(monkeypatch):
+    seen = []
+
+    def forecast_on(suite, *_):
+        seen.append(suite.name)
+        return None, []
+
+    monkeypatch.setattr(forecasting, "forecast_on", forecast_on)
+    done = CliRunner().invoke(forecasting.forecast, [])
+    assert done.exit_code == 0, done.output
+    assert seen == ["default"]
