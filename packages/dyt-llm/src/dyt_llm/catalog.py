@@ -44,15 +44,12 @@ TRAININGS: Mapping[str, TrainingPreset] = {
         summary="the same, each layer's activations recomputed for its gradient",
         options={"micro_batch": 1, "recompute_layers": 1},
     ),
-    "llama-bf16": TrainingPreset(
+    "llama-bf16": replace(
+        _LLAMA,
         summary="the same with weights and optimiser in bfloat16, as 7B is timed on one GPU",
         source="arXiv 2503.10622, efficiency",
-        weight_decay=0.1,
-        decays="all",
-        warmup=_WARMUP_STEPS / _LLAMA_STEPS,
-        clip_norm=1.0,
-        final_rate=0.1,
         precision="bf16-true",
+        options={},
     ),
     "gpt2": TrainingPreset(
         summary="nanoGPT's of GPT-2 124M: AdamW, 2,000 steps of warm-up, cosine to 10 %, clipping "
