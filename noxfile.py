@@ -16,8 +16,8 @@ nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["tests", "lint", "types"]
 
 PACKAGES = sorted(str(path) for path in Path("packages").iterdir() if path.is_dir())
-# Third-party plug-ins, installed from their folders as such plug-ins are.
-PLUGINS = ["tests/plugins/dyt-majority", "tests/plugins/dyt-molecules"]
+# A third-party plug-in, installed from its folder as such plug-ins are.
+PLUGINS = ["tests/plugins/dyt-majority"]
 CONSTRAINTS = ".ci/constraints.txt"
 # What the tests import beside the packages; hatchling builds wheels in them.
 TESTERS = ["pytest", "pytest-xdist", "hypothesis", "hatchling", "ruff"]

@@ -17,11 +17,10 @@ from dyt_bench.suite.expand import load_suite
 
 GUIDE = (ROOT / ".docs/pages/plugin.md").read_text()
 CONTRACT = "The contract on one screen"
-PLUGINS = ["dyt-majority", "dyt-molecules"]
 SOURCES = [
     file
     for folder in (
-        *(ROOT / "tests/plugins" / name for name in PLUGINS),
+        ROOT / "tests/plugins/dyt-majority",
         *(path for path in (ROOT / "packages").glob("*/src/*") if path.name != "dyt_bench"),
     )
     for file in sorted(folder.rglob("*.py"))
@@ -151,11 +150,11 @@ def no_package(says, monkeypatch):
 
 
 def not_fetched(says, monkeypatch):
-    from dyt_molecules import properties
+    from dyt_dna import domain
 
     monkeypatch.setenv("DYT_BENCH_DATA", str(Path.cwd()))
     with pytest.raises(UserError) as error:
-        properties.datasets["solubility"].files(None)
+        domain.datasets["bacteria"].files(None)
     return str(error.value)
 
 

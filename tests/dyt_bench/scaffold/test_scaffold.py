@@ -201,11 +201,8 @@ def test_it_has_the_shape_of_a_domain_and_the_readme_explains_it(weather):
     assert explained == {path.name for path in package.glob("*.py")} | {"data/"}
 
 
-DOMAINS = ("vision", "diffusion", "speech", "dna", "llm")
-SAME_SHAPE = [
-    *(ROOT / f"packages/dyt-{name}/src/dyt_{name}" for name in DOMAINS),
-    ROOT / "tests/plugins/dyt-molecules/src/dyt_molecules",
-]
+DOMAINS = ("vision", "diffusion", "speech", "dna", "llm", "molecules")
+SAME_SHAPE = [ROOT / f"packages/dyt-{name}/src/dyt_{name}" for name in DOMAINS]
 
 
 @pytest.mark.parametrize("package", SAME_SHAPE, ids=lambda package: package.name)

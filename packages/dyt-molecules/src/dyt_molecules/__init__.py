@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Properties(Domain):
-    api_version = 2
+    api_version = 2  # of the contract that this is written for
     name = "molecules"
     summary = "a property of small molecules, predicted from their SMILES"
     unit = "molecule"
@@ -36,7 +36,7 @@ class Properties(Domain):
     def build_data(self, task: Task) -> MoleculeData:
         from dyt_molecules.data.datamodule import build_data
 
-        return build_data(task, self.datasets[task.dataset].files(task.path))
+        return build_data(task)
 
     def build_module(self, task: Task, data: MoleculeData) -> SupervisedModule:  # type: ignore[override]
         from dyt_molecules.module import property_module
@@ -58,7 +58,7 @@ class Properties(Domain):
 
 
 class Smiles(Domain):
-    api_version = 2
+    api_version = 2  # of the contract that this is written for
     name = "smiles"
     summary = "the next token of a molecule's SMILES"
     unit = "molecule"
@@ -77,7 +77,7 @@ class Smiles(Domain):
     def build_data(self, task: Task) -> MoleculeData:
         from dyt_molecules.data.datamodule import build_data
 
-        return build_data(task, self.datasets[task.dataset].files(task.path))
+        return build_data(task)
 
     def build_module(self, task: Task, data: MoleculeData) -> LanguageModel:  # type: ignore[override]
         from dyt_molecules.module import language_model

@@ -17,6 +17,7 @@ ALKANES = [f"{'C' * length},{length}" for length in range(1, 21)]
 
 
 def task(**chosen):
+    options = tuple(chosen.pop("options", {}).items())
     given = {
         "domain": "molecules",
         "model": "encoder",
@@ -26,7 +27,7 @@ def task(**chosen):
         "learning_rate": 1e-3,
         "val_every": 1,
     }
-    return Task(**given | chosen)
+    return Task(**given | chosen, options=options)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,14 @@ def test_the_split_is_the_same_for_every_seed(nci):
     assert list(nci.val) == list(again.val)
 
 
+def test_solubility_is_split_by_scaffold_unless_a_suite_says_otherwise():
+    by_scaffold = properties.build_data(task(dataset="solubility"))
+    assert (len(by_scaffold.train), len(by_scaffold.val)) == (1013, 253)
+    assert (by_scaffold.mean, by_scaffold.scale) == pytest.approx((-2.596, 1.995), abs=1e-3)
+    at_random = properties.build_data(task(dataset="solubility", options={"split": "random"}))
+    assert (len(at_random.train), len(at_random.val)) == (1140, 126)
+
+
 def test_batches_are_padded_and_properties_are_in_standard_deviations(nci):
     tokens, values = next(iter(nci.train_dataloader()))
     assert tokens.dtype == torch.int64
@@ -106,7 +115,7 @@ def test_a_table_of_ones_own_is_read(table):
         (["smiles,value", "C,1", "C(,2"], r"table.csv:3: 'C\(' is no SMILES"),
         (["smiles,value", "C,much"], "table.csv:2: value must be a finite number, got 'much'"),
         (["smiles,value", "C"], "table.csv:2: value must be a finite number, got ''"),
-        (["smiles,value", "C,1"], "1 molecules of at most 64 tokens are too few"),
+        (["smiles,value", "C,1"], "1 molecules are too few: expected 10 or more"),
         (["smiles,value", *(f"{'C' * n},7" for n in range(1, 21))], "has the value 7"),
     ],
 )
