@@ -20,6 +20,7 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DYT_BENCH_DATA", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(examples, "_TEXT_STEPS", 3)
+        patch.setattr(examples, "_MOLECULE_STEPS", 3)
         patch.setattr(examples, "_IMAGE_STEPS", 3)
         yield
 

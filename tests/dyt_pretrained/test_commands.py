@@ -142,6 +142,8 @@ def test_the_examples_are_written(tmp_path, capsys):
         file.name for file in (tmp_path / "text/model").iterdir()
     }
     assert table(tmp_path / "text/verses.csv")
+    assert write(["molecules", str(tmp_path / "molecules")]) == 0
+    assert table(tmp_path / "molecules/molecules.csv")
     assert write(["images", str(tmp_path / "images")]) == 0
     assert sorted(f.name for f in (tmp_path / "images/digits").iterdir()) == list("56789")
     assert write(["text", str(tmp_path / "text")]) == 2
@@ -149,7 +151,18 @@ def test_the_examples_are_written(tmp_path, capsys):
     assert write([]) == 2
     said = capsys.readouterr().err
     assert "exists already: name a new folder" in said
-    assert "there is no example 'sound'" in said
+    assert "there is no example 'sound': expected one of text, molecules, images" in said
+    assert "usage: python -m dyt_pretrained text|molecules|images FOLDER" in said
+
+
+def test_the_molecules_are_fine_tuned_to_predict_solubility(cli, tmp_path):
+    assert write(["molecules", str(tmp_path / "made")]) == 0
+    made = ["finetune", "--model", "made/model", "--data", "made/molecules.csv"]
+    columns = ["--label", "solubility", "--text", "smiles", "--split", "split"]
+    done = cli(*made, *columns, "--only-plan")
+    assert done.exit_code == 0, done.output
+    assert "- regression" in done.stderr
+    assert "9 runs: " in done.stderr
 
 
 @pytest.mark.slow

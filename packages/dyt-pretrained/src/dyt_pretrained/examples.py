@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from shutil import copytree
+from shutil import copyfile, copytree
 from typing import Any
 
 import torch
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dyt_bench.plugin.derived import derived
-from dyt_bench.plugin.domain import DataError, quoted
+from dyt_bench.plugin.domain import DataError, listed, quoted
 from dyt_bench.plugin.files import digest_files
 from dyt_bench.plugin.task import Task
 from dyt_pretrained import files
 from dyt_pretrained.data.images import FIELD, digit_images, digit_scans
+from dyt_pretrained.data.molecules import TOKEN, to_read
 from dyt_pretrained.data.verses import read_verses, to_learn
 
 _WIDTH, _LAYERS, _HEADS = 64, 2, 4
@@ -23,6 +24,7 @@ _VOCABULARY = 1000  # tokens, with the five special ones
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _LENGTH = 64  # tokens
 _TEXT_STEPS, _TEXT_BATCH = 1000, 16
+_MOLECULE_STEPS, _MOLECULE_BATCH = 2000, 32
 _PATCH = 4  # pixels
 _IMAGE_STEPS, _IMAGE_BATCH = 2000, 32
 _RATE = 2e-3
@@ -41,15 +43,24 @@ def text_encoder() -> Path:
     return derived(f"pretrained/text-{digest_files([verses])}", lambda to: _make_text(verses, to))
 
 
+def molecule_encoder() -> Path:
+    """The folder of a BERT of 2 layers of 64, trained on SMILES; made on first use.
+
+    Raises:
+        DataError: dyt-molecules or RDKit is not installed.
+    """
+    sources = files.molecules(None)
+    return derived(f"pretrained/molecules-{digest_files(sources)}", lambda to: _make_smiles(to))
+
+
 def image_encoder() -> Path:
     """The folder of a ViT of 2 layers of 64, trained to tell digits below 5 apart anywhere."""
     return derived(f"pretrained/images-{digest_files(files.digits(None))}", _make_images)
 
 
 def _make_text(verses: Path, to: Path) -> None:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
     from tokenizers.trainers import WordPieceTrainer
-    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
     texts = to_learn(verses)
     words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -58,6 +69,32 @@ def _make_text(verses: Path, to: Path) -> None:
     words.decoder = decoders.WordPiece()
     trainer = WordPieceTrainer(vocab_size=_VOCABULARY, special_tokens=_SPECIAL, show_progress=False)
     words.train_from_iterator(texts, trainer)
+    _make_encoder(words, texts, to, _TEXT_STEPS, _TEXT_BATCH)
+
+
+def _make_smiles(to: Path) -> None:
+    """Its tokens are atoms, bonds, brackets and ring closures."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers.trainers import WordLevelTrainer
+
+    smiles = to_read(*files.molecules(None))
+    atoms = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    atoms.pre_tokenizer = pre_tokenizers.Split(Regex(TOKEN), "isolated")
+    atoms.decoder = decoders.Fuse()
+    trainer = WordLevelTrainer(vocab_size=_VOCABULARY, special_tokens=_SPECIAL, show_progress=False)
+    atoms.train_from_iterator(smiles, trainer)
+    _make_encoder(atoms, smiles, to, _MOLECULE_STEPS, _MOLECULE_BATCH)
+
+
+def _make_encoder(words: Any, texts: list[str], to: Path, steps: int, batch: int) -> None:
+    """A BERT that has learned to predict masked tokens of the texts, and its tokenizer.
+
+    Args:
+        words: a trained tokenizer, with no special tokens around a text yet.
+    """
+    from tokenizers import processors
+    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
     first, last = _SPECIAL.index("[CLS]"), _SPECIAL.index("[SEP]")  # their ids
     words.post_processor = processors.BertProcessing(("[SEP]", last), ("[CLS]", first))
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
@@ -86,7 +123,7 @@ def _make_text(verses: Path, to: Path) -> None:
         logits = model(input_ids=own.where(~chosen, hidden), attention_mask=seen).logits
         return cross_entropy(logits[chosen], own[chosen])
 
-    model = _trained(lambda: BertForMaskedLM(config), loss, len(ids), _TEXT_STEPS, _TEXT_BATCH)
+    model = _trained(lambda: BertForMaskedLM(config), loss, len(ids), steps, batch)
     model.save_pretrained(to)
     tokenizer.save_pretrained(str(to))
 
@@ -149,20 +186,21 @@ def _trained(
 
 
 def write_example(name: str, folder: Path) -> None:
-    """Write a checkpoint and data into a new folder: ``text`` or ``images``.
+    """Write a checkpoint and data into a new folder, of one of `EXAMPLES`.
 
     Raises:
-        DataError: there is no such example, or the folder is there.
+        DataError: there is no such example, the folder is there, or a package is missing.
     """
-    if name not in ("text", "images"):
-        raise DataError(f"there is no example {quoted(name)}: expected text or images")
+    if name not in EXAMPLES:
+        raise DataError(f"there is no example {quoted(name)}: expected one of {listed(EXAMPLES)}")
     if folder.exists():
         raise DataError(f"{folder} exists already: name a new folder")
-    start = text_encoder() if name == "text" else image_encoder()
-    copytree(start, folder / "model")
-    if name == "images":
-        _write_images(folder / "digits")
-        return
+    encoder, write = EXAMPLES[name]
+    copytree(encoder(), folder / "model")
+    write(folder)
+
+
+def _write_verses(folder: Path) -> None:
     table = read_verses(files.verses(None)[0])
     with (folder / "verses.csv").open("w", newline="") as file:
         rows = csv.writer(file)
@@ -170,8 +208,20 @@ def write_example(name: str, folder: Path) -> None:
         rows.writerows(zip(*table.columns.values(), strict=True))
 
 
+def _write_molecules(folder: Path) -> None:
+    copyfile(files.molecules(None)[0], folder / "molecules.csv")
+
+
 def _write_images(folder: Path) -> None:
     for number, (image, label) in enumerate(zip(*digit_images(), strict=True)):
-        to = folder / str(label + 5)
+        to = folder / "digits" / str(label + 5)
         to.mkdir(parents=True, exist_ok=True)
         image.save(to / f"{number:04}.png")
+
+
+# Name -> what makes the checkpoint, and what writes the data beside it.
+EXAMPLES: dict[str, tuple[Callable[[], Path], Callable[[Path], None]]] = {
+    "text": (text_encoder, _write_verses),
+    "molecules": (molecule_encoder, _write_molecules),
+    "images": (image_encoder, _write_images),
+}

@@ -9,7 +9,15 @@ from dyt_images.files import digits as digits
 from dyt_images.files import folder as images
 from dyt_pretrained.checkpoint import read_checkpoint
 
-__all__ = ["digits", "image_checkpoint", "images", "table", "text_checkpoint", "verses"]
+__all__ = [
+    "digits",
+    "image_checkpoint",
+    "images",
+    "molecules",
+    "table",
+    "text_checkpoint",
+    "verses",
+]
 
 TABLES = {".csv", ".tsv", ".jsonl", ".parquet"}
 
@@ -26,6 +34,18 @@ def image_checkpoint(path: Path | None) -> Iterable[Path]:
 
 def verses(path: Path | None) -> list[Path]:
     return [package_file("dyt_llm", "text/genesis-to-judges.txt")]
+
+
+def molecules(path: Path | None) -> list[Path]:
+    """Molecules with their solubility, and those without it that an encoder learns from.
+
+    Raises:
+        DataError: a package that carries them is not installed.
+    """
+    return [
+        package_file("dyt_molecules", "solubility/solubility.csv"),
+        package_file("rdkit", "Data/NCI/first_5k.tpsa.csv"),
+    ]
 
 
 def table(path: Path | None) -> list[Path]:
