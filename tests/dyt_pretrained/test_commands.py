@@ -161,7 +161,7 @@ def test_the_molecules_are_fine_tuned_to_predict_solubility(cli, tmp_path):
     columns = ["--label", "solubility", "--text", "smiles", "--split", "split"]
     done = cli(*made, *columns, "--only-plan")
     assert done.exit_code == 0, done.output
-    assert "- regression" in done.stderr
+    assert "models: [regression]" in done.stderr
     assert "9 runs: " in done.stderr
 
 
