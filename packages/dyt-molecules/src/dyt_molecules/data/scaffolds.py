@@ -39,7 +39,7 @@ def divided(structures: Sequence[str], split: str, source: object) -> Sides:
 
 def scaffold(smiles: str) -> str:
     """The Bemis-Murcko scaffold: rings and what links them; "" of a molecule without rings."""
-    found: str = MurckoScaffoldSmiles(smiles)
+    found: str = MurckoScaffoldSmiles(smiles)  # type: ignore[no-untyped-call]
     return found
 
 
