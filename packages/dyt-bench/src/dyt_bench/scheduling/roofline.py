@@ -2,8 +2,10 @@
 
 Memory is that of the tensors of a step on fake tensors. Time is the sum over its operations of the
 longest of three: FLOP over the rate of matrix products, bytes over the bandwidth, and what an
-operation takes at least (the roofline model). Of the peaks in data sheets, `MATRIX` and `MEMORY`
-are reckoned with: what training usually reaches. Of a run on several devices each computes its
+operation takes at least (the roofline model). A CPU's caller waits for each operation, so that
+there the last is added; and special functions and random numbers, which a GPU computes while it
+waits for memory, have rates of their own. Of the peaks in data sheets, `MATRIX` and `MEMORY` are
+reckoned with: what training usually reaches. Of a run on several devices each computes its
 micro-batches one after another. What they send each other, loading, validations and starts are left
 out.
 
@@ -152,9 +154,14 @@ def step_s(work: "Work", device: Device) -> float:
     measured = device.name == HERE  # what is measured needs no share taken off
     matrix, memory = (1.0, 1.0) if measured else (MATRIX, MEMORY)
     total = 0.0
-    for (flops, moved, half), count in work.operations.items():
-        rate = (device.half if half else device.single) * matrix
-        total += count * max(flops / rate, moved / (device.bandwidth * memory), device.launch)
+    for each, count in work.operations.items():
+        rate = (device.half if each.half else device.single) * matrix
+        computed = each.flops / rate + each.special / device.special + each.drawn / device.drawn
+        busy = max(computed, each.moved / (device.bandwidth * memory))
+        if device.waits:
+            total += count * (busy + device.launch * each.tensors)
+        else:  # the next operation is launched meanwhile
+            total += count * max(busy, device.launch)
     return total
 
 
@@ -291,7 +298,7 @@ def _works(run: Run, device: Device, tell: Any) -> "list[Work]":
 def _measured(tell: Any) -> Device:
     import torch
 
-    from dyt_bench.scheduling.work import measured_here
+    from dyt_bench.scheduling.here import measured_here
 
     torch.set_num_threads(1)
     return measured_here()
