@@ -25,6 +25,8 @@ TESTERS = ["pytest", "pytest-xdist", "hypothesis", "hatchling", "ruff"]
 RUNTIMES = ["onnxruntime", "onnxscript", "peft", "tensorboard", "wandb"]
 # Python and PyTorch, from the oldest two to the newest two; versions.yml has the same.
 PAIRS = ["3.11-2.9", "3.11-2.10", "3.12-2.11", "3.12-2.12", "3.13-2.13", "3.14-2.14"]
+# Whose Triton's interpreter takes arrays of one element for numbers, which NumPy 2.4 refuses.
+OLD_INTERPRETERS = {"2.9", "2.10", "2.11"}
 LOWEST = "lowest"  # of all dependencies of all packages
 OLDEST = "3.11"  # the Python for them
 # What dyt-core's tests take models and arrays from.
@@ -260,7 +262,7 @@ def install_pair(session: nox.Session, torch: str) -> list[str]:
     own = ["torch==", "torchvision==", "triton==", "nvidia-", "cuda-", "setuptools=="]
     # Inductor imports it, and PyTorch 2.9 requires it from Python 3.12 on only.
     more = ["setuptools"]
-    if torch == "2.9":  # whose Triton's interpreter takes arrays of one element for numbers
+    if torch in OLD_INTERPRETERS:
         own.append("numpy==")
         more.append("numpy<2.4")
     others = pinned(session, *own)
