@@ -119,3 +119,4 @@ def test_this_machine_is_measured():
     assert here.bandwidth > 1e8
     assert here.special > 1e6
     assert 1e-7 < here.launch < 1e-2
+    assert 0.01 < here.reached < 10

@@ -52,7 +52,7 @@ def test_an_operation_takes_the_longest_of_three():
         Operation(0.0, 8.0, special=1e9, drawn=1e9, tensors=9): 5,  # by its launch: 1 us each
     }
     by_hand = (2 * 10e-3 + 1e-3) / MATRIX + 3 * 3e-3 / MEMORY + 5e-6
-    assert step_s(work(1, 1, operations), SLOW) == pytest.approx(by_hand)
+    assert step_s(operations, SLOW) == pytest.approx(by_hand)
 
 
 def test_a_cpus_caller_waits_for_each_operation():
@@ -64,7 +64,8 @@ def test_a_cpus_caller_waits_for_each_operation():
         Operation(0.0, 8e6, tensors=50): 1,  # 8 ms for memory, and 50 us
     }
     by_hand = 2 * 10e-3 + 2e-6 + 4e-3 + 1e-6 + 10e-3 + 1e-6 + 8e-3 + 50e-6
-    assert step_s(work(1, 1, operations), cpu) == pytest.approx(by_hand)
+    assert step_s(operations, cpu) == pytest.approx(by_hand)
+    assert step_s(operations, replace(cpu, reached=0.5)) == pytest.approx(2 * by_hand)
 
 
 def test_a_run_that_fits_has_time_and_price():

@@ -28,6 +28,7 @@ class Device:
     # Of exponentials and the like, and of random numbers, a second. On GPUs memory decides.
     special: float = math.inf
     drawn: float = math.inf
+    reached: float = 1.0  # share of all this that a training step reaches, where it is measured
     waits: bool = False  # whether the caller waits for an operation, as on a CPU
     price: float = 0.0  # dollars an hour, about, as rented on demand
     base: float = 1.0 * GIB  # bytes that a process takes before it computes

@@ -5,15 +5,15 @@ longest of three: FLOP over the rate of matrix products, bytes over the bandwidt
 operation takes at least (the roofline model). A CPU's caller waits for each operation, so that
 there the last is added; and special functions and random numbers, which a GPU computes while it
 waits for memory, have rates of their own. Of the peaks in data sheets, `MATRIX` and `MEMORY` are
-reckoned with: what training usually reaches. Of a run on several devices each computes its
-micro-batches one after another. What they send each other, loading, validations and starts are left
-out.
+reckoned with: what training usually reaches; here, that share is measured. Of a run on several
+devices each computes its micro-batches one after another. What they send each other, loading,
+validations and starts are left out.
 
 All is a forecast, and is said to be one.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.quantities import in_words
 
 if TYPE_CHECKING:
+    from dyt_bench.scheduling.operations import Operation
     from dyt_bench.scheduling.work import Work
 
 MATRIX = 0.45  # share of the peak rate of matrix products
@@ -111,7 +112,7 @@ def expected(
         return Expected(run, problem=f"takes {task.processes} devices, there are {machine.count}")
     now = _now(run)
     memory = needed(_held(works[0], now), device)
-    step = step_s(works[0], device) * (task.batch_size // task.processes // task.at_once)
+    step = step_s(works[0].operations, device) * (task.batch_size // task.processes // task.at_once)
     seconds = step * task.steps
     if memory > device.memory and task.micro_batch == "auto":
         least = _share(run, works, device, task.processes, now.strategy)
@@ -149,12 +150,12 @@ def needed(tensors: float, device: Device) -> float:
     return device.base + tensors * (1 + SPARE)
 
 
-def step_s(work: "Work", device: Device) -> float:
-    """Seconds of a step by the roofline model."""
+def step_s(operations: "Mapping[Operation, int]", device: Device) -> float:
+    """Seconds of a step of these operations, each so often, by the roofline model."""
     measured = device.name == HERE  # what is measured needs no share taken off
     matrix, memory = (1.0, 1.0) if measured else (MATRIX, MEMORY)
     total = 0.0
-    for each, count in work.operations.items():
+    for each, count in operations.items():
         rate = (device.half if each.half else device.single) * matrix
         computed = each.flops / rate + each.special / device.special + each.drawn / device.drawn
         busy = max(computed, each.moved / (device.bandwidth * memory))
@@ -162,7 +163,7 @@ def step_s(work: "Work", device: Device) -> float:
             total += count * (busy + device.launch * each.tensors)
         else:  # the next operation is launched meanwhile
             total += count * max(busy, device.launch)
-    return total
+    return total / device.reached
 
 
 def fitting(
