@@ -21,10 +21,12 @@ PLUGINS = ["tests/plugins/dyt-majority"]
 CONSTRAINTS = ".ci/constraints.txt"
 # What the tests import beside the packages; hatchling builds wheels in them.
 TESTERS = ["pytest", "pytest-xdist", "hypothesis", "hatchling", "ruff"]
-# Of exported models, adapters and mirrors; without them their tests are skipped.
-RUNTIMES = ["onnxruntime", "onnxscript", "peft", "tensorboard"]
+# Of exported models, adapters, int8 and mirrors; without them their tests are skipped.
+RUNTIMES = ["onnxruntime", "onnxscript", "peft", "tensorboard", "torchao", "wandb"]
 # Python and PyTorch, from the oldest two to the newest two; versions.yml has the same.
 PAIRS = ["3.11-2.9", "3.11-2.10", "3.12-2.11", "3.12-2.12", "3.13-2.13", "3.14-2.14"]
+# Whose Triton's interpreter takes arrays of one element for numbers, which NumPy 2.4 refuses.
+OLD_INTERPRETERS = {"2.9", "2.10", "2.11"}
 LOWEST = "lowest"  # of all dependencies of all packages
 OLDEST = "3.11"  # the Python for them
 # What dyt-core's tests take models and arrays from.
@@ -151,6 +153,13 @@ def compiled(session: nox.Session) -> None:
 
 
 @nox.session
+def int8(session: nox.Session) -> None:
+    """Compare int8 scales of norms, from data, with those of DyT, known; after --: --out FOLDER."""
+    install_packages(session, "torchao")
+    session.run("python", "-m", "benchmarks.int8", *session.posargs)
+
+
+@nox.session
 def calibration(session: nox.Session) -> None:
     """Compare ways to start a model with DyT; after --: --starts all, --seeds 5, --jobs 2."""
     install_packages(session)
@@ -260,7 +269,7 @@ def install_pair(session: nox.Session, torch: str) -> list[str]:
     own = ["torch==", "torchvision==", "triton==", "nvidia-", "cuda-", "setuptools=="]
     # Inductor imports it, and PyTorch 2.9 requires it from Python 3.12 on only.
     more = ["setuptools"]
-    if torch == "2.9":  # whose Triton's interpreter takes arrays of one element for numbers
+    if torch in OLD_INTERPRETERS:
         own.append("numpy==")
         more.append("numpy<2.4")
     others = pinned(session, *own)
@@ -377,6 +386,9 @@ def wheels(session: nox.Session) -> None:
     shutil.rmtree("dist", ignore_errors=True)
     for package in PACKAGES:
         session.run("python", "-m", "build", "--installer", "uv", "--outdir", "dist", package)
+    # Without a compiler, or where it is too slow, the package is built without them, which works.
+    if os.name != "nt" and list(Path("dist").glob("dyt_core-*-any.whl")):
+        session.error("dyt-core's wheel has no CPU kernels: the output of its build says why")
     for wheel in Path("dist").glob("*-linux_*.whl"):
         left_out = [f"--exclude={name}" for name in LEFT_OUT]
         session.run("auditwheel", "repair", *left_out, "--wheel-dir", "dist", str(wheel))
@@ -397,8 +409,10 @@ def try_wheels(session: nox.Session, version: str) -> None:
     code = (
         "import dyt, torch; layer = dyt.DynamicTanh(8); x = torch.randn(4, 8); "
         "assert torch.allclose(layer(x), torch.tanh(0.5 * x), atol=1e-6); "
-        "print(dyt.__version__, *dyt.backends())"
+        "print(dyt.__version__, dyt.backends())"
     )
+    if os.name != "nt":  # for which there are no CPU kernels
+        code += "; assert dyt.backends()['cpu'] is None"
     scripts = environment / ("Scripts" if os.name == "nt" else "bin")
     with session.chdir(session.create_tmp()):  # away from the sources
         session.run(str(scripts / "python"), "-c", code, external=True)

@@ -27,7 +27,7 @@ from dyt_bench.suite.shipped import suite_file
 SUITE = "default"
 MEMORY = 0.25  # the most that memory may be off
 TIME = 2.0  # the factor that time may be off
-WARMUP, STEPS = 3, 15
+WARMUP, STEPS = 10, 40
 
 
 @dataclass(frozen=True)

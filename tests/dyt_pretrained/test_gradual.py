@@ -79,6 +79,7 @@ def test_the_first_steps_are_the_native_models(train):
     assert before[-1] != after[-1]
 
 
+@pytest.mark.slow  # six seconds; the harness's own resumption is in the fast tests
 def test_a_run_that_is_cut_off_in_the_middle_of_turns_resumes_to_the_bit(train):
     whole, first = train("whole")
     cut, second = train("cut", stop_at=(1, 5, 8, 13))

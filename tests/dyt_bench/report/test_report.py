@@ -570,7 +570,7 @@ def test_the_page_opens_with_the_answer(record, found, tmp_path):
         text = (tmp_path / "out" / name).read_text()
         assert text.index(said) < text.index("-24.9%") < text.index("Verdicts")
     page = (tmp_path / "out" / "README.md").read_text()
-    assert "| vision/vit | top-1 accuracy ↑ | 0.9000 | worse -24.9% |" in page
+    assert "| vision/vit: top-1 accuracy ↑ | 0.9000 | worse -24.9% |" in page
     assert page.count("<details>") == page.count("</details>") > 0
 
 

@@ -10,6 +10,7 @@ from dyt_bench.cli import main
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.task import Run, Task
 from dyt_bench.scheduling.machines import DEVICES, GIB, Device, Machine, parse
+from dyt_bench.scheduling.operations import Operation
 from dyt_bench.scheduling.roofline import MATRIX, MEMORY, expected, step_s, summary, table
 from dyt_bench.scheduling.work import Work
 
@@ -27,7 +28,7 @@ SLOW = Device("slow", 10 * GIB, 1e9, 1e12, 1e11, launch=1e-6, price=2.0, base=GI
 
 
 def work(peak, state, operations=None):
-    return Work(10, peak * GIB, state * GIB, operations or {(0.0, 8.0, False): 1})
+    return Work(10, peak * GIB, state * GIB, operations or {Operation(0.0, 8.0): 1})
 
 
 def test_a_machine_is_a_device_and_how_many():
@@ -45,13 +46,26 @@ def test_no_machine_is_one_sentence(text):
 
 def test_an_operation_takes_the_longest_of_three():
     operations = {
-        (1e9, 8.0, False): 2,  # by the rate of float32: 10 ms each
-        (1e9, 8.0, True): 1,  # of half precision: 1 ms
-        (0.0, 3e6, False): 3,  # by bandwidth: 3 ms each
-        (0.0, 8.0, False): 5,  # by its launch: 1 us each
+        Operation(1e9, 8.0): 2,  # by the rate of float32: 10 ms each
+        Operation(1e9, 8.0, half=True): 1,  # of half precision: 1 ms
+        Operation(0.0, 3e6): 3,  # by bandwidth: 3 ms each
+        Operation(0.0, 8.0, special=1e9, drawn=1e9, tensors=9): 5,  # by its launch: 1 us each
     }
     by_hand = (2 * 10e-3 + 1e-3) / MATRIX + 3 * 3e-3 / MEMORY + 5e-6
-    assert step_s(work(1, 1, operations), SLOW) == pytest.approx(by_hand)
+    assert step_s(operations, SLOW) == pytest.approx(by_hand)
+
+
+def test_a_cpus_caller_waits_for_each_operation():
+    cpu = replace(SLOW, name="here", waits=True, special=1e9, drawn=1e8)
+    operations = {
+        Operation(1e9, 8.0): 2,  # 10 ms and 1 us each
+        Operation(0.0, 3e6, special=4e6): 1,  # 4 ms rather than 3 for memory, and 1 us
+        Operation(0.0, 8.0, drawn=1e6): 1,  # 10 ms and 1 us
+        Operation(0.0, 8e6, tensors=50): 1,  # 8 ms for memory, and 50 us
+    }
+    by_hand = 2 * 10e-3 + 2e-6 + 4e-3 + 1e-6 + 10e-3 + 1e-6 + 8e-3 + 50e-6
+    assert step_s(operations, cpu) == pytest.approx(by_hand)
+    assert step_s(operations, replace(cpu, reached=0.5)) == pytest.approx(2 * by_hand)
 
 
 def test_a_run_that_fits_has_time_and_price():

@@ -16,9 +16,8 @@ from dyt_bench.plugin.atomic import write_json
 from dyt_bench.plugin.task import Run, Task, Variant
 from dyt_bench.records.record import Result
 from dyt_bench.records.workspace import Workspace
-from dyt_bench.tracking import address
+from dyt_bench.tracking import address, sender
 from dyt_bench.tracking import store as stores
-from dyt_bench.tracking import tracker as trackers
 
 STEPS = 40
 
@@ -121,8 +120,8 @@ def uri(tmp_path, empty_store):
 @pytest.fixture
 def impatient(monkeypatch):
     """Waits of hundredths of seconds in place of seconds."""
-    monkeypatch.setattr(trackers, "SEND_EVERY_S", 0.02)
-    monkeypatch.setattr(trackers, "ASK_AGAIN_S", 0.1)
+    monkeypatch.setattr(sender, "SEND_EVERY_S", 0.02)
+    monkeypatch.setattr(sender, "ASK_AGAIN_S", 0.1)
     monkeypatch.setattr(address, "PROBE_S", 0.5)
 
 

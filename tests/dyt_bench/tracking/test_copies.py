@@ -11,7 +11,7 @@ from tests.dyt_bench.tracking.conftest import STEPS, a_run, result, train
 from dyt_bench.cli import main
 from dyt_bench.discovery.extensions import MIRRORS, mirrors_called
 from dyt_bench.errors import UserError
-from dyt_bench.tracking import copies as copying
+from dyt_bench.tracking import sender
 from dyt_bench.tracking.copies import Copies
 from dyt_bench.tracking.sync import copy_suites
 
@@ -60,7 +60,7 @@ def mirror(monkeypatch):
 
 @pytest.fixture
 def copies(workspace, mirror, monkeypatch):
-    monkeypatch.setattr(copying, "SEND_EVERY_S", 0.01)
+    monkeypatch.setattr(sender, "SEND_EVERY_S", 0.01)
     made = Copies("kept", mirror, workspace.folder / "kept.json", "made-up")
     made.start()
     yield made
@@ -115,7 +115,7 @@ def test_what_is_cut_off_is_killed_and_begun_again_when_it_resumes(workspace, mi
 
 
 def test_an_outage_is_told_and_made_up_for(copies, mirror, begin, monkeypatch):
-    monkeypatch.setattr(copying, "ASK_AGAIN_S", 0.01)
+    monkeypatch.setattr(sender, "ASK_AGAIN_S", 0.01)
     mirror.failures = 2
     run = a_run()
     record = begin(run)

@@ -311,7 +311,7 @@ def test_whatever_an_item_raises_the_thread_goes_on_and_says_so(
     record.finish(result(a_run("dyt")))
     tracker = Tracker(uri, "dyt-bench/made-up", workspace)
     tracker.connect()
-    tracker._new.put(Item())
+    tracker._sender.follow(Item())
     while not Item.sent:
         time.sleep(0.01)
     tracker.follow(record)
@@ -329,7 +329,7 @@ def test_what_is_never_sent_is_said(uri, workspace, impatient):
 
     tracker = Tracker(uri, "dyt-bench/made-up", workspace)
     tracker.connect()
-    tracker._new.put(Item())
+    tracker._sender.follow(Item())
     tracker.close()
     assert tracker.problem == "SystemExit: bye"
 

@@ -54,6 +54,12 @@ CALLS = {
     "windows": lambda x: functional.dropout(x.flatten(), 0.3),
     "wide noise": lambda x: torch.randn(len(x), 100),
     "shares of one": lambda x: x.new_empty(len(x), 1).bernoulli_(x[:, :1] / X.numel()),
+    "integers": lambda x: torch.randint(9, (len(x), 3)) + torch.randint(2, 7, size=(len(x), 3)),
+    "integers by name": lambda x: torch.randint(high=9, low=3, size=(len(x), 100)),
+    "integers like": lambda x: torch.randint_like(x, 5) + torch.randint_like(x, 2, high=9),
+    "integers in place": lambda x: x.new_empty(len(x), 1).random_(5) + x.random_(),
+    "normal": lambda x: torch.normal(1.0, 2.0, (len(x), 3)) + torch.normal(0, 1, size=(len(x), 1)),
+    "normal by rows": lambda x: torch.normal(x, 1.0) + torch.normal(0.0, x) + torch.normal(x, x),
     "after a layer that is dropped": lambda x: functional.dropout(x) * torch.rand(()),
 }
 
@@ -75,6 +81,17 @@ def test_samples_calls_and_seeds_differ():
 def test_shares_are_those_asked_for():
     (kept,) = each(lambda x: functional.dropout(x, 0.25) > 0, 1, x=torch.ones(8, 10_000))
     assert kept.float().mean() == pytest.approx(0.75, abs=0.01)
+
+
+def test_integers_have_the_bounds_and_the_type_asked_for():
+    (found,) = each(lambda x: torch.randint(3, 7, (len(x), 1000), dtype=torch.int32), 1)
+    assert found.dtype == torch.int32
+    assert found.unique().tolist() == [3, 4, 5, 6]
+    (found,) = each(lambda x: torch.randint_like(x, 2), 1)
+    assert found.dtype == X.dtype
+    assert set(found.unique().tolist()) == {0.0, 1.0}
+    (found,) = each(lambda x: torch.normal(5.0, 0.1, (len(x), 1000)), 1)
+    assert found.mean() == pytest.approx(5.0, abs=0.01)
 
 
 def test_single_numbers_are_the_same_for_all_parts():

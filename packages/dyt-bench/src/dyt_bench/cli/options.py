@@ -149,7 +149,7 @@ mirror = click.option(
     envvar="DYT_BENCH_MIRRORS",
     show_envvar=True,
     shell_complete=complete(lambda: MIRRORS.names()),
-    help="Copy runs to another tracker, too: tensorboard, or a package's; repeatable.",
+    help="Copy runs to another tracker, too: tensorboard, wandb, or a package's; repeatable.",
 )
 budget = click.option(
     "--budget", type=Quantity(seconds), help="Most time for the suite: 90s, 30m, 2h."

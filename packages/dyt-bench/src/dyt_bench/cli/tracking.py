@@ -23,7 +23,7 @@ from dyt_bench.records.workspace import Workspace
     metavar="NAME",
     multiple=True,
     shell_complete=options.complete(lambda: MIRRORS.names()),
-    help="To this mirror, in place of MLflow: tensorboard, or a package's; repeatable.",
+    help="To this mirror, in place of MLflow: tensorboard, wandb, or a package's; repeatable.",
 )
 @options.as_json
 @options.workspace

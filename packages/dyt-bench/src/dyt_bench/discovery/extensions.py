@@ -245,7 +245,10 @@ MIRRORS: ExtensionPoint[MakeMirror] = ExtensionPoint(
     "mirror",
     "dyt_bench.mirrors",
     _callable_with("made of a folder and a suite's name", Path(), ""),
-    own={"tensorboard": "dyt_bench.tracking.tensorboard:TensorBoard"},
+    own={
+        "tensorboard": "dyt_bench.tracking.tensorboard:TensorBoard",
+        "wandb": "dyt_bench.tracking.wandb:WeightsAndBiases",
+    },
 )
 
 

@@ -108,13 +108,17 @@ def _folded(summary: str, parts: Sequence[str]) -> list[str]:
 
 
 def _grid_rows(standings: Sequence[Standing]) -> list[words.Row]:
-    """A row a model: its value with the native norm, and each variant's verdict and gain."""
+    """A row a model: its value with the native norm, and each variant's verdict and gain.
+
+    The metric has no column of its own: the table would be wider than GitHub's pages.
+    """
     variants = answer.variants_of(standings)
     rows = []
     for row in answer.grid(standings):
         cells = {name: row.cells.get(name) for name in variants}
         texts = {n: f"{cell.verdict} {cell.amount}" if cell else "" for n, cell in cells.items()}
-        rows.append({"model": row.model, "metric": row.metric, "native norm": row.baseline} | texts)
+        model = f"{row.model}: {row.metric}"
+        rows.append({"model: metric": model, "native norm": row.baseline} | texts)
     return rows
 
 

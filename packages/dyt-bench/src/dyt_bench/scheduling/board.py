@@ -1,5 +1,6 @@
 """The progress board: a live table of a suite's runs, or plain lines without a terminal."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ _MARKS = {"waiting": "·", "running": "▸", "finished": "✓", "diverged": "≁
 _STYLES = {"waiting": "dim", "running": "bold", "diverged": "yellow", "failed": "red"}
 _WORD_EVERY_S = 60.0  # between two plain lines, where validations are further apart
 _LONG_S = 600.0  # without a step, where the process works
+_RECKON_EVERY_S = 1.0
 _FEW_STEPS = 10  # with fewer, no time left is estimated
 _LEAST_NOTE = 10  # characters; shorter ones say nothing
 _AROUND = 5  # lines of a screen that are not runs
@@ -155,6 +157,7 @@ class Board:
         self.doing = ""
         self.slots = 1  # runs that may run at a time
         self._said = time.monotonic()
+        self._reckoned, self._time_left = -math.inf, ""
         self._is_live = console.is_terminal and console.is_interactive
         self._live = Live(
             console=console, get_renderable=self._render, refresh_per_second=2, transient=True
@@ -251,6 +254,13 @@ class Board:
         return f"[{self._begun}/{len(self.lines)}]"
 
     def _left(self) -> str:
+        """Time left; once it is known, reckoned once a second: a thousand runs may run."""
+        now = time.monotonic()
+        if not self._time_left or now - self._reckoned >= _RECKON_EVERY_S:
+            self._reckoned, self._time_left = now, self._reckon()
+        return self._time_left
+
+    def _reckon(self) -> str:
         """Time left, by the pace of each task group, or of all where its own is not known yet."""
         paces = {group: replace(pace) for group, pace in self._paces.items()}
         for line in self._running.values():

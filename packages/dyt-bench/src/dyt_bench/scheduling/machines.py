@@ -1,5 +1,6 @@
 """Machines that one may not have: what a device holds, moves, computes and costs. No torch."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,11 @@ class Device:
     half: float  # operations a second of matrix products in bfloat16 or float16
     single: float  # the same in float32, which PyTorch computes without TF32 by default
     launch: float = 6e-6  # seconds that an operation takes at least
+    # Of exponentials and the like, and of random numbers, a second. On GPUs memory decides.
+    special: float = math.inf
+    drawn: float = math.inf
+    reached: float = 1.0  # share of all this that a training step reaches, where it is measured
+    waits: bool = False  # whether the caller waits for an operation, as on a CPU
     price: float = 0.0  # dollars an hour, about, as rented on demand
     base: float = 1.0 * GIB  # bytes that a process takes before it computes
 

@@ -2,16 +2,18 @@
 
 Memory is that of the tensors of a step on fake tensors. Time is the sum over its operations of the
 longest of three: FLOP over the rate of matrix products, bytes over the bandwidth, and what an
-operation takes at least (the roofline model). Of the peaks in data sheets, `MATRIX` and `MEMORY`
-are reckoned with: what training usually reaches. Of a run on several devices each computes its
-micro-batches one after another. What they send each other, loading, validations and starts are left
-out.
+operation takes at least (the roofline model). A CPU's caller waits for each operation, so that
+there the last is added; and special functions and random numbers, which a GPU computes while it
+waits for memory, have rates of their own. Of the peaks in data sheets, `MATRIX` and `MEMORY` are
+reckoned with: what training usually reaches; here, that share is measured. Of a run on several
+devices each computes its micro-batches one after another. What they send each other, loading,
+validations and starts are left out.
 
 All is a forecast, and is said to be one.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,7 @@ from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.quantities import in_words
 
 if TYPE_CHECKING:
+    from dyt_bench.scheduling.operations import Operation
     from dyt_bench.scheduling.work import Work
 
 MATRIX = 0.45  # share of the peak rate of matrix products
@@ -109,7 +112,7 @@ def expected(
         return Expected(run, problem=f"takes {task.processes} devices, there are {machine.count}")
     now = _now(run)
     memory = needed(_held(works[0], now), device)
-    step = step_s(works[0], device) * (task.batch_size // task.processes // task.at_once)
+    step = step_s(works[0].operations, device) * (task.batch_size // task.processes // task.at_once)
     seconds = step * task.steps
     if memory > device.memory and task.micro_batch == "auto":
         least = _share(run, works, device, task.processes, now.strategy)
@@ -147,15 +150,20 @@ def needed(tensors: float, device: Device) -> float:
     return device.base + tensors * (1 + SPARE)
 
 
-def step_s(work: "Work", device: Device) -> float:
-    """Seconds of a step by the roofline model."""
+def step_s(operations: "Mapping[Operation, int]", device: Device) -> float:
+    """Seconds of a step of these operations, each so often, by the roofline model."""
     measured = device.name == HERE  # what is measured needs no share taken off
     matrix, memory = (1.0, 1.0) if measured else (MATRIX, MEMORY)
     total = 0.0
-    for (flops, moved, half), count in work.operations.items():
-        rate = (device.half if half else device.single) * matrix
-        total += count * max(flops / rate, moved / (device.bandwidth * memory), device.launch)
-    return total
+    for each, count in operations.items():
+        rate = (device.half if each.half else device.single) * matrix
+        computed = each.flops / rate + each.special / device.special + each.drawn / device.drawn
+        busy = max(computed, each.moved / (device.bandwidth * memory))
+        if device.waits:
+            total += count * (busy + device.launch * each.tensors)
+        else:  # the next operation is launched meanwhile
+            total += count * max(busy, device.launch)
+    return total / device.reached
 
 
 def fitting(
@@ -291,7 +299,7 @@ def _works(run: Run, device: Device, tell: Any) -> "list[Work]":
 def _measured(tell: Any) -> Device:
     import torch
 
-    from dyt_bench.scheduling.work import measured_here
+    from dyt_bench.scheduling.here import measured_here
 
     torch.set_num_threads(1)
     return measured_here()

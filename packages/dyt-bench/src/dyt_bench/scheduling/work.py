@@ -5,11 +5,9 @@ no memory and seconds. Where values decide (a mask, a dropped layer) the step go
 a mask were set and nothing were dropped.
 """
 
-import math
-import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,22 +16,18 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.flop_counter import flop_registry
 
 import dyt
 from dyt_bench.discovery.extensions import STAND_INS
 from dyt_bench.discovery.resolve import resolve
 from dyt_bench.plugin.parts import Parts
 from dyt_bench.plugin.task import Run
-from dyt_bench.scheduling.machines import Device
+from dyt_bench.scheduling.operations import Operation, is_free, nbytes, operation
 from dyt_bench.training.build import with_logging_off
 from dyt_bench.training.device import autocast
 from dyt_bench.training.step import optimizer_of, step
 
 aten = torch.ops.aten
-# One operation: of matrix products or of any other kind, how many FLOP and bytes, and whether in
-# half precision.
-Operation = tuple[float, float, bool]
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class Work:
 
     @property
     def flops(self) -> float:
-        return sum(flops * count for (flops, _, _), count in self.operations.items())
+        return sum(each.flops * count for each, count in self.operations.items())
 
 
 def work_of(run: Run, batch_size: int | None = None) -> Work:
@@ -106,8 +100,8 @@ def _faked(module: Any, batch: Any, parts: Parts, keeps: bool) -> Work:
         count.begin()
         step(module, moved, optimizer, preset, precision)
     weights = list(module.parameters())
-    size = float(sum(map(_nbytes, weights)))
-    own = sum(_nbytes(t) for s in optimizer.state.values() for t in tree_leaves(s) if _is(t))
+    size = float(sum(map(nbytes, weights)))
+    own = sum(nbytes(t) for s in optimizer.state.values() for t in tree_leaves(s) if _is(t))
     averaged = size if getattr(preset, "ema_decay", None) else 0.0
     return Work(
         parameters=sum(weight.numel() for weight in weights),
@@ -148,10 +142,8 @@ class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         made = [leaf for leaf in tree_leaves(out) if _is(leaf)]
         for tensor in made:
             self._hold(tensor)
-        if not _is_free(func):
-            half = any(t.dtype in (torch.bfloat16, torch.float16) for t in tensors)
-            moved = float(sum(map(_nbytes, tensors)) + sum(map(_nbytes, made)))
-            self.operations[_flops(func, args, kwargs, out), moved, half] += 1
+        if not is_free(func):
+            self.operations[operation(func, args, kwargs, out, tensors, made)] += 1
         return out
 
     def _hold(self, tensor: Tensor) -> None:
@@ -203,10 +195,6 @@ def _is(leaf: object) -> bool:
     return isinstance(leaf, Tensor)
 
 
-def _nbytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
-
-
 def _assumed(tensor: Tensor) -> bool | int | float:
     """What a step that asks for a value is told."""
     return False if tensor.dtype == torch.bool else (1.0 if tensor.is_floating_point() else 1)
@@ -222,70 +210,3 @@ def _without_masks(indices: Any) -> list[Any]:
         else:
             found.append(index)
     return found
-
-
-def _is_free(func: Any) -> bool:
-    """Whether an operation moves nothing: views, and memory that is only reserved."""
-    if func.namespace == "prim" or func.__name__.startswith(("empty", "new_empty", "sym_")):
-        return True  # questions about a tensor, and memory without content
-    returns = func._schema.returns
-    return bool(returns) and all(
-        each.alias_info is not None and not each.alias_info.is_write for each in returns
-    )
-
-
-_SDPA = ("_scaled_dot_product_flash_attention_for_cpu",)
-
-
-def _flops(func: Any, args: Any, kwargs: Any, out: Any) -> float:
-    """FLOP of a matrix product, a convolution, attention or a Fourier transform; else 0."""
-    packet = func._overloadpacket
-    if packet in flop_registry:
-        return float(flop_registry[packet](*args, **kwargs, out_val=out))
-    name = func.__name__.partition(".")[0]
-    if name.startswith(_SDPA):
-        backward = name.endswith("backward")
-        query, key = args[1:3] if backward else args[:2]
-        *lead, rows, width = query.shape
-        products = 4.0 * math.prod(lead) * rows * key.shape[-2] * width
-        return float(2.5 * products if backward else products)
-    if name.startswith("_fft"):
-        size = max(args[0].shape[-1], tree_leaves(out)[0].shape[-1])
-        count = max(args[0].numel(), tree_leaves(out)[0].numel())
-        return float(5.0 * count * math.log2(max(2, size)))
-    return 0.0
-
-
-def measured_here() -> Device:
-    """This machine's CPU as a device: what it reaches in a second of small products and copies."""
-    import psutil
-
-    torch.manual_seed(0)
-    a, b = torch.randn(512, 512), torch.randn(512, 512)
-    single = 2 * 512**3 / _best(lambda: a @ b)
-    x, y = torch.randn(2**20), torch.empty(2**20)
-    bandwidth = 2 * _nbytes(x) / _best(lambda: y.copy_(x))
-    layers = [nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU()) for _ in range(16)]
-    small = nn.Sequential(*layers)
-
-    def pass_through() -> None:
-        small(torch.ones(1, 8)).sum().backward()
-
-    with Count() as count:
-        pass_through()
-    launch = _best(pass_through) / sum(count.operations.values())
-    base = float(psutil.Process().memory_info().rss)
-    memory = float(psutil.virtual_memory().total)
-    # Half precision is emulated on most CPUs.
-    return Device("here", memory, bandwidth, single / 2, single, launch=launch, base=base)
-
-
-def _best(call: Callable[[], object], seconds: float = 0.3) -> float:
-    """The least time of a call, in s."""
-    call()
-    least, until = math.inf, time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        start = time.perf_counter()
-        call()
-        least = min(least, time.perf_counter() - start)
-    return least

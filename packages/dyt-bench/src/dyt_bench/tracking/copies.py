@@ -1,11 +1,9 @@
 """Copies runs to mirrors, such as TensorBoard, from the records; training never waits for it.
 
-One thread for each mirror reads the records and sends what is new. A copy that fails is begun again
-later; what is whole is noted in the workspace, and not sent twice.
+A thread for each mirror reads the records. A copy that fails is begun again later; what is whole is
+noted in the workspace, and not sent twice.
 """
 
-import queue
-import threading
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -16,10 +14,7 @@ from dyt_bench.plugin.atomic import read_json, write_json
 from dyt_bench.plugin.mirrors import CopiedEnd, CopiedRun, MakeMirror, OpenRun, RunMirror
 from dyt_bench.records.record import Record
 from dyt_bench.records.workspace import Workspace
-
-SEND_EVERY_S = 2.0
-ASK_AGAIN_S = 30.0  # the longest pause after a failure
-CLOSE_S = 60.0  # how long to wait at the end
+from dyt_bench.tracking.sender import CLOSE_S, Sender
 
 
 def make_copies(
@@ -47,20 +42,23 @@ class Copies:
 
     def __init__(self, name: str, mirror: RunMirror, noted: Path, suite: str) -> None:
         self.name, self.mirror, self.suite = name, mirror, suite
-        self.problem: str | None = None  # why the mirror lacks something; None if it does not
         self._sent = _Sent(noted)
-        self._followed: list[_Copy] = []
-        self._new: queue.SimpleQueue[_Copy] = queue.SimpleQueue()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name=f"mirror {name}", daemon=True)
+        self._sender = Sender[_Copy](
+            f"mirror {name}", lambda copy, last: copy.send(last=last), _said, "it is too slow"
+        )
+
+    @property
+    def problem(self) -> str | None:
+        """Why the mirror lacks something; None if it does not."""
+        return self._sender.problem
 
     def start(self) -> None:
         """Start the thread that sends."""
-        self._thread.start()
+        self._sender.start()
 
     def follow(self, record: Record) -> None:
         """Copy the record from now on, until it has a result or this closes."""
-        self._new.put(_Copy(record, self.mirror, self.suite, self._sent))
+        self._sender.follow(_Copy(record, self.mirror, self.suite, self._sent))
 
     def close(self, patience_s: float = CLOSE_S) -> None:
         """Send what remains and stop; runs without a result are marked as killed.
@@ -68,35 +66,11 @@ class Copies:
         Args:
             patience_s: the longest to wait for that.
         """
-        self._closing.set()
-        self._thread.join(patience_s)
-        if self._thread.is_alive():
-            self.problem = self.problem or "it is too slow"
-        elif self._followed or not self._new.empty():
-            self.problem = self.problem or "not everything was sent"
+        self._sender.close(patience_s)
 
-    def _work(self) -> None:
-        pause = 0.0
-        while True:
-            closing = self._closing.wait(pause)
-            while not self._new.empty():
-                self._followed.append(self._new.get())
-            sent = self._send(last=closing)
-            pause = SEND_EVERY_S if sent else min(2 * pause + 1, ASK_AGAIN_S)
-            if closing:
-                return
 
-    def _send(self, *, last: bool) -> bool:
-        """Send once what is new of every run; False if the mirror did not accept it all."""
-        failure: str | None = None
-        for copy in list(self._followed):
-            try:
-                if copy.send(last=last):
-                    self._followed.remove(copy)
-            except Exception as error:  # a mirror's outage must not reach training
-                failure = f"{type(error).__name__}: {reason(error)}"
-        self.problem = failure
-        return failure is None
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {reason(error)}"
 
 
 def copy_suite(copies: Copies, records: Sequence[Record], *, live: bool) -> int:

@@ -93,12 +93,11 @@ class BySample(TorchFunctionMode):
         if draws is None or "generator" in options or not draws(args, options):
             return func(*args, **options)
         self.has_drawn = True
-        if func not in _FACTORIES:
+        if func not in _FACTORIES or (func is torch.normal and _has_tensor(args, options)):
             return self._drawn(func, args, options)
-        make, fill = _FACTORIES[func]
-        made = make(*args, **options)
+        made, fill, bounds = _FACTORIES[func](args, options)
         with torch.no_grad():
-            self._drawn(fill, (made,), {})
+            self._drawn(fill, (made, *bounds), {})
         return made
 
     def _backward(
@@ -136,7 +135,7 @@ class BySample(TorchFunctionMode):
             if len(tensor) % len(seeds) or not _are_apart(func, tensor, options):
                 seed(seeds[0])
                 return func(*args, **options)
-            alone = not any(isinstance(x, Tensor) for x in (*args[1:], *options.values()))
+            alone = not _has_tensor(args[1:], options)
             if func in _FILLS and alone and tensor.numel() <= _FEW * len(tensor):
                 seed(first)
                 return self._share(func, args, options)
@@ -201,6 +200,10 @@ def _are_apart(func: Any, tensor: Tensor, options: Options) -> bool:
     return least is not None and tensor.dim() >= least and not is_along_rows
 
 
+def _has_tensor(args: Arguments, options: Options) -> bool:
+    return any(isinstance(x, Tensor) for x in (*args, *options.values()))
+
+
 def _always(args: Arguments, options: Options) -> bool:
     return True
 
@@ -231,14 +234,57 @@ _FILLS = (
     Tensor.geometric_,
     Tensor.log_normal_,
     Tensor.normal_,
+    Tensor.random_,
     Tensor.uniform_,
 )
-# What makes a new tensor -> what makes one without content, and what fills it.
-_FACTORIES: Mapping[Any, tuple[Any, Any]] = {
-    torch.rand: (torch.empty, Tensor.uniform_),
-    torch.rand_like: (torch.empty_like, Tensor.uniform_),
-    torch.randn: (torch.empty, Tensor.normal_),
-    torch.randn_like: (torch.empty_like, Tensor.normal_),
+# A tensor without content, what fills it, and with which arguments.
+Filling = tuple[Tensor, Callable[..., Tensor], Arguments]
+
+
+def _without_arguments(
+    make: Callable[..., Tensor], fill: Callable[..., Tensor]
+) -> Callable[[Arguments, Options], Filling]:
+    return lambda args, options: (make(*args, **options), fill, ())
+
+
+def _integers(args: Arguments, options: Options) -> Filling:
+    """Of torch.randint([low,] high, size)."""
+    found, values = dict(options), list(args)
+    size = found.pop("size") if "size" in found else values.pop()
+    low, high = _bounds(values, found)
+    return torch.empty(size, **{"dtype": torch.long, **found}), Tensor.random_, (low, high)
+
+
+def _integers_like(args: Arguments, options: Options) -> Filling:
+    """Of torch.randint_like(input, [low,] high)."""
+    found, values = dict(options), list(args)
+    like = found.pop("input") if "input" in found else values.pop(0)
+    low, high = _bounds(values, found)
+    return torch.empty_like(like, **found), Tensor.random_, (low, high)
+
+
+def _bounds(values: list[Any], found: dict[str, Any]) -> tuple[int, int]:
+    """Take them from the end of positional arguments, or from named ones."""
+    high = found.pop("high") if "high" in found else values.pop()
+    low = found.pop("low") if "low" in found else (values.pop() if values else 0)
+    return low, high
+
+
+def _normal(args: Arguments, options: Options) -> Filling:
+    """Of torch.normal(mean, std, size)."""
+    found = {**dict(zip(("mean", "std", "size"), args, strict=False)), **options}
+    mean, std, size = (found.pop(name) for name in ("mean", "std", "size"))
+    return torch.empty(size, **found), Tensor.normal_, (mean, std)
+
+
+_FACTORIES: Mapping[Any, Callable[[Arguments, Options], Filling]] = {
+    torch.normal: _normal,
+    torch.rand: _without_arguments(torch.empty, Tensor.uniform_),
+    torch.rand_like: _without_arguments(torch.empty_like, Tensor.uniform_),
+    torch.randint: _integers,
+    torch.randint_like: _integers_like,
+    torch.randn: _without_arguments(torch.empty, Tensor.normal_),
+    torch.randn_like: _without_arguments(torch.empty_like, Tensor.normal_),
 }
 # Functions of rows -> the dimensions from which on the first one's are independent; None: never.
 _ROWS: Mapping[Any, int | None] = {

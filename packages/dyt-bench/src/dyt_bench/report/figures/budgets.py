@@ -18,7 +18,7 @@ NOTE = (
     "its plateau where the next budget improves it by less than the margin; where it is still "
     "learning, there is no verdict."
 )
-_COLUMNS = 3
+_COLUMNS = 3  # at most; fewer panels are wider
 
 
 def drawable(trends: Sequence[Trend]) -> list[Trend]:
@@ -31,17 +31,18 @@ def drawable(trends: Sequence[Trend]) -> list[Trend]:
 
 
 def sheet(trends: Sequence[Trend], names: Mapping[TaskGroup, str], theme: Theme) -> "Figure":
-    """A panel a model, three a row: each variant's gain by steps.
+    """A panel a model, at most three a row: each variant's gain by steps.
 
     Args:
         trends: of models with a variant at several budgets, as `drawable` chooses them.
     """
     variants = [name for trend in trends for budget in trend.budgets for name in budget.gains]
     look = looks(variants, theme)
-    rows = -(-len(trends) // _COLUMNS)
+    columns = min(_COLUMNS, len(trends))
+    rows = -(-len(trends) // columns)
     figure = new_figure(8.8, 0.9 + 2.2 * rows, left=0.72, top=0.5, bottom=0.45)
     grid = figure.subplots(
-        rows, _COLUMNS, squeeze=False, gridspec_kw={"hspace": 0.5, "wspace": 0.42}
+        rows, columns, squeeze=False, gridspec_kw={"hspace": 0.5, "wspace": 0.42}
     )
     panels = [axes for row in grid for axes in row]
     for axes in panels[len(trends) :]:

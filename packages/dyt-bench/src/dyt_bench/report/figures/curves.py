@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRAIN_LOSS = "train/loss"
-_WIDE = 45  # characters of a title, from which on it is small
+_WIDE = 45  # characters of a title, from which on it is small and takes two lines
 _SMOOTHING = 0.9  # of the training loss, an exponential mean over the rows
 
 
@@ -33,16 +33,17 @@ def sheet(
     """
     groups = by_group(runs)
     look = looks([run.variant for run in runs], theme)
-    height = 0.85 + 1.9 * len(groups)
-    figure = new_figure(8.8, height, left=0.55, top=0.5, bottom=0.42)
+    titles = {group: _title(names[group], metrics[group.domain]) for group in groups}
+    top = 0.64 if "\n" in next(iter(titles.values())) else 0.5  # below the legend
+    height = top + 0.35 + 1.9 * len(groups)
+    figure = new_figure(8.8, height, left=0.55, top=top, bottom=0.42)
     grid = figure.subplots(
-        len(groups), 2, squeeze=False, gridspec_kw={"hspace": 0.42, "wspace": 0.2}
+        len(groups), 2, squeeze=False, gridspec_kw={"hspace": 0.45, "wspace": 0.2}
     )
     for (left, right), (group, own) in zip(grid, groups.items(), strict=True):
         metric = metrics[group.domain]
         left.set_title(f"{names[group]}: training loss ↓")
-        title = f"{names[group]}: {metric.title} {arrow(metric)}"
-        right.set_title(title, fontsize=10 if len(title) < _WIDE else 8)
+        right.set_title(titles[group], fontsize=8 if "\n" in titles[group] else 10)
         draw(left, own, TRAIN_LOSS, look, smooth=True)
         draw(right, own, metric.name, look, smooth=False)
     for axes in grid[-1]:
@@ -53,6 +54,12 @@ def sheet(
     ]
     figure.legend(handles, list(look), loc="upper right", frameon=False, ncols=len(look))
     return figure
+
+
+def _title(name: str, metric: Metric) -> str:
+    """The model and the metric; on two lines where one would be wider than the panel."""
+    words = f"{metric.title} {arrow(metric)}"
+    return f"{name}: {words}" if len(name) + len(words) < _WIDE - 2 else f"{name}:\n{words}"
 
 
 def draw(

@@ -49,6 +49,8 @@ def summary(standings: Sequence[Standing], theme: Theme) -> "Figure":
         place = own_variants.index(standing.variant) - (len(own_variants) - 1) / 2
         row = names.index(standing.name) + apart * place
         own = look[standing.variant]
+        margin = scale * standing.comparison.margin
+        _shade(quality, -margin, margin, row, theme)
         effect(quality, standing.comparison, row, own, far, scale)
         ratio(clock, standing, row, own, theme)
     for variant in variants:
@@ -80,14 +82,14 @@ def ratio(axes: "Axes", standing: Standing, row: float, look: Look, theme: Theme
     if standing.speed is None:
         return
     floor = standing.speed.floor
-    axes.plot(
-        [1 / floor, floor],
-        [row, row],
-        color=theme.band,
-        linewidth=8,
-        solid_capstyle="butt",
-        zorder=0,
-    )
+    _shade(axes, 1 / floor, floor, row, theme)
     middle, low, high = standing.speed.ratio
     axes.plot([low, high], [row, row], color=look.colour, linewidth=1.8)
     axes.plot(middle, row, look.marker, color=look.colour, zorder=3)
+
+
+def _shade(axes: "Axes", low: float, high: float, row: float, theme: Theme) -> None:
+    """The band within which a difference does not count."""
+    axes.plot(
+        [low, high], [row, row], color=theme.band, linewidth=8, solid_capstyle="butt", zorder=0
+    )

@@ -15,6 +15,7 @@ from dyt_bench.verdicts.runs import BASELINE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_COLOURS = 64  # of a PNG
 MARKERS = ("o", "s", "D", "^", "v", "P")  # distinguishable without colour
 
 
@@ -135,13 +136,28 @@ def new_figure(
 
 
 def save(figure: "Figure", file: Path, **options: Any) -> None:
-    """Write the figure as a PNG of 64 colours, which takes a third of the bytes."""
+    """Write the figure as a PNG of 64 colours, which takes a third of the bytes.
+
+    The theme's are among them: a variant that takes little room would else have a colour of its
+    own in each figure.
+    """
     from PIL import Image
 
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", **options)
     with Image.open(buffer) as image:
-        image.convert("RGB").quantize(64).save(file, format="png", optimize=True)
+        coloured = image.convert("RGB")
+        own = bytes.fromhex("".join((*LIGHT.variants, *_plain(LIGHT))).replace("#", ""))
+        others = coloured.quantize(_COLOURS - len(own) // 3).getpalette("RGB")
+        palette = Image.new("P", (1, 1))
+        palette.putpalette([*own, *(others or ())])
+        few = coloured.quantize(palette=palette, dither=Image.Dither.NONE)
+        few.save(file, format="png", optimize=True)
+
+
+def _plain(theme: Theme) -> tuple[str, ...]:
+    """The colours of a theme that are no variant's."""
+    return theme.ink, theme.faint, theme.band, theme.paper
 
 
 def room_for(labels: Sequence[str]) -> float:
