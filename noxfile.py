@@ -21,8 +21,8 @@ PLUGINS = ["tests/plugins/dyt-majority"]
 CONSTRAINTS = ".ci/constraints.txt"
 # What the tests import beside the packages; hatchling builds wheels in them.
 TESTERS = ["pytest", "pytest-xdist", "hypothesis", "hatchling", "ruff"]
-# Of exported models, adapters, int8 and mirrors; without them their tests are skipped.
-RUNTIMES = ["onnxruntime", "onnxscript", "peft", "tensorboard", "torchao", "wandb"]
+# Of exported models, adapters and mirrors; without them their tests are skipped.
+RUNTIMES = ["onnxruntime", "onnxscript", "peft", "tensorboard", "wandb"]
 # Python and PyTorch, from the oldest two to the newest two; versions.yml has the same.
 PAIRS = ["3.11-2.9", "3.11-2.10", "3.12-2.11", "3.12-2.12", "3.13-2.13", "3.14-2.14"]
 # Whose Triton's interpreter takes arrays of one element for numbers, which NumPy 2.4 refuses.
