@@ -49,6 +49,17 @@ def test_a_name_that_is_no_folder(tmp_path):
         read_checkpoint(tmp_path / "org" / "model")
 
 
+def test_an_older_timms_checkpoint_takes_images_of_its_own_size(tmp_path):
+    config = {
+        "architecture": "vit_tiny_patch16_224",
+        "model_args": {"img_size": 16},
+        "pretrained_cfg": {"input_size": [3, 224, 224]},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    assert read_checkpoint(tmp_path).pixels == 16
+
+
 def test_what_dyt_saves_is_refused(bert, tmp_path):
     from transformers import BertForMaskedLM
 

@@ -63,7 +63,9 @@ class Checkpoint:
         """A side of the images that it takes; None if its configuration does not say."""
         size = self.config.get("image_size")
         if self.library == "timm":
-            size = (self.config.get("pretrained_cfg") or self.config).get("input_size")
+            # Before timm 1.0.31 input_size was that of the architecture, whatever the model's own.
+            own = (self.config.get("model_args") or {}).get("img_size")
+            size = own or (self.config.get("pretrained_cfg") or self.config).get("input_size")
         if isinstance(size, list | tuple):
             size = size[-1]
         return size if isinstance(size, int) else None
