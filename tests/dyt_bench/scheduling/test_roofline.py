@@ -9,9 +9,18 @@ from click.testing import CliRunner
 from dyt_bench.cli import main
 from dyt_bench.errors import UserError
 from dyt_bench.plugin.task import Run, Task
-from dyt_bench.scheduling.machines import DEVICES, GIB, Device, Machine, parse
+from dyt_bench.scheduling.machines import (
+    DEVICES,
+    GIB,
+    MATRIX,
+    MEMORY,
+    Device,
+    Machine,
+    parse,
+    step_s,
+)
 from dyt_bench.scheduling.operations import Operation
-from dyt_bench.scheduling.roofline import MATRIX, MEMORY, expected, step_s, summary, table
+from dyt_bench.scheduling.roofline import expected, summary, table
 from dyt_bench.scheduling.work import Work
 
 TASK = Task(

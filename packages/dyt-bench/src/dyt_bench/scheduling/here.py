@@ -8,9 +8,8 @@ from statistics import median
 import torch
 from torch import nn
 
-from dyt_bench.scheduling.machines import Device
+from dyt_bench.scheduling.machines import Device, step_s
 from dyt_bench.scheduling.operations import nbytes
-from dyt_bench.scheduling.roofline import step_s
 from dyt_bench.scheduling.work import Count
 
 

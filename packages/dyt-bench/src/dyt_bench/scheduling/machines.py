@@ -1,13 +1,27 @@
-"""Machines that one may not have: what a device holds, moves, computes and costs. No torch."""
+"""Machines that one may not have: what a device holds, moves, computes and costs. No torch.
+
+The time of a step is the sum over its operations of the longest of three: FLOP over the rate of
+matrix products, bytes over the bandwidth, and what an operation takes at least (the roofline
+model). A CPU's caller waits for each operation, so that there the last is added; and special
+functions and random numbers, which a GPU computes while it waits for memory, have rates of their
+own. Of the peaks in data sheets, `MATRIX` and `MEMORY` are reckoned with: what training usually
+reaches; here, that share is measured.
+"""
 
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dyt_bench.errors import UserError, quoted
 
+if TYPE_CHECKING:
+    from dyt_bench.scheduling.operations import Operation
+
 HERE = "here"  # this machine, measured
+MATRIX = 0.45  # share of the peak rate of matrix products
+MEMORY = 0.75  # share of the peak bandwidth
 GIB = 2**30
 
 
@@ -15,8 +29,7 @@ GIB = 2**30
 class Device:
     """One GPU, or a CPU's threads.
 
-    Rates are the makers' peaks without sparsity; `dyt_bench.scheduling.roofline` says which share
-    of them is reckoned with.
+    Rates are the makers' peaks without sparsity.
     """
 
     name: str
@@ -83,3 +96,19 @@ def parse(text: str) -> tuple[str, int]:
             f"devices are {', '.join(DEVICES)}, and {HERE} for this machine"
         )
     return name, int(match[2] or 1)
+
+
+def step_s(operations: "Mapping[Operation, int]", device: Device) -> float:
+    """Seconds of a step of these operations, each so often, by the roofline model."""
+    measured = device.name == HERE  # what is measured needs no share taken off
+    matrix, memory = (1.0, 1.0) if measured else (MATRIX, MEMORY)
+    total = 0.0
+    for each, count in operations.items():
+        rate = (device.half if each.half else device.single) * matrix
+        computed = each.flops / rate + each.special / device.special + each.drawn / device.drawn
+        busy = max(computed, each.moved / (device.bandwidth * memory))
+        if device.waits:
+            total += count * (busy + device.launch * each.tensors)
+        else:  # the next operation is launched meanwhile
+            total += count * max(busy, device.launch)
+    return total / device.reached

@@ -1,19 +1,15 @@
 """Forecasts for machines that one does not have: memory, time and money of a suite's runs.
 
-Memory is that of the tensors of a step on fake tensors. Time is the sum over its operations of the
-longest of three: FLOP over the rate of matrix products, bytes over the bandwidth, and what an
-operation takes at least (the roofline model). A CPU's caller waits for each operation, so that
-there the last is added; and special functions and random numbers, which a GPU computes while it
-waits for memory, have rates of their own. Of the peaks in data sheets, `MATRIX` and `MEMORY` are
-reckoned with: what training usually reaches; here, that share is measured. Of a run on several
-devices each computes its micro-batches one after another. What they send each other, loading,
-validations and starts are left out.
+Memory is that of the tensors of a step on fake tensors. Time is that of its operations on the
+device, by `dyt_bench.scheduling.machines`. Of a run on several devices each computes its
+micro-batches one after another. What they send each other, loading, validations and starts are left
+out.
 
 All is a forecast, and is said to be one.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,16 +21,23 @@ from dyt_bench.executors.local import LocalExecutor
 from dyt_bench.plugin.task import Run
 from dyt_bench.scheduling.forecast import Key, key
 from dyt_bench.scheduling.jobs import TRAINING
-from dyt_bench.scheduling.machines import DEVICES, GIB, HERE, Device, Machine, parse
+from dyt_bench.scheduling.machines import (
+    DEVICES,
+    GIB,
+    HERE,
+    MATRIX,
+    MEMORY,
+    Device,
+    Machine,
+    parse,
+    step_s,
+)
 from dyt_bench.suite.expand import Suite
 from dyt_bench.suite.quantities import in_words
 
 if TYPE_CHECKING:
-    from dyt_bench.scheduling.operations import Operation
     from dyt_bench.scheduling.work import Work
 
-MATRIX = 0.45  # share of the peak rate of matrix products
-MEMORY = 0.75  # share of the peak bandwidth
 GATHERED = 0.1  # share of sharded weights that a device holds whole at a time
 SPARE = 0.05  # share of a device's memory that the allocator loses between blocks
 
@@ -148,22 +151,6 @@ def _state(work: "Work", share: Share) -> float:
 def needed(tensors: float, device: Device) -> float:
     """Bytes of a device for so many bytes of tensors."""
     return device.base + tensors * (1 + SPARE)
-
-
-def step_s(operations: "Mapping[Operation, int]", device: Device) -> float:
-    """Seconds of a step of these operations, each so often, by the roofline model."""
-    measured = device.name == HERE  # what is measured needs no share taken off
-    matrix, memory = (1.0, 1.0) if measured else (MATRIX, MEMORY)
-    total = 0.0
-    for each, count in operations.items():
-        rate = (device.half if each.half else device.single) * matrix
-        computed = each.flops / rate + each.special / device.special + each.drawn / device.drawn
-        busy = max(computed, each.moved / (device.bandwidth * memory))
-        if device.waits:
-            total += count * (busy + device.launch * each.tensors)
-        else:  # the next operation is launched meanwhile
-            total += count * max(busy, device.launch)
-    return total / device.reached
 
 
 def fitting(
