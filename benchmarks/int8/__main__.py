@@ -104,7 +104,8 @@ def in_int8(model: nn.Module, of: Mapping[str, Tensor]) -> nn.Module:
 def kilobytes(model: nn.Module) -> float:
     total = 0
     for weight in model.parameters():
-        parts = [weight] if not hasattr(weight, "qdata") else [weight.qdata, weight.scale]
+        names = [name for name in ("qdata", "scale") if hasattr(weight, name)]
+        parts = [getattr(weight, name) for name in names] or [weight]
         total += sum(part.numel() * part.element_size() for part in parts)
     return total / 1000
 
