@@ -28,7 +28,7 @@ class WeightsAndBiases:
             raise UserError(
                 "the mirror wandb needs Weights & Biases' client: pip install 'dyt-bench[wandb]'"
             )
-        self.folder, self.suite = folder / suite, suite
+        self.folder = folder / suite
         # As the client decides: WANDB_MODE, or online with a key.
         self.mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
         self.project = f"dyt-bench-{suite}"
