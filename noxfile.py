@@ -315,7 +315,7 @@ def tests_browser(session: nox.Session) -> None:
 def tests_papers(session: nox.Session) -> None:
     """Run every suite of the papers shrunk, by two processes, and forecast it for eight GPUs."""
     install_packages(session, *TESTERS)
-    session.env |= {"DYT_BENCH_PAPERS": "yes", "OMP_NUM_THREADS": "1"}
+    session.env.update({"DYT_BENCH_PAPERS": "yes", "OMP_NUM_THREADS": "1"})
     session.run("pytest", *EVERY, "tests/dyt_bench/scheduling/test_papers.py", *session.posargs)
 
 

@@ -41,6 +41,15 @@ def test_it_stands_among_the_domains_own(vision, add, tmp_path):
     assert dataset_of(vision, "digits") is vision.datasets["digits"]
 
 
+def test_its_options_are_judged_by_its_own_files(add, tmp_path):
+    (tmp_path / "t.csv").write_text("text,y\nab,1\n")
+    add(domain="pretrained", reads_as="table", path=lambda: tmp_path)
+    check = dataset_of(discover().domain("pretrained"), "mine").check_options
+    check(None, {"label": "y"})
+    with pytest.raises(DataError, match=r"t\.csv has no column 'z'"):
+        check(None, {"label": "z"})
+
+
 def test_the_domain_is_given_its_own_layout_and_a_path(vision, add, tmp_path):
     add(path=lambda: tmp_path)
     task = Task(

@@ -148,6 +148,11 @@ TASKS = "tasks:\n- domain: vision\n"
             r"tasks\[0\].cell_memory: unknown key 'cell_memory': expected one of domain",
         ),
         (f"name: s\n{TASKS}  steps: 10\n  val_every: 3\n", "val_every: must divide steps"),
+        (
+            "name: s\ntasks:\n- domain: molecules\n  options: {split: scafold}\n",
+            r"suite.yaml:4: tasks\[0\].options: data set 'nci': split must be random or scaffold, "
+            "got 'scafold'",
+        ),
         (f"name: s\n{TASKS}  path: x\n", "data set 'digits' takes no path"),
         (f"name: s\n{TASKS}  datasets: [folder]\n", "give path, with CLASS/IMAGE.png"),
         (

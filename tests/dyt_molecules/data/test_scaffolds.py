@@ -36,7 +36,6 @@ def test_a_random_split_holds_out_a_tenth_and_is_always_the_same():
 @pytest.mark.parametrize(
     ("structures", "split", "said"),
     [
-        (ALKANES, "scafold", "here: split must be random or scaffold, got 'scafold'"),
         (ALKANES, "scaffold", "here: one scaffold has more than 80% of the molecules"),
         (ALKANES[:4], "scaffold", "here: 4 molecules are too few: expected 5 or more"),
         ([], "random", "here: 0 molecules are too few: expected 10 or more"),

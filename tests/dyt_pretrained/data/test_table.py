@@ -9,6 +9,7 @@ import pytest
 from dyt_bench.plugin.domain import DataError
 from dyt_pretrained.data.table import (
     Table,
+    check_options,
     divided,
     is_quantity,
     read_table,
@@ -32,6 +33,28 @@ def test_every_format_holds_the_same(tmp_path):
         found = read_table(tmp_path / name)
         assert list(found.column("text")) == ["a, b", "c\nd"]
         assert list(found.column("y")) == [1, 2]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_options_name_columns_of_the_header(tmp_path, suffix):
+    file = tmp_path / f"t.{suffix}"
+    columns = {"text": ["a"], "title": ["b"], "y": [1]}
+    if suffix == "parquet":
+        pq.write_table(pa.table(columns), file)
+    elif suffix == "jsonl":
+        file.write_text(json.dumps({name: values[0] for name, values in columns.items()}))
+    else:
+        comma = "\t" if suffix == "tsv" else ","
+        file.write_text(comma.join(columns) + "\n" + comma.join("ab1") + "\n")
+    check_options(file, {"label": "y", "text": "text, title", "length": "4"})
+    for options, said in (
+        ({"label": "z"}, "has no column 'z': expected one of"),
+        ({"text": "text, tittle"}, "has no column 'tittle'.*did you mean 'title'"),
+        ({"split": "part"}, "has no column 'part'"),
+        ({"length": "3"}, "length must be a number of tokens, 4 or more, got '3'"),
+    ):
+        with pytest.raises(DataError, match=said):
+            check_options(file, options)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ DATASETS: Mapping[str, Dataset] = {
         licence="BSD-3-Clause",
         files=files.nci,
         options=_SPLIT,
+        check_options=files.check_options,
     ),
     "solubility": Dataset(
         summary="1,266 molecules with their solubility in water (log mol/l), measured; by scaffold",
@@ -42,6 +43,7 @@ DATASETS: Mapping[str, Dataset] = {
         licence="Apache-2.0",
         files=files.solubility,
         options=_SPLIT,
+        check_options=files.check_options,
     ),
     "table": Dataset(
         summary="your own: a CSV file with the columns smiles and value",
@@ -50,5 +52,6 @@ DATASETS: Mapping[str, Dataset] = {
         files=files.table,
         takes_path=True,
         options=_SPLIT,
+        check_options=files.check_options,
     ),
 }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from dyt_bench.plugin.domain import Dataset, Model, TrainingPreset
 from dyt_pretrained import files
+from dyt_pretrained.data.table import check_options
 
 TRAININGS: Mapping[str, TrainingPreset] = {
     "default": TrainingPreset(
@@ -68,6 +69,7 @@ TABLES: Mapping[str, Dataset] = {
         licence="yours",
         files=files.table,
         takes_path=True,
+        check_options=check_options,
         options={
             "label": "the column that is predicted",
             "text": "the columns that are read, separated by commas; by default all with text",

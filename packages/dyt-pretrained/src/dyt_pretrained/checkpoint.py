@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from dyt_bench.plugin.domain import DataError, quoted, reason
+from dyt_bench.plugin.domain import DataError, reason
+from dyt_pretrained.data.table import tokens
 
 Library = Literal["transformers", "timm"]
 
@@ -122,8 +123,7 @@ def length_of(found: Checkpoint | None, option: str | None, default: int) -> int
     most = None if found is None else found.positions
     if option is None:
         return min(default, most or default)
-    if not option.isdecimal() or int(option) < 4:
-        raise DataError(f"length must be a number of tokens, 4 or more, got {quoted(option)}")
-    if most is not None and int(option) > most:
-        raise DataError(f"length must be at most the {most} tokens of the model, got {option}")
-    return int(option)
+    length = tokens(option)
+    if most is not None and length > most:
+        raise DataError(f"length must be at most the {most} tokens of the model, got {length}")
+    return length

@@ -80,11 +80,13 @@ def mismatch(name: str, added: AddedDataset, domain: Domain) -> str:
 
 def _as_dataset(name: str, added: AddedDataset, domain: Domain) -> Dataset:
     layout = domain.datasets[added.reads_as]
+    check = layout.check_options
     return Dataset(
         summary=added.summary,
         source=added.source,
         licence=added.licence,
         options=layout.options,
+        check_options=check and (lambda _, options: check(_path(name, added), options)),
         files=lambda _: layout.files(_path(name, added)),
         fetch=added.fetch,
     )

@@ -151,6 +151,10 @@ class Dataset:
     takes_path: bool = False  # whether the user names a folder or file
     # option of a task -> what it says: {"label": "the column that is predicted"}
     options: Mapping[str, str] = field(default_factory=dict)
+    # Given the user's path and a task's options, raises DataError where a value is none that the
+    # option can have or the files have no such column. Called when a suite is read, so that it
+    # reads a header and no more.
+    check_options: Callable[[Path | None, Mapping[str, str]], None] | None = None
     small: str = ""  # the embedded data set that `--shrink` takes in its place; "": itself
     fetch: Fetch | None = None  # how `dyt-bench data fetch` gets it, if it can
 

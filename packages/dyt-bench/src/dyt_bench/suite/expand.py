@@ -305,7 +305,7 @@ def _tasks(
         for d, dataset_name in enumerate(entry.datasets or [next(iter(domain.datasets))]):
             where = [*at, "datasets", d] if entry.datasets else at
             path, data_digest = _data(document, where, entry, domain, dataset_name, contents)
-            options = _options(document, at, entry, domain, dataset_name)
+            options = _options(document, at, entry, domain, dataset_name, path)
             val_every = _val_every(document, at, entry, task_steps)
             preset, digested = None, ""
             for seed in seeds:
@@ -476,13 +476,17 @@ def _val_every(document: Document, at: Place, entry: TaskEntry, steps: int) -> i
 
 
 def _options(
-    document: Document, at: Place, entry: TaskEntry, domain: Domain, name: str
+    document: Document, at: Place, entry: TaskEntry, domain: Domain, name: str, path: Path | None
 ) -> tuple[tuple[str, str], ...]:
-    """The data set's options, each one that it has."""
-    known = dataset_of(domain, name).options
+    """The data set's options, each one that it has, with a value that it can have."""
+    dataset, where = dataset_of(domain, name), [*at, "options"]
     for key in entry.options:
-        check_known(document, [*at, "options", key], f"option of {quoted(name)}", key, known)
-    return tuple(sorted((key, str(value)) for key, value in entry.options.items()))
+        check_known(document, [*where, key], f"option of {quoted(name)}", key, dataset.options)
+    options = {key: str(value) for key, value in sorted(entry.options.items())}
+    if dataset.check_options is not None:
+        with _reading(document, where, f"data set {quoted(name)}"):
+            dataset.check_options(path, options)
+    return tuple(options.items())
 
 
 def _checkpoint(

@@ -17,6 +17,8 @@ from dyt_bench.tracking.store import KIND_TAG, Store, points, prepare
 from dyt_bench.tracking.summary import DrawGroup, Preview, Summaries
 from dyt_bench.verdicts.runs import MetricOf
 
+SENDER = "mlflow"  # the name of the thread that sends
+
 
 class _Item(Protocol):
     """Something to send; ``send`` returns True once nothing more will come."""
@@ -39,7 +41,7 @@ class Tracker:
         self._store = Store(uri, experiment, workspace.artifacts)
         self._current = False  # whether the store is open and its content known
         self._repaired = False
-        self._sender = Sender[_Item]("mlflow", self._send, self._said, "the store is too slow")
+        self._sender = Sender[_Item](SENDER, self._send, self._said, "the store is too slow")
 
     @property
     def problem(self) -> str | None:

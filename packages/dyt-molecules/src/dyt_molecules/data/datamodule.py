@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from dyt_bench.plugin.data import SeededDataModule, at_most
 from dyt_bench.plugin.domain import DataError
 from dyt_bench.plugin.task import Task
-from dyt_molecules.data.files import FILES
+from dyt_molecules.data.files import FILES, check_options
 from dyt_molecules.data.nci import read_nci
 from dyt_molecules.data.scaffolds import divided
 from dyt_molecules.data.solubility import read_solubility
@@ -64,6 +64,7 @@ class MoleculeData(SeededDataModule):
         split: str | None = None,
         train_samples: int | None = None,
     ) -> None:
+        check_options(None, {} if split is None else {"split": split})
         source = path or dataset
         files = FILES[dataset](None if path is None else Path(path))
         molecules = distinct(row for file in files for row in READERS[dataset](file))

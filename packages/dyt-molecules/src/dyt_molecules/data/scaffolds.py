@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
-from dyt_bench.plugin.domain import DataError, quoted
-
-# One molecule in so many is held out. Of scaffolds more: a few must not decide.
-HELD_OUT = {"random": 10, "scaffold": 5}
+from dyt_bench.plugin.domain import DataError
+from dyt_molecules.data.files import HELD_OUT
 
 Sides = tuple[list[str], list[str]]  # molecules to train on, molecules held out
 
@@ -17,10 +15,8 @@ def divided(structures: Sequence[str], split: str, source: object) -> Sides:
     """Canonical SMILES to train on and held out, always the same.
 
     Raises:
-        DataError: there is no such split, or a side would be empty.
+        DataError: a side would be empty.
     """
-    if split not in HELD_OUT:
-        raise DataError(f"{source}: split must be random or scaffold, got {quoted(split)}")
     if len(structures) < HELD_OUT[split]:
         raise DataError(
             f"{source}: {len(structures)} molecules are too few: expected {HELD_OUT[split]} or "

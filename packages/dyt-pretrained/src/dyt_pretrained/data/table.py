@@ -1,16 +1,16 @@
 """A table: its columns, read by Arrow, and the rows to train on and to hold out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dyt_bench.plugin.domain import DataError, listed, quoted, reason
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import check_apart
+from dyt_pretrained import files
 
 _HELD_OUT = 0.2  # a fifth
 _SEED = 0  # one split for every seed: seeds vary the training, not the split
@@ -36,13 +36,7 @@ class Table:
         Raises:
             DataError: there is none, or it has no value in a row.
         """
-        if name not in self.columns:
-            near = get_close_matches(name, list(self.columns), n=1)
-            guess = f"; did you mean {quoted(near[0])}?" if near else ""
-            raise DataError(
-                f"{self.source} has no column {quoted(name)}: expected one of "
-                f"{listed(self.columns)}{guess}"
-            )
+        _check_column(self.source, name, self.columns)
         values = self.columns[name]
         for number, value in enumerate(values, start=1):
             if value is None or value == "":
@@ -53,38 +47,88 @@ class Table:
         return values
 
 
+def _check_column(source: str, name: str, columns: Collection[str]) -> None:
+    if name not in columns:
+        near = get_close_matches(name, list(columns), n=1)
+        guess = f"; did you mean {quoted(near[0])}?" if near else ""
+        raise DataError(
+            f"{source} has no column {quoted(name)}: expected one of {listed(columns)}{guess}"
+        )
+
+
+def check_options(path: Path | None, options: Mapping[str, str]) -> None:
+    """Raise DataError where an option names no column, or no length of a text.
+
+    Args:
+        path: of the table, whose header alone is read.
+    """
+    (file,) = files.table(path)
+    columns = _header(file)
+    for option in sorted({"label", "split", "text"} & set(options)):
+        for name in options[option].split(",") if option == "text" else [options[option]]:
+            _check_column(str(file), name.strip() if option == "text" else name, columns)
+    if "length" in options:
+        tokens(options["length"])
+
+
+def tokens(option: str) -> int:
+    """The option ``length``: tokens of a text at most.
+
+    Raises:
+        DataError: it is no number from 4 on.
+    """
+    if not option.isdecimal() or int(option) < 4:
+        raise DataError(f"length must be a number of tokens, 4 or more, got {quoted(option)}")
+    return int(option)
+
+
 def read_table(file: Path) -> Table:
     """The table in a .csv, .tsv, .jsonl or .parquet file.
 
     Raises:
         DataError: it cannot be read, or has no rows.
     """
-    try:
+    with _reading(file):
         columns = _arrow(file).to_pydict()
-    except Exception as error:  # Arrow's own have no class in common
-        raise DataError(f"{file} cannot be read as a table: {reason(error)}") from None
     table = Table(str(file), columns)
     if not len(table):
         raise DataError(f"{file} has no rows: expected a header and a sample a row")
     return table
 
 
-def _arrow(file: Path) -> Any:
+def _header(file: Path) -> list[str]:
+    with _reading(file):
+        names: list[str] = _arrow(file, only_header=True).schema.names
+    return names
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Arrow's own have no class in common
+        raise DataError(f"{file} cannot be read as a table: {reason(error)}") from None
+
+
+def _arrow(file: Path, *, only_header: bool = False) -> Any:
+    """Arrow's table, or something else that has its schema."""
     suffix = file.suffix.lower()
     if suffix == ".parquet":
-        from pyarrow.parquet import read_table as read_parquet
+        from pyarrow import parquet
 
-        return read_parquet(file)
+        return parquet.ParquetFile(file) if only_header else parquet.read_table(file)
     if suffix == ".jsonl":
         from pyarrow import json
 
-        return json.read_json(file)
+        return json.read_json(file)  # every row may bring a column
     from pyarrow import csv
 
-    delimiter = "\t" if suffix == ".tsv" else ","
-    return csv.read_csv(
+    read = csv.open_csv if only_header else csv.read_csv
+    return read(
         file,
-        parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        parse_options=csv.ParseOptions(
+            delimiter="\t" if suffix == ".tsv" else ",", newlines_in_values=True
+        ),
         convert_options=csv.ConvertOptions(strings_can_be_null=True, null_values=[""]),
     )
 
@@ -171,6 +215,8 @@ def _random(rows: Sequence[int], labels: Sequence[Any] | None, source: str) -> S
     classes: dict[Any, list[int]] = {}
     for row in rows:
         classes.setdefault(None if labels is None else labels[row], []).append(row)
+    import numpy as np  # not before a table is divided: a catalogue is read without
+
     rng = np.random.default_rng(_SEED)
     held_out: list[int] = []
     for label, own in sorted(classes.items(), key=lambda item: str(item[0])):
