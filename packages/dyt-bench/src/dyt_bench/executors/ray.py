@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -246,12 +247,15 @@ def _connect(address: str) -> Any:
         return ray
     _check_address(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": None}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        else:
-            ray.init(num_cpus=cores(), **{**quiet, "include_dashboard": False})
+        with warnings.catch_warnings():
+            # What Ray will do where a task does not say how many GPUs it takes: ours all do.
+            warnings.filterwarnings("ignore", "Tip: In future versions", FutureWarning)
+            if address:
+                ray.init(address=address, **quiet)
+            else:
+                ray.init(num_cpus=cores(), include_dashboard=False, **quiet)
     except Exception as error:  # of many kinds
         raise UserError(_no_cluster(address, reason(error))) from None
     finally:
