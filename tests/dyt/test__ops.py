@@ -146,6 +146,7 @@ def test_compile_without_a_graph_break(mode, backend):
         assert_same(gradients_of(compiled, x, module), gradients_of(module, x, module))
 
 
+@pytest.mark.slow
 def test_compile_with_inductor_and_dynamic_shapes():
     module = nn.Sequential(nn.Linear(24, 24), layer(), nn.GELU())
     compiled = torch.compile(module, fullgraph=True, dynamic=True)
@@ -184,6 +185,7 @@ def test_a_compiled_layer_keeps_x_and_its_parameters_alone(dtype):
     assert {t.data_ptr() for t in kept} <= known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strict", [True, False])
 def test_an_exported_program_runs_without_dyt(strict, tmp_path):
     module, x = layer(), torch.randn(6, 24)

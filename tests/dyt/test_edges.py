@@ -27,7 +27,12 @@ pytestmark = [
 ]
 
 INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
-HERE = [name for name in edges.ROUTES if (name == "triton") == INTERPRETING]
+HERE = [
+    # A graph for every cell takes a second.
+    pytest.param(name, marks=pytest.mark.slow if name in ("compiled", "exported") else ())
+    for name in edges.ROUTES
+    if (name == "triton") == INTERPRETING
+]
 
 
 @pytest.fixture(scope="module")

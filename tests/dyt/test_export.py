@@ -55,6 +55,7 @@ def exported(name, to="dyt"):
     return program, x, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_model_runs_where_dyt_is_not_installed(name, tmp_path):
     program, x, y = exported(name)
@@ -77,6 +78,7 @@ def test_the_graph_is_core_aten(to):
     assert all(torch.Tag.core in target.tags for target in targets), targets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_onnx_computes_the_same(name, tmp_path):

@@ -1,6 +1,6 @@
 """A cache for the tests, and tasks of a model's defaults."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,14 +9,18 @@ from dyt_bench.plugin.task import Task
 from dyt_llm import domain
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache of data sets: no test reads or fills the user's."""
-    folder = tmp_path_factory.mktemp("cache")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("DYT_BENCH_DATA", str(folder))
-    yield folder
-    patch.undo()
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests: what a first one makes, the others find."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(cache_folder: Path) -> Iterator[Path]:
+    """The cache of data sets while these tests run: none reads or fills the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DYT_BENCH_DATA", str(cache_folder))
+        yield cache_folder
 
 
 @pytest.fixture(scope="session")

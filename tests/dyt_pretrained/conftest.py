@@ -12,13 +12,19 @@ MOODS = ["good", "fine", "nice", "great", "kind", "bad", "poor", "sad", "ugly", 
 WORDS = [*MOODS, "the", "a", "film", "book", "song", "day"]
 
 
-@pytest.fixture(autouse=True, scope="session")
-def cache(tmp_path_factory):
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory):
+    """One for all tests: what a first one makes, the others find."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(cache_folder):
     """Nothing is read from the user's cache; the examples' checkpoints are made in a few steps."""
     from dyt_pretrained import examples
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DYT_BENCH_DATA", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("DYT_BENCH_DATA", str(cache_folder))
         patch.setattr(examples, "_TEXT_STEPS", 3)
         patch.setattr(examples, "_MOLECULE_STEPS", 3)
         patch.setattr(examples, "_IMAGE_STEPS", 3)

@@ -145,6 +145,7 @@ def test_what_the_executor_runs_gives_way(tmp_path):
     assert outcome["value"] == min(os.nice(0) + 5, 19)
 
 
+@pytest.mark.slow
 def test_all_of_them_in_one_run(extras, tmp_path):
     """From the command line to MLflow and the report."""
     from mlflow import MlflowClient

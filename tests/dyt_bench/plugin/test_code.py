@@ -78,6 +78,7 @@ ANOTHER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", NO_OTHER)
 def test_an_edit_that_changes_no_number_leaves_the_digest(sources, what):
     file, old, new = NO_OTHER[what]

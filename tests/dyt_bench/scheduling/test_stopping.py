@@ -123,12 +123,14 @@ def decided(tiny, tmp_path_factory):
     return run("--budget", "1s"), run()
 
 
+@pytest.mark.slow
 def test_a_spent_budget_adds_no_seed_and_says_what_is_open(decided):
     runs, said, _ = decided[0]
     assert len(runs) <= 2
     assert "the budget is spent" in said
 
 
+@pytest.mark.slow
 def test_the_same_command_without_a_budget_adds_seeds_until_the_verdict_stands(decided):
     runs, said, page = decided[1]
     assert len(runs) >= 2 * LOOKS[0]

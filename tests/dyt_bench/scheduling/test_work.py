@@ -55,6 +55,7 @@ def task(domain, model, dataset, **more):
     return Task(domain=domain, model=model, dataset=dataset, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("of", "each"),
     [
@@ -91,6 +92,7 @@ def test_a_large_model_takes_no_memory_and_no_data():
     assert work.state == pytest.approx(8 * work.parameters, rel=0.05)  # all in bfloat16
 
 
+@pytest.mark.slow
 def test_recomputed_layers_hold_less_and_compute_more():
     of = task("llm", "llama-7b", "openwebtext", batch_size=1, training="llama")
     kept = work_of(Run(task=of))

@@ -50,6 +50,7 @@ def test_a_healthy_domain_keeps_every_rule():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("defect", "name", "seen"), DEFECTS, ids=by_name)
 def test_a_defect_breaks_the_rule_that_names_it_and_no_other(defect, name, seen):
     checked = CheckedDomain(defect())

@@ -75,6 +75,7 @@ def assert_alike(one, other, rel=1e-4):
                 assert other_row[name] == pytest.approx(row[name], rel=rel), (name, row["step"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"micro_batch": 4}, TOGETHER], ids=str)
 def test_a_divided_run_is_the_run_of_one(train, changes):
     whole = train("whole", TASK)
