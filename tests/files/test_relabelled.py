@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 from tests.dyt_images.layouts import paint
 
@@ -36,6 +37,7 @@ def run(folder):
     return result, workspace.record(suite.runs[0]).folder
 
 
+@pytest.mark.slow
 def test_a_relabelled_folder_trains_again(tmp_path):
     (tmp_path / "suite.yaml").write_text(SUITE)
     pictures = tmp_path / "pictures"

@@ -43,6 +43,7 @@ def by_group(section):
     return {finding.about: finding for finding in section}
 
 
+@pytest.mark.slow
 def test_plugins_are_imported_as_a_run_would(findings):
     plugins = by_group(findings["plugins"])
     assert plugins["domain tiny"] == Finding("domain tiny", "dyt_tiny:domain")
@@ -58,6 +59,7 @@ def test_plugins_are_imported_as_a_run_would(findings):
     assert not is_healthy(findings)
 
 
+@pytest.mark.slow
 def test_kernels_work_or_say_why_not(findings):
     kernels = by_group(findings["kernels"])
     assert kernels["eager"].text == "works"
@@ -65,6 +67,7 @@ def test_kernels_work_or_say_why_not(findings):
     assert all(finding.text for finding in kernels.values())
 
 
+@pytest.mark.slow
 def test_the_machine_is_described(findings):
     machine = by_group(findings["machine"])
     assert {"device", "threads", "memory", "disk", "others"} <= set(machine)
@@ -72,6 +75,7 @@ def test_the_machine_is_described(findings):
     assert by_group(findings["software"])["torch"].text
 
 
+@pytest.mark.slow
 def test_the_tracking_store_answers_or_not(tmp_path, findings):
     assert "the first run makes it" in findings["tracking"][0].text
     with sqlite3.connect(tmp_path / "mlflow.db") as connection:

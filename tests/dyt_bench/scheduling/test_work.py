@@ -83,6 +83,7 @@ def test_every_domain_has_a_stand_in_of_the_datas_shapes(of, each):
     assert work.flops > 0
 
 
+@pytest.mark.slow
 def test_a_large_model_takes_no_memory_and_no_data():
     of = task("llm", "llama-7b", "openwebtext", batch_size=1, training="llama-bf16")
     work = work_of(Run(task=of, variant=Variant(name="dyt")))
