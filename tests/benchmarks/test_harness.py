@@ -5,10 +5,12 @@ import pytest
 from benchmarks.harness import forecast as forecasting
 from benchmarks.harness.busy import WARMUP, Line, Way, measured
 from benchmarks.harness.same_model import COPY, judged
+from benchmarks.harness.scale import Scaled, exceeded, planned
 from benchmarks.harness.slots import SUITE, differing, numbers, slots
 from click.testing import CliRunner
 
 from dyt_bench.discovery.domains import discover
+from dyt_bench.discovery.extensions import EXECUTORS
 from dyt_bench.plugin.task import AA
 from dyt_bench.suite.expand import load_suite
 
@@ -81,3 +83,35 @@ def test_the_forecast_takes_a_suite_that_ships(monkeypatch):
     done = CliRunner().invoke(forecasting.forecast, [])
     assert done.exit_code == 0, done.output
     assert seen == ["default"]
+
+
+def scaled(runs, memory_kib=1.0, cpu_ms=1.0, behind_s=None):
+    return Scaled(runs, cpu_ms=cpu_ms, wall_s=1.0, memory_kib=memory_kib, behind_s=behind_s)
+
+
+@pytest.mark.parametrize(
+    ("quarter", "whole", "said"),
+    [
+        (scaled(100), scaled(400), []),
+        (scaled(100), scaled(400, cpu_ms=6.0), ["a run takes 6.0 ms of the planner, over 5"]),
+        # The thread that sends to MLflow takes the interpreter from the planner.
+        (scaled(100, behind_s=9.0), scaled(400, cpu_ms=6.0, behind_s=39.0), []),
+        (
+            scaled(100, behind_s=9.0),
+            scaled(400, behind_s=41.0),
+            ["MLflow is 41 s behind after 400 runs"],
+        ),
+        (scaled(100), scaled(400, memory_kib=3.0), ["memory grows faster than the number of runs"]),
+    ],
+)
+def test_limits_of_planning(quarter, whole, said):
+    assert exceeded(quarter, whole) == said
+
+
+def test_the_planner_plans_made_up_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.harness.scale.RUN_S", 0.01)
+    monkeypatch.setitem(EXECUTORS.own, "stub", "")  # which is forgotten afterwards
+    found = planned(8, 4, tmp_path, mlflow=False)
+    assert found.runs == 8
+    assert found.cpu_ms > 0
+    assert found.behind_s is None
