@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
@@ -12,7 +13,14 @@ from dyt_bench.cli import main
 from dyt_bench.discovery import domains as registry
 from dyt_bench.discovery.domains import unknown
 from dyt_bench.errors import UserError
-from dyt_bench.plugin.domain import ENTRY_POINT_GROUP, Dataset, Domain, Metric, Model
+from dyt_bench.plugin.domain import (
+    ENTRY_POINT_GROUP,
+    Dataset,
+    Domain,
+    Metric,
+    Model,
+    TrainingPreset,
+)
 
 # The source of a plug-in that works.
 HEALTHY = """
@@ -86,6 +94,18 @@ def test_a_domain_is_imported_when_it_is_asked_for(install):
         ({"metric": {"name": "val/loss"}}, "must have a Metric as its metric, got a dict"),
         ({"models": ["m"]}, "must have a mapping from names to Model as its models, got ['m']"),
         ({"datasets": {"d": "digits"}}, "names to Dataset as its datasets, got {'d': 'digits'}"),
+        (
+            {"metric": replace(Good.metric, mode="minimize")},
+            "has metric.mode 'minimize': expected one of 'min', 'max'",
+        ),
+        (
+            {"trainings": {"fast": TrainingPreset(summary="s", schedule="cosin")}},
+            "has trainings['fast'].schedule 'cosin': expected one of 'cosine', 'linear', ",
+        ),
+        (
+            {"models": {"m": replace(Good.models["m"], strategies=("ddp", "fsdp"))}},
+            "has models['m'].strategies 'fsdp': expected one of 'ddp', 'fsdp2'",
+        ),
         ({"summary": property(lambda self: 1 / 0)}, "raised ZeroDivisionError"),
         ({"name": "Bad Name"}, "it must be lower-case"),
         ({"name": "other"}, "called 'other' but registered as 'bad'"),

@@ -8,6 +8,7 @@ import os
 import re
 import tarfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from urllib.error import URLError
 
@@ -15,7 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from dyt_bench.cli import main
+from dyt_bench.cli.data import _state
 from dyt_bench.errors import DataError
+from dyt_bench.plugin.domain import Dataset
 from dyt_bench.plugin.fetch import Fetch, fetch, need
 
 WORDS = b"to be or not to be"
@@ -290,6 +293,19 @@ def test_the_commands_list_and_name_what_there_is():
     run = CliRunner().invoke(main, ["data", "fetch", "vision/fashion-mnits"])
     assert run.exit_code == 2
     assert "did you mean 'vision/fashion-mnist'?" in run.output
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (lambda path: [Path(__file__)], "here"),
+        (lambda path: [], "here: made when it is read, of no file"),
+        (lambda path: [Path("/nowhere/a.csv")], "not here: /nowhere/a.csv does not exist"),
+    ],
+)
+def test_whether_a_data_set_is_here(files, said):
+    dataset = Dataset(summary="s", source="s", licence="l", files=files)
+    assert _state(dataset) == said
 
 
 def test_the_folders_are_told_to_programs(cache, monkeypatch):

@@ -306,6 +306,14 @@ def test_times_of_two_processors_are_not_averaged(record, found, tmp_path):
     assert row["runs"] == "2"  # quality does not depend on the processor
 
 
+def test_throughput_is_counted_in_the_domains_unit(record, found):
+    timed = record("native", 0, [0.1, 0.9], summary={"time/units_per_s": 1234.5})
+    for runs, said in (([timed], "1,234 images/s"), ([record("dyt", 0, [0.1, 0.9])], "")):
+        runs = load_runs(runs)
+        (row,) = variant_rows(runs, group_names(run.group for run in runs), found)
+        assert row["throughput"] == said
+
+
 def test_runs_of_two_training_presets_are_not_paired(record, found):
     records = [record("native", 0, [0.1, 0.9])]
     records.append(record("dyt", 0, [0.1, 0.9], changes={"preset_digest": "heavier decay"}))

@@ -1,10 +1,12 @@
 """A healthy domain keeps every rule; one with a defect breaks the rule that names it, no other."""
 
 import pytest
+from torch import nn
 
 import dyt_defects
 from dyt_bench.testing import RULES
 from dyt_bench.testing.checked import CheckedDomain
+from dyt_bench.testing.rules.training import _first_reason
 from dyt_defects.heavy import Heavy
 
 DEFECTS = [
@@ -33,6 +35,12 @@ DEFECTS = [
 
 def by_name(pair):
     return pair.__name__ if isinstance(pair, type) else None
+
+
+def test_why_the_first_norm_cannot_be_replaced():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    assert _first_reason(model).startswith(": 1: BatchNorm1d averages over more than the features")
+    assert _first_reason(nn.Linear(4, 4)) == ""
 
 
 def test_what_a_rule_needs_is_checked_before_it():

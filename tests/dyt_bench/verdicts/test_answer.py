@@ -51,6 +51,14 @@ def standing(name, verdict, variant="dyt", ratio=None, seeds=3, **more):
     )
 
 
+def test_models_whose_runs_failed_are_named():
+    standings = [standing("vision/vit", "equivalent")]
+    assert answer(standings, ["vision/conv"]) == (
+        "dyt in place of the native norm is equivalent in 1 of 1 model (vision/vit). Runs failed, "
+        "so that nothing is compared, of vision/conv."
+    )
+
+
 def test_the_answer_counts_the_models_of_the_variant_that_most_have():
     standings = [
         standing("a", "equivalent", ratio=0.5),

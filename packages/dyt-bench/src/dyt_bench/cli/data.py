@@ -9,7 +9,7 @@ from dyt_bench.cli import options
 from dyt_bench.cli.group import main
 from dyt_bench.discovery.datasets import datasets_of
 from dyt_bench.discovery.domains import Discovery, discover, unknown
-from dyt_bench.errors import UserError
+from dyt_bench.errors import UserError, shortened
 
 if TYPE_CHECKING:
     from dyt_bench.plugin.domain import Dataset
@@ -79,9 +79,13 @@ def _state(dataset: "Dataset") -> str:
     if dataset.takes_path:
         return "yours: name it by path"
     try:
-        return "here" if list(dataset.files(None)) else "empty"
+        files = list(dataset.files(None))
     except UserError as error:
         return f"not here: {error}"
+    missing = [file for file in files if not file.exists()]
+    if missing:
+        return f"not here: {shortened(str(missing[0]))} does not exist"
+    return "here" if files else "here: made when it is read, of no file"
 
 
 def _about(dataset: "Dataset") -> dict[str, str]:

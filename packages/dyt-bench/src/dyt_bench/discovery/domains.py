@@ -1,12 +1,13 @@
 """Entry points -> domains. A broken plug-in is reported and stops nothing else."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from dyt_bench.discovery.importing import distribution, import_point, in_short
 from dyt_bench.errors import UserError, quoted, shortened
@@ -210,4 +211,29 @@ def _wrong_field(domain: Domain) -> str | None:
         return (
             f"has the name {quoted(domain.name)}: it must be lower-case letters, digits and hyphens"
         )
+    own = {"metric": domain.metric}
+    for table in _TABLES:
+        own |= {f"{table}[{quoted(key)}]": each for key, each in getattr(domain, table).items()}
+    return next(filter(None, (_wrong_word(where, each) for where, each in own.items())), None)
+
+
+def _wrong_word(where: str, value: Any) -> str | None:
+    """The first field that has none of the words that it can have, as the end of a sentence."""
+    for name, words in _words(type(value)).items():
+        given = getattr(value, name)
+        for each in given if isinstance(given, tuple) else (given,):
+            if each not in words:
+                expected = ", ".join(map(quoted, words))
+                return f"has {where}.{name} {quoted(each)}: expected one of {expected}"
     return None
+
+
+@cache
+def _words(kind: type) -> Mapping[str, Sequence[Any]]:
+    """Field -> the words that it, or each of its tuple, can have, of a class of the contract."""
+    found = {}
+    for name, hint in get_type_hints(kind).items():
+        inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
+        if get_origin(inner) is Literal:
+            found[name] = get_args(inner)
+    return found

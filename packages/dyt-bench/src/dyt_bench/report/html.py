@@ -74,7 +74,7 @@ def html_page(
         looks={
             name: {**asdict(own), "colour": VARIABLES[own.colour]} for name, own in look.items()
         },
-        answer=answer.answer(standings),
+        answer=answer.answer(standings, answer.failed(evidence.runs, standings, names)),
         grid=answer.grid(standings),
         grid_variants=answer.variants_of(standings),
         grid_note=answer.GRID_NOTE,

@@ -37,7 +37,8 @@ def page(
     runs = evidence.runs
     parts = [f"# {escaped(evidence.title)}"]
     if standings:
-        parts += [escaped(answer.answer(standings)), markdown_table(_grid_rows(standings))]
+        without = answer.failed(runs, standings, names)
+        parts += [escaped(answer.answer(standings, without)), markdown_table(_grid_rows(standings))]
         caption = "Quality and step time against the baseline"
         parts.append(_figure(caption, "figures/summary.png", problems))
     parts.append(escaped(conditions))

@@ -46,8 +46,7 @@ def variant_rows(
                     else str(len(seeds)),
                     "metric, first → last": f"{number(first, '.4f')} → {number(last, '.4f')}",
                     "step, ms": number(costs.get("time/step_ms_median"), ".0f"),
-                    "throughput": number(costs.get("time/units_per_s"), ",.0f")
-                    + f" {domain.unit}s/s",
+                    "throughput": _throughput(costs.get("time/units_per_s"), domain.unit),
                     "peak, MiB": number(costs.get("memory/peak_mib"), ",.0f"),
                     "norms replaced": number(summary.get("model/norms_replaced"), ".0f"),
                     "alpha at the end": _span(alphas, ".3f"),
@@ -55,6 +54,12 @@ def variant_rows(
                 }
             )
     return rows
+
+
+def _throughput(value: float | None, unit: str) -> str:
+    """``1,415 images/s``; empty without a value."""
+    plural = unit if unit.endswith("s") else f"{unit}s"
+    return "" if value is None else f"{value:,.0f} {plural}/s"
 
 
 def _evaluated(key: str, run: EndedRun) -> str:

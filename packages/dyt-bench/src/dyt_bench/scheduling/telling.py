@@ -53,8 +53,10 @@ def tell_effects(suite: Suite, last: Run, results: Mapping[str, Result], metric:
         return
     told = [
         f"{variant.label} {value:.4g} ({value - native:+.2g})"
+        if value is not None
+        else f"{variant.label} without a value"
         for variant, value in values.items()
-        if value is not None and not variant.is_native
+        if not variant.is_native
     ]
     tell(f"{last.task.label}: {metric.name} native {native:.4g}, {', '.join(told)}")
 

@@ -229,9 +229,9 @@ class CheckedDomain:
             raise KeyboardInterrupt from None
         except (Exception, SystemExit) as error:
             said = (str(error).splitlines() or [""])[0]
+            start = what if "_" in what else f"{what[0].upper()}{what[1:]}"  # a function's name
             raise Broken(
-                f"{what[0].upper()}{what[1:]} raised {type(error).__name__}: {said} "
-                f"({self.place(error)}).",
+                f"{start} raised {type(error).__name__}: {said} ({self.place(error)}).",
                 "Fix what raised it; the test in pytest shows the traceback.",
             ) from error
 

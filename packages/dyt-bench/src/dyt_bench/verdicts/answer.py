@@ -1,9 +1,9 @@
 """The standings' answer: one sentence, and a grid of models by variants."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dyt_bench.verdicts.runs import BASELINE
+from dyt_bench.verdicts.runs import BASELINE, EndedRun, TaskGroup
 from dyt_bench.verdicts.standings import Standing, overall
 from dyt_bench.verdicts.words import arrow, decimals, gain, verdict
 
@@ -43,11 +43,14 @@ class GridRow:
     cells: dict[str, GridCell]  # variant -> cell; not every model has every variant
 
 
-def answer(standings: Sequence[Standing]) -> str:
+def answer(standings: Sequence[Standing], without: Sequence[str] = ()) -> str:
     """What the page shows of the variant that most models have, in one sentence; empty without any.
 
     ``dyt in place of the native norm is equivalent in 2 of 3 models (a, b) and worse in 1 (c); a
     training step takes 0.98 of the time.``
+
+    Args:
+        without: models that cannot be compared, as runs failed (`failed`); a sentence names them.
     """
     if not standings:
         return ""
@@ -62,7 +65,18 @@ def answer(standings: Sequence[Standing]) -> str:
     sentence = f"{chosen} in place of the {BASELINE} norm is {_joined(parts)}"
     for one in overall(own):
         sentence += f"; a training step takes {one.step_time.middle:.2f} of the time"
+    if without:
+        sentence += f". Runs failed, so that nothing is compared, of {_some(without)}"
     return f"{sentence}."
+
+
+def failed(
+    runs: Iterable[EndedRun], standings: Iterable[Standing], names: Mapping[TaskGroup, str]
+) -> list[str]:
+    """Models of which a run failed and no variant is compared."""
+    compared = {standing.name for standing in standings}
+    found = dict.fromkeys(names[run.group] for run in runs if run.result.status == "failed")
+    return [name for name in found if name not in compared]
 
 
 def variants_of(standings: Iterable[Standing]) -> list[str]:

@@ -53,7 +53,8 @@ READING = (
         "verdict",
         "better or worse where a paired t-test finds a difference; equivalent where it finds none "
         "and two one-sided tests find that the gain lies within the margin (shaded in figures), "
-        f"{MARGIN_SHARE:.0%} of what the baseline learned; 'within the margin' is said of a "
+        f"{MARGIN_SHARE:.0%} of what the baseline learned, or where no blind score is known the "
+        "margin that the domain states; 'within the margin' is said of a "
         "difference as well; undetermined otherwise, and always with fewer than "
         f"{WORDS_FROM} seeds. All tests of a page are adjusted by Holm's procedure: the chance "
         "that any difference on it is false is at most 5 %. Too little learned: the baseline does "

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from typing import TYPE_CHECKING
 
 from dyt_bench.discovery.extensions import VARIANTS, variant_names
 from dyt_bench.errors import quoted
@@ -10,6 +11,9 @@ from dyt_bench.plugin.task import Variant
 from dyt_bench.testing.checked import STEPS, CheckedDomain, TrainedRun
 from dyt_bench.testing.rule import Broken, rule
 from dyt_bench.testing.rules.parts import seeds, units
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
 
 CUT_AFTER = STEPS // 2 + 1  # one step after a validation, so that its sums are restored, too
 
@@ -90,15 +94,24 @@ def resume(checked: CheckedDomain) -> None:
     needs=(trains,),
 )
 def variants(checked: CheckedDomain) -> None:
-    _, _, sites = checked.parts
+    _, module, sites = checked.parts
     if not sites:
         raise Broken(
-            "The model has no norm that can be replaced.",
+            f"The model has no norm that can be replaced{_first_reason(module)}.",
             "Build it with norms that `dyt.audit` finds replaceable, LayerNorm or RMSNorm of a "
             "known width, and let Model.exclude leave one of them in.",
         )
     for name in _layers():
         _check_finite(checked.run(Variant(name=name)), name)
+
+
+def _first_reason(module: "LightningModule") -> str:
+    """Why the first norm that the model has cannot be replaced; empty if it has none."""
+    import dyt
+
+    return next(
+        (f": {site.name}: {site.reason}" for site in dyt.audit(module) if not site.replaceable), ""
+    )
 
 
 @rule(
