@@ -265,6 +265,7 @@ STAND_INS: ExtensionPoint[MakeStandIn] = ExtensionPoint(
     "stand-in",
     "dyt_bench.stand_ins",
     _callable_with("a function of a task and its training preset", None, None),
+    needs="lightning.pytorch",  # a forecast, which alone calls them, has it
 )
 
 EXTENSION_POINTS: Mapping[str, ExtensionPoint[Any]] = {
