@@ -6,8 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from dyt_bench.plugin.domain import DataError, reason
-from dyt_pretrained.data.table import tokens
+from dyt_bench.plugin.domain import DataError, quoted, reason
 
 Library = Literal["transformers", "timm"]
 
@@ -112,6 +111,17 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     if not any(file.suffix in _WEIGHTS for file in files):
         raise DataError(f"{folder} holds no weights: expected model.safetensors beside {CONFIG}")
     return Checkpoint(folder, files, config)
+
+
+def tokens(option: str) -> int:
+    """The option ``length``: tokens of a text at most.
+
+    Raises:
+        DataError: it is no number from 4 on.
+    """
+    if not option.isdecimal() or int(option) < 4:
+        raise DataError(f"length must be a number of tokens, 4 or more, got {quoted(option)}")
+    return int(option)
 
 
 def length_of(found: Checkpoint | None, option: str | None, default: int) -> int:

@@ -219,7 +219,7 @@ def _wrong_field(domain: Domain) -> str | None:
 
 def _wrong_word(where: str, value: Any) -> str | None:
     """The first field that has none of the words that it can have, as the end of a sentence."""
-    for name, words in _words(type(value)).items():
+    for name, words in _words(type(value)).items():  # type: ignore[arg-type]  # a class is hashable
         given = getattr(value, name)
         for each in given if isinstance(given, tuple) else (given,):
             if each not in words:

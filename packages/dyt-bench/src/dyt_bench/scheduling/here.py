@@ -82,7 +82,8 @@ def _small_step() -> Callable[[], None]:
 def _counted(call: Callable[[], None]) -> Mapping[Operation, int]:
     """What a call computes, once its gradients and the optimiser's state are there."""
     call()
-    with Count() as count:
+    count = Count()
+    with count:
         call()
     return count.operations
 

@@ -11,6 +11,7 @@ from dyt_bench.plugin.domain import DataError, listed, quoted, reason
 from dyt_bench.plugin.notices import notice
 from dyt_bench.plugin.reading import check_apart
 from dyt_pretrained import files
+from dyt_pretrained.checkpoint import tokens
 
 _HELD_OUT = 0.2  # a fifth
 _SEED = 0  # one split for every seed: seeds vary the training, not the split
@@ -69,17 +70,6 @@ def check_options(path: Path | None, options: Mapping[str, str]) -> None:
             _check_column(str(file), name.strip() if option == "text" else name, columns)
     if "length" in options:
         tokens(options["length"])
-
-
-def tokens(option: str) -> int:
-    """The option ``length``: tokens of a text at most.
-
-    Raises:
-        DataError: it is no number from 4 on.
-    """
-    if not option.isdecimal() or int(option) < 4:
-        raise DataError(f"length must be a number of tokens, 4 or more, got {quoted(option)}")
-    return int(option)
 
 
 def read_table(file: Path) -> Table:
