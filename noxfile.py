@@ -53,25 +53,30 @@ def install_packages(session: nox.Session, *requirements: str) -> None:
     install(session, *editable(PACKAGES), *requirements)
 
 
+def run_dyt_bench(session: nox.Session, *arguments: str) -> None:
+    """Run a command that reports after Ctrl-C, which nox would end after 0.3 s."""
+    session.run("dyt-bench", *arguments, interrupt_timeout=60)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Train, time and compare; arguments after --, for example -- --seeds 3."""
     install_packages(session)
-    session.run("dyt-bench", "run", *session.posargs)
+    run_dyt_bench(session, "run", *session.posargs)
 
 
 @nox.session
 def finetune(session: nox.Session) -> None:
     """Fine-tune a checkpoint of yours; after --: --model FOLDER --data table.csv --label y."""
     install_packages(session)
-    session.run("dyt-bench", "finetune", *session.posargs)
+    run_dyt_bench(session, "finetune", *session.posargs)
 
 
 @nox.session(name="dyt-bench")
 def dyt_bench(session: nox.Session) -> None:
     """Any command of dyt-bench; after --: plan default, doctor, data list, ..."""
     install_packages(session)
-    session.run("dyt-bench", *session.posargs)
+    run_dyt_bench(session, *session.posargs)
 
 
 def command(name: str, about: str) -> None:
@@ -107,7 +112,7 @@ def bench_domain(package: str, domain: str) -> None:
     def run(session: nox.Session) -> None:
         install_packages(session)
         out = f".dyt-bench/results/{domain}"
-        session.run("dyt-bench", "run", *suite, "--domain", domain, "--out", out, *session.posargs)
+        run_dyt_bench(session, "run", *suite, "--domain", domain, "--out", out, *session.posargs)
 
     run.__doc__ = f"The main job, for {domain} alone."
 
